@@ -1,0 +1,47 @@
+# make demo    the whole job in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
+# make test    the test suite
+# make check   ruff, format, pyright, import-linter
+# make install the virtual environment; the others do it when it is missing or out of date
+PYTHON ?= python3
+RUN ?= runs/demo
+EXPERIMENT ?= default
+OVERRIDES ?=
+PYTEST ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/genie-robo demo run=$(RUN) experiment=$(EXPERIMENT) $(OVERRIDES)
+
+# Two workers with one thread each: more of either is slower on two cores.
+test: export OMP_NUM_THREADS = 1
+test: $(INSTALLED)
+	$(BIN)/pytest -n 2 --dist loadfile -q $(PYTEST)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+# The stamp is written last, so that an interrupted installation starts again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "genie_robo needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1 || echo missing). Name another: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; \
+	  exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

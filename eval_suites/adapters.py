@@ -1,0 +1,128 @@
+"""Genie, and the simplest world models, behind the protocols of base.py."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+
+from eval_suites.base import Prompt, Reconstruction, Transitions
+from genie_robo.inference.rollout import imagine
+from genie_robo.inference.sampler import Sampler
+from genie_robo.models.genie import Genie
+from genie_robo.types import Window, video_to_bytes, video_to_float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenieEncoder:
+    """The latent action model of a Genie."""
+
+    genie: Genie
+    device: torch.device
+
+    @property
+    def num_codes(self) -> int:
+        """Size of the latent action codebook."""
+        return self.genie.latent_action.num_codes
+
+    @torch.no_grad()
+    def encode(self, window: Window) -> Transitions:
+        """Latent actions of a window of any length, each transition encoded exactly once."""
+        num_transitions = len(window.video) - 1
+        chunks = overlapping_chunks(window.video, num_frames=self.genie.num_frames)
+        video = video_to_float(torch.from_numpy(chunks).to(self.device))
+        encoded = self.genie.eval().latent_action.encode(video)
+        return Transitions(
+            encoded.indices.flatten(0, 1)[:num_transitions].cpu().numpy(),
+            encoded.continuous.flatten(0, 1)[:num_transitions].cpu().double().numpy(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenieTokenizer:
+    """The video tokenizer of a Genie."""
+
+    genie: Genie
+    device: torch.device
+
+    @property
+    def num_codes(self) -> int:
+        """Size of the token codebook."""
+        return self.genie.tokenizer.num_codes
+
+    @torch.no_grad()
+    def reconstruct(self, video: UInt8[np.ndarray, "t h w c"]) -> Reconstruction:
+        """Encode and decode a video in stretches as long as the dynamics sees."""
+        tokenizer = self.genie.eval().tokenizer
+        stretches = _stretches(video, length=self.genie.num_frames)
+        tokens = tokenizer.encode(video_to_float(torch.from_numpy(stretches).to(self.device)))
+        decoded = video_to_bytes(tokenizer.decode(tokens))
+        return Reconstruction(
+            tokens.flatten(0, 1)[: len(video)].cpu().numpy(),
+            decoded.flatten(0, 1)[: len(video)].cpu().numpy(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenieWorld:
+    """The dynamics model of a Genie, decoding with a sampler."""
+
+    genie: Genie
+    sampler: Sampler
+    device: torch.device
+
+    def imagine(
+        self,
+        prompts: Sequence[Prompt],
+        latent_actions: Int[np.ndarray, "b n"],
+        seeds: Sequence[int],
+    ) -> UInt8[np.ndarray, "b n h w c"]:
+        """Roll out in token space and decode."""
+        frames = torch.from_numpy(np.stack([prompt.frames for prompt in prompts]))
+        rollout = imagine(
+            self.genie,
+            frames.to(self.device),
+            torch.from_numpy(latent_actions).long().to(self.device),
+            seeds=seeds,
+            sampler=self.sampler,
+        )
+        return rollout.video[:, rollout.num_prompt_frames :].cpu().numpy()
+
+
+class CopyLast:
+    """A world in which nothing moves any more: the last prompt frame stays."""
+
+    def imagine(
+        self,
+        prompts: Sequence[Prompt],
+        latent_actions: Int[np.ndarray, "b n"],
+        seeds: Sequence[int],
+    ) -> UInt8[np.ndarray, "b n h w c"]:
+        """The last prompt frame, as often as there are actions."""
+        last = np.stack([prompt.frames[-1] for prompt in prompts])
+        return np.repeat(last[:, None], latent_actions.shape[1], axis=1)
+
+
+def overlapping_chunks(
+    video: UInt8[np.ndarray, "t h w c"], *, num_frames: int
+) -> UInt8[np.ndarray, "b n h w c"]:
+    """Consecutive chunks that share one frame, so that every transition is in exactly one.
+
+    Chunk b holds frames b * (num_frames - 1) .. (b + 1) * (num_frames - 1). The last one repeats
+    the last frame; flattened over chunks, transition i of the video is entry i. A causal encoder
+    gives the real transitions the same codes with and without that padding.
+    """
+    step = num_frames - 1
+    num_chunks = max(1, -(-(len(video) - 1) // step))
+    frames = np.arange(num_chunks)[:, None] * step + np.arange(num_frames)
+    return video[np.minimum(frames, len(video) - 1)]
+
+
+def _stretches(
+    video: UInt8[np.ndarray, "t h w c"], *, length: int
+) -> UInt8[np.ndarray, "b n h w c"]:
+    """Consecutive stretches without overlap; the last one repeats the last frame."""
+    num_stretches = -(-len(video) // length)
+    frames = np.arange(num_stretches * length).reshape(num_stretches, length)
+    return video[np.minimum(frames, len(video) - 1)]

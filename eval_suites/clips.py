@@ -1,0 +1,120 @@
+"""Prompts with the true frames that follow them, and what a world model makes of them."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from eval_suites.base import EpisodeSet, LatentActionEncoder, Prompt, WorldModel
+from eval_suites.episodes import read_episodes
+from genie_robo.progress import progress_bar
+from genie_robo.types import Window
+
+
+class Clip(NamedTuple):
+    """Some prompt frames of an episode and the true frames after them."""
+
+    number: int
+    """Which episode of its split."""
+    window: Window
+    """Prompt frames, then as many as the horizon."""
+    num_prompt_frames: int
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the world model may see."""
+        frames = self.window.video[: self.num_prompt_frames]
+        return Prompt(self.window.episode_id, self.window.start, frames)
+
+    @property
+    def future(self) -> UInt8[np.ndarray, "n h w c"]:
+        """What really follows."""
+        return self.window.video[self.num_prompt_frames :]
+
+    @property
+    def key(self) -> str:
+        """Names the clip, whatever else is measured with it."""
+        return f"{self.window.episode_id}/{self.window.start}"
+
+
+class Branch(NamedTuple):
+    """One rollout to be imagined."""
+
+    prompt: Prompt
+    latent_actions: Int[np.ndarray, " n"]
+    seed: int
+
+
+def choose_clips(
+    episodes: EpisodeSet,
+    *,
+    num_clips: int,
+    num_prompt_frames: int,
+    horizon: int,
+    seed: int,
+    description: str,
+) -> list[Clip]:
+    """Clips of as many different episodes as possible, starting at random steps.
+
+    One clip of each of the first `num_clips` episodes that are long enough, then a second one of
+    each, and so on. Where an episode is cut depends only on the seed and the episode's id.
+    """
+    length = num_prompt_frames + horizon
+    read = read_episodes(episodes, max_episodes=num_clips, description=description)
+    plans = [(e, window, _random_starts(window, length=length, seed=seed)) for e, window in read]
+    clips = (
+        Clip(e, _cut(window, int(starts[turn]), length, episodes.frame_stride), num_prompt_frames)
+        for turn in range(max((len(starts) for _, _, starts in plans), default=0))
+        for e, window, starts in plans
+        if turn < len(starts)
+    )
+    return sorted(islice(clips, num_clips), key=lambda clip: clip.key)
+
+
+def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "c n"]:
+    """The latent actions that lead from the last prompt frame of each clip through its future."""
+    codes = [encoder.encode(clip.window).codes[clip.num_prompt_frames - 1 :] for clip in clips]
+    return np.stack(codes)
+
+
+def imagine_branches(
+    world_model: WorldModel, branches: Sequence[Branch], *, batch_size: int, description: str
+) -> UInt8[np.ndarray, "r n h w c"]:
+    """Imagine many rollouts of one length, a batch at a time."""
+    videos = []
+    with progress_bar(description, total=len(branches), unit="rollouts") as advance:
+        for first in range(0, len(branches), batch_size):
+            batch = branches[first : first + batch_size]
+            actions = np.stack([branch.latent_actions for branch in batch])
+            prompts = [branch.prompt for branch in batch]
+            videos.append(world_model.imagine(prompts, actions, [branch.seed for branch in batch]))
+            advance(len(batch))
+    return np.concatenate(videos)
+
+
+def stable_seed(*parts: str | int) -> int:
+    """A seed that depends on these words and nothing else, in 0 .. 2^31 - 1."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _random_starts(window: Window, *, length: int, seed: int) -> Int[np.ndarray, " n"]:
+    """All possible first frames in random order."""
+    num_frames = int((~window.is_pad).sum())
+    rng = np.random.default_rng(stable_seed(seed, window.episode_id))
+    return rng.permutation(max(0, num_frames - length + 1))
+
+
+def _cut(window: Window, first: int, length: int, stride: int) -> Window:
+    last = first + length
+    return Window(
+        episode_id=window.episode_id,
+        start=window.start + first * stride,
+        video=window.video[first:last],
+        robot_actions=window.robot_actions[first : last - 1],
+        action_mask=window.action_mask,
+        is_pad=window.is_pad[first:last],
+    )

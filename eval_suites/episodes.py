@@ -1,0 +1,31 @@
+"""Going through the episodes of a split, whole, without stumbling over a damaged one."""
+
+import logging
+from collections.abc import Iterator
+
+from eval_suites.base import EpisodeSet
+from genie_robo.data.bad_episodes import BadEpisodeError
+from genie_robo.progress import progress_bar
+from genie_robo.types import Window
+
+_log = logging.getLogger(__name__)
+
+
+def read_episodes(
+    episodes: EpisodeSet, *, max_episodes: int, description: str
+) -> Iterator[tuple[int, Window]]:
+    """The first episodes of a split with their numbers in it, under a progress bar.
+
+    Episodes of a split are in the order of a hash, so the first ones are a random sample. One
+    that cannot be read is logged and left out.
+    """
+    total = min(max_episodes, len(episodes.episodes))
+    with progress_bar(description, total=total, unit="episodes") as advance:
+        for e in range(total):
+            try:
+                window = episodes.whole_episode(e)
+            except BadEpisodeError as error:
+                _log.warning("%s leaves an episode out: %s", description, error)
+            else:
+                yield e, window
+            advance()

@@ -1,0 +1,280 @@
+"""Figures that can be read in a talk: plain arrays in, matplotlib figures out.
+
+Colours are those of Okabe and Ito, told apart by readers with any colour vision. Nothing here
+touches pyplot or any other global state.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval_suites.base import Metric
+
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#9A9A9A"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK, GREY)
+MARKERS = "osD^vXP*"
+LINES = ("-", "--", "-.", ":")
+
+Interval = tuple[float, float]
+
+
+class Curve(NamedTuple):
+    """Values over a horizontal axis, with the low and high ends of their intervals."""
+
+    values: Float[np.ndarray, " n"]
+    low: Float[np.ndarray, " n"]
+    high: Float[np.ndarray, " n"]
+
+
+def metric_curve(metrics: Sequence[Metric]) -> Curve:
+    """Metrics along an axis as a curve; a gap where one is undefined."""
+    ends = [metric.ci95 or (metric.value, metric.value) for metric in metrics]
+    return Curve(
+        _floats([metric.value for metric in metrics]),
+        _floats([low for low, _ in ends]),
+        _floats([high for _, high in ends]),
+    )
+
+
+def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) -> list[Axes]:
+    """Side-by-side axes of a fresh figure, in the style of all figures here."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    axes = [figure.add_subplot(1, num_panels, panel + 1) for panel in range(num_panels)]
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=11)
+        panel.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+        panel.set_axisbelow(True)
+    return axes
+
+
+def owner(axes: Axes) -> Figure:
+    """The figure that axes are drawn in."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def bars_with_baselines(
+    groups: Sequence[str],
+    values: Sequence[float | None],
+    intervals: Sequence[Interval | None],
+    *,
+    baselines: Mapping[str, Sequence[float | None]],
+    ceilings: Sequence[float | None],
+    labels: tuple[str, str, str],
+) -> Figure:
+    """A bar with its interval per group, its ceiling as an outline, its baselines as marks.
+
+    `labels` name the bars, the ceiling and the vertical axis; None draws nothing.
+    """
+    (axes,) = new_axes(width=9.0, height=5.0)
+    place = np.arange(len(groups), dtype=float)
+    heights, tops = _floats(values), _floats(ceilings)
+    axes.bar(
+        place - 0.16, tops, width=0.36, fill=False, edgecolor=BLACK, linestyle="--", label=labels[1]
+    )
+    axes.bar(place - 0.16, heights, width=0.36, color=BLUE, label=labels[0])
+    for x, height, interval in zip(place, heights, intervals, strict=True):
+        if interval is not None:
+            axes.vlines(x - 0.16, *interval, color=BLACK, linewidth=1.8)
+            axes.annotate(
+                f"{height:.2f}", (x - 0.16, interval[1]), fontsize=11, ha="center", va="bottom"
+            )
+    offsets = np.linspace(0.12, 0.40, max(len(baselines), 2))
+    styles = zip(COLOURS[1:], MARKERS, strict=False)
+    for (name, row), offset, (colour, marker) in zip(
+        baselines.items(), offsets, styles, strict=False
+    ):
+        label = name.replace("_", " ")
+        axes.scatter(place + offset, _floats(row), color=colour, marker=marker, s=42, label=label)
+    axes.axhline(0.0, color=BLACK, linewidth=1.0)
+    axes.set_xticks(place, groups, fontsize=12)
+    axes.set_ylabel(labels[2], fontsize=12)
+    marks, names = axes.get_legend_handles_labels()
+    # Bars before the baselines' marks.
+    order = sorted(range(len(names)), key=lambda n: (names[n] != labels[0], names[n] != labels[1]))
+    axes.legend(
+        [marks[n] for n in order],
+        [names[n] for n in order],
+        fontsize=10,
+        frameon=False,
+        bbox_to_anchor=(1.0, 1.0),
+        loc="upper left",
+    )
+    return owner(axes)
+
+
+def curves(
+    horizontal: Sequence[int],
+    lines: Mapping[str, Curve],
+    *,
+    labels: tuple[str, str],
+    title: str = "",
+    zero_line: bool = False,
+) -> Figure:
+    """Lines with 95 % bands over whole-numbered steps; `labels` name both axes."""
+    (axes,) = new_axes()
+    draw_curves(axes, horizontal, lines, labels=labels, title=title)
+    if zero_line:
+        axes.axhline(0.0, color=BLACK, linewidth=1.0)
+    return owner(axes)
+
+
+def draw_curves(
+    axes: Axes,
+    horizontal: Sequence[int],
+    lines: Mapping[str, Curve],
+    *,
+    labels: tuple[str, str],
+    title: str = "",
+) -> None:
+    """Put lines with bands into given axes."""
+    for number, (name, curve) in enumerate(lines.items()):
+        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+        marker = MARKERS[number % len(MARKERS)]
+        axes.fill_between(horizontal, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(
+            horizontal,
+            curve.values,
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            linewidth=2.0,
+            label=name,
+        )
+    axes.set_xticks(list(horizontal))
+    axes.set_xlabel(labels[0], fontsize=12)
+    axes.set_ylabel(labels[1], fontsize=12)
+    axes.set_title(title, fontsize=12, loc="left")
+    axes.legend(fontsize=10, frameon=False)
+
+
+def forest(
+    names: Sequence[str],
+    values: Sequence[float | None],
+    intervals: Sequence[Interval | None],
+    *,
+    label: str,
+) -> Figure:
+    """Differences with their intervals, one per line, beside the zero that they should exclude."""
+    (axes,) = new_axes(height=0.5 * len(names) + 1.6)
+    axes.grid(visible=False)
+    axes.axvline(0.0, color=BLACK, linewidth=1.0)
+    for row, (value, interval) in enumerate(zip(values, intervals, strict=True)):
+        if value is None:
+            axes.annotate("not measured", (0.0, row), fontsize=10, color=GREY, va="center")
+            continue
+        excludes_zero = interval is not None and interval[0] > 0
+        colour = BLUE if excludes_zero else ORANGE
+        if interval is not None:
+            axes.hlines(row, *interval, color=colour, linewidth=2.5)
+        axes.plot(value, row, marker="o" if excludes_zero else "s", color=colour, markersize=8)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=11)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(label, fontsize=12)
+    return owner(axes)
+
+
+def usage(
+    counts: Int[np.ndarray, " k"], *, label: str, title: str = "", ranked: bool = False
+) -> Figure:
+    """How often each code is used, as a share, beside the share of equal use."""
+    (axes,) = new_axes(height=4.0)
+    share = counts / max(counts.sum(), 1)
+    if ranked:
+        axes.step(np.arange(len(share)) + 1, np.sort(share)[::-1], where="mid", color=BLUE)
+        axes.set_yscale("symlog", linthresh=1 / max(counts.sum(), 1))
+    else:
+        axes.bar(np.arange(len(share)), share, color=BLUE, width=0.8)
+        axes.set_xticks(np.arange(len(share)))
+    axes.axhline(1 / len(share), color=ORANGE, linestyle="--", label="equal use")
+    axes.set_xlabel(label, fontsize=12)
+    axes.set_ylabel("share of use", fontsize=12)
+    axes.set_title(title, fontsize=12, loc="left")
+    axes.legend(fontsize=10, frameon=False)
+    return owner(axes)
+
+
+def histograms(samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str) -> Figure:
+    """Distributions over one axis, with their means; NaN is left out."""
+    (axes,) = new_axes()
+    known = {name: values[np.isfinite(values)] for name, values in samples.items()}
+    joined = np.concatenate(list(known.values()))
+    bins = np.linspace(joined.min(), joined.max() + 1e-9, 41)
+    for number, (name, values) in enumerate(known.items()):
+        if len(values):
+            colour, style = COLOURS[number], LINES[number % len(LINES)]
+            shares = np.full(len(values), 1 / len(values))
+            title = f"{name}: mean {values.mean():.1f}"
+            axes.hist(
+                values,
+                bins=list(bins),
+                weights=shares,
+                histtype="step",
+                color=colour,
+                linestyle=style,
+                linewidth=2.0,
+                label=title,
+            )
+    axes.set_xlabel(label, fontsize=12)
+    axes.set_ylabel("share of frames", fontsize=12)
+    axes.legend(fontsize=10, frameon=False)
+    return owner(axes)
+
+
+def displacement_rose(
+    codes: Int[np.ndarray, " n"], moves: Float[np.ndarray, "n 3"], *, num_codes: int
+) -> Figure:
+    """Mean end-effector displacement of each code: from above as arrows, and upwards as bars."""
+    above, upwards = new_axes(2, width=10.0, height=4.8)
+    counts = np.bincount(codes, minlength=num_codes)
+    mean = np.array([moves[codes == code].mean(axis=0) for code in np.flatnonzero(counts)]) * 100
+    reach = 1.25 * np.abs(mean[:, :2]).max(initial=1e-3)
+    for code, (x, y, z) in zip(np.flatnonzero(counts), mean, strict=True):
+        colour = COLOURS[code % len(COLOURS)]
+        width = 1.0 + 4.0 * counts[code] / counts.max()
+        above.annotate(
+            "", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": width}
+        )
+        above.annotate(str(code), (x * 1.1, y * 1.1), fontsize=12, color=colour, weight="bold")
+        upwards.bar(code, z, color=colour, width=0.8)
+    above.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    above.set_xlabel("dx (cm)", fontsize=12)
+    above.set_ylabel("dy (cm)", fontsize=12)
+    above.set_title("seen from above, width = how often used", fontsize=11, loc="left")
+    upwards.axhline(0.0, color=BLACK, linewidth=1.0)
+    upwards.set_xticks(range(num_codes))
+    upwards.set_xlabel("latent action", fontsize=12)
+    upwards.set_ylabel("dz (cm)", fontsize=12)
+    return owner(above)
+
+
+def frame_strip(
+    rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, titles: Sequence[str]
+) -> Figure:
+    """Videos under one another, frame under frame; shorter ones end earlier."""
+    num_columns = len(titles)
+    figure = Figure(
+        figsize=(1.35 * num_columns + 1.2, 1.45 * len(rows)), dpi=150, layout="constrained"
+    )
+    grid = figure.subplots(len(rows), num_columns, squeeze=False)
+    for line, (name, video) in zip(grid, rows.items(), strict=True):
+        for panel in line:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        for panel, frame in zip(line, video, strict=False):
+            panel.imshow(frame, interpolation="nearest")
+        line[0].set_ylabel(name, fontsize=11)
+    for panel, title in zip(grid[0], titles, strict=True):
+        panel.set_title(title, fontsize=11)
+    return figure
+
+
+def _floats(values: Sequence[float | None]) -> Float[np.ndarray, " n"]:
+    return np.array([np.nan if value is None else value for value in values])

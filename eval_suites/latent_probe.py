@@ -1,0 +1,245 @@
+"""Are the latent actions the robot's actions? A linear probe on episodes never trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from eval_suites import figures
+from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.gripper_events import gripper_metric
+from eval_suites.probe_data import ACHIEVED, ProbeData, collect
+from eval_suites.probe_metrics import (
+    PROTOCOL,
+    code_metrics,
+    dimension_metrics,
+    gain_metrics,
+    lag_metrics,
+    p_value_metrics,
+    r2_metrics,
+)
+from eval_suites.probe_scores import (
+    BASELINES,
+    Motion,
+    ProbeSettings,
+    Scores,
+    lag_errors,
+    moving_dimensions,
+    p_values,
+    score,
+)
+from genie_robo.types import ACTION_NAMES
+
+TRANSLATION = (0, 1, 2)
+FEW_EPISODES, FAST_EPISODES = 8, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentProbe:
+    """R2 of latent actions against robot motion, with a ceiling and baselines."""
+
+    name: ClassVar[str] = "latent_probe"
+    summary: ClassVar[str] = "how far the latent actions are the robot's actions"
+
+    max_episodes: int = 500
+    """Of validation and of test episodes."""
+    max_lag: int = 1
+    """Transitions by which codes are shifted against motions, both ways."""
+    num_random_draws: int = 5
+    num_components: int = 16
+    """Principal components of frame differences that the clustering baseline sees."""
+    min_spread: float = 1e-3
+    """Standard deviation (m or rad) below which a dimension counts as constant."""
+
+    def evaluate(self, context: EvalContext) -> SuiteResult:
+        """Encode validation and test episodes, probe every kind of motion."""
+        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
+        fit = collect(
+            context, context.fit, max_episodes=limit, description=f"{self.name}: validation"
+        )
+        test = collect(context, context.test, max_episodes=limit, description=f"{self.name}: test")
+        settings = ProbeSettings(
+            num_codes=context.encoder.num_codes,
+            num_random_draws=self.num_random_draws,
+            num_components=self.num_components,
+            seed=context.seed,
+        )
+        motions = self._motions(fit)
+        scores = {name: score(fit, test, motion, settings) for name, motion in motions.items()}
+        metrics: dict[str, Metric] = {}
+        for name, motion in motions.items():
+            found = self._metrics(fit, test, motion, scores[name], settings)
+            metrics |= {f"{name}/{key}": metric for key, metric in found.items()}
+        metrics |= self._metrics_of_targets(fit, test, settings)
+        metrics |= code_metrics(test, num_codes=settings.num_codes, seed=settings.seed)
+        main = next(iter(motions), "")
+        return SuiteResult(
+            metrics=metrics,
+            headline=tuple(name for name in _headline(main) if name in metrics),
+            per_episode=_rows(test, motions[main], scores[main]) if main else [],
+            figures=_figures(metrics, test, motions, settings.num_codes) if main else {},
+            notes=_notes(fit, test, main),
+        )
+
+    def _motions(self, fit: ProbeData) -> dict[str, Motion]:
+        """What to probe, by name: the translation of every target, then all that moves."""
+        motions = {}
+        for target in fit.targets:
+            moving = moving_dimensions(fit, target, min_spread=self.min_spread)
+            translation = tuple(d for d in moving if d in TRANSLATION)
+            if translation:
+                motions[f"{target}/xyz"] = Motion(target, translation)
+            if moving != translation:
+                motions[f"{target}/all"] = Motion(target, moving)
+        return motions
+
+    def _metrics(
+        self,
+        fit: ProbeData,
+        test: ProbeData,
+        motion: Motion,
+        scores: Scores,
+        settings: ProbeSettings,
+    ) -> dict[str, Metric]:
+        lags = lag_errors(fit, test, motion, num_codes=settings.num_codes, max_lag=self.max_lag)
+        names = [ACTION_NAMES[d] for d in motion.dimensions]
+        return {
+            **r2_metrics(scores),
+            **dimension_metrics(scores, names),
+            **gain_metrics(scores),
+            **lag_metrics(lags, max_lag=self.max_lag, seed=settings.seed),
+            **p_value_metrics(p_values(fit, test, motion, settings), scores),
+        }
+
+    def _metrics_of_targets(
+        self, fit: ProbeData, test: ProbeData, settings: ProbeSettings
+    ) -> dict[str, Metric]:
+        """Gripper events, and why there is no R2 where nothing moves."""
+        found = {}
+        for target in fit.targets:
+            found[f"{target}/gripper_events"] = gripper_metric(
+                fit, test, target, num_codes=settings.num_codes, seed=settings.seed
+            )
+            if not moving_dimensions(fit, target, min_spread=self.min_spread):
+                found[f"{target}/xyz/r2"] = undefined(
+                    f"no dimension of the {target} action varies by more than {self.min_spread} "
+                    "(m or rad) in the validation episodes",
+                    unit="R2",
+                    protocol=PROTOCOL,
+                    n_units=test.num_episodes,
+                )
+        return found
+
+
+def _headline(main: str) -> list[str]:
+    names = ["r2", "fraction_of_ceiling", "partial_r2_previous_action", "r2_latent", "best_lag"]
+    gains = [f"gain_over/{name}" for name in BASELINES]
+    target = main.split("/")[0]
+    return [f"{main}/{name}" for name in names + gains] + [
+        f"{target}/gripper_events",
+        "codes/perplexity",
+    ]
+
+
+def _rows(
+    test: ProbeData, motion: Motion, scores: Scores
+) -> list[Mapping[str, float | str | None]]:
+    """One row per test episode: squared error and squared deviation, from which R2 follows."""
+    lengths = np.bincount(test.episode, minlength=test.num_episodes)
+    rows = []
+    for e, episode_id in enumerate(test.episode_ids):
+        row: dict[str, float | str | None] = {
+            "episode_id": episode_id,
+            "target": motion.target,
+            "num_transitions": int(lengths[e]),
+        }
+        for column, d in enumerate(motion.dimensions):
+            row[f"squared_error_{ACTION_NAMES[d]}"] = float(scores.errors["codes"][e, column])
+            row[f"squared_deviation_{ACTION_NAMES[d]}"] = float(scores.deviation[e, column])
+        rows.append(row)
+    return rows
+
+
+def _figures(
+    metrics: Mapping[str, Metric],
+    test: ProbeData,
+    motions: Mapping[str, Motion],
+    num_codes: int,
+) -> dict[str, Figure]:
+    main, motion = next(iter(motions.items()))
+    keys = {"mean": f"{main}/r2"}
+    keys |= {ACTION_NAMES[d]: f"{main}/r2/{ACTION_NAMES[d]}" for d in motion.dimensions}
+    shown = [metrics[key] for key in keys.values()]
+    gains = {name: metrics[f"{main}/gain_over/{name}"] for name in BASELINES}
+    drawn = {
+        "r2": figures.bars_with_baselines(
+            list(keys),
+            [metric.value for metric in shown],
+            [metric.ci95 for metric in shown],
+            baselines={name: [metric.baselines[name] for metric in shown] for name in BASELINES},
+            ceilings=[metric.ceiling for metric in shown],
+            labels=(
+                f"{num_codes} latent actions",
+                f"best {num_codes} codes (oracle)",
+                f"R2 of the {motion.target} motion, test episodes",
+            ),
+        ),
+        "gain_over_baselines": figures.forest(
+            list(gains),
+            [metric.value for metric in gains.values()],
+            [metric.ci95 for metric in gains.values()],
+            label="R2 gained over the baseline, 95 % interval over episodes",
+        ),
+        "lag": _lag_figure(metrics, motions),
+        "code_usage": figures.usage(
+            np.bincount(test.codes, minlength=num_codes),
+            label="latent action",
+            title="use of latent actions in test episodes",
+        ),
+    }
+    if motion.dimensions[0] in TRANSLATION:
+        moves = test.targets[motion.target][:, list(TRANSLATION)]
+        drawn["displacement_rose"] = figures.displacement_rose(
+            test.codes, moves, num_codes=num_codes
+        )
+    return drawn
+
+
+def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) -> Figure:
+    lines, lags = {}, []
+    for name in motions:
+        found = {
+            int(key.rsplit("/", 1)[1]): metric
+            for key, metric in metrics.items()
+            if key.startswith(f"{name}/lag/")
+        }
+        lags = sorted(found)
+        lines[name.replace("/", ", ")] = figures.metric_curve([found[lag] for lag in lags])
+    return figures.curves(
+        lags,
+        lines,
+        labels=("lag: code of transition i against motion of transition i + lag", "R2"),
+        title="aligned codes peak at lag 0",
+    )
+
+
+def _notes(fit: ProbeData, test: ProbeData, main: str) -> tuple[str, ...]:
+    notes = []
+    if not main:
+        notes.append("Nothing moves in the validation episodes, so there is nothing to probe.")
+    if min(fit.num_episodes, test.num_episodes) < FEW_EPISODES:
+        notes.append(
+            f"The probe was fitted on {fit.num_episodes} and scored on {test.num_episodes} "
+            "episodes: read the numbers as directions; intervals over so few episodes are too "
+            "narrow."
+        )
+    if ACHIEVED not in test.targets:
+        notes.append(
+            "This dataset has no proprioception (data.source.pose), so the headline is about "
+            "commanded actions, which may lag the motion."
+        )
+    if len(np.unique(test.codes)) == 1:
+        notes.append("All test transitions have one code: the latent action codebook collapsed.")
+    return tuple(notes)

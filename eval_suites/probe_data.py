@@ -1,0 +1,118 @@
+"""What a probe sees of one split: a row per transition, episodes one after another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+
+from eval_suites.base import EpisodeSet, EvalContext
+from eval_suites.episodes import read_episodes
+from genie_robo.data.actions import achieved_deltas
+from genie_robo.types import Episode, Window
+
+ACHIEVED, COMMANDED = "achieved", "commanded"
+DIFFERENCE_SIZE = 16
+"""Frame differences are compared as grey images of this height and width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeData:
+    """Transitions of the episodes of one split, without padding."""
+
+    episode_ids: tuple[str, ...]
+    episode: Int[np.ndarray, " n"]
+    """Which of `episode_ids` a transition belongs to."""
+    codes: Int[np.ndarray, " n"]
+    latents: Float[np.ndarray, "n e"]
+    untrained_codes: Int[np.ndarray, " n"] | None
+    differences: Float[np.ndarray, "n f"]
+    """Grey frame differences, flattened."""
+    targets: Mapping[str, Float[np.ndarray, "n 7"]]
+    """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
+    action_mask: Bool[np.ndarray, " 7"]
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of independent units."""
+        return len(self.episode_ids)
+
+    def by_episode(self, values: Float[np.ndarray, "n d"]) -> list[Float[np.ndarray, "_ d"]]:
+        """Rows cut into episodes."""
+        return np.split(values, np.flatnonzero(np.diff(self.episode)) + 1)
+
+    def previous(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d+1"]:
+        """Rows of the transition before, then 1; all zero at the start of an episode."""
+        starts = np.diff(self.episode, prepend=-1) != 0
+        shifted = np.concatenate([np.roll(values, 1, axis=0), np.ones((len(values), 1))], axis=1)
+        return np.where(starts[:, None], 0.0, shifted)
+
+
+def collect(
+    context: EvalContext, episodes: EpisodeSet, *, max_episodes: int, description: str
+) -> ProbeData:
+    """Encode the episodes of a split and line their transitions up with the robot's actions.
+
+    Raises:
+        ValueError: No episode has two frames.
+    """
+    ids, rows, masks = [], [], []
+    for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):
+        num_transitions = int((~window.is_pad[1:]).sum())
+        if num_transitions:
+            episode = context.dataset[episodes.episodes[e]]
+            values = _transitions(context, window, episode, stride=episodes.frame_stride)
+            ids.append(window.episode_id)
+            rows.append({name: value[:num_transitions] for name, value in values.items()})
+            masks.append(window.action_mask)
+    if not rows:
+        raise ValueError(
+            f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames, so "
+            "there is no transition to probe; check data.path and data.frame_stride"
+        )
+    return _stack(ids, rows, np.all(masks, axis=0))
+
+
+def grey_differences(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 f"]:
+    """Change of a coarse grey image from each frame to the next, in [-1, 1]."""
+    grey = torch.from_numpy(video.mean(axis=-1) / 255.0)[:, None]
+    small = torch.nn.functional.adaptive_avg_pool2d(grey, DIFFERENCE_SIZE)
+    return torch.diff(small, dim=0).flatten(1).numpy()
+
+
+def _transitions(
+    context: EvalContext, window: Window, episode: Episode, *, stride: int
+) -> dict[str, np.ndarray]:
+    encoded = context.encoder.encode(window)
+    values = {
+        "codes": encoded.codes,
+        "latents": encoded.latents,
+        "differences": grey_differences(window.video),
+    }
+    if context.untrained_encoder is not None:
+        values["untrained_codes"] = context.untrained_encoder.encode(window).codes
+    actions = window.robot_actions.astype(np.float64)
+    if context.action_is_achieved:
+        return values | {ACHIEVED: actions}
+    if episode.end_effector_pose is not None:
+        poses = episode.end_effector_pose[::stride][: len(window.video)]
+        values[ACHIEVED] = achieved_deltas(poses).astype(np.float64)
+    return values | {COMMANDED: actions}
+
+
+def _stack(
+    ids: Sequence[str], rows: Sequence[Mapping[str, np.ndarray]], mask: Bool[np.ndarray, " 7"]
+) -> ProbeData:
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in shared}
+    return ProbeData(
+        episode_ids=tuple(ids),
+        episode=np.repeat(np.arange(len(rows)), [len(row["codes"]) for row in rows]),
+        codes=joined["codes"],
+        latents=joined["latents"],
+        untrained_codes=joined.get("untrained_codes"),
+        differences=joined["differences"],
+        targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
+        action_mask=mask,
+    )

@@ -1,0 +1,245 @@
+"""How well codes predict a robot motion, beside everything they must beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval_suites.probe_data import COMMANDED, ProbeData
+from eval_suites.regression import (
+    cluster,
+    fit_standardiser,
+    predict_by_ridge,
+    predict_from_codes,
+    principal_components,
+)
+from eval_suites.statistics import (
+    Estimate,
+    Statistic,
+    bootstrap,
+    circular_shift_p_value,
+    episode_sums,
+    mean_r2,
+    r2_difference,
+    r2_fraction,
+    reassignment_p_value,
+)
+from genie_robo.types import GRIPPER
+
+BASELINES = (
+    "mean",
+    "random_codes",
+    "permuted_codes",
+    "untrained_encoder",
+    "frame_difference_clusters",
+    "previous_action",
+)
+MIN_COMMAND_SPREAD = 1e-6
+
+
+class Motion(NamedTuple):
+    """Some dimensions of one kind of robot motion, probed together."""
+
+    target: str
+    dimensions: tuple[int, ...]
+
+    def of(self, data: ProbeData) -> Float[np.ndarray, "n d"]:
+        """These dimensions of every transition of a split."""
+        return data.targets[self.target][:, list(self.dimensions)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """What the comparisons are made with."""
+
+    num_codes: int
+    num_random_draws: int
+    num_components: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Squared errors on the test split of every predictor, as sums per episode."""
+
+    errors: Mapping[str, Float[np.ndarray, "e d"]]
+    deviation: Float[np.ndarray, "e d"]
+    """Squared deviation from the mean of the fit split."""
+    seed: int
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of independent units."""
+        return len(self.deviation)
+
+    def r2(self, predictor: str, dimensions: slice = slice(None)) -> Estimate:
+        """Mean R2 over the dimensions."""
+        totals = np.stack([self.errors[predictor], self.deviation], axis=1)
+        return bootstrap(totals[..., dimensions], mean_r2, seed=self.seed)
+
+    def baselines(self, dimensions: slice = slice(None)) -> dict[str, float | None]:
+        """Mean R2 of everything to beat, None where it was not there to measure."""
+        return {
+            name: self.r2(name, dimensions).value if name in self.errors else None
+            for name in BASELINES
+        }
+
+    def gain(self, baseline: str) -> Estimate:
+        """Mean R2 of the codes minus that of a baseline, paired by episode."""
+        return self._paired("codes", baseline, r2_difference)
+
+    def fraction_of_ceiling(self) -> Estimate:
+        """Mean R2 of the codes over that of the oracle, None when the oracle predicts nothing."""
+        ceiling = self.r2("oracle").value
+        if ceiling is None or ceiling <= 0:
+            return Estimate(None, None)
+        return self._paired("codes", "oracle", r2_fraction)
+
+    def partial_r2(self) -> Estimate:
+        """Share of what the previous action leaves unexplained that the codes explain."""
+        rows = [self.errors["previous_action_and_codes"], self.errors["previous_action"]]
+        return bootstrap(np.stack(rows, axis=1), mean_r2, seed=self.seed)
+
+    def _paired(self, first: str, second: str, statistic: Statistic) -> Estimate:
+        rows = [self.errors[first], self.errors[second], self.deviation]
+        return bootstrap(np.stack(rows, axis=1), statistic, seed=self.seed)
+
+
+def moving_dimensions(data: ProbeData, target: str, *, min_spread: float) -> tuple[int, ...]:
+    """Translation and rotation dimensions in which the robot really moves.
+
+    A spread below `min_spread` (m or rad) is noise; a dimension that is never commanded wobbles.
+    The gripper is scored as events instead.
+    """
+    moves = data.action_mask & (data.targets[target].std(axis=0) > min_spread)
+    if COMMANDED in data.targets:
+        moves &= data.targets[COMMANDED].std(axis=0) > MIN_COMMAND_SPREAD
+    return tuple(int(d) for d in np.flatnonzero(moves[:GRIPPER]))
+
+
+def score(fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings) -> Scores:
+    """Fit every predictor of a motion on one split, score it on the other."""
+    targets = motion.of(test)
+    predictions = _code_predictions(fit, test, motion, settings)
+    predictions |= _action_predictions(fit, test, motion, settings)
+    errors = {
+        name: _errors(guesses, targets, test).mean(axis=0) for name, guesses in predictions.items()
+    }
+    return Scores(errors=errors, deviation=errors["mean"], seed=settings.seed)
+
+
+def p_values(
+    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+) -> dict[str, float]:
+    """Permutation p-values of the codes: of when in the episode, and of which episode."""
+    fit_targets = motion.of(fit)
+    guesses = predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=settings.num_codes)
+    cut = test.by_episode(motion.of(test)), test.by_episode(guesses)
+    mean = fit_targets.mean(axis=0)
+    return {
+        "circular_shift": circular_shift_p_value(*cut, mean, seed=settings.seed),
+        "reassignment": reassignment_p_value(*cut, mean, seed=settings.seed),
+    }
+
+
+def lag_errors(
+    fit: ProbeData, test: ProbeData, motion: Motion, *, num_codes: int, max_lag: int
+) -> Float[np.ndarray, "e l d"]:
+    """Squared errors per episode of codes at lags -max_lag .. max_lag, then the deviation.
+
+    At lag L the code of transition i predicts the motion of transition i + L. All lags are
+    scored on the same transitions: those at least max_lag away from the ends of the episode.
+    """
+    fit_inner, inner = _inner(fit, max_lag), _inner(test, max_lag)
+    fit_targets, targets = motion.of(fit)[fit_inner], motion.of(test)[inner]
+    if not len(fit_inner):
+        return np.zeros((test.num_episodes, 2 * max_lag + 2, len(motion.dimensions)))
+    guesses = [
+        predict_from_codes(
+            fit.codes[fit_inner - lag], fit_targets, test.codes[inner - lag], num_codes=num_codes
+        )
+        for lag in range(-max_lag, max_lag + 1)
+    ]
+    guesses.append(np.broadcast_to(fit_targets.mean(axis=0), targets.shape))
+    errors = [(guess - targets) ** 2 for guess in guesses]
+    return episode_sums(
+        np.stack(errors, axis=1), test.episode[inner], num_episodes=test.num_episodes
+    )
+
+
+def _code_predictions(
+    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+) -> dict[str, Float[np.ndarray, "r m d"]]:
+    """Predictions of a linear probe on each kind of codes; chance is averaged over draws."""
+    k, fit_targets = settings.num_codes, motion.of(fit)
+
+    def probe(
+        fit_codes: Int[np.ndarray, " n"], codes: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m d"]:
+        return predict_from_codes(fit_codes, fit_targets, codes, num_codes=k)
+
+    rng = np.random.default_rng(settings.seed)
+    draws = range(settings.num_random_draws)
+    n, m = len(fit.codes), len(test.codes)
+    random = [probe(rng.integers(k, size=n), rng.integers(k, size=m)) for _ in draws]
+    permuted = [probe(rng.permutation(fit.codes), rng.permutation(test.codes)) for _ in draws]
+    components = principal_components(
+        fit.differences, test.differences, num_components=settings.num_components
+    )
+    predictions = {
+        "codes": probe(fit.codes, test.codes)[None],
+        "random_codes": np.stack(random),
+        "permuted_codes": np.stack(permuted),
+        "frame_difference_clusters": probe(*cluster(*components, num_codes=k, seed=settings.seed))[
+            None
+        ],
+    }
+    if fit.untrained_codes is not None and test.untrained_codes is not None:
+        predictions["untrained_encoder"] = probe(fit.untrained_codes, test.untrained_codes)[None]
+    return predictions
+
+
+def _action_predictions(
+    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+) -> dict[str, Float[np.ndarray, "1 m d"]]:
+    """Predictions of what is not a code of an image: the past, the oracle, the latent itself."""
+    k, fit_targets, targets = settings.num_codes, motion.of(fit), motion.of(test)
+    standardise = fit_standardiser(fit_targets)
+    oracle = cluster(
+        standardise(fit_targets), standardise(targets), num_codes=k, seed=settings.seed
+    )
+    past = fit.previous(fit.targets[motion.target])
+    test_past = test.previous(test.targets[motion.target])
+    both = np.concatenate([past, np.eye(k)[fit.codes]], axis=1)
+    test_both = np.concatenate([test_past, np.eye(k)[test.codes]], axis=1)
+    guesses = {
+        "mean": np.broadcast_to(fit_targets.mean(axis=0), targets.shape),
+        "oracle": predict_from_codes(oracle[0], fit_targets, oracle[1], num_codes=k),
+        "latent": predict_by_ridge(fit.latents, fit_targets, test.latents, groups=fit.episode),
+        "previous_action": predict_by_ridge(past, fit_targets, test_past, groups=fit.episode),
+        "previous_action_and_codes": predict_by_ridge(
+            both, fit_targets, test_both, groups=fit.episode
+        ),
+    }
+    return {name: guess[None] for name, guess in guesses.items()}
+
+
+def _errors(
+    guesses: Float[np.ndarray, "r m d"], targets: Float[np.ndarray, "m d"], test: ProbeData
+) -> Float[np.ndarray, "r e d"]:
+    return np.stack(
+        [
+            episode_sums((guess - targets) ** 2, test.episode, num_episodes=test.num_episodes)
+            for guess in guesses
+        ]
+    )
+
+
+def _inner(data: ProbeData, margin: int) -> Int[np.ndarray, " n"]:
+    """Transitions at least `margin` away from both ends of their episode."""
+    index = np.arange(len(data.episode))
+    padded = np.pad(data.episode, margin, constant_values=-1)
+    same = (padded[index] == data.episode) & (padded[index + 2 * margin] == data.episode)
+    return np.flatnonzero(same)

@@ -1,0 +1,114 @@
+"""A suite's result on disk: metrics.json, per_episode.csv, figures/*.png and report.md."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+
+from eval_suites.base import EvalSuite, Metric, SuiteResult
+
+
+def write_result(
+    folder: Path,
+    result: SuiteResult,
+    *,
+    suite: EvalSuite,
+    provenance: Mapping[str, str | int | float | bool] | None = None,
+) -> None:
+    """Write a result as one folder that is either complete or not there.
+
+    An older result in its place is replaced only when the new one is complete. `provenance` says
+    in metrics.json what was evaluated, for example the run, the seed and `fast`.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "figures").mkdir(parents=True)
+    for name, figure in result.figures.items():
+        figure.savefig(temporary / "figures" / f"{name}.png")
+    (temporary / "metrics.json").write_text(metrics_json(result, suite.name, provenance or {}))
+    (temporary / "per_episode.csv").write_text(per_episode_csv(result.per_episode))
+    (temporary / "report.md").write_text(report_markdown(result, suite))
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+
+
+def metrics_json(
+    result: SuiteResult, suite: str, provenance: Mapping[str, str | int | float | bool]
+) -> str:
+    """All metrics as JSON in which an undefined number is null, never NaN."""
+    content = {
+        "suite": suite,
+        "provenance": dict(provenance),
+        "headline": list(result.headline),
+        "notes": list(result.notes),
+        "metrics": {name: _as_json(metric) for name, metric in result.metrics.items()},
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def per_episode_csv(rows: Sequence[Mapping[str, float | str | None]]) -> str:
+    """Rows as CSV; an undefined value is an empty cell."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def report_markdown(result: SuiteResult, suite: EvalSuite) -> str:
+    """The numbers to read first, the notes, the figures, then every number."""
+    lines = [f"# {suite.name}", "", f"Measures {suite.summary}.", ""]
+    lines += metric_table({name: result.metrics[name] for name in result.headline})
+    lines += ["", *(f"- {note}" for note in result.notes)]
+    for name in result.figures:
+        lines += ["", f"![{name.replace('_', ' ')}](figures/{name}.png)"]
+    others = {name: m for name, m in result.metrics.items() if name not in result.headline}
+    if others:
+        lines += ["", "## Every other number", "", *metric_table(others)]
+    lines += ["", "## How it was measured", ""]
+    protocols = dict.fromkeys(metric.protocol for metric in result.metrics.values())
+    lines += [f"- {protocol}." for protocol in protocols]
+    return "\n".join(lines) + "\n"
+
+
+def metric_table(metrics: Mapping[str, Metric]) -> list[str]:
+    """A Markdown table, one metric per line."""
+    lines = [
+        "| metric | value [95 % interval] | unit | episodes | baselines | ceiling |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, metric in metrics.items():
+        baselines = ", ".join(
+            f"{key.replace('_', ' ')} {_number(value)}" for key, value in metric.baselines.items()
+        )
+        ceiling = "" if metric.ceiling is None else _number(metric.ceiling)
+        cells = (name, format_value(metric), metric.unit, metric.n_units, baselines, ceiling)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def format_value(metric: Metric) -> str:
+    """`0.31 [0.25, 0.36]`, or why there is no number."""
+    if metric.value is None:
+        return f"undefined: {metric.reason}"
+    if metric.ci95 is None:
+        return _number(metric.value)
+    return f"{_number(metric.value)} [{_number(metric.ci95[0])}, {_number(metric.ci95[1])}]"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    if value == round(value) and abs(value) < 1e6:
+        return str(round(value))
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def _as_json(metric: Metric) -> dict[str, object]:
+    content = asdict(metric)
+    return content if metric.reason else {k: v for k, v in content.items() if k != "reason"}

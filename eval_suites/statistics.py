@@ -1,0 +1,233 @@
+"""Statistics over episodes, on plain arrays.
+
+Frames of one episode are not independent, so every interval here resamples whole episodes and
+every permutation moves whole episodes. Measurements enter as sums per episode: a statistic is a
+function of their total, which makes 2,000 resamples one matrix product.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval_suites.base import Metric
+
+MIN_EPISODES_FOR_INTERVAL = 2
+RESAMPLES = 2000
+
+Statistic = Callable[[Float[np.ndarray, "..."]], Float[np.ndarray, "..."]]
+"""Maps totals over episodes, with any leading axes, to one number for each leading index."""
+
+
+class Estimate(NamedTuple):
+    """A number and its 95 % interval, None where undefined."""
+
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+def episode_sums(
+    values: Float[np.ndarray, "n ..."], episode: Int[np.ndarray, " n"], *, num_episodes: int
+) -> Float[np.ndarray, "e ..."]:
+    """Sum of the rows of each episode."""
+    sums = np.zeros((num_episodes, *values.shape[1:]))
+    np.add.at(sums, episode, values)
+    return sums
+
+
+def bootstrap(
+    sums: Float[np.ndarray, "e ..."],
+    statistic: Statistic,
+    *,
+    seed: int = 0,
+    num_resamples: int = RESAMPLES,
+) -> Estimate:
+    """A statistic of per-episode sums with its percentile interval over episodes.
+
+    Two statistics bootstrapped with the same seed and episodes see the same resamples, so their
+    difference must be bootstrapped as one statistic, never by subtracting intervals.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(sums.sum(axis=0)[None])[0])
+        if not np.isfinite(value):
+            return Estimate(None, None)
+        num_episodes = len(sums)
+        if num_episodes < MIN_EPISODES_FOR_INTERVAL:
+            return Estimate(value, None)
+        counts = _resample_counts(num_episodes, num_resamples=num_resamples, seed=seed)
+        resampled = statistic(np.tensordot(counts, sums, axes=1))
+    finite = resampled[np.isfinite(resampled)]
+    # A statistic that most resamples cannot form, such as recall of an event seen in one episode.
+    if len(finite) < 0.95 * num_resamples:
+        return Estimate(value, None)
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return Estimate(value, (float(low), float(high)))
+
+
+def episode_mean(
+    values: Float[np.ndarray, "n ..."], episode: Int[np.ndarray, " n"], *, seed: int = 0
+) -> Estimate:
+    """Mean of what is measured in some episodes, with its interval; NaN counts as not measured."""
+    rows = values.reshape(len(values), -1)
+    totals = np.stack([np.nansum(rows, axis=1), np.isfinite(rows).sum(axis=1)], axis=1)
+    names, number = np.unique(episode, return_inverse=True)
+    return bootstrap(
+        episode_sums(totals, number, num_episodes=len(names)), ratio_of_sums, seed=seed
+    )
+
+
+@lru_cache(maxsize=4)
+def _resample_counts(
+    num_episodes: int, *, num_resamples: int, seed: int
+) -> Float[np.ndarray, "r e"]:
+    """How often each episode is drawn in each resample."""
+    rng = np.random.default_rng(seed)
+    chances = np.full(num_episodes, 1 / num_episodes)
+    return rng.multinomial(num_episodes, chances, size=num_resamples).astype(float)
+
+
+def ratio_of_sums(totals: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
+    """A mean over frames: total over count."""
+    return totals[..., 0] / totals[..., 1]
+
+
+def mean_r2(totals: Float[np.ndarray, "... 2 d"]) -> Float[np.ndarray, "..."]:
+    """Mean over dimensions of 1 - SSE / SST, from totals of squared error and squared deviation.
+
+    The deviation is taken about the mean of the split that the probe was fitted on, so that
+    predicting this mean scores exactly 0.
+    """
+    return (1.0 - totals[..., 0, :] / totals[..., 1, :]).mean(axis=-1)
+
+
+def r2_difference(totals: Float[np.ndarray, "... 3 d"]) -> Float[np.ndarray, "..."]:
+    """Mean R2 of the first predictor minus that of the second; the third row is the deviation."""
+    gain = (totals[..., 1, :] - totals[..., 0, :]) / totals[..., 2, :]
+    return gain.mean(axis=-1)
+
+
+def r2_fraction(totals: Float[np.ndarray, "... 3 d"]) -> Float[np.ndarray, "..."]:
+    """Mean R2 of the first predictor as a share of that of the second, the ceiling."""
+    return mean_r2(totals[..., [0, 2], :]) / mean_r2(totals[..., [1, 2], :])
+
+
+def perplexity(counts: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "..."]:
+    """Effective number of codes in use: exp of the entropy of how often each is used."""
+    chances = counts / counts.sum(axis=-1, keepdims=True)
+    logs = np.log(np.where(chances > 0, chances, 1.0))
+    return np.exp(-(chances * logs).sum(axis=-1))
+
+
+def balanced_accuracy(totals: Float[np.ndarray, "... 2 c"]) -> Float[np.ndarray, "..."]:
+    """Mean recall over classes, from totals of hits and of occurrences of each class."""
+    return (totals[..., 0, :] / totals[..., 1, :]).mean(axis=-1)
+
+
+def circular_shift_p_value(
+    targets: Sequence[Float[np.ndarray, "_ d"]],
+    predictions: Sequence[Float[np.ndarray, "_ d"]],
+    reference: Float[np.ndarray, " d"],
+    *,
+    seed: int = 0,
+    num_permutations: int = RESAMPLES,
+) -> float:
+    """Chance of a mean R2 this high when predictions do not know when in the episode they are.
+
+    Every permutation rotates the predictions of each episode by its own random number of steps,
+    which keeps autocorrelation. `reference` is the mean that R2 is taken about.
+    """
+    tables = [
+        np.stack(
+            [_squared_error(target, np.roll(guess, shift, axis=0)) for shift in range(len(target))]
+        )
+        for target, guess in zip(targets, predictions, strict=True)
+    ]
+    rng = np.random.default_rng(seed)
+    null = np.zeros((num_permutations, len(reference)))
+    for table in tables:
+        null += table[rng.integers(len(table), size=num_permutations)]
+    observed = sum(table[0] for table in tables)
+    return _p_value(null, np.asarray(observed), _total_deviation(targets, reference))
+
+
+def reassignment_p_value(
+    targets: Sequence[Float[np.ndarray, "_ d"]],
+    predictions: Sequence[Float[np.ndarray, "_ d"]],
+    reference: Float[np.ndarray, " d"],
+    *,
+    seed: int = 0,
+    num_permutations: int = RESAMPLES,
+) -> float:
+    """Chance of a mean R2 this high when predictions do not know which episode they are in.
+
+    Every permutation gives each episode the predictions of another, repeated or cut to its
+    length.
+    """
+    num_episodes = len(targets)
+    table = np.stack(
+        [
+            np.stack(
+                [_squared_error(target, _fit_length(guess, len(target))) for guess in predictions]
+            )
+            for target in targets
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(num_episodes), (num_permutations, 1)), axis=1)
+    null = table[np.arange(num_episodes), order].sum(axis=1)
+    observed = table[np.arange(num_episodes), np.arange(num_episodes)].sum(axis=0)
+    return _p_value(null, observed, _total_deviation(targets, reference))
+
+
+def to_metric(
+    estimate: Estimate,
+    *,
+    n_units: int,
+    unit: str,
+    protocol: str,
+    baselines: dict[str, float | None] | None = None,
+    ceiling: float | None = None,
+    reason: str = "the test episodes do not determine it",
+) -> Metric:
+    """An estimate with its context; `reason` is given when it has no value."""
+    return Metric(
+        value=estimate.value,
+        ci95=estimate.ci95,
+        n_units=n_units,
+        unit=unit,
+        protocol=protocol,
+        baselines=baselines or {},
+        ceiling=ceiling,
+        reason=reason if estimate.value is None else "",
+    )
+
+
+def _squared_error(
+    target: Float[np.ndarray, "t d"], guess: Float[np.ndarray, "t d"]
+) -> Float[np.ndarray, " d"]:
+    return ((target - guess) ** 2).sum(axis=0)
+
+
+def _fit_length(guess: Float[np.ndarray, "t d"], length: int) -> Float[np.ndarray, "n d"]:
+    return guess[np.arange(length) % len(guess)]
+
+
+def _total_deviation(
+    targets: Sequence[Float[np.ndarray, "_ d"]], reference: Float[np.ndarray, " d"]
+) -> Float[np.ndarray, " d"]:
+    return ((np.concatenate(list(targets)) - reference) ** 2).sum(axis=0)
+
+
+def _p_value(
+    null: Float[np.ndarray, "r d"],
+    observed: Float[np.ndarray, " d"],
+    deviation: Float[np.ndarray, " d"],
+) -> float:
+    """Share of permutations at least as good, the observed arrangement counted among them."""
+    null_error = (null / deviation).mean(axis=1)
+    observed_error = (observed / deviation).mean()
+    # Rotations that leave the predictions as they are tie up to the order of summation.
+    as_good = null_error <= observed_error * (1 + 1e-12)
+    return float((1 + as_good.sum()) / (1 + len(null)))

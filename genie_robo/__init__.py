@@ -1,0 +1,1 @@
+"""A Genie world model for robot data."""

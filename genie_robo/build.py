@@ -1,0 +1,149 @@
+"""Configuration to objects: the only place that reads model and data configuration."""
+
+from pathlib import Path
+
+import torch
+
+from genie_robo import config as cfg
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.sources import Source
+from genie_robo.data.windows import WindowDataset, split_episodes
+from genie_robo.models.attention import Backend
+from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.genie import Genie
+from genie_robo.models.latent_action import LatentActionModel
+from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.tokenizer import VideoTokenizer
+from genie_robo.models.transformer import STTransformer
+from genie_robo.types import Split
+
+
+def build_genie(config: cfg.TrainConfig) -> Genie:
+    """All three models with fresh weights.
+
+    Raises:
+        ValueError: A patch does not divide the image.
+    """
+    tokenizer = build_tokenizer(config.model, config.data)
+    latent_action = build_latent_action(config.model, config.data)
+    return Genie(
+        tokenizer=tokenizer,
+        latent_action=latent_action,
+        dynamics=build_dynamics(config.model, tokenizer, latent_action),
+        num_frames=config.world_model.num_frames,
+    )
+
+
+def build_tokenizer(model: cfg.ModelConfig, data: cfg.DataConfig) -> VideoTokenizer:
+    """The video tokenizer for the image size of the data."""
+    return VideoTokenizer(
+        image_size=(data.image_height, data.image_width),
+        patch_size=model.tokenizer.patch_size,
+        encoder=build_transformer(model.tokenizer.encoder, model.attention.value),
+        decoder=build_transformer(model.tokenizer.decoder, model.attention.value),
+        quantizer=build_quantizer(model.tokenizer.quantizer),
+    )
+
+
+def build_latent_action(model: cfg.ModelConfig, data: cfg.DataConfig) -> LatentActionModel:
+    """The latent action model for the image size of the data."""
+    return LatentActionModel(
+        image_size=(data.image_height, data.image_width),
+        patch_size=model.latent_action.patch_size,
+        encoder=build_transformer(model.latent_action.encoder, model.attention.value),
+        decoder=build_transformer(model.latent_action.decoder, model.attention.value),
+        quantizer=build_quantizer(model.latent_action.quantizer),
+    )
+
+
+def build_dynamics(
+    model: cfg.ModelConfig, tokenizer: VideoTokenizer, latent_action: LatentActionModel
+) -> DynamicsModel:
+    """The dynamics over this tokenizer's tokens and this model's latent actions."""
+    return DynamicsModel(
+        num_tokens=tokenizer.num_codes,
+        tokens_per_frame=tokenizer.tokens_per_frame,
+        action_dim=latent_action.quantizer.codebook.shape[1],
+        transformer=build_transformer(model.dynamics.transformer, model.attention.value),
+    )
+
+
+def build_transformer(config: cfg.TransformerConfig, backend: Backend) -> STTransformer:
+    """A stack of space-time blocks."""
+    return STTransformer(
+        num_blocks=config.num_blocks,
+        dim=config.dim,
+        num_heads=config.num_heads,
+        head_dim=config.head_dim,
+        ff_multiplier=config.ff_multiplier,
+        backend=backend,
+    )
+
+
+def build_quantizer(config: cfg.QuantizerConfig) -> VectorQuantizer:
+    """A codebook."""
+    return VectorQuantizer(
+        num_codes=config.num_codes,
+        code_dim=config.code_dim,
+        commitment=config.commitment,
+        reset_after=config.reset_after,
+        entropy_weight=config.entropy_weight,
+        warmup_steps=config.warmup_steps,
+    )
+
+
+def build_dataset(config: cfg.DataConfig) -> RldsDataset:
+    """The episodes of an RLDS folder, read by random access."""
+    source = config.source
+    return RldsDataset(
+        Path(config.path),
+        Source(
+            camera=source.camera,
+            action=source.action,
+            action_family=source.action_family.value,
+            gripper=source.gripper.value,
+            action_is_achieved=source.action_is_achieved,
+            pose=tuple(source.pose),
+            instruction=source.instruction,
+            sim_state=source.sim_state,
+            control_hz=source.control_hz,
+        ),
+        rlds_splits=tuple(config.rlds_splits),
+        bad_episode_limit=config.bad_episode_limit,
+    )
+
+
+def build_windows(
+    config: cfg.DataConfig, dataset: RldsDataset, split: Split, *, num_frames: int
+) -> WindowDataset:
+    """The windows of one side of the episode-level split."""
+    episodes = split_episodes(
+        dataset.episode_ids,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+    )[split]
+    return WindowDataset(
+        dataset,
+        episodes,
+        num_frames=num_frames,
+        image_size=(config.image_height, config.image_width),
+        resize=config.resize.value,
+        frame_stride=config.frame_stride,
+        cache_mb=config.cache_mb,
+    )
+
+
+def build_device(name: str) -> torch.device:
+    """`auto` is the GPU when there is one.
+
+    Raises:
+        ValueError: cuda was asked for and is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "device=cuda was asked for, but torch sees no CUDA device here; use device=auto, or "
+            "run `genie-robo doctor` to see what is missing"
+        )
+    return torch.device(name)

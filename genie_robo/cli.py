@@ -1,0 +1,140 @@
+"""`genie-robo COMMAND KEY=VALUE ...`: find the command, compose its configuration, run it."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import TracebackType
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from genie_robo.commands.base import Command, UsageError, load_command
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", "-m", "--multirun"})
+
+EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
+"""What input, files and devices can cause. Anything else is a fault of this program."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    flags = {word for word in words if word.startswith("-")}
+    debug = "--debug" in flags
+    _configure_logging(debug=debug)
+    if not debug:
+        sys.excepthook = _explain_fault
+    try:
+        return _dispatch([word for word in words if word not in flags], flags)
+    except KeyboardInterrupt:
+        again = shlex.join(["genie-robo", *words])
+        _say(f"Stopped by Ctrl-C. Nothing that was finished is lost; `{again}` goes on from there.")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except EXPECTED as error:
+        if debug:
+            raise
+        _report(error)
+        return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _dispatch(words: Sequence[str], flags: set[str]) -> int:
+    if unknown := sorted(flags - FLAGS):
+        raise UsageError(
+            f"there is no option {' '.join(unknown)}. Options: {' '.join(sorted(FLAGS))}; "
+            "settings are given as KEY=VALUE"
+        )
+    if "--version" in flags:
+        Console(highlight=False).print(version("genie-robo"))
+        return OK
+    if not words:
+        return _overview(flags)
+    command = load_command(words[0])
+    if flags & {"-m", "--multirun"}:
+        return _sweep(command, words[1:])
+    return _single(command, words[1:], flags)
+
+
+def _overview(flags: set[str]) -> int:
+    from genie_robo.commands.help import help_console, print_overview
+
+    print_overview(help_console())
+    return OK if flags & {"--help", "-h"} else USAGE
+
+
+def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
+    from genie_robo.commands.compose import compose_config, conf_dir, to_config
+    from genie_robo.commands.help import help_console, print_command
+
+    composed = compose_config(command, overrides)
+    if flags & {"--help", "-h"}:
+        print_command(help_console(), command, composed, conf_dir())
+    elif "--cfg" in flags:
+        from omegaconf import OmegaConf
+
+        Console(highlight=False, soft_wrap=True).print(OmegaConf.to_yaml(composed), markup=False)
+    else:
+        command.run(to_config(command, composed))
+    return OK
+
+
+def _sweep(command: Command, overrides: Sequence[str]) -> int:
+    from genie_robo.commands.sweep import run_sweep
+
+    failed = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
+    return FAILED if failed else OK
+
+
+def _report(error: Exception) -> None:
+    """One paragraph, also for the KeyError that would quote itself."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    _say(f"error: {str(text).strip() or type(error).__name__}")
+
+
+def _explain_fault(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    _say(
+        f"error: {kind.__name__}{where}: {error}. This is a fault of genie_robo, not of your "
+        "input; run the same command with --debug for the traceback, and report it"
+    )
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+class _Once(logging.Filter):
+    """Says the same thing once, however many stages of a job say it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this message is new."""
+        text = record.getMessage()
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new
+
+
+def _configure_logging(*, debug: bool) -> None:
+    """Our own messages from INFO on, those of libraries from WARNING on."""
+    handler = RichHandler(
+        console=Console(stderr=True), show_time=False, show_path=debug, rich_tracebacks=False
+    )
+    handler.addFilter(_Once())
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for package in ("genie_robo", "eval_suites", "viz"):
+        logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,0 +1,82 @@
+"""Hydra at the door: defaults, YAML files and overrides become one checked dataclass instance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from genie_robo.commands.base import Command, UsageError
+from genie_robo.commands.refusals import check_overrides, explain, explain_missing
+
+
+def conf_dir() -> Path:
+    """The YAML files: inside the installed package, or at the top of the repository.
+
+    Raises:
+        FileNotFoundError: Neither is there, so the installation is broken.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "demo.yaml").exists():
+            return folder
+    raise FileNotFoundError(
+        f"the configuration files of genie_robo are missing: neither {package / 'conf'} nor "
+        f"{package.parent / 'conf'} holds demo.yaml; install the package again"
+    )
+
+
+def register(command: Command) -> str:
+    """Make the dataclass of a command known to Hydra; returns the name of its root config.
+
+    conf/NAME.yaml starts its defaults list with NAME_schema. A command without a YAML file (every
+    command of another package) is composed from its dataclass alone.
+    """
+    schema = f"{command.name}_schema"
+    ConfigStore.instance().store(name=schema, node=command.config, provider="genie_robo")
+    return command.name if (conf_dir() / f"{command.name}.yaml").exists() else schema
+
+
+def compose_config(command: Command, overrides: Sequence[str]) -> Any:
+    """The OmegaConf tree of a command, values still unresolved and possibly missing.
+
+    Raises:
+        UsageError: An override names no setting, no option or a value of the wrong type.
+    """
+    name = register(command)
+    overrides = expand_home(overrides)
+    check_overrides(command, overrides, conf_dir())
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command.name):
+            return compose(name, overrides)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UsageError(explain(error, command)) from error
+
+
+def to_config(command: Command, composed: Any) -> Any:
+    """The dataclass instance that the command runs with.
+
+    Raises:
+        UsageError: A required setting has no value, or settings contradict each other.
+    """
+    try:
+        missing = OmegaConf.missing_keys(composed)
+        if not missing:
+            return OmegaConf.to_object(composed)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UsageError(explain(error, command)) from error
+    raise UsageError(explain_missing(command, missing))
+
+
+def expand_home(overrides: Sequence[str]) -> list[str]:
+    """`path=~/x` as the shell would expand it at the start of a word."""
+    expanded = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        home = f"{Path.home()}/" if value.startswith("~/") else ""
+        expanded.append(f"{key}{equals}{home}{value.removeprefix('~/') if home else value}")
+    return expanded

@@ -1,0 +1,73 @@
+"""`-m`: Hydra's own multirun on the same task, leaving no files of Hydra behind."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+
+from genie_robo.commands.base import Command, UsageError
+from genie_robo.commands.compose import conf_dir, expand_home, register, to_config
+from genie_robo.commands.refusals import check_overrides, explain
+
+
+def run_sweep(
+    command: Command,
+    overrides: Sequence[str],
+    *,
+    announce: Callable[[str], None],
+    expected: tuple[type[Exception], ...],
+    report: Callable[[Exception], None],
+) -> int:
+    """Run the command for every combination of values; returns how many of them failed.
+
+    A combination that fails with one of the `expected` errors is reported, and the sweep goes on.
+
+    Raises:
+        UsageError: The overrides fit no combination.
+    """
+    name = register(command)
+    overrides = expand_home(overrides)
+    check_overrides(command, overrides, conf_dir())
+    failed = []
+
+    def task(composed: Any) -> None:
+        job = HydraConfig.get()
+        announce(f"sweep {job.job.num}: {job.job.override_dirname.replace(',', ' ')}")
+        try:
+            command.run(to_config(command, composed))
+        except expected as error:
+            failed.append(error)
+            report(error)
+
+    with tempfile.TemporaryDirectory() as scratch, _hydra_arguments(overrides, scratch):
+        try:
+            hydra.main(str(conf_dir()), name, version_base="1.3")(task)()
+        except HydraException as error:
+            raise UsageError(explain(error, command)) from error
+    return len(failed)
+
+
+@contextmanager
+def _hydra_arguments(overrides: Sequence[str], scratch: str) -> Iterator[None]:
+    """What hydra.main reads from the process: its arguments, and that errors are to be raised."""
+    quiet = (
+        f"hydra.sweep.dir={scratch}",
+        "hydra.sweep.subdir=.",
+        "hydra.output_subdir=null",
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    )
+    arguments, wish = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
+    sys.argv = [arguments[0], "--multirun", *overrides, *quiet]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        os.environ["HYDRA_FULL_ERROR"] = wish

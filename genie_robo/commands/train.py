@@ -1,0 +1,59 @@
+"""`genie-robo train`: the tokenizer, then latent actions and dynamics together."""
+
+import os
+
+from genie_robo.commands.base import Command
+from genie_robo.config import TrainConfig
+
+
+def run(config: TrainConfig) -> None:
+    """Train what `stage` names, going on where the run folder stops."""
+    from genie_robo.run_folder import RunFolder
+    from genie_robo.train.run import claim_run, train
+
+    claim_run(RunFolder.at(config.run), config)
+    if os.environ.get("RANK", "0") == "0":  # the first process under torchrun
+        _write_provenance(config)
+    train(config)
+
+
+def _write_provenance(config: TrainConfig) -> None:
+    from genie_robo.build import build_dataset
+    from genie_robo.data.windows import split_episodes
+    from genie_robo.provenance import write_provenance
+    from genie_robo.run_folder import RunFolder
+
+    data = config.data
+    dataset = build_dataset(data)
+    split = split_episodes(
+        dataset.episode_ids, val_fraction=data.val_fraction, test_fraction=data.test_fraction
+    )
+    episodes = {side.value: [dataset.episode_ids[i] for i in split[side]] for side in split}
+    write_provenance(
+        RunFolder.at(config.run),
+        dataset_fingerprint=dataset.fingerprint,
+        episodes=episodes,
+        seeds={"train": config.seed},
+    )
+
+
+COMMAND = Command(
+    name="train",
+    summary="train a Genie on an RLDS dataset, without looking at its actions",
+    config=TrainConfig,
+    run=run,
+    details=(
+        "Stage tokenizer learns video tokens; stage world_model learns latent actions and the "
+        "dynamics together. Training goes on from the newest checkpoint in the run folder, and "
+        "refuses a folder that was made with other settings. Under torchrun every process takes "
+        "its share of the batches."
+    ),
+    examples=(
+        "genie-robo train run=runs/bridge data=bridge data.path=~/rlds/bridge_dataset",
+        "genie-robo train run=runs/mine data=rlds data.path=~/rlds/mine "
+        "data.source.camera=observation/image data.source.action=action",
+        "genie-robo train run=runs/mine ... stage=tokenizer tokenizer.num_steps=5000",
+        "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big ... engine=gpu",
+        "genie-robo train -m seed=0,1,2 'run=runs/seed_${seed}' data.path=~/rlds/mine",
+    ),
+)

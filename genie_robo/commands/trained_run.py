@@ -1,0 +1,92 @@
+"""A trained run, opened: its models beside the dataset they are asked about."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from genie_robo.build import build_dataset, build_device, build_windows
+from genie_robo.checkpoint import load_genie
+from genie_robo.config import DataConfig, SamplerConfig, TrainConfig
+from genie_robo.config_file import read_config
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.windows import WindowDataset
+from genie_robo.inference.sampler import Sampler
+from genie_robo.models.genie import Genie
+from genie_robo.run_folder import RunFolder
+from genie_robo.types import Split, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedRun:
+    """Everything that commands on a finished run start from."""
+
+    folder: RunFolder
+    config: TrainConfig
+    """As the run was trained."""
+    data: DataConfig
+    """The dataset in use: the run's own unless another one was asked for."""
+    genie: Genie
+    dataset: RldsDataset
+    device: torch.device
+
+    def windows(self, split: Split) -> WindowDataset:
+        """The windows of one side of the split, as long as the dynamics sees."""
+        return build_windows(
+            self.data, self.dataset, split, num_frames=self.config.world_model.num_frames
+        )
+
+
+def open_run(run: str, *, device: str, data: DataConfig | None = None) -> TrainedRun:
+    """Load a run; frames of another dataset are scaled to the size the run was trained at.
+
+    Raises:
+        FileNotFoundError: Not a run folder, training has not finished, or no dataset.
+        ValueError: The weights do not fit, or the device is not there.
+    """
+    folder = RunFolder.at(run)
+    config = read_config(folder, TrainConfig)
+    size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
+    used = replace(data, **size) if data else config.data
+    place = build_device(device)
+    genie = load_genie(folder, place)
+    return TrainedRun(
+        folder=folder,
+        config=config,
+        data=used,
+        genie=genie,
+        dataset=build_dataset(used),
+        device=place,
+    )
+
+
+def build_sampler(config: SamplerConfig) -> Sampler:
+    """How frames are decoded.
+
+    Raises:
+        ValueError: No steps, a negative temperature, or an unknown order.
+    """
+    return Sampler(
+        num_steps=config.num_steps, temperature=config.temperature, order=config.order.value
+    )
+
+
+def choose_window(windows: WindowDataset, episode: int, *, min_frames: int) -> Window:
+    """All frames of the chosen episode of a split.
+
+    Raises:
+        ValueError: There is no such episode, or it is too short.
+    """
+    if not 0 <= episode < len(windows.episodes):
+        raise ValueError(
+            f"episode={episode} is not a test episode: there are {len(windows.episodes)}, "
+            f"numbered from 0"
+        )
+    window = windows.whole_episode(episode)
+    num_frames = int((~window.is_pad).sum())
+    if num_frames < min_frames:
+        raise ValueError(
+            f"episode {episode} ({window.episode_id}) has {num_frames} frames, but "
+            f"{min_frames} are needed; choose a later episode, an earlier start or a shorter "
+            "horizon"
+        )
+    return window

@@ -1,0 +1,53 @@
+"""The configuration of a run as a YAML file."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from genie_robo.run_folder import RunFolder, write_atomic
+
+ConfigT = TypeVar("ConfigT")
+
+
+def write_config(run: RunFolder, config: Any) -> None:
+    """Write the composed configuration of a run, atomically."""
+    write_atomic(run.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
+    """The configuration that a run was made with, checked against its dataclass.
+
+    Raises:
+        FileNotFoundError: There is no such run.
+        ValueError: The file does not fit the dataclass.
+    """
+    if not run.config.exists():
+        raise FileNotFoundError(
+            f"{run.path} is not a run folder: {run.config} is missing. Name a folder that "
+            "`genie-robo train` or `genie-robo demo` has made, as run=FOLDER"
+        )
+    try:
+        loaded = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(run.config))
+        return OmegaConf.to_object(loaded)  # pyright: ignore[reportReturnType]
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{run.config} does not describe a {schema.__name__}: {reason}. It was edited or "
+            "written by another version of genie_robo"
+        ) from error
+
+
+def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """`key: old -> new` for every setting in which two configurations differ."""
+    differences = []
+    for item in fields(old):
+        before, after = getattr(old, item.name), getattr(new, item.name)
+        key = f"{prefix}{item.name}"
+        if is_dataclass(before) and is_dataclass(after):
+            differences += config_differences(before, after, f"{key}.")
+        elif before != after:
+            differences.append(f"{key}: {before} -> {after}")
+    return differences

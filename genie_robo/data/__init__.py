@@ -1,0 +1,1 @@
+"""Robot episodes: read in place from RLDS folders, cut into windows, streamed in batches."""

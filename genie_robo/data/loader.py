@@ -1,0 +1,167 @@
+"""An endless stream of batches: prefetched, resumable, shared out between ranks."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from genie_robo.data.windows import WindowDataset, epoch_order
+from genie_robo.types import EpisodeBatch, Window
+
+_PREFETCH = 3
+_POLL_S = 0.1
+_STATE_KEYS = ("seed", "batch_size", "world_size", "num_windows")
+
+
+class WindowLoader:
+    """Batches of windows without an end.
+
+    The epochs' permutations are laid end to end; batch j takes the next `batch_size` windows for
+    each rank. So every batch is full, each epoch shows every window exactly once over all ranks,
+    and the j-th batch depends on (seed, j, rank) alone: a loader goes on where another stopped.
+    """
+
+    def __init__(
+        self,
+        windows: WindowDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Plan the stream.
+
+        Args:
+            windows: What to draw from.
+            batch_size: Windows in one batch of one rank.
+            seed: Of the order, 0 or more.
+            rank: This process, from 0.
+            world_size: Number of processes.
+
+        Raises:
+            ValueError: A number is out of range.
+        """
+        if batch_size < 1 or seed < 0 or not 0 <= rank < world_size:
+            raise ValueError(
+                f"batch_size={batch_size} must be at least 1, seed={seed} at least 0 and "
+                f"rank={rank} between 0 and world_size={world_size} - 1"
+            )
+        self._windows = windows
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+        self._next_batch = 0
+        self._last_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of one rank in which every window is seen, rounded up."""
+        return -(-len(self._windows) // (self._batch_size * self._world_size))
+
+    def state_dict(self) -> dict[str, int]:
+        """Position of the next batch, and what it depends on."""
+        return {"next_batch": self._next_batch, **self._settings()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where the loader with this state stopped.
+
+        Raises:
+            ValueError: That loader had other windows, another seed or other batches.
+        """
+        mine = self._settings()
+        differences = [
+            f"{key} {state.get(key)} -> {mine[key]}"
+            for key in _STATE_KEYS
+            if state.get(key) != mine[key]
+        ]
+        if differences or "next_batch" not in state:
+            raise ValueError(
+                f"the saved position in the data does not fit this loader ({', '.join(differences)}"
+                "): resume with the settings and the dataset of the first run, or start a new run"
+            )
+        self._next_batch = state["next_batch"]
+
+    def __iter__(self) -> Iterator[EpisodeBatch]:
+        """Batches from the next position on; closing the iterator stops its thread."""
+        batches: queue.Queue[EpisodeBatch | BaseException] = queue.Queue(maxsize=_PREFETCH)
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=self._produce, args=(self._next_batch, batches, stop), daemon=True
+        )
+        thread.start()
+        try:
+            while True:
+                item = batches.get()
+                if isinstance(item, BaseException):
+                    raise item
+                self._next_batch += 1
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def window_numbers(self, batch: int) -> list[int]:
+        """Which windows are in a batch of this rank."""
+        num_windows = len(self._windows)
+        first = (batch * self._world_size + self._rank) * self._batch_size
+        epoch, position = divmod(first, num_windows)
+        numbers: list[int] = []
+        while len(numbers) < self._batch_size:
+            order = self._order(epoch)
+            missing = self._batch_size - len(numbers)
+            numbers += order[position : position + missing].tolist()
+            epoch, position = epoch + 1, 0
+        return numbers
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The epoch's order, kept until another epoch is asked for."""
+        last, order = self._last_order
+        if last != epoch:
+            order = epoch_order(len(self._windows), seed=self._seed, epoch=epoch)
+            self._last_order = (epoch, order)
+        return order
+
+    def _produce(
+        self,
+        batch: int,
+        batches: "queue.Queue[EpisodeBatch | BaseException]",
+        stop: threading.Event,
+    ) -> None:
+        """Fill the queue until told to stop; what goes wrong goes to the consumer."""
+        while not stop.is_set():
+            try:
+                item = collate([self._windows[k] for k in self.window_numbers(batch)])
+            except BaseException as error:  # noqa: BLE001  raised again by the consumer
+                item = error
+            batch += 1
+            while not stop.is_set():
+                try:
+                    batches.put(item, timeout=_POLL_S)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, BaseException):
+                return
+
+    def _settings(self) -> dict[str, int]:
+        return {
+            "seed": self._seed,
+            "batch_size": self._batch_size,
+            "world_size": self._world_size,
+            "num_windows": len(self._windows),
+        }
+
+
+def collate(windows: Sequence[Window]) -> EpisodeBatch:
+    """Stack windows of equal length into contiguous tensors."""
+    return EpisodeBatch(
+        episode_ids=tuple(window.episode_id for window in windows),
+        video=torch.from_numpy(np.stack([window.video for window in windows])),
+        robot_actions=torch.from_numpy(np.stack([w.robot_actions for w in windows])),
+        action_mask=torch.from_numpy(np.stack([window.action_mask for window in windows])),
+        is_pad=torch.from_numpy(np.stack([window.is_pad for window in windows])),
+    )

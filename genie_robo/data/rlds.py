@@ -1,0 +1,194 @@
+"""RLDS episodes by random access: features.json-driven, columnar, images still encoded."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Int
+
+from genie_robo.data.actions import to_pose, to_robot_actions
+from genie_robo.data.bad_episodes import BadEpisodeError, BadEpisodes
+from genie_robo.data.index import DatasetIndex, RecordEntry, build_index, digest
+from genie_robo.data.schema import Columns
+from genie_robo.data.sources import Feature, Source, check_source
+from genie_robo.types import Episode
+
+_MIN_STEPS = 2
+"""One transition."""
+
+_log = logging.getLogger(__name__)
+
+
+class RldsDataset(Sequence[Episode]):
+    """The episodes of an RLDS folder, each stored record once, unreadable ones left out.
+
+    Opening reads no images. Every `dataset[i]` reads one record, so it is cheap to hold and safe
+    to share between threads.
+    """
+
+    folder: Path
+    """The version folder."""
+    source: Source
+    fingerprint: str
+    """Of the episodes and of how they are read; equal for copies of a dataset."""
+    episode_ids: tuple[str, ...]
+    """Content hashes."""
+    lengths: Int[np.ndarray, " n"]
+    """Steps per episode."""
+    bad_episodes: BadEpisodes
+    num_duplicates: int
+    """Records left out because an equal one is there."""
+    num_short: int
+    """Episodes left out because they have no transition."""
+
+    def __init__(
+        self,
+        path: Path,
+        source: Source,
+        *,
+        rlds_splits: Sequence[str] = (),
+        bad_episode_limit: float = 0.01,
+    ) -> None:
+        """Open a dataset.
+
+        Args:
+            path: Folder with features.json, or one above a single version folder.
+            source: Which keys are the camera, the action and so on.
+            rlds_splits: RLDS splits to pool; empty takes all.
+            bad_episode_limit: Share of unreadable episodes above which opening or reading fails.
+
+        Raises:
+            FileNotFoundError: There is no dataset, or a shard is missing.
+            KeyError: The source names a key that is not there.
+            ValueError: A shard is damaged, the source does not fit, or too much is unreadable.
+        """
+        self._index = build_index(path, rlds_splits)
+        check_source(source, self._index.features)
+        unique = {entry.episode_id: entry for entry in reversed(self._index.entries)}
+        records = list(reversed(unique.values()))
+        self.folder, self.source = self._index.folder, source
+        self.num_duplicates = len(self._index.entries) - len(records)
+        self.bad_episodes = BadEpisodes(
+            self.folder, num_episodes=len(records), limit=bad_episode_limit
+        )
+        readable = self._readable(records)
+        self._entries = [entry for entry in readable if entry.num_steps >= _MIN_STEPS]
+        self.num_short = len(readable) - len(self._entries)
+        self._report()
+        self.episode_ids = tuple(entry.episode_id for entry in self._entries)
+        self.lengths = np.array([entry.num_steps for entry in self._entries])
+        settings = json.dumps(asdict(source)).encode()
+        self.fingerprint = digest(*(name.encode() for name in self.episode_ids), settings)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Columns of a step by key, as features.json has them."""
+        return dict(self._index.features)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Keys of all 8-bit colour images."""
+        return tuple(key for key, feature in sorted(self.features.items()) if feature.is_camera)
+
+    @overload
+    def __getitem__(self, i: int) -> Episode: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Episode]: ...
+    def __getitem__(self, i: int | slice) -> Episode | Sequence[Episode]:
+        """Read an episode.
+
+        Raises:
+            BadEpisodeError: The record is damaged.
+            IndexError: There is no such episode.
+        """
+        if isinstance(i, slice):
+            return [self[number] for number in range(len(self))[i]]
+        entry = self._entries[i]
+        try:
+            return _to_episode(entry, self._index.read(entry), self._index, self.source)
+        except ValueError as error:
+            raise BadEpisodeError(self.name(i), str(error)) from error
+
+    def name(self, i: int) -> str:
+        """The episode's id and place, for messages."""
+        return _name(self._entries[i])
+
+    def skip(self, i: int, reason: str) -> None:
+        """Note that an episode turned out to be unreadable.
+
+        Raises:
+            ValueError: The share of bad episodes is now above the limit.
+        """
+        self.bad_episodes.add(self.name(i), reason)
+        self.bad_episodes.check()
+
+    def _readable(self, records: Sequence[RecordEntry]) -> list[RecordEntry]:
+        """Records without a problem in what this source reads."""
+        wanted = set(self.source.keys)
+        good = []
+        for entry in records:
+            bad_keys = wanted.intersection(entry.bad_keys)
+            if entry.problem or bad_keys:
+                self.bad_episodes.add(_name(entry), entry.problem or _describe(bad_keys))
+            else:
+                good.append(entry)
+        self.bad_episodes.check()
+        return good
+
+    def _report(self) -> None:
+        if self.num_duplicates:
+            _log.info(
+                "%s: %d of %d records repeat another one (RLDS splits that hold the same "
+                "episodes?); each is used once",
+                self.folder,
+                self.num_duplicates,
+                len(self._index.entries),
+            )
+        if self.num_short:
+            _log.warning("%s: skipping %d episodes of one step", self.folder, self.num_short)
+        if not self._entries:
+            raise ValueError(
+                f"{self.folder} has no episode to use: {self.num_short} have fewer than "
+                f"{_MIN_STEPS} steps and {len(self.bad_episodes)} cannot be read"
+            )
+
+
+def _to_episode(
+    entry: RecordEntry, columns: Columns, index: DatasetIndex, source: Source
+) -> Episode:
+    steps = columns.steps
+    cameras = {key for key, feature in index.features.items() if feature.is_camera and key in steps}
+    actions, mask = to_robot_actions(steps, source)
+    return Episode(
+        episode_id=entry.episode_id,
+        images={"primary": tuple(steps[source.camera])}
+        | {key: tuple(steps[key]) for key in sorted(cameras - {source.camera})},
+        robot_actions=actions,
+        action_mask=mask,
+        end_effector_pose=to_pose(steps, source),
+        sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,
+        scene=_text(columns.metadata.get("scene", b"")) if source.sim_state else "",
+        instruction=_text(steps[source.instruction][0]) if source.instruction else "",
+        control_hz=source.control_hz,
+    )
+
+
+def _name(entry: RecordEntry) -> str:
+    return f"{entry.episode_id} (record {entry.number} of {entry.shard.name})"
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _describe(bad_keys: set[str]) -> str:
+    return (
+        f"{', '.join(sorted(bad_keys))} is missing or holds values that are not finite or no image"
+    )

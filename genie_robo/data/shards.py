@@ -1,0 +1,153 @@
+"""Records inside the shard files of a dataset: TFRecord and ArrayRecord, by random access."""
+
+import mmap
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import google_crc32c
+from array_record.python.array_record_module import ArrayRecordReader
+
+TFRECORD, ARRAY_RECORD = "tfrecord", "array_record"
+
+_LFS_MAGIC = b"version https://git-lfs"
+_HEADER = struct.Struct("<QI")
+"""Length of the data, masked CRC of that length."""
+_CRC = struct.Struct("<I")
+_CRC_MASK_DELTA = 0xA282EAD8
+_MAX_OPEN_READERS = 32
+
+
+class Span(NamedTuple):
+    """Where a record is in its shard."""
+
+    offset: int
+    """Byte offset of the data in a TFRecord file, record number in an ArrayRecord file."""
+    length: int
+    """Bytes of data; 0 in an ArrayRecord file, which knows the length itself."""
+
+
+def find_records(shard: Path, file_format: str) -> list[Span]:
+    """Every record of a shard, in order. Only headers are read.
+
+    Raises:
+        FileNotFoundError: The shard is missing.
+        ValueError: The shard is empty, a Git LFS pointer, cut or damaged.
+    """
+    _check_is_data(shard)
+    if file_format == ARRAY_RECORD:
+        return _find_in_array_record(shard)
+    with shard.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return parse_tfrecord(data)
+        except ValueError as error:
+            raise ValueError(f"shard {shard} is damaged: {error}; download it again") from error
+
+
+def read_record(shard: Path, span: Span, file_format: str) -> bytes:
+    """The bytes of one record, checked against their stored checksum.
+
+    Raises:
+        ValueError: The bytes are not the ones that were written.
+        OSError: The shard cannot be read.
+    """
+    if file_format == ARRAY_RECORD:
+        return _open_array_record(shard, shard.stat().st_mtime_ns).read(span.offset)
+    with shard.open("rb", buffering=0) as file:
+        file.seek(span.offset)
+        stored = file.read(span.length + _CRC.size)
+    data = stored[: span.length]
+    if stored[span.length :] != _CRC.pack(_masked_crc(data)):
+        raise ValueError("the data does not match its checksum")
+    return data
+
+
+def parse_tfrecord(data: bytes | mmap.mmap) -> list[Span]:
+    """Spans of the records in a TFRecord file: length, CRC of length, data, CRC of data.
+
+    Raises:
+        ValueError: A length does not match its checksum, or the file ends inside a record.
+    """
+    spans: list[Span] = []
+    size, position = len(data), 0
+    while position < size:
+        number = len(spans)
+        if size - position < _HEADER.size:
+            raise ValueError(f"it ends inside the header of record {number} (byte {size})")
+        length, crc = _HEADER.unpack_from(data, position)
+        if crc != _masked_crc(data[position : position + 8]):
+            raise ValueError(
+                f"the length of record {number} at byte {position} does not match its checksum"
+            )
+        start = position + _HEADER.size
+        position = start + length + _CRC.size
+        if position > size:
+            raise ValueError(
+                f"it ends inside record {number}: {position - size} of the record's {length} "
+                f"bytes are missing behind byte {size}"
+            )
+        spans.append(Span(start, length))
+    return spans
+
+
+def _masked_crc(data: bytes) -> int:
+    """CRC32C, rotated and shifted as TFRecord wants it."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
+
+
+def _check_is_data(shard: Path) -> None:
+    if not shard.exists():
+        raise FileNotFoundError(
+            f"shard {shard} is missing, but dataset_info.json lists it; complete the download"
+        )
+    if shard.stat().st_size == 0:
+        raise ValueError(f"shard {shard} has zero bytes: its download failed; download it again")
+    with shard.open("rb") as file:
+        start = file.read(len(_LFS_MAGIC))
+    if start == _LFS_MAGIC:
+        raise ValueError(
+            f"shard {shard} is a Git LFS pointer, not data; run `git lfs pull` in the repository "
+            "it came from"
+        )
+
+
+class _ArrayRecordFile:
+    """One open ArrayRecord file, used by one thread at a time."""
+
+    def __init__(self, shard: Path) -> None:
+        self._reader = ArrayRecordReader(str(shard), "readahead_buffer_size:0")
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return self._reader.num_records()
+
+    def is_good(self) -> bool:
+        return self._reader.ok()
+
+    def read(self, number: int) -> bytes:
+        try:
+            with self._lock:
+                records: Sequence[bytes] = self._reader.read([number])
+        except RuntimeError as error:
+            raise ValueError(f"the data does not match its checksum ({error})") from error
+        return records[0]
+
+
+@lru_cache(maxsize=_MAX_OPEN_READERS)
+def _open_array_record(shard: Path, mtime_ns: int) -> _ArrayRecordFile:
+    """Open files, by path and time of the last change."""
+    del mtime_ns
+    return _ArrayRecordFile(shard)
+
+
+def _find_in_array_record(shard: Path) -> list[Span]:
+    file = _ArrayRecordFile(shard)
+    if not file.is_good():
+        raise ValueError(
+            f"shard {shard} is damaged: it is cut or not an ArrayRecord file; download it again"
+        )
+    return [Span(number, 0) for number in range(len(file))]

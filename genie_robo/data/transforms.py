@@ -1,0 +1,90 @@
+"""Encoded camera images to frames of the model's size."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+from PIL import Image
+
+RESIZES = ("stretch", "crop", "letterbox")
+
+_JPEG_START = b"\xff\xd8"
+
+
+def decode_frames(
+    encoded: Sequence[bytes], *, image_size: tuple[int, int], resize: str = "stretch"
+) -> UInt8[np.ndarray, "t h w c"]:
+    """Decode JPEG or PNG images to RGB frames of one size.
+
+    Args:
+        encoded: Images, one per frame.
+        image_size: Height and width of the frames, in pixels.
+        resize: `stretch`, `crop` (centre crop to the aspect ratio first) or `letterbox` (scale
+            to fit, black bars).
+
+    Raises:
+        ValueError: An image cannot be decoded, or `resize` is unknown.
+    """
+    if resize not in RESIZES:
+        raise ValueError(f"data.resize={resize} is unknown; use {', '.join(RESIZES)}")
+    frames = np.empty((len(encoded), *image_size, 3), np.uint8)
+    for number, image in enumerate(encoded):
+        try:
+            pixels = _decode(image, image_size)
+        except (ValueError, OSError, SyntaxError) as error:
+            raise ValueError(f"the image of step {number} cannot be decoded: {error}") from error
+        frames[number] = resize_frame(pixels, image_size=image_size, resize=resize)
+    return frames
+
+
+def resize_frame(
+    frame: UInt8[np.ndarray, "h w c"], *, image_size: tuple[int, int], resize: str
+) -> UInt8[np.ndarray, "h2 w2 c"]:
+    """Scale a frame without aliasing."""
+    height, width = frame.shape[:2]
+    if (height, width) == image_size:
+        return frame
+    picture = Image.fromarray(frame)
+    if resize == "stretch":
+        return _scale(picture, image_size)
+    if resize == "crop":
+        return _scale(picture, image_size, box=_centre_box((height, width), image_size))
+    scale = min(image_size[0] / height, image_size[1] / width)
+    inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+    frames = np.zeros((*image_size, 3), np.uint8)
+    top, left = (image_size[0] - inner[0]) // 2, (image_size[1] - inner[1]) // 2
+    frames[top : top + inner[0], left : left + inner[1]] = _scale(picture, inner)
+    return frames
+
+
+def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
+    """RGB pixels at least as large as wanted; JPEG is decoded at a reduced scale when it can."""
+    if image.startswith(_JPEG_START):
+        return simplejpeg.decode_jpeg(
+            image, "RGB", min_height=image_size[0], min_width=image_size[1], min_factor=1
+        )
+    with Image.open(io.BytesIO(image)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _scale(
+    picture: Image.Image,
+    image_size: tuple[int, int],
+    *,
+    box: tuple[float, float, float, float] | None = None,
+) -> UInt8[np.ndarray, "h w c"]:
+    height, width = image_size
+    return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, box=box))
+
+
+def _centre_box(
+    size: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of the largest centred part with the wanted aspect ratio."""
+    height, width = size
+    aspect = image_size[1] / image_size[0]
+    inner_height, inner_width = min(height, width / aspect), min(width, height * aspect)
+    left, top = (width - inner_width) / 2, (height - inner_height) / 2
+    return (left, top, left + inner_width, top + inner_height)

@@ -1,0 +1,229 @@
+"""Episodes cut into fixed windows, and the order in which windows are visited."""
+
+import hashlib
+from collections.abc import Sequence
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from genie_robo.data.actions import compose_actions
+from genie_robo.data.bad_episodes import BadEpisodeError
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.transforms import decode_frames
+from genie_robo.types import Split, Window
+
+_MIN_EPISODES = 3
+_CHANNELS = 3
+
+
+def split_episodes(
+    episode_ids: Sequence[str], *, val_fraction: float, test_fraction: float
+) -> dict[Split, tuple[int, ...]]:
+    """Split episodes by a hash of their ids: whole episodes, the same on every machine.
+
+    Ordered by hash, the first `round(test_fraction * n)` are test, the next val, the rest train;
+    val and test have at least one each.
+
+    Raises:
+        ValueError: There are too few episodes.
+    """
+    num_episodes = len(episode_ids)
+    num_test = max(1, round(test_fraction * num_episodes))
+    num_val = max(1, round(val_fraction * num_episodes))
+    if num_episodes < _MIN_EPISODES or num_test + num_val >= num_episodes:
+        raise ValueError(
+            f"{num_episodes} episodes cannot be split into train, val and test with "
+            f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction}: "
+            f"{num_val} val and {num_test} test episodes leave none to train on; at least "
+            f"{_MIN_EPISODES} are needed"
+        )
+    order = sorted(range(num_episodes), key=lambda i: _hash(episode_ids[i]))
+    return {
+        Split.train: tuple(order[num_test + num_val :]),
+        Split.val: tuple(order[num_test : num_test + num_val]),
+        Split.test: tuple(order[:num_test]),
+    }
+
+
+def epoch_order(num_windows: int, *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+    """The order of windows in an epoch: a permutation that depends on nothing else."""
+    return np.random.default_rng([seed, epoch]).permutation(num_windows)
+
+
+class WindowDataset:
+    """All windows of some episodes, decoded on demand.
+
+    A window starts at any step s and takes the frames s, s + stride, ... of one camera; an
+    episode that is too short gives one window whose last frame repeats. Whole decoded episodes
+    are kept until `cache_mb` is full and then never replaced: windows come in random order, so
+    replacing would not find more, and episodes outside decode only the frames of the window.
+    """
+
+    def __init__(
+        self,
+        dataset: RldsDataset,
+        episodes: Sequence[int],
+        *,
+        num_frames: int,
+        image_size: tuple[int, int],
+        resize: str = "stretch",
+        frame_stride: int = 1,
+        cache_mb: int = 512,
+        camera: str = "primary",
+    ) -> None:
+        """Plan the windows; nothing is read yet.
+
+        Args:
+            dataset: Where the episodes are.
+            episodes: Their numbers in the dataset.
+            num_frames: Frames in a window.
+            image_size: Height and width of a frame, in pixels.
+            resize: How images become that size: stretch, crop or letterbox.
+            frame_stride: Steps between two frames.
+            cache_mb: Memory for decoded episodes.
+            camera: `primary` or the key of another camera.
+
+        Raises:
+            ValueError: There are no episodes, or a number is below one.
+            KeyError: There is no such camera.
+        """
+        if not episodes or num_frames < 1 or frame_stride < 1:
+            raise ValueError(
+                f"windows need episodes, and num_frames={num_frames} and data.frame_stride="
+                f"{frame_stride} of at least 1; got {len(episodes)} episodes"
+            )
+        cameras = ("primary", *dataset.cameras)
+        if camera not in cameras:
+            raise KeyError(f"there is no camera {camera} in {dataset.folder}: {cameras}")
+        self.dataset = dataset
+        self.episodes = tuple(episodes)
+        self.num_frames = num_frames
+        self.image_size = image_size
+        self.frame_stride = frame_stride
+        self.camera = camera
+        self._resize = resize
+        reach = (num_frames - 1) * frame_stride
+        counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
+        self._ends = np.cumsum(counts)
+        self._cache = _EpisodeCache(max_bytes=cache_mb * 1_000_000)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, k: int) -> Window:
+        """The k-th window. One in an unreadable episode is replaced by the next readable one.
+
+        Raises:
+            IndexError: There is no such window.
+            ValueError: More episodes are unreadable than data.bad_episode_limit allows.
+        """
+        if not 0 <= k < len(self):
+            raise IndexError(f"window {k} of {len(self)}")
+        first = int(np.searchsorted(self._ends, k, side="right"))
+        start = k - (int(self._ends[first - 1]) if first else 0)
+        for shift in range(len(self.episodes)):
+            e = (first + shift) % len(self.episodes)
+            try:
+                return self._window(e, start if shift == 0 else 0, self.num_frames)
+            except BadEpisodeError as error:
+                self.dataset.skip(self.episodes[e], error.reason)
+        raise ValueError(f"none of the {len(self.episodes)} episodes of this split can be read")
+
+    def whole_episode(self, e: int) -> Window:
+        """All frames of the e-th of `episodes`, every `frame_stride` steps, as one window.
+
+        Raises:
+            BadEpisodeError: The episode cannot be read.
+        """
+        length = int(self.dataset.lengths[self.episodes[e]])
+        return self._window(e, 0, (length - 1) // self.frame_stride + 1)
+
+    def _window(self, e: int, start: int, num_frames: int) -> Window:
+        """Frames start, start + stride, ... of the e-th episode, padded to `num_frames`."""
+        length = int(self.dataset.lengths[self.episodes[e]])
+        steps = start + self.frame_stride * np.arange(num_frames)
+        is_pad = steps >= length
+        last = int(steps[~is_pad][-1])
+        video, labels = self._read(e, np.where(is_pad, last, steps))
+        composed = compose_actions(
+            labels.robot_actions[start:last],
+            self.frame_stride,
+            angles_add=self.dataset.source.action_is_achieved,
+        )
+        actions = np.zeros((num_frames - 1, composed.shape[1]), np.float32)
+        actions[: len(composed)] = composed
+        return Window(
+            episode_id=labels.episode_id,
+            start=start,
+            video=video,
+            robot_actions=actions,
+            action_mask=labels.action_mask,
+            is_pad=is_pad,
+        )
+
+    def _read(
+        self, e: int, steps: Int[np.ndarray, " t"]
+    ) -> tuple[UInt8[np.ndarray, "t h w c"], "_Labels"]:
+        """Frames at ascending steps: from the cache, else decoded and cached if there is room."""
+        cached = self._cache.get(e)
+        if cached:
+            return cached.frames[steps], cached.labels
+        episode = self.dataset[self.episodes[e]]
+        labels = _Labels(episode.episode_id, episode.robot_actions, episode.action_mask)
+        encoded = episode.images[self.camera]
+        num_bytes = len(encoded) * self.image_size[0] * self.image_size[1] * _CHANNELS
+        if self._cache.has_room(num_bytes):
+            frames = self._decode(e, encoded)
+            self._cache.put(e, _Decoded(frames, labels))
+            return frames[steps], labels
+        wanted, position = np.unique(steps, return_inverse=True)
+        return self._decode(e, [encoded[step] for step in wanted])[position], labels
+
+    def _decode(self, e: int, encoded: Sequence[bytes]) -> UInt8[np.ndarray, "t h w c"]:
+        try:
+            return decode_frames(encoded, image_size=self.image_size, resize=self._resize)
+        except ValueError as error:
+            name = self.dataset.name(self.episodes[e])
+            raise BadEpisodeError(name, str(error)) from error
+
+
+class _Labels(NamedTuple):
+    """What of an episode goes into its windows besides frames."""
+
+    episode_id: str
+    robot_actions: np.ndarray
+    action_mask: np.ndarray
+
+
+class _Decoded(NamedTuple):
+    """A whole decoded episode."""
+
+    frames: np.ndarray
+    labels: _Labels
+
+
+class _EpisodeCache:
+    """Decoded episodes up to a number of bytes, for several threads."""
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._free = max_bytes
+        self._episodes: dict[int, _Decoded] = {}
+        self._lock = Lock()
+
+    def get(self, e: int) -> _Decoded | None:
+        return self._episodes.get(e)
+
+    def has_room(self, num_bytes: int) -> bool:
+        return num_bytes <= self._free
+
+    def put(self, e: int, decoded: _Decoded) -> None:
+        with self._lock:
+            if e not in self._episodes and decoded.frames.nbytes <= self._free:
+                self._episodes[e] = decoded
+                self._free -= decoded.frames.nbytes
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

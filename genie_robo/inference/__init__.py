@@ -1,0 +1,1 @@
+"""Imagination: decode frames, roll out, map latent actions to robot actions."""

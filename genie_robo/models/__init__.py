@@ -1,0 +1,1 @@
+"""The networks of Genie: tokenizer, latent action model, dynamics."""

@@ -1,0 +1,67 @@
+"""Dynamics: tokens of past frames and latent actions to the tokens of the next frame."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from genie_robo.models.transformer import KVCache, STTransformer
+
+
+class DynamicsModel(nn.Module):
+    """MaskGIT over video tokens, steered by latent actions (paper section 2.1, "Dynamics").
+
+    Frame t goes in with some of its tokens masked and comes out as logits for every token, given
+    the frames before it. The code of the transition t-1 -> t is added to every token of frame t.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_tokens: int,
+        tokens_per_frame: int,
+        action_dim: int,
+        transformer: STTransformer,
+    ) -> None:
+        super().__init__()
+        self.num_tokens = num_tokens
+        self.tokens_per_frame = tokens_per_frame
+        self.transformer = transformer
+        dim = transformer.dim
+        self.embed = nn.Embedding(num_tokens + 1, dim)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        self.position = nn.Parameter(torch.randn(tokens_per_frame, dim) * 0.02)
+        self.embed_action = nn.Linear(action_dim, dim)
+        self.to_logits = nn.Linear(dim, num_tokens)
+
+    @property
+    def mask_token(self) -> int:
+        """The token that stands for "not known yet"."""
+        return self.num_tokens
+
+    def forward(
+        self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
+    ) -> Float[Tensor, "b t s k"]:
+        """Logits for every token of every frame; action i leads to frame i + 1."""
+        reached_by = self.embed_action(actions)
+        unreached = reached_by.new_zeros(len(tokens), 1, self.transformer.dim)
+        x = self._embed(tokens, torch.cat([unreached, reached_by], dim=1))
+        return self.to_logits(self.transformer(x))
+
+    def next_frame(
+        self,
+        tokens: Int[Tensor, "b t s"],
+        actions: Float[Tensor, "b t e"] | None,
+        cache: KVCache,
+    ) -> Float[Tensor, "b t s k"]:
+        """Logits of frames that follow those in the cache; `actions` lead to these frames.
+
+        The first frame of a video is reached by no action: `actions` None.
+        """
+        reached_by = None if actions is None else self.embed_action(actions)
+        return self.to_logits(self.transformer(self._embed(tokens, reached_by), cache))
+
+    def _embed(
+        self, tokens: Int[Tensor, "b t s"], reached_by: Float[Tensor, "b t d"] | None
+    ) -> Float[Tensor, "b t s d"]:
+        x = self.embed(tokens) + self.position
+        return x if reached_by is None else x + reached_by[:, :, None]

@@ -1,0 +1,65 @@
+"""MaskGIT as pure functions (Chang et al. 2022): schedule, training mask, one unmasking step.
+
+Nothing here knows a network or a global random state; randomness comes in as uniform noise.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def masked_counts(num_tokens: int, num_steps: int) -> tuple[int, ...]:
+    """How many tokens are still masked after each decode step, cosine schedule.
+
+    floor(num_tokens * cos(pi/2 * r)) at r = step / num_steps: with 16 tokens and 4 steps
+    14, 11, 6, 0 stay masked, so 2, 5, 10, 16 are revealed. Source: section 3.3.
+
+    Raises:
+        ValueError: No token or no step.
+    """
+    if num_tokens < 1 or num_steps < 1:
+        raise ValueError(
+            f"decoding {num_tokens} tokens in {num_steps} steps: both must be at least 1"
+        )
+    ratios = (math.cos(math.pi / 2 * step / num_steps) for step in range(1, num_steps))
+    return (*(math.floor(num_tokens * ratio) for ratio in ratios), 0)
+
+
+def random_mask(rate: Float[Tensor, "*b"], noise: Float[Tensor, "*b s"]) -> Bool[Tensor, "*b s"]:
+    """Bernoulli mask: True (hidden) at the given rate; `noise` is uniform in [0, 1)."""
+    return noise < rate[..., None]
+
+
+def sample_tokens(
+    logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n k"], *, temperature: float
+) -> Int[Tensor, "*n"]:
+    """Draw from softmax(logits / temperature) by the Gumbel-max trick; 0 takes the best.
+
+    `noise` is uniform in [0, 1).
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    gumbel = -(-noise.clamp(1e-20, 1 - 1e-7).log()).log()
+    return (logits / temperature + gumbel).argmax(-1)
+
+
+def unmask(
+    tokens: Int[Tensor, "b s"],
+    sampled: Int[Tensor, "b s"],
+    priority: Float[Tensor, "b s"],
+    *,
+    num_masked: int,
+    mask_token: int,
+) -> Int[Tensor, "b s"]:
+    """Reveal sampled tokens, those of highest priority first, until `num_masked` stay hidden.
+
+    Tokens that are already known never change.
+    """
+    is_hidden = tokens == mask_token
+    priority = priority.masked_fill(~is_hidden, torch.inf)
+    order = priority.argsort(dim=-1, descending=True, stable=True)
+    num_known = tokens.shape[-1] - num_masked
+    revealed = torch.zeros_like(is_hidden).scatter(-1, order[:, :num_known], True)  # noqa: FBT003
+    return torch.where(is_hidden & revealed, sampled, tokens)

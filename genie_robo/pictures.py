@@ -1,0 +1,88 @@
+"""Frames as files: MP4 videos, labelled strips and contact sheets."""
+
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+LABEL_WIDTH, HEADER_HEIGHT, GAP, FONT_SIZE = 84, 22, 3, 13
+INK, PAPER = (34, 34, 34), (255, 255, 255)
+MIN_VIDEO_SIDE = 256
+"""Small frames are enlarged to about this many pixels, without smoothing."""
+
+
+def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) -> None:
+    """Write an H.264 video, complete or not at all; `fps` 0 means unknown and plays at 5."""
+    video = enlarge(video, min_side=MIN_VIDEO_SIDE)
+    height, width = (side - side % 2 for side in video.shape[1:3])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    try:
+        with av.open(str(temporary), "w") as container:
+            rate = Fraction(fps or 5).limit_denominator(1000)
+            stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in video[:, :height, :width]:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def draw_strip(
+    rows: Mapping[str, UInt8[np.ndarray, "t h w c"]],
+    *,
+    headers: Sequence[str],
+    min_side: int = 96,
+) -> Image.Image:
+    """Videos as rows of frames under one another, a label before each row.
+
+    `headers` stand above the columns, one for each frame.
+    """
+    videos = {label: enlarge(video, min_side=min_side) for label, video in rows.items()}
+    num_frames, height, width, _ = next(iter(videos.values())).shape
+    sheet = Image.new(
+        "RGB",
+        (
+            LABEL_WIDTH + num_frames * (width + GAP),
+            HEADER_HEIGHT + len(videos) * (height + GAP),
+        ),
+        PAPER,
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    for column, header in enumerate(headers):
+        x = LABEL_WIDTH + column * (width + GAP) + width // 2
+        draw.text((x, HEADER_HEIGHT // 2), header, INK, font=font, anchor="mm")
+    for row, (label, video) in enumerate(videos.items()):
+        y = HEADER_HEIGHT + row * (height + GAP)
+        draw.text((LABEL_WIDTH - 8, y + height // 2), label, INK, font=font, anchor="rm")
+        for column, frame in enumerate(video):
+            sheet.paste(Image.fromarray(frame), (LABEL_WIDTH + column * (width + GAP), y))
+    return sheet
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Write a picture, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    image.save(temporary)
+    temporary.replace(path)
+
+
+def enlarge(
+    video: UInt8[np.ndarray, "t h w c"], *, min_side: int
+) -> UInt8[np.ndarray, "t h2 w2 c"]:
+    """Repeat pixels so often that the shorter side has about `min_side` of them."""
+    factor = max(1, round(min_side / min(video.shape[1:3])))
+    return video.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def spread(count: int, *, most: int) -> list[int]:
+    """At most `most` indices below `count`, evenly spread, first and last included."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})

@@ -1,0 +1,236 @@
+"""A long job as a list of stages: done ones are skipped, begun ones go on, changed ones refused.
+
+Beside the results of its stages a run folder holds one small stamp per stage: the settings and
+inputs it was made from. A stamp says `finished` only after the stage has returned.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from genie_robo.run_folder import RunFolder, write_atomic
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a job and what its result depends on."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """Everything that the result depends on besides the stages in `needs`; nested plain data."""
+    folder: Path
+    """Holds all that the stage writes."""
+    outputs: tuple[Path, ...]
+    """Files or folders that exist once it is done."""
+    run: Callable[[], None]
+    needs: tuple[str, ...] = ()
+    """Earlier stages whose outputs it reads."""
+    is_long: bool = False
+    """True when `run` goes on from partial results, which are worth keeping: they are never
+    thrown away without being asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What a result was made from."""
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the outputs of every needed stage."""
+    finished: bool = False
+    seconds: float = 0.0
+    """Time spent, over all interruptions."""
+
+
+class Verdict(Enum):
+    """What to do with a stage."""
+
+    skip = "already there"
+    begin = "done"
+    resume = "done, resumed"
+    redo = "done again, its input had changed"
+
+
+def run_stages(
+    stages: Sequence[Stage], stamps: Path, *, announce: Callable[[str], None] = lambda _: None
+) -> None:
+    """Bring every stage up to date, in order, one announced line each.
+
+    Raises:
+        ValueError: A result was made with other settings, or training with another input.
+    """
+    refuse_changed(stages, stamps)
+    by_name = {stage.name: stage for stage in stages}
+    width = max(len(stage.name) for stage in stages)
+    for number, stage in enumerate(stages, start=1):
+        inputs = {name: digest(by_name[name].outputs) for name in stage.needs}
+        verdict = judge(stage, read_stamp(stamps, stage), inputs)
+        title = f"[{number}/{len(stages)}] {stage.name:<{width}} "
+        if verdict is Verdict.skip:
+            announce(f"{title} {verdict.value}")
+        else:
+            _run_stage(stage, verdict, inputs, stamps, lambda end, t=title: announce(f"{t} {end}"))
+
+
+def refuse_changed(stages: Sequence[Stage], stamps: Path) -> None:
+    """Look at all stages before any work.
+
+    Raises:
+        ValueError: Results are there that were made with other settings; names them.
+    """
+    changed = [
+        (stage, lines)
+        for stage in stages
+        if (stamp := read_stamp(stamps, stage)) and _is_kept(stage, stamp)
+        if (lines := list_differences(stamp.settings, stage.settings))
+    ]
+    if not changed:
+        return
+    folders = [str(stage.folder) for stage, _ in changed]
+    if any(stage.is_long for stage, _ in changed):
+        folders = [str(stamps.parent)]
+    differences = dict.fromkeys(line for _, lines in changed for line in lines)
+    raise ValueError(
+        f"{stamps.parent} holds results of another configuration ({'; '.join(differences)}). "
+        "Give the same settings to go on with them, name another folder with run=FOLDER, or "
+        f"delete {' '.join(folders)} to make them again"
+    )
+
+
+def judge(stage: Stage, stamp: Stamp | None, inputs: Mapping[str, str]) -> Verdict:
+    """Whether a stage has to run, given its stamp and the digests of its inputs today.
+
+    Raises:
+        ValueError: A long stage was made from other inputs.
+    """
+    if stamp is None or not stage.folder.exists():
+        return Verdict.begin
+    if stamp.inputs != inputs:
+        if stage.is_long:
+            changed = [name for name in inputs if stamp.inputs.get(name) != inputs[name]]
+            raise ValueError(
+                f"{stage.folder} was made from another result of stage {' and '.join(changed)} "
+                f"than the one that is there now; delete {stage.folder} to make it again, or name "
+                "another folder with run=FOLDER"
+            )
+        return Verdict.redo
+    same = stamp.settings == plain(stage.settings)
+    if same and stamp.finished and all(path.exists() for path in stage.outputs):
+        return Verdict.skip
+    return Verdict.resume if stage.is_long else Verdict.begin
+
+
+def stamps_of(run: RunFolder) -> Path:
+    """Where a run keeps the stamps of its stages."""
+    return run.path / "stages"
+
+
+def seconds_spent(stamps: Path) -> dict[str, float]:
+    """Time that each finished stage took, over all interruptions, in the order of finishing."""
+    paths = sorted(stamps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    found = {path.stem: Stamp(**json.loads(path.read_text())) for path in paths}
+    return {name: stamp.seconds for name, stamp in found.items() if stamp.finished}
+
+
+def read_stamp(stamps: Path, stage: Stage) -> Stamp | None:
+    """The stamp of a stage, or None when it was never begun.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = _stamp_path(stamps, stage)
+    if not path.exists():
+        return None
+    try:
+        return Stamp(**json.loads(path.read_text()))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a stage stamp of this version of genie_robo ({error}); delete "
+            f"{path} and {stage.folder} to make that stage again"
+        ) from error
+
+
+def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`key: old -> new` for every setting that differs."""
+    before, after = _flatten(plain(old)), _flatten(plain(new))
+    return [
+        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def plain(settings: Any) -> Any:
+    """Settings as JSON gives them back: enums by name, tuples as lists."""
+    return json.loads(json.dumps(settings, default=lambda item: item.name, sort_keys=True))
+
+
+def digest(outputs: Sequence[Path]) -> str:
+    """Hash of the names and bytes of files, and of everything below folders but hidden files.
+
+    Rooms keep what they can make again, such as the index of a dataset, in hidden files.
+    """
+    total = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for output in outputs:
+        files = sorted(output.rglob("[!.]*")) if output.is_dir() else [output]
+        for path in (path for path in files if path.is_file()):
+            total.update(str(path.relative_to(output.parent)).encode())
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, hashlib.blake2b).digest())
+    return total.hexdigest()
+
+
+def _run_stage(
+    stage: Stage,
+    verdict: Verdict,
+    inputs: Mapping[str, str],
+    stamps: Path,
+    announce: Callable[[str], None],
+) -> None:
+    before = read_stamp(stamps, stage)
+    if before and not stage.is_long and stage.folder.exists():
+        shutil.rmtree(stage.folder)
+    spent = before.seconds if before and verdict is Verdict.resume else 0.0
+    stamp = Stamp(settings=plain(stage.settings), inputs=inputs, seconds=spent)
+    path = _stamp_path(stamps, stage)
+    _write_stamp(path, stamp)
+    started = time.monotonic()
+    try:
+        stage.run()
+        stamp = replace(stamp, finished=True)
+    finally:
+        stamp = replace(stamp, seconds=spent + time.monotonic() - started)
+        _write_stamp(path, stamp)
+        end = verdict.value if stamp.finished else "stopped"
+        announce(f"{end} ({stamp.seconds:.0f} s)")
+
+
+def _is_kept(stage: Stage, stamp: Stamp) -> bool:
+    """Finished results and long work in progress are never silently replaced."""
+    return stage.folder.exists() and (stamp.finished or stage.is_long)
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _stamp_path(stamps: Path, stage: Stage) -> Path:
+    return stamps / f"{stage.name}.json"
+
+
+def _write_stamp(path: Path, stamp: Stamp) -> None:
+    write_atomic(path, json.dumps(asdict(stamp), indent=2) + "\n")

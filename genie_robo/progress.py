@@ -1,0 +1,60 @@
+"""One progress bar for everything that takes longer than a few seconds."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Advance = Callable[..., None]
+"""`advance(amount=1, note="")`: call it after each finished piece of work."""
+
+
+class _RateColumn(ProgressColumn):
+    """Finished units per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = task.fields["unit"]
+        return Text("-" if speed is None else f"{speed:.3g} {unit}/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(
+    description: str, *, total: int, unit: str, completed: int = 0
+) -> Iterator[Advance]:
+    """A bar with count, rate, time spent and time left, on standard error.
+
+    On a terminal it is drawn live; in a log file it leaves one line when it is finished.
+    """
+    console = Console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        task = progress.add_task(description, total=total, completed=completed, unit=unit, note="")
+
+        def advance(amount: int = 1, note: str | None = None) -> None:
+            progress.advance(task, amount)
+            if note is not None:
+                progress.update(task, note=note)
+
+        yield advance

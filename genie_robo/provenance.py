@@ -1,0 +1,97 @@
+"""Where a result comes from: versions, commit, machine, dataset, episode split, seeds."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from genie_robo.run_folder import RunFolder, write_atomic
+
+PACKAGES = (
+    "genie-robo",
+    "torch",
+    "numpy",
+    "mujoco",
+    "tensorflow-datasets",
+    "lightning-fabric",
+    "xformers",
+    "rerun-sdk",
+    "hydra-core",
+)
+
+
+def write_provenance(
+    run: RunFolder,
+    *,
+    dataset_fingerprint: str,
+    episodes: Mapping[str, Sequence[str]],
+    seeds: Mapping[str, int],
+) -> None:
+    """Write provenance.json of a run; `episodes` are the episode ids on each side of the split."""
+    content = {
+        "versions": package_versions(),
+        "commit": git_commit(),
+        "machine": describe_machine(),
+        "dataset_fingerprint": dataset_fingerprint,
+        "seeds": dict(seeds),
+        "episodes": {split: list(ids) for split, ids in episodes.items()},
+    }
+    write_atomic(run.provenance, json.dumps(content, indent=2) + "\n")
+
+
+def read_provenance(run: RunFolder) -> dict[str, Any] | None:
+    """What provenance.json says, or None where a run has none yet."""
+    return json.loads(run.provenance.read_text()) if run.provenance.exists() else None
+
+
+def package_versions() -> dict[str, str | None]:
+    """Version of every package that numbers depend on; None where it is not installed."""
+    return {name: package_version(name) for name in PACKAGES}
+
+
+def package_version(package: str) -> str | None:
+    """Version of one installed package, without importing it; None where it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """Commit of the repository this code runs from, `-dirty` with changes, None for a wheel."""
+    repository = Path(__file__).parents[1]
+    git = shutil.which("git")
+    if git is None or not (repository / ".git").exists():
+        return None
+    describe = [git, "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40"]
+    answer = subprocess.run(describe, capture_output=True, text=True, check=False)  # noqa: S603  fixed words, own folder
+    return answer.stdout.strip() or None
+
+
+def describe_machine() -> dict[str, str | int | float]:
+    """The processor, its cores, and memory in GiB."""
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "memory_gib": round(memory_bytes() / 2**30, 1),
+    }
+
+
+def memory_bytes() -> int:
+    """Physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _processor() -> str:
+    """Linux names it in /proc; elsewhere the platform module has to do."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

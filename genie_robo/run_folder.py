@@ -1,0 +1,71 @@
+"""The names of everything inside a run folder, in one place."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """`runs/NAME`: configuration, weights, numbers and pictures of one run."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | Path) -> "RunFolder":
+        """The run folder at a path, whether it exists yet or not."""
+        return cls(Path(path))
+
+    @property
+    def config(self) -> Path:
+        """The composed training configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Versions, commit, dataset fingerprint, episode split, seeds."""
+        return self.path / "provenance.json"
+
+    @property
+    def dataset(self) -> Path:
+        """Where the demo records its simulated RLDS dataset."""
+        return self.path / "dataset"
+
+    @property
+    def tokens(self) -> Path:
+        """The memory-mapped token store."""
+        return self.path / "tokens"
+
+    @property
+    def rollouts(self) -> Path:
+        """Recordings, videos and strips of imagined rollouts."""
+        return self.path / "rollouts"
+
+    @property
+    def report(self) -> Path:
+        """The page to read first."""
+        return self.path / "report.md"
+
+    def checkpoints(self, stage: str) -> Path:
+        """Checkpoints of a training stage, `tokenizer` or `world_model`."""
+        return self.path / stage / "checkpoints"
+
+    def log(self, stage: str) -> Path:
+        """The JSON lines that a training stage logs."""
+        return self.path / stage / "log.jsonl"
+
+    def suite(self, name: str) -> Path:
+        """Results of one evaluation suite."""
+        return self.path / "eval" / name
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,250 @@
+"""Scripted policies in MuJoCo, written as an RLDS dataset that TFDS opens. No TensorFlow."""
+
+import io
+import json
+import logging
+import os
+import shutil
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import UInt8
+from PIL import Image
+
+from genie_robo.progress import progress_bar
+from genie_robo.sim.policies import Policy, make_policy
+from genie_robo.sim.rlds_writer import RldsWriter
+from genie_robo.sim.tabletop import Tabletop
+from genie_robo.sim.workers import in_order
+
+NAME, VERSION = "tabletop", "1.0.0"
+RECORDING_FILE = "recording.json"
+"""What made the dataset, and how well the policies did. TFDS ignores it."""
+REVISION = 1
+"""Raise it when scenes, policies or pictures change: older recordings are then not kept."""
+_TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSpec:
+    """What to record. Everything but `num_workers` shapes the data."""
+
+    num_episodes: int = 240
+    num_steps: int = 40
+    control_hz: float = 3.0
+    image_size: tuple[int, int] = (64, 64)
+    robot: str = "arm"
+    renderer: str = "auto"
+    pick: float = 1.0
+    """Share of pick episodes, relative to push and random."""
+    push: float = 1.0
+    random: float = 2.0
+    seed: int = 0
+    num_workers: int = 0
+    """Processes; 0 takes one per core. The dataset does not depend on it."""
+
+
+class _Recorded(NamedTuple):
+    """One finished episode on its way from a worker to the writer."""
+
+    episode: dict[str, Any]
+    policy: str
+    is_success: bool
+    renderer: str
+
+
+def record_dataset(path: Path, spec: RecordSpec) -> Path:
+    """Record episodes into `path/tabletop/1.0.0`, in parallel, and return that folder.
+
+    A folder that the same settings made is kept. A new one appears only when it is complete.
+
+    Raises:
+        ValueError: the robot, the renderer or the shares make no sense.
+        FileNotFoundError: the robot's files are not found.
+        FileExistsError: the folder holds something that other settings made.
+    """
+    folder = path / NAME / VERSION
+    if _is_recorded(folder, spec):
+        _log.info("keeping %s: the same settings made it", folder)
+        return folder
+    policies = _policy_order(spec)
+    temporary = folder.with_name(f".{VERSION}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        _write(temporary, spec, policies)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _is_recorded(folder: Path, spec: RecordSpec) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        made_by = json.loads((folder / RECORDING_FILE).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        made_by = {}
+    differences = [
+        f"{key} {made_by.get(key)!r} instead of {value!r}"
+        for key, value in _settings(spec).items()
+        if made_by.get(key) != value
+    ]
+    if differences:
+        raise FileExistsError(
+            f"{folder} was recorded with other settings: {', '.join(differences)}; give another "
+            f"path, or delete the folder to record it anew"
+        )
+    return True
+
+
+def _settings(spec: RecordSpec) -> dict[str, Any]:
+    """What a recording depends on, as JSON gives it back."""
+    values = asdict(spec) | {"image_size": list(spec.image_size)}
+    del values["num_workers"]
+    return values | {"revision": REVISION, "mujoco": version("mujoco")}
+
+
+def _policy_order(spec: RecordSpec) -> list[str]:
+    """Policies by episode: exact shares (largest remainders), in seeded random order."""
+    shares = np.array([spec.pick, spec.push, spec.random])
+    if (shares < 0).any() or shares.sum() == 0 or spec.num_episodes < 1 or spec.num_steps < 2:
+        raise ValueError(
+            f"pick={spec.pick} push={spec.push} random={spec.random} num_episodes="
+            f"{spec.num_episodes} num_steps={spec.num_steps}: shares must not be negative, one "
+            f"must be positive, and there must be an episode of two steps to record"
+        )
+    quotas = shares / shares.sum() * spec.num_episodes
+    counts = np.floor(quotas).astype(int)
+    counts[np.argsort(counts - quotas, kind="stable")[: spec.num_episodes - counts.sum()]] += 1
+    names = np.repeat(list(_TASK_OF_POLICY), counts)
+    return np.random.default_rng(spec.seed).permutation(names).tolist()
+
+
+def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
+    counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
+    renderer = ""
+    jobs = [(spec, index, policy) for index, policy in enumerate(policies)]
+    num_workers = min(spec.num_workers or os.cpu_count() or 1, len(jobs))
+    features = _features(spec)
+    with (
+        RldsWriter(
+            folder, name=NAME, version=VERSION, num_episodes=len(jobs), features=features
+        ) as writer,
+        progress_bar("record", total=len(jobs), unit="episodes") as advance,
+        closing(in_order(_record_episode, jobs, num_workers=num_workers)) as results,
+    ):
+        for result in results:
+            writer.write(result.episode)
+            counts[result.policy]["episodes"] += 1
+            counts[result.policy]["successes"] += int(result.is_success)
+            renderer = result.renderer
+            advance()
+    summary = _settings(spec) | {"policies": counts, "rendered_by": renderer}
+    (folder / RECORDING_FILE).write_text(json.dumps(summary, indent=2))
+
+
+def _features(spec: RecordSpec) -> Any:
+    features = tfds.features
+    step = {
+        "observation": {
+            "image": features.Image(
+                shape=(*spec.image_size, 3), dtype=np.uint8, encoding_format="png"
+            ),
+            "state": features.Tensor(
+                shape=(7,), dtype=np.float32, doc="x y z (m) roll pitch yaw (rad) gripper 1=open"
+            ),
+            "sim_state": features.Tensor(
+                shape=(_open(spec, "explore").padded_state_size,),
+                dtype=np.float32,
+                doc="MuJoCo integration state, zeros behind its end",
+            ),
+        },
+        "action": features.Tensor(
+            shape=(7,), dtype=np.float32, doc="dx dy dz (m) droll dpitch dyaw (rad) gripper 1=open"
+        ),
+        "language_instruction": features.Text(),
+        "is_first": np.bool_,
+        "is_last": np.bool_,
+        "is_terminal": np.bool_,
+        "reward": np.float32,
+        "discount": np.float32,
+    }
+    metadata = {
+        "scene": features.Text(doc="JSON that rebuilds the MuJoCo model"),
+        "policy": features.Text(),
+        "task": features.Text(),
+        "success": np.bool_,
+        "seed": np.int64,
+    }
+    return features.FeaturesDict({"steps": features.Dataset(step), "episode_metadata": metadata})
+
+
+def _open(spec: RecordSpec, task: str) -> Tabletop:
+    return Tabletop(
+        task=task,
+        robot=spec.robot,
+        image_size=spec.image_size,
+        renderer=spec.renderer,
+        control_hz=spec.control_hz,
+        max_steps=spec.num_steps,
+    )
+
+
+def _record_episode(spec: RecordSpec, index: int, policy_name: str) -> _Recorded:
+    """Roll one policy; everything random comes from (spec.seed, index)."""
+    seed = int(np.random.SeedSequence([spec.seed, index]).generate_state(1)[0])
+    with closing(_open(spec, _TASK_OF_POLICY[policy_name])) as env:
+        steps = _roll(env, make_policy(policy_name, seed=seed), seed=seed, count=spec.num_steps)
+        is_success = any(step["reward"] > 0 for step in steps)
+        metadata = {
+            "scene": env.scene.to_json(),
+            "policy": policy_name,
+            "task": env.scene.task,
+            "success": is_success,
+            "seed": seed,
+        }
+        episode = {"steps": steps, "episode_metadata": metadata}
+        return _Recorded(episode, policy_name, is_success, env.renderer_name)
+
+
+def _roll(env: Tabletop, policy: Policy, *, seed: int, count: int) -> list[dict[str, Any]]:
+    """RLDS steps: step t holds o_t and the action taken in it; the last action is not taken."""
+    obs, _ = env.reset(seed=seed)
+    steps = []
+    for t in range(count):
+        is_last = t == count - 1
+        step = {
+            "observation": {
+                "image": io.BytesIO(png_bytes(obs["pixels"])),
+                "state": obs["agent_pos"],
+                "sim_state": env.padded_state().astype(np.float32),
+            },
+            "language_instruction": env.scene.instruction,
+            "is_first": t == 0,
+            "is_last": is_last,
+            "is_terminal": False,
+            "reward": float(env.is_success),
+            "discount": 1.0,
+        }
+        if is_last:
+            step["action"] = np.array([0, 0, 0, 0, 0, 0, obs["agent_pos"][6]], np.float32)
+        else:
+            step["action"] = policy.act(env).astype(np.float32)
+            obs, *_ = env.step(step["action"])
+        steps.append(step)
+    return steps
+
+
+def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Lossless encoding of a frame."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="png", compress_level=4)
+    return buffer.getvalue()

@@ -1,0 +1,142 @@
+"""What MuJoCo says happens from a stored step under given actions."""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from genie_robo.sim.raycast import VISIBLE_GROUPS, geom_colors
+from genie_robo.sim.scene import SceneSpec
+from genie_robo.sim.tabletop import Tabletop
+from genie_robo.types import Episode
+
+_KINDS = {
+    mujoco.mjtGeom.mjGEOM_PLANE: "plane",
+    mujoco.mjtGeom.mjGEOM_SPHERE: "sphere",
+    mujoco.mjtGeom.mjGEOM_CAPSULE: "capsule",
+    mujoco.mjtGeom.mjGEOM_ELLIPSOID: "ellipsoid",
+    mujoco.mjtGeom.mjGEOM_CYLINDER: "cylinder",
+    mujoco.mjtGeom.mjGEOM_BOX: "box",
+    mujoco.mjtGeom.mjGEOM_MESH: "mesh",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeomShape:
+    """One visible geom; sizes are MuJoCo's (half lengths, radius first)."""
+
+    name: str
+    kind: str
+    """box, sphere, capsule, cylinder, ellipsoid, plane or mesh."""
+    size: Float[np.ndarray, " 3"]
+    rgba: Float[np.ndarray, " 4"]
+    vertices: Float[np.ndarray, "v 3"] | None
+    """Only of a mesh, in the geom's frame."""
+    faces: Int[np.ndarray, "f 3"] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What happened, frame by frame: n actions make n + 1 frames."""
+
+    video: UInt8[np.ndarray, "t h w c"]
+    geoms: tuple[GeomShape, ...]
+    positions: Float[np.ndarray, "t g 3"]
+    """Of the geoms (m)."""
+    rotations: Float[np.ndarray, "t g 3 3"]
+    end_effector: Float[np.ndarray, "t 3"]
+    object_positions: Float[np.ndarray, "t o 3"]
+
+
+def replay(
+    episode: Episode,
+    *,
+    start: int,
+    robot_actions: Float[np.ndarray, "n 7"],
+    image_size: tuple[int, int] | None = None,
+    renderer: str = "auto",
+) -> Replay:
+    """Restore step `start` of a recorded episode and execute actions from there.
+
+    With the stored actions, image size and renderer the frames are the stored ones, bit for bit.
+
+    Raises:
+        ValueError: the episode is not from a simulator, `start` is not one of its steps, or an
+            action is out of bounds.
+    """
+    scene, state = _stored(episode, start)
+    if image_size is None:
+        width, height = Image.open(io.BytesIO(episode.images["primary"][start])).size
+        image_size = (height, width)
+    with closing(Tabletop(image_size=image_size, renderer=renderer, scene=scene)) as env:
+        env.restore(scene, state)
+        geoms = np.flatnonzero(np.isin(env.model.geom_group, VISIBLE_GROUPS))
+        colors = geom_colors(env.model)
+        moments = list(_execute(env, robot_actions, geoms))
+        video, positions, rotations, tool, objects = (
+            np.stack(column) for column in zip(*moments, strict=True)
+        )
+        return Replay(
+            video=video,
+            geoms=tuple(_shape(env.model, int(geom), color=colors[geom]) for geom in geoms),
+            positions=positions,
+            rotations=rotations,
+            end_effector=tool,
+            object_positions=objects,
+        )
+
+
+def _stored(episode: Episode, start: int) -> tuple[SceneSpec, Float[np.ndarray, " n"]]:
+    if episode.sim_state is None or not episode.scene:
+        raise ValueError(
+            f"episode {episode.episode_id} holds no simulator state, so MuJoCo cannot restore it; "
+            f"replay needs a dataset that `genie-robo record` made"
+        )
+    if not 0 <= start < episode.num_steps:
+        raise ValueError(
+            f"start={start} is not a step of episode {episode.episode_id}, which has steps 0 to "
+            f"{episode.num_steps - 1}"
+        )
+    return SceneSpec.from_json(episode.scene), episode.sim_state[start]
+
+
+def _execute(
+    env: Tabletop, actions: Float[np.ndarray, "n 7"], geoms: Int[np.ndarray, " g"]
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Frame, geom positions and rotations, tool and object positions, before and after actions."""
+    for action in [None, *actions]:
+        if action is not None:
+            env.advance(action)
+        data = env.data
+        boxes = [env.box_position(index) for index in range(len(env.scene.boxes))]
+        yield (
+            env.render(),
+            data.geom_xpos[geoms],
+            data.geom_xmat[geoms].reshape(-1, 3, 3),
+            env.pose[:3],
+            np.stack(boxes),
+        )
+
+
+def _shape(model: mujoco.MjModel, geom: int, *, color: Float[np.ndarray, " 3"]) -> GeomShape:
+    vertices = faces = None
+    mesh = int(model.geom_dataid[geom])
+    kind = _KINDS[mujoco.mjtGeom(int(model.geom_type[geom]))]
+    if kind == "mesh":
+        first, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+        vertices = model.mesh_vert[first : first + count].astype(np.float64)
+        first, count = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
+        faces = model.mesh_face[first : first + count].astype(np.int64)
+    return GeomShape(
+        name=model.geom(geom).name or f"{model.body(model.geom_bodyid[geom]).name}_{geom}",
+        kind=kind,
+        size=model.geom_size[geom].copy(),
+        rgba=np.array([*color, 1.0]),
+        vertices=vertices,
+        faces=faces,
+    )

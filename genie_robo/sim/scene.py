@@ -1,0 +1,239 @@
+"""The tabletop scene: what is in it as plain data, and the MuJoCo model built from that."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from genie_robo.sim.menagerie import MENAGERIE, attach_menagerie
+from genie_robo.sim.robots import Robot, attach_arm
+
+COLORS = {
+    "red": (0.83, 0.1, 0.16),
+    "green": (0.16, 0.62, 0.25),
+    "blue": (0.1, 0.3, 0.82),
+    "yellow": (0.95, 0.8, 0.12),
+    "purple": (0.5, 0.2, 0.65),
+}
+TARGET_BODY = "commanded_pose"
+CAMERA = "primary"
+DIRECTIONS = {"away": (1, 0), "closer": (-1, 0), "left": (0, 1), "right": (0, -1)}
+"""Push directions as the robot sees them."""
+MAX_BOXES = 4
+TASKS = ("pick", "push", "explore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxSpec:
+    """A loose box on the table."""
+
+    color: str
+    rgba: tuple[float, ...]
+    half_size: tuple[float, ...]
+    """Metres."""
+    position: tuple[float, ...]
+    """x y of the centre (m)."""
+    yaw: float
+    """Radians."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSpec:
+    """A fixed camera that looks at a point."""
+
+    position: tuple[float, ...] = (0.6, 0.6, 0.7)
+    target: tuple[float, ...] = (0.0, 0.0, 0.115)
+    fovy: float = 23.5
+    """Vertical field of view (degrees)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSpec:
+    """Everything needed to rebuild a scene's model; the state is kept apart."""
+
+    robot: str
+    task: str
+    boxes: tuple[BoxSpec, ...]
+    target: int = 0
+    """Index of the box that the task is about."""
+    direction: str = "away"
+    """Where a push task wants it."""
+    start: tuple[float, ...] = (0.0, 0.0, 0.15)
+    """Tool position at reset (m)."""
+    control_hz: float = 3.0
+    camera: CameraSpec = field(default_factory=CameraSpec)
+
+    @property
+    def instruction(self) -> str:
+        """The task in words."""
+        box = self.boxes[self.target].color
+        match self.task:
+            case "pick":
+                return f"pick up the {box} box"
+            case "push":
+                where = {"closer": "closer", "away": "away"}.get(
+                    self.direction, f"to the {self.direction}"
+                )
+                return f"push the {box} box {where}"
+            case _:
+                return "explore the table"
+
+    def to_json(self) -> str:
+        """One line of JSON, stable across runs."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SceneSpec":
+        """The scene that `to_json` wrote."""
+        values = json.loads(text)
+        boxes = tuple(BoxSpec(**_tuples(box)) for box in values.pop("boxes"))
+        camera = CameraSpec(**_tuples(values.pop("camera")))
+        return cls(**_tuples(values), boxes=boxes, camera=camera)
+
+
+def _tuples(values: dict[str, object]) -> dict:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def _sample_positions(rng: np.random.Generator, count: int) -> list[Float[np.ndarray, " 2"]]:
+    """Positions at least 9 cm apart, by rejection."""
+    positions: list[np.ndarray] = []
+    while len(positions) < count:
+        candidate = rng.uniform(-0.11, 0.11, size=2)
+        if all(np.linalg.norm(candidate - p) > 0.09 for p in positions):
+            positions.append(candidate)
+    return positions
+
+
+def sample_scene(
+    rng: np.random.Generator, *, task: str = "pick", robot: str = "arm", control_hz: float = 3.0
+) -> SceneSpec:
+    """A random scene with two to four boxes of different colours.
+
+    Raises:
+        ValueError: the task is unknown.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task} is not known; choose one of {', '.join(TASKS)}")
+    count = int(rng.integers(2, MAX_BOXES + 1))
+    colors = rng.permutation(sorted(COLORS))[:count]
+    boxes = []
+    for color, position in zip(colors, _sample_positions(rng, count), strict=True):
+        rgb = np.clip(np.array(COLORS[color]) + rng.uniform(-0.05, 0.05, size=3), 0, 1)
+        boxes.append(
+            BoxSpec(
+                color=str(color),
+                rgba=(*_rounded(rgb), 1.0),
+                half_size=_rounded(rng.uniform((0.017, 0.017, 0.016), (0.024, 0.024, 0.024))),
+                position=_rounded(position),
+                yaw=round(float(rng.uniform(-0.3, 0.3)), 4),
+            )
+        )
+    return SceneSpec(
+        robot=robot,
+        task=task,
+        boxes=tuple(boxes),
+        target=int(rng.integers(count)),
+        direction=str(rng.choice(sorted(DIRECTIONS))),
+        start=_rounded(rng.uniform((-0.1, -0.1, 0.08), (0.1, 0.1, 0.18))),
+        control_hz=control_hz,
+    )
+
+
+def _rounded(values: Float[np.ndarray, " n"]) -> tuple[float, ...]:
+    return tuple(round(float(v), 4) for v in values)
+
+
+def build_model(scene: SceneSpec) -> tuple[mujoco.MjModel, Robot]:
+    """Compile the scene.
+
+    Raises:
+        ValueError: the robot is unknown.
+        FileNotFoundError: the robot's files are not found.
+    """
+    spec = mujoco.MjSpec()
+    spec.compiler.degree = False
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10
+    spec.option.timestep = 1.0 / scene.control_hz / num_substeps(scene.control_hz)
+    robot = _attach_robot(spec, scene.robot)
+    _add_surroundings(spec, scene.camera)
+    for index, box in enumerate(scene.boxes):
+        _add_box(spec, index, box)
+    spec.worldbody.add_body(name=TARGET_BODY, mocap=True)
+    return spec.compile(), robot
+
+
+def _attach_robot(spec: mujoco.MjSpec, name: str) -> Robot:
+    if name == "arm":
+        return attach_arm(spec)
+    if name in MENAGERIE:
+        return attach_menagerie(spec, MENAGERIE[name])
+    raise ValueError(
+        f"robot={name} is not known; choose arm, which is built in, or one of "
+        f"{', '.join(MENAGERIE)}, which are read from the MuJoCo Menagerie"
+    )
+
+
+def num_substeps(control_hz: float) -> int:
+    """Physics steps of about 5 ms in one control step."""
+    return max(1, round(1.0 / control_hz / 0.005))
+
+
+def box_name(index: int) -> str:
+    """Body and geom name of a box."""
+    return f"box_{index}"
+
+
+def _add_surroundings(spec: mujoco.MjSpec, camera: CameraSpec) -> None:
+    world = spec.worldbody
+    world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[0.0, 0, -0.02],
+        size=[1.5, 1.5, 0.02],
+        rgba=[0.66, 0.72, 0.76, 1],
+        friction=[1.0, 0.005, 0.0001],
+    )
+    world.add_light(
+        pos=[0.0, 0.0, 2.4],
+        dir=[0, 0, -1],
+        type=mujoco.mjtLightType.mjLIGHT_SPOT,
+        cutoff=80,
+        exponent=0,
+        diffuse=[0.42, 0.42, 0.42],
+        specular=[0, 0, 0],
+        castshadow=True,
+    )
+    spec.visual.headlight.ambient[:] = 0.4
+    spec.visual.headlight.diffuse[:] = 0.5
+    spec.visual.headlight.specular[:] = 0
+    position, target = np.array(camera.position), np.array(camera.target)
+    backward = (position - target) / np.linalg.norm(position - target)
+    right = np.cross([0, 0, 1], backward)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(backward, right), backward], axis=1)
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, axes.ravel())
+    world.add_camera(name=CAMERA, pos=position, quat=quat, fovy=camera.fovy)
+
+
+def _add_box(spec: mujoco.MjSpec, index: int, box: BoxSpec) -> None:
+    half = np.array(box.half_size)
+    body = spec.worldbody.add_body(
+        name=box_name(index),
+        pos=(*box.position, half[2] + 0.001),
+        quat=(np.cos(box.yaw / 2), 0, 0, np.sin(box.yaw / 2)),
+    )
+    body.add_freejoint()
+    body.add_geom(
+        name=box_name(index),
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=half,
+        rgba=box.rgba,
+        density=600,
+        friction=[1.0, 0.01, 0.0002],
+    )

@@ -1,0 +1,270 @@
+"""A Gymnasium environment: a robot arm over a table with boxes, RT-1 style 7-D actions."""
+
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genie_robo.sim.control import ArmController
+from genie_robo.sim.render import make_renderer
+from genie_robo.sim.robots import Robot
+from genie_robo.sim.scene import (
+    CAMERA,
+    DIRECTIONS,
+    MAX_BOXES,
+    SceneSpec,
+    box_name,
+    build_model,
+    num_substeps,
+    sample_scene,
+)
+from genie_robo.types import ACTION_NAMES
+
+ACTION_LOW = np.array([-0.06, -0.06, -0.06, -0.35, -0.35, -0.35, 0.0])
+ACTION_HIGH = np.array([0.06, 0.06, 0.06, 0.35, 0.35, 0.35, 1.0])
+"""Metres, radians, gripper 1 = open."""
+_LIFTED = 0.05
+_PUSHED = 0.05
+"""Metres that a box must rise or move for success."""
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_STATE_PER_BOX = 7 + 6 + 6 + 6 + 6
+"""Position, velocity, warm start, applied generalised and Cartesian force of a free body."""
+
+
+class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
+    """Pick or push boxes on a table.
+
+    Actions are dx dy dz (m), droll dpitch dyaw (rad, about the world's axes) and gripper
+    (1 = open, absolute). Observations are the camera image `pixels` and the tool pose
+    `agent_pos` (x y z roll pitch yaw gripper). The reward is 1 while the task is solved.
+
+    Args:
+        task: pick, push or explore (no goal).
+        robot: arm is built in; Menagerie robots need MENAGERIE_ROOT.
+        image_size: Height and width.
+        renderer: auto, raycast, egl or osmesa.
+        control_hz: Actions per second.
+        max_steps: Actions until the episode is truncated.
+        scene: Reset into this scene instead of a random one; overrides task, robot, control_hz.
+        render_mode: For Gymnasium's wrappers; `render` works in any case.
+
+    Raises:
+        ValueError: task, robot or renderer are unknown.
+        FileNotFoundError: the robot's files are not found.
+        RuntimeError: the renderer does not work on this machine.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 (as gymnasium declares it)
+
+    def __init__(
+        self,
+        *,
+        task: str = "pick",
+        robot: str = "arm",
+        image_size: tuple[int, int] = (64, 64),
+        renderer: str = "auto",
+        control_hz: float = 3.0,
+        max_steps: int = 40,
+        scene: SceneSpec | None = None,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        self._given_scene = scene
+        self._task, self._robot_name, self._control_hz = task, robot, control_hz
+        self._image_size, self._renderer_kind, self._max_steps = image_size, renderer, max_steps
+        self.render_mode = render_mode
+        self.action_space = gymnasium.spaces.Box(
+            ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32)
+        )
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "pixels": gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8),
+                "agent_pos": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float32),
+            }
+        )
+        self._renderer = None
+        self._load(self._next_scene(np.random.default_rng(0)))
+
+    def _next_scene(self, rng: np.random.Generator) -> SceneSpec:
+        return self._given_scene or sample_scene(
+            rng, task=self._task, robot=self._robot_name, control_hz=self._control_hz
+        )
+
+    def _load(self, scene: SceneSpec) -> None:
+        """Build the scene and put everything at its start."""
+        self.close()
+        self._scene, self._num_actions = scene, 0
+        self._model, self._robot = build_model(scene)
+        self._data = mujoco.MjData(self._model)
+        steps = num_substeps(scene.control_hz)
+        self._control = ArmController(self._model, self._robot, num_substeps=steps)
+        self._renderer = make_renderer(
+            self._model, camera=CAMERA, image_size=self._image_size, kind=self._renderer_kind
+        )
+        self._control.place(self._data, np.array(scene.start))
+        mujoco.mj_step(self._model, self._data, nstep=steps)
+        self._settle()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start an episode in a new random scene, or in the given one."""
+        super().reset(seed=seed, options=options)
+        self._load(self._next_scene(self.np_random))
+        return self._observe(), {"is_success": self.is_success}
+
+    def step(
+        self, action: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Execute one action for one control period.
+
+        Raises:
+            ValueError: the action is not seven finite numbers within the action space.
+        """
+        self.advance(action)
+        is_success = self.is_success
+        is_truncated = self._num_actions >= self._max_steps
+        return self._observe(), float(is_success), False, is_truncated, {"is_success": is_success}
+
+    def advance(self, action: np.ndarray) -> None:
+        """The physics of `step` without drawing.
+
+        Raises:
+            ValueError: the action is not seven finite numbers within the action space.
+        """
+        self._control.command(self._data, _checked(action))
+        self._num_actions += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """Round the state to float32, as it is stored, and compute the poses that belong to it.
+
+        A restored state so continues bit for bit: what physics does next depends on it alone.
+        """
+        mujoco.mj_setState(self._model, self._data, self.state().astype(np.float32), _STATE)
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        return {"pixels": self.render(), "agent_pos": self.pose.astype(np.float32)}
+
+    def render(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The camera image of the current state."""
+        assert self._renderer is not None
+        return self._renderer.render(self._data)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def state(self) -> Float[np.ndarray, " n"]:
+        """MuJoCo's full integration state; together with `scene` it is all there is.
+
+        The controller's memory (commanded pose, joint command) is in it. All values are exact in
+        float32.
+        """
+        state = np.zeros(mujoco.mj_stateSize(self._model, _STATE))
+        mujoco.mj_getState(self._model, self._data, state, _STATE)
+        return state
+
+    def padded_state(self) -> Float[np.ndarray, " m"]:
+        """The state with zeros behind it, of one length for all scenes with this robot."""
+        state = self.state()
+        return np.pad(state, (0, self.padded_state_size - len(state)))
+
+    @property
+    def padded_state_size(self) -> int:
+        """Length of the state when all boxes are on the table."""
+        size = mujoco.mj_stateSize(self._model, _STATE)
+        return size + (MAX_BOXES - len(self._scene.boxes)) * _STATE_PER_BOX
+
+    def restore(self, scene: SceneSpec, state: Float[np.ndarray, " n"]) -> None:
+        """Continue exactly where `state` (padded or not) was taken.
+
+        Raises:
+            ValueError: the state is too short for the scene.
+        """
+        if scene != self._scene:
+            self._load(scene)
+        size = mujoco.mj_stateSize(self._model, _STATE)
+        if len(state) < size:
+            raise ValueError(
+                f"the scene with robot {scene.robot} and {len(scene.boxes)} boxes has a state of "
+                f"{size} numbers, but {len(state)} were given; restore a state with its own scene"
+            )
+        mujoco.mj_resetData(self._model, self._data)
+        mujoco.mj_setState(self._model, self._data, state[:size].astype(np.float64), _STATE)
+        self._settle()
+
+    @property
+    def scene(self) -> SceneSpec:
+        """What is on the table."""
+        return self._scene
+
+    @property
+    def robot(self) -> Robot:
+        """The arm's names, postures and limits."""
+        return self._robot
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled scene."""
+        return self._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """The live simulation; change it through `step` and `restore` only."""
+        return self._data
+
+    @property
+    def renderer_name(self) -> str:
+        """What draws the frames: raycast, egl or osmesa."""
+        assert self._renderer is not None
+        return self._renderer.name
+
+    @property
+    def pose(self) -> Float[np.ndarray, " 7"]:
+        """Where the tool is: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
+        return self._control.pose(self._data)
+
+    def box_position(self, index: int) -> Float[np.ndarray, " 3"]:
+        """Centre of a box (m)."""
+        return self._data.body(box_name(index)).xpos.copy()
+
+    def box_yaw(self, index: int) -> float:
+        """Rotation of a box about the vertical (rad)."""
+        matrix = self._data.body(box_name(index)).xmat
+        return float(np.arctan2(matrix[3], matrix[0]))
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the task is solved right now."""
+        scene = self._scene
+        box, position = scene.boxes[scene.target], self.box_position(scene.target)
+        match scene.task:
+            case "pick":
+                return bool(position[2] - box.half_size[2] > _LIFTED)
+            case "push":
+                moved = position[:2] - np.array(box.position)
+                return bool(moved @ np.array(DIRECTIONS[scene.direction]) > _PUSHED)
+            case _:
+                return False
+
+
+def _checked(action: np.ndarray) -> Float[np.ndarray, " 7"]:
+    """The action as float64, or a readable refusal."""
+    action = np.asarray(action, dtype=np.float64)
+    if action.shape != (7,) or not np.isfinite(action).all():
+        raise ValueError(
+            f"an action is seven finite numbers, {' '.join(ACTION_NAMES)}, but it is {action}"
+        )
+    for name, value, low, high in zip(ACTION_NAMES, action, ACTION_LOW, ACTION_HIGH, strict=True):
+        if not low - 1e-6 <= value <= high + 1e-6:
+            raise ValueError(
+                f"action {name}={value:.4g} is outside [{low:g}, {high:g}]; clip actions to the "
+                f"action space, as gymnasium.wrappers.ClipAction does"
+            )
+    return np.clip(action, ACTION_LOW, ACTION_HIGH)

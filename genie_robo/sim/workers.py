@@ -1,0 +1,60 @@
+"""Calls in several processes, results in order, and a clean end at Ctrl-C."""
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    function: Callable[..., _Result], jobs: Sequence[tuple[Any, ...]], *, num_workers: int
+) -> Generator[_Result]:
+    """`function(*job)` for every job, in the order of the jobs; one worker means no processes.
+
+    Closing the iterator ends the processes after the call that each is in.
+
+    Raises:
+        RuntimeError: a worker died.
+    """
+    if num_workers == 1:
+        for job in jobs:
+            yield function(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(num_workers, mp_context=context)
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        with _interrupts_ignored():
+            waiting.extend(executor.submit(function, *job) for job in jobs[: 4 * num_workers])
+        for job in jobs[4 * num_workers :]:
+            yield waiting.popleft().result()
+            waiting.append(executor.submit(function, *job))
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"one of {num_workers} worker processes was killed, most likely because memory ran "
+            f"out; use fewer workers"
+        ) from error
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started within never see Ctrl-C: only the parent reacts to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,31 @@
+"""AdamW with parameter groups, and the learning rate of a step."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def build_optimizer(
+    module: nn.Module, *, learning_rate: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW; only matrices decay, not gains, biases, embeddings or codebooks."""
+    decayed, plain = [], []
+    for name, parameter in module.named_parameters():
+        is_matrix = parameter.ndim == 2 and name.endswith("weight") and "embed" not in name
+        (decayed if is_matrix else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas)
+
+
+def learning_rate_at(
+    step: int, *, num_steps: int, warmup_steps: int, peak: float, final: float
+) -> float:
+    """Linear warm-up from 0 to `peak`, then a cosine down to `final` at the last step."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+    return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,130 @@
+"""What crosses from one room to another: episodes, windows, batches, rollouts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
+"""The 7-D end-effector action that every dataset is mapped to."""
+
+ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
+GRIPPER = ACTION_NAMES.index("gripper")
+
+
+class Split(Enum):
+    """Which side of the episode-level split an episode is on."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One RLDS episode, columnar, images still encoded.
+
+    Step t holds the observation o_t and the action taken in it, so the last step's action is
+    invalid and `num_steps` steps give `num_steps - 1` transitions.
+    """
+
+    episode_id: str
+    """Content hash of the stored record: equal episodes have equal ids wherever they lie."""
+    images: Mapping[str, tuple[bytes, ...]]
+    """Encoded frames (JPEG or PNG) by camera name; `primary` is always there."""
+    robot_actions: Float[np.ndarray, "t 7"]
+    """Named by ACTION_NAMES, metres, radians, gripper 1 = open; zero where not valid."""
+    action_mask: Bool[np.ndarray, " 7"]
+    """Which of the seven dimensions this dataset really has."""
+    end_effector_pose: Float[np.ndarray, "t 7"] | None
+    """x y z (m), roll pitch yaw (rad), gripper (1 = open), or None without proprioception."""
+    sim_state: Float[np.ndarray, "t n"] | None
+    """Full MuJoCo integration state per step, only in recorded simulation episodes."""
+    scene: str
+    """JSON of the simulated scene, empty for real episodes."""
+    instruction: str
+    control_hz: float
+
+    @property
+    def num_steps(self) -> int:
+        """Number of RLDS steps, one frame each."""
+        return len(self.images["primary"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A fixed-length slice of one episode with decoded frames of one camera."""
+
+    episode_id: str
+    start: int
+    """Index of the first frame in its episode."""
+    video: UInt8[np.ndarray, "t h w c"]
+    robot_actions: Float[np.ndarray, "t-1 7"]
+    """Action i moves the robot from frame i to frame i + 1 of the window."""
+    action_mask: Bool[np.ndarray, " 7"]
+    is_pad: Bool[np.ndarray, " t"]
+    """True where the episode had ended and the last frame is repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeBatch:
+    """Windows stacked for a model. Robot actions ride along and reach only evaluation."""
+
+    episode_ids: tuple[str, ...]
+    video: UInt8[Tensor, "b t h w c"]
+    robot_actions: Float[Tensor, "b t-1 7"]
+    action_mask: Bool[Tensor, "b 7"]
+    is_pad: Bool[Tensor, "b t"]
+
+    def to(self, device: torch.device | str) -> "EpisodeBatch":
+        """The same batch with its tensors on `device`."""
+        return EpisodeBatch(
+            episode_ids=self.episode_ids,
+            video=self.video.to(device, non_blocking=True),
+            robot_actions=self.robot_actions.to(device, non_blocking=True),
+            action_mask=self.action_mask.to(device, non_blocking=True),
+            is_pad=self.is_pad.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> "EpisodeBatch":
+        """The same batch in page-locked memory, for asynchronous copies to a GPU."""
+        return EpisodeBatch(
+            episode_ids=self.episode_ids,
+            video=self.video.pin_memory(),
+            robot_actions=self.robot_actions.pin_memory(),
+            action_mask=self.action_mask.pin_memory(),
+            is_pad=self.is_pad.pin_memory(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """What the world model imagines from a prompt and latent actions."""
+
+    tokens: Int[Tensor, "b t s"]
+    video: UInt8[Tensor, "b t h w c"]
+    """Decoded frames; the first `num_prompt_frames` are the tokenizer's view of the prompt."""
+    latent_actions: Int[Tensor, "b t-1"]
+    num_prompt_frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput:
+    """The loss of one batch, and what to log beside it."""
+
+    loss: Float[Tensor, ""]
+    metrics: Mapping[str, Float[Tensor, ""]]
+
+
+def video_to_float(video: UInt8[Tensor, "*b h w c"]) -> Float[Tensor, "*b h w c"]:
+    """Bytes 0..255 to floats in [0, 1]: the only place where pixels change their type."""
+    return video.float() / 255.0
+
+
+def video_to_bytes(video: Float[Tensor, "*b h w c"]) -> UInt8[Tensor, "*b h w c"]:
+    """Floats to bytes, clipped to [0, 1] and rounded to the nearest level."""
+    return (video.float().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

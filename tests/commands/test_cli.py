@@ -1,0 +1,283 @@
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genie_robo import cli
+from genie_robo.commands import base
+from genie_robo.commands.base import Command, UsageError, did_you_mean, find_commands, load_command
+from genie_robo.commands.compose import expand_home
+
+
+class Colour(Enum):
+    red = "red"
+    blue = "blue"
+
+
+@dataclass
+class Wheel:
+    """A wheel."""
+
+    radius_m: float = 0.1
+    """How far the rim is from the hub."""
+
+
+@dataclass
+class CartConfig:
+    path: str = "???"
+    """Where the cart goes."""
+    colour: Colour = Colour.red
+    count: int = 4
+    wheel: Wheel = field(default_factory=Wheel)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count={self.count} must be at least 1")
+
+
+class FakePoint:
+    def __init__(self, command: Command) -> None:
+        self.command = command
+
+    def load(self) -> Command:
+        return self.command
+
+
+@pytest.fixture
+def cart(monkeypatch):
+    """A command of another package, without a YAML file; collects what it is run with."""
+    ran = []
+
+    def run(config):
+        ran.append(config)
+
+    def install(action=run):
+        command = Command(name="cart", summary="move a cart", config=CartConfig, run=action)
+        points = {"cart": FakePoint(command)}
+        monkeypatch.setattr(base, "find_commands", lambda: points)
+        monkeypatch.setattr("genie_robo.commands.help.find_commands", lambda: points)
+        return ran
+
+    return install
+
+
+def test_runs_with_a_checked_dataclass(run_cli, cart):
+    ran = cart()
+    outcome = run_cli("cart", "path=a", "wheel.radius_m=2", "colour=blue")
+    assert outcome == (0, "", ""), outcome.err
+    assert ran == [CartConfig(path="a", colour=Colour.blue, wheel=Wheel(radius_m=2.0))]
+
+
+def test_unknown_command_names_the_closest(run_cli):
+    outcome = run_cli("trian")
+    assert outcome.status == cli.USAGE
+    assert "there is no command 'trian'. Did you mean train?" in outcome.err
+    assert "doctor" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["path=a", "cuont=3"], "cart has no setting 'cuont'. Did you mean count?"),
+        (["path=a", "radius_m=3"], "Did you mean wheel.radius_m?"),
+        (["path=a", "+weight=3"], "cart has no setting 'weight'"),
+        (["path=a", "count=four"], "count=four does not fit: Value 'four' of type 'str' could not"),
+        (["path=a", "count=four"], "count takes int"),
+        (["path=a", "colour=green"], "expected one of [red, blue]"),
+        (["path=a", "wheel=3"], "wheel=3 does not fit"),
+        (["path=a", "count"], "'count' is not an override that can be read: write KEY=VALUE"),
+        (["path=a", "count=[1"], "is not an override that can be read"),
+        (["path=a", "count=1,2"], "--multirun"),
+        (["path=${nowhere}"], "path refers to a setting that does not exist"),
+        (["path=a", "count=0"], "count=0 must be at least 1"),
+        ([], "cart needs a value for path (Where the cart goes). Give it as path=VALUE"),
+        (["path=a", "extras.depth=3"], "is set with +extras.depth=VALUE"),
+    ],
+)
+def test_wrong_overrides_are_refused_before_any_work(run_cli, cart, overrides, message):
+    ran = cart()
+    outcome = run_cli("cart", *overrides)
+    assert outcome.status == cli.USAGE
+    assert message in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert ran == []
+
+
+def test_open_mapping_takes_new_keys(run_cli, cart):
+    ran = cart()
+    assert run_cli("cart", "path=a", "+extras.depth=3").status == cli.OK
+    assert ran[0].extras == {"depth": 3}
+
+
+def test_unknown_option_of_a_group_lists_what_is_there(run_cli):
+    outcome = run_cli("train", "engine=gpo", "run=x", "data.path=y")
+    assert outcome.status == cli.USAGE
+    assert "there is no engine 'gpo'. Did you mean gpu?" in outcome.err
+    assert "auto, cpu, exact, gpu" in outcome.err
+
+
+def test_unknown_flag(run_cli):
+    outcome = run_cli("train", "--fast")
+    assert outcome.status == cli.USAGE
+    assert "there is no option --fast" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("patch_size=7 does not divide 64"), "error: patch_size=7 does not divide 64"),
+        (KeyError("no camera here; there are: a, b"), "error: no camera here; there are: a, b"),
+        (FileNotFoundError("no folder x"), "error: no folder x"),
+        (RuntimeError(""), "error: RuntimeError"),
+    ],
+)
+def test_errors_are_one_paragraph(run_cli, cart, error, text):
+    def fail(config):
+        raise error
+
+    cart(fail)
+    outcome = run_cli("cart", "path=a")
+    assert outcome.status == cli.FAILED
+    assert outcome.err.strip() == text
+
+
+def test_debug_raises(run_cli, cart):
+    def fail(config):
+        raise ValueError("deep")
+
+    cart(fail)
+    with pytest.raises(ValueError, match="deep"):
+        run_cli("cart", "path=a", "--debug")
+
+
+def test_ctrl_c_says_how_to_go_on(run_cli, cart):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    cart(interrupted)
+    outcome = run_cli("cart", "path=my cart")
+    assert outcome.status == cli.INTERRUPTED
+    assert "Nothing that was finished is lost" in outcome.err
+    assert "`genie-robo cart 'path=my cart'`" in outcome.err
+
+
+def test_fault_of_ours_is_named_as_such(capsys):
+    try:
+        [].nonsense  # noqa: B018  the fault
+    except AttributeError as error:
+        cli._explain_fault(type(error), error, error.__traceback__)
+    text = capsys.readouterr().err
+    assert "AttributeError at" in text
+    assert "test_cli.py" in text
+    assert "fault of genie_robo" in text
+
+
+def test_version(run_cli):
+    assert run_cli("--version") == (0, f"{version('genie-robo')}\n", "")
+
+
+def test_no_words_shows_the_commands_and_is_wrong_usage(run_cli, cart):
+    cart()
+    outcome = run_cli()
+    assert outcome.status == cli.USAGE
+    assert "move a cart" in outcome.out
+    assert run_cli("--help").status == cli.OK
+
+
+def test_command_that_cannot_be_loaded_is_listed_with_the_reason(run_cli, monkeypatch):
+    class Broken:
+        def load(self):
+            raise ImportError("No module named 'wheels'")
+
+    monkeypatch.setattr(base, "find_commands", lambda: {"cart": Broken()})
+    monkeypatch.setattr("genie_robo.commands.help.find_commands", lambda: {"cart": Broken()})
+    assert "(cannot be loaded: No module named 'wheels')" in run_cli("--help").out
+    outcome = run_cli("cart")
+    assert (outcome.status, outcome.err.strip()) == (1, "error: No module named 'wheels'")
+
+
+def test_cfg_prints_the_composed_configuration(run_cli, cart):
+    ran = cart()
+    outcome = run_cli("cart", "--cfg", "count=7")
+    assert "count: 7" in outcome.out
+    assert "path: ???" in outcome.out
+    assert ran == []
+
+
+def test_sweep_runs_every_combination_and_leaves_no_files(run_cli, cart, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["genie-robo"])
+    ran = cart()
+    outcome = run_cli("cart", "-m", "path=p${count}", "count=1,2", "colour=red,blue")
+    assert outcome.status == cli.OK
+    assert [(c.path, c.colour.name) for c in ran] == [
+        ("p1", "red"),
+        ("p1", "blue"),
+        ("p2", "red"),
+        ("p2", "blue"),
+    ]
+    assert "sweep 3: " in outcome.err
+    assert list(tmp_path.iterdir()) == []
+    assert sys.argv == ["genie-robo"]
+
+
+def test_sweep_reports_a_failure_and_goes_on(run_cli, cart):
+    done = []
+
+    def run(config):
+        if config.count == 1:
+            raise ValueError("one is too few")
+        done.append(config.count)
+
+    cart(run)
+    outcome = run_cli("cart", "-m", "path=a", "count=1,2,0")
+    assert outcome.status == cli.FAILED
+    assert done == [2]
+    assert "error: one is too few" in outcome.err
+    assert "count=0 must be at least 1" in outcome.err
+
+
+def test_sweep_refuses_an_unknown_key(run_cli, cart):
+    ran = cart()
+    outcome = run_cli("cart", "-m", "path=a", "cuont=1,2")
+    assert outcome.status == cli.USAGE
+    assert "Did you mean count?" in outcome.err
+    assert ran == []
+
+
+def test_home_is_expanded_behind_the_equals_sign():
+    assert expand_home(["path=~/x", "a=b~/c"]) == [f"path={Path.home()}/x", "a=b~/c"]
+
+
+def test_installed_commands_are_in_order_of_use():
+    assert list(find_commands())[:4] == ["demo", "record", "inspect", "train"]
+
+
+def test_load_command_refuses_unknown_names():
+    with pytest.raises(UsageError, match="Commands: demo"):
+        load_command("zzz")
+
+
+def test_did_you_mean_knows_last_parts():
+    known = ["model.tokenizer.patch_size", "seed"]
+    assert did_you_mean("tokenizer.patch_size", known) == (
+        " Did you mean model.tokenizer.patch_size?"
+    )
+    assert did_you_mean("zzz", known) == ""
+
+
+def test_help_imports_nothing_heavy():
+    probe = (
+        "import sys; from genie_robo.cli import main; main(['--help']); "
+        "heavy = {'torch', 'mujoco', 'rerun', 'hydra', 'matplotlib', 'tensorflow_datasets'}; "
+        "sys.exit(' '.join(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

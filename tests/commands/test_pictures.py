@@ -1,0 +1,64 @@
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from genie_robo.pictures import (
+    GAP,
+    HEADER_HEIGHT,
+    LABEL_WIDTH,
+    draw_strip,
+    enlarge,
+    spread,
+    write_mp4,
+    write_png,
+)
+
+
+def test_mp4_plays_back_with_its_rate_and_colours(tmp_path):
+    video = np.zeros((5, 16, 16, 3), np.uint8)
+    video[..., 0] = 200
+    path = tmp_path / "folder" / "v.mp4"
+    write_mp4(path, video, fps=3.0)
+    with av.open(str(path)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 3
+    assert len(frames) == 5
+    assert frames[0].shape == (256, 256, 3)
+    assert np.abs(frames[2].reshape(-1, 3).mean(0) - [200, 0, 0]).max() < 12
+    assert [p.name for p in path.parent.iterdir()] == ["v.mp4"]
+
+
+def test_mp4_cuts_odd_sides_and_knows_no_rate(tmp_path):
+    write_mp4(tmp_path / "v.mp4", np.zeros((2, 301, 303, 3), np.uint8), fps=0.0)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width, stream.average_rate) == (300, 302, 5)
+
+
+def test_strip_puts_rows_under_one_another():
+    red, blue = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 255, 255
+    sheet = draw_strip({"true": red, "imagined": blue}, headers=["t=0", "t=1"], min_side=16)
+    assert sheet.size == (LABEL_WIDTH + 2 * (16 + GAP), HEADER_HEIGHT + 2 * (16 + GAP))
+    assert sheet.getpixel((LABEL_WIDTH + 5, HEADER_HEIGHT + 5)) == (255, 0, 0)
+    assert sheet.getpixel((LABEL_WIDTH + 16 + GAP + 5, HEADER_HEIGHT + 16 + GAP + 5)) == (0, 0, 255)
+
+
+def test_png_is_written_whole(tmp_path):
+    write_png(tmp_path / "a" / "p.png", Image.new("RGB", (3, 2), (1, 2, 3)))
+    assert Image.open(tmp_path / "a" / "p.png").getpixel((0, 0)) == (1, 2, 3)
+    assert len(list((tmp_path / "a").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, 256), (48, 240), (300, 300)])
+def test_enlarge_repeats_pixels(side, expected):
+    video = np.arange(side * side, dtype=np.int64).astype(np.uint8).reshape(1, side, side, 1)
+    large = enlarge(video, min_side=256)
+    assert large.shape == (1, expected, expected, 1)
+    assert (large[:, :: expected // side, :: expected // side] == video).all()
+
+
+def test_spread_keeps_both_ends():
+    assert spread(16, most=4) == [0, 5, 10, 15]
+    assert spread(3, most=9) == [0, 1, 2]

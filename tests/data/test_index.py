@@ -1,0 +1,212 @@
+import json
+import logging
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from rlds_files import (
+    encode_image,
+    frame_tfrecord,
+    grey,
+    only_shard,
+    serialize,
+    table_episode,
+    table_features,
+    write_rlds,
+)
+
+from genie_robo.data import index as index_module
+from genie_robo.data.index import build_index, index_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four episodes of 3, 4, 5 and 6 steps in one shard."""
+    return write_rlds(tmp_path, {"train": [[table_episode(3 + i, tag=i) for i in range(4)]]})
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """Switch that makes reading any record fail."""
+
+    def forbid() -> None:
+        def fail(*_args):
+            raise AssertionError("a record was read")
+
+        monkeypatch.setattr(index_module, "read_record", fail)
+
+    return forbid
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_every_record_is_found(tmp_path, file_format):
+    shards = [[table_episode(3), table_episode(4, tag=1)], [table_episode(5, tag=2)]]
+    folder = write_rlds(tmp_path, {"train": shards}, file_format=file_format)
+    index = build_index(tmp_path)
+    assert index.folder == folder
+    assert [entry.num_steps for entry in index.entries] == [3, 4, 5]
+    assert [entry.number for entry in index.entries] == [0, 1, 0]
+    assert [index.read(entry).num_steps for entry in index.entries] == [3, 4, 5]
+    assert not any(entry.problem or entry.bad_keys for entry in index.entries)
+
+
+def test_ids_are_of_the_content_not_of_the_place(tmp_path):
+    episodes = [table_episode(3), table_episode(4, tag=1)]
+    one = build_index(write_rlds(tmp_path / "a", {"train": [episodes]}))
+    for episode in episodes:
+        for step in episode["steps"]:
+            step["observation"]["image"].seek(0)
+            step["observation"]["wrist"].seek(0)
+            step["observation"]["depth"].seek(0)
+    other = build_index(
+        write_rlds(tmp_path / "b", {"val": [episodes]}, file_format="array_record", name="copy")
+    )
+    assert [e.episode_id for e in one.entries] == [e.episode_id for e in other.entries]
+    assert one.fingerprint == other.fingerprint
+    assert len({e.episode_id for e in one.entries}) == 2
+    assert all(len(e.episode_id) == 16 for e in one.entries)
+
+
+def test_the_index_is_remembered_beside_the_dataset(folder, no_reading):
+    first = build_index(folder)
+    (file, _) = index_files(folder, "train")
+    assert file.parent == folder
+    assert json.loads(file.read_text())["shards"] == [only_shard(folder).name]
+    no_reading()
+    assert build_index(folder) == first or build_index(folder).entries == first.entries
+
+
+def test_tensorflow_datasets_still_opens_the_folder(folder):
+    build_index(folder)
+    assert tfds.builder_from_directory(str(folder)).info.splits["train"].num_examples == 4
+
+
+def test_a_read_only_folder_is_left_alone(folder, cache_home, read_only, no_reading):
+    before = sorted(folder.iterdir())
+    read_only(folder)
+    first = build_index(folder)
+    assert sorted(folder.iterdir()) == before
+    (file,) = index_files(folder, "train")
+    assert file.parent == cache_home / "genie_robo"
+    no_reading()
+    assert build_index(folder).entries == first.entries
+
+
+def test_no_place_to_remember(folder, cache_home, read_only, caplog):
+    (cache_home / "genie_robo").write_text("a file where the folder should be")
+    read_only(folder)
+    assert len(build_index(folder).entries) == 4
+    assert "cannot be kept: it will be made again next time" in caplog.text
+
+
+def test_a_changed_shard_is_indexed_anew(folder):
+    before = build_index(folder)
+    shard = only_shard(folder)
+    time_ns = shard.stat().st_mtime_ns
+    episodes = [table_episode(3 + i, tag=i + 1) for i in range(4)]
+    shard.write_bytes(
+        b"".join(frame_tfrecord(serialize(table_features(), episode)) for episode in episodes)
+    )
+    os.utime(shard, ns=(time_ns + 1, time_ns + 1))
+    after = build_index(folder)
+    assert not {e.episode_id for e in before.entries} & {e.episode_id for e in after.entries}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"stamp": 3}', '{"stamp": "%s"}'])
+def test_a_damaged_index_file_is_made_anew(folder, content):
+    first = build_index(folder)
+    (file, _) = index_files(folder, "train")
+    stamp = json.loads(file.read_text())["stamp"]
+    file.write_text(content.replace("%s", stamp))
+    assert build_index(folder).entries == first.entries
+    assert json.loads(file.read_text())["stamp"] == stamp
+
+
+def test_a_moved_dataset_keeps_its_index(folder, tmp_path, no_reading):
+    build_index(folder)
+    shutil.move(folder, tmp_path / "elsewhere")
+    no_reading()
+    moved = build_index(tmp_path / "elsewhere")
+    assert {entry.shard.parent for entry in moved.entries} == {tmp_path / "elsewhere"}
+
+
+def test_records_are_missing_at_the_end(folder):
+    shard = only_shard(folder)
+    last = build_index(folder).entries[-1]
+    with shard.open("r+b") as file:
+        file.truncate(last.offset - 12)
+    message = "holds 3 records, but dataset_info.json says 4: it is cut, damaged"
+    with pytest.raises(ValueError, match=message):
+        build_index(folder)
+
+
+def test_a_missing_shard_is_named_although_there_is_an_index(folder):
+    build_index(folder)
+    only_shard(folder).unlink()
+    with pytest.raises(FileNotFoundError, match=r"table-train.*00000-of-00001 is missing"):
+        build_index(folder)
+
+
+def test_no_episodes(tmp_path):
+    folder = write_rlds(tmp_path, {"train": []})
+    with pytest.raises(ValueError, match="holds no episodes; check data.rlds_splits"):
+        build_index(folder)
+
+
+def test_a_flipped_byte_condemns_one_record(folder):
+    shard = only_shard(folder)
+    target = build_index(folder).entries[2]
+    data = bytearray(shard.read_bytes())
+    data[target.offset + 100] ^= 1
+    shard.write_bytes(data)
+    problems = [entry.problem for entry in build_index(folder).entries]
+    assert problems == ["", "", "the data does not match its checksum", ""]
+
+
+def test_a_record_that_is_no_episode(folder):
+    shard = only_shard(folder)
+    data = shard.read_bytes()
+    last = build_index(folder).entries[-1]
+    shard.write_bytes(data[: last.offset - 12] + frame_tfrecord(b"some other bytes"))
+    assert "it is not an episode" in build_index(folder).entries[-1].problem
+
+
+def test_unusable_columns_are_noted(tmp_path):
+    actions = np.zeros((4, 7), np.float32)
+    actions[1, 2] = np.nan
+    unused = np.zeros((4, 7), np.float32)
+    unused[3, 0] = np.inf
+    images = [encode_image(grey(t)) for t in range(3)]
+    images.append(type(images[0])(b"this is no image"))
+    episodes = [
+        table_episode(4, actions=actions),
+        table_episode(4, actions=unused, tag=1),
+        table_episode(4, images=images, tag=2),
+        table_episode(4, tag=3),
+    ]
+    episodes[3]["steps"][3]["observation"]["state"] = np.full(7, np.nan, np.float32)
+    entries = build_index(write_rlds(tmp_path, {"train": [episodes]})).entries
+    assert [entry.bad_keys for entry in entries] == [
+        ("action",),
+        (),  # the last action is never used
+        ("observation/image",),
+        ("observation/state",),
+    ]
+
+
+def test_a_long_index_shows_its_progress(folder, monkeypatch, capsys):
+    monkeypatch.setattr(index_module, "_QUIET_BYTES", 0)
+    assert len(build_index(folder).entries) == 4
+    shown = capsys.readouterr().err
+    assert "index table train" in shown
+    assert "4/4" in shown
+
+
+def test_only_the_chosen_splits_are_read(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    splits = {"train": [[table_episode(3)]], "val": [[table_episode(4, tag=1)]]}
+    folder = write_rlds(tmp_path, splits)
+    (folder / "table-train.tfrecord-00000-of-00001").unlink()
+    assert [entry.num_steps for entry in build_index(folder, ["val"]).entries] == [4]

@@ -1,0 +1,249 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
+from sklearn.cluster import KMeans
+
+from eval_suites.latent_probe import LatentProbe
+from eval_suites.probe_data import collect, grey_differences
+from eval_suites.probe_scores import BASELINES
+
+NUM_CODES = 8
+
+
+def random_codes(window):
+    seed = [1, *window.episode_id.encode()]
+    return np.random.default_rng(seed).integers(NUM_CODES, size=len(window.video) - 1)
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return ToyRobot(48, correlation=0.0)
+
+
+@pytest.fixture(scope="module")
+def oracle(robot):
+    """k-means of the true motions of the episodes that probes are fitted on."""
+    moves = np.concatenate(robot.actions[:24])[:, :3]
+    spread = moves.std(axis=0)
+    kmeans = KMeans(NUM_CODES, n_init=10, random_state=0).fit(moves / spread)
+    return lambda window: kmeans.predict(window.robot_actions[:, :3] / spread)
+
+
+def probe(robot, assign, **changes):
+    encoder = FakeEncoder(NUM_CODES, assign)
+    return LatentProbe().evaluate(make_context(robot, encoder=encoder, **changes))
+
+
+@pytest.fixture(scope="module")
+def perfect(robot, oracle):
+    return probe(robot, oracle, untrained_encoder=FakeEncoder(NUM_CODES, random_codes))
+
+
+@pytest.fixture(scope="module")
+def random(robot):
+    return probe(robot, random_codes)
+
+
+def test_rows_are_transitions_of_their_episode(robot):
+    context = make_context(robot, encoder=FakeEncoder(99, lambda w: np.arange(len(w.video) - 1)))
+    data = collect(context, context.test, max_episodes=2, description="")
+    assert data.episode_ids == (robot.name(24), robot.name(25))
+    assert data.episode.tolist() == [0] * 19 + [1] * 19
+    assert data.codes.tolist() == [*range(19), *range(19)]
+    np.testing.assert_allclose(data.targets["commanded"][19], robot.actions[25][0])
+    np.testing.assert_allclose(data.targets["achieved"], data.targets["commanded"], atol=1e-12)
+    change = grey_differences(robot.video(25))
+    np.testing.assert_array_equal(data.differences[19:], change)
+
+
+def test_previous_row_never_crosses_episodes(robot):
+    context = make_context(robot, encoder=FakeEncoder(NUM_CODES, random_codes))
+    data = collect(context, context.test, max_episodes=2, description="")
+    previous = data.previous(data.targets["commanded"])
+    np.testing.assert_array_equal(previous[[0, 19]], 0.0)
+    np.testing.assert_allclose(previous[20, :7], robot.actions[25][0])
+    assert previous[20, 7] == 1.0
+
+
+def test_padding_is_dropped(robot):
+    padded = ToyEpisodes(robot, range(24, 48), num_pad=5)
+    context = make_context(robot, encoder=FakeEncoder(NUM_CODES, random_codes), test=padded)
+    data = collect(context, context.test, max_episodes=3, description="")
+    assert len(data.codes) == 3 * 19
+
+
+def test_episodes_of_a_single_frame_are_refused():
+    robot = ToyRobot(4, num_frames=1)
+    context = make_context(robot, encoder=FakeEncoder(NUM_CODES, random_codes))
+    with pytest.raises(ValueError, match=r"none of the 2 episodes .* has two frames"):
+        LatentProbe().evaluate(context)
+
+
+def test_perfect_codes_reach_the_ceiling(perfect):
+    fraction = perfect.metrics["achieved/xyz/fraction_of_ceiling"]
+    assert fraction.value == pytest.approx(1.0, abs=0.03)
+    r2 = perfect.metrics["achieved/xyz/r2"]
+    assert r2.value == pytest.approx(r2.ceiling, abs=0.02)
+    assert r2.n_units == 24
+
+
+def test_perfect_codes_beat_every_baseline(perfect):
+    for name in BASELINES:
+        gain = perfect.metrics[f"achieved/xyz/gain_over/{name}"]
+        assert gain.ci95[0] > 0, name
+
+
+def test_perfect_codes_are_no_accident_of_time_or_episode(perfect):
+    assert perfect.metrics["achieved/xyz/p_value/circular_shift"].value < 0.001
+    assert perfect.metrics["achieved/xyz/p_value/reassignment"].value < 0.001
+
+
+def test_random_codes_are_worth_nothing(random):
+    r2 = random.metrics["achieved/xyz/r2"]
+    low, high = r2.ci95
+    assert low - 0.02 <= 0.0 <= high + 0.02
+    low, high = random.metrics["achieved/xyz/gain_over/random_codes"].ci95
+    assert low <= 0.0 <= high
+    assert random.metrics["achieved/xyz/p_value/circular_shift"].value > 0.01
+
+
+def test_mean_predictor_is_exactly_zero(perfect, random):
+    for result in (perfect, random):
+        for name, metric in result.metrics.items():
+            if "mean" in metric.baselines:
+                assert metric.baselines["mean"] == 0.0, name
+
+
+def test_untrained_encoder_that_was_not_given_is_undefined(perfect, random):
+    name = "achieved/xyz/gain_over/untrained_encoder"
+    assert perfect.metrics[name].value is not None
+    assert random.metrics[name].value is None
+    assert "no untrained encoder" in random.metrics[name].reason
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_lag_curve_peaks_where_the_codes_are(robot, oracle, shift):
+    # Code i names the motion of transition i + shift.
+    result = probe(robot, lambda window: np.roll(oracle(window), -shift))
+    best = result.metrics["achieved/xyz/best_lag"]
+    assert (best.value, best.ci95) == (shift, (shift, shift))
+    assert result.metrics[f"achieved/xyz/lag/{shift:+d}"].value > 0.5
+
+
+def test_off_by_one_codes_on_slow_motion_fool_r2_but_not_partial_r2():
+    robot = ToyRobot(48, num_frames=30, correlation=0.95, seed=1)
+    moves = np.concatenate(robot.actions[:24])[:, :3]
+    spread = moves.std(axis=0)
+    kmeans = KMeans(32, n_init=1, random_state=0).fit(moves / spread)
+
+    def late(window):
+        return np.roll(kmeans.predict(window.robot_actions[:, :3] / spread), 1)
+
+    encoder = FakeEncoder(32, late)
+    metrics = LatentProbe().evaluate(make_context(robot, encoder=encoder)).metrics
+    assert metrics["achieved/xyz/r2"].value > 0.6
+    assert metrics["achieved/xyz/partial_r2_previous_action"].value < 0.05
+    assert metrics["achieved/xyz/best_lag"].value == -1
+
+
+def test_dimensions_that_never_move_are_left_out(perfect):
+    names = {name.rsplit("/", 1)[1] for name in perfect.metrics if "/r2/" in name}
+    assert names == {"dx", "dy", "dz"}
+    assert "achieved/all/r2" not in perfect.metrics
+
+
+def test_per_dimension_values_average_to_the_mean(perfect):
+    values = [perfect.metrics[f"achieved/xyz/r2/{d}"].value for d in ("dx", "dy", "dz")]
+    assert np.mean(values) == pytest.approx(perfect.metrics["achieved/xyz/r2"].value)
+
+
+def test_per_episode_rows_give_back_the_r2(perfect):
+    rows = perfect.per_episode
+    error, deviation = (
+        sum(row[f"squared_{what}_dx"] for row in rows) for what in ("error", "deviation")
+    )
+    assert 1 - error / deviation == pytest.approx(perfect.metrics["achieved/xyz/r2/dx"].value)
+
+
+def test_gripper_codes_tell_gripper_events(robot):
+    def events(window):
+        opening = window.robot_actions[:, 6]
+        return 1 + np.sign(np.diff(opening, prepend=opening[0])).astype(int)
+
+    metric = probe(robot, events).metrics["achieved/gripper_events"]
+    assert metric.value == 1.0
+    assert metric.baselines["chance"] == pytest.approx(1 / 3)
+    assert metric.baselines["permuted_codes"] == pytest.approx(1 / 3, abs=0.12)
+
+
+def test_gripper_that_never_moves_is_undefined():
+    robot = ToyRobot(4)
+    for actions, poses in zip(robot.actions, robot.poses, strict=True):
+        actions[:, 6] = poses[:, 6] = 1.0
+    metric = probe(robot, random_codes).metrics["commanded/gripper_events"]
+    assert metric.value is None
+    assert "gripper does not move" in metric.reason
+
+
+def test_robot_that_never_moves_has_null_and_a_reason():
+    robot = ToyRobot(4)
+    for actions, poses in zip(robot.actions, robot.poses, strict=True):
+        actions[:] = poses[:] = 0.0
+    result = probe(robot, random_codes)
+    assert result.metrics["achieved/xyz/r2"].value is None
+    assert "no dimension of the achieved action" in result.metrics["achieved/xyz/r2"].reason
+    assert any("nothing to probe" in note for note in result.notes)
+
+
+def test_without_proprioception_the_commanded_action_is_the_headline():
+    result = probe(ToyRobot(20, proprioception=False), random_codes)
+    assert result.headline[0] == "commanded/xyz/r2"
+    assert not any(name.startswith("achieved") for name in result.metrics)
+    assert any("no proprioception" in note for note in result.notes)
+
+
+def test_actions_that_are_achieved_motion_are_called_so():
+    result = probe(ToyRobot(20, proprioception=False), random_codes, action_is_achieved=True)
+    assert result.headline[0] == "achieved/xyz/r2"
+    assert not any(name.startswith("commanded") for name in result.metrics)
+
+
+def test_one_validation_and_two_test_episodes_still_run():
+    result = probe(ToyRobot(3), random_codes, num_fit=1)
+    metric = result.metrics["achieved/xyz/r2"]
+    assert (metric.n_units, metric.value is None) == (2, False)
+    assert any("1 and scored on 2 episodes" in note for note in result.notes)
+
+
+def test_one_test_episode_has_no_interval():
+    result = probe(ToyRobot(3), random_codes, num_fit=2)
+    assert result.metrics["achieved/xyz/r2"].ci95 is None
+
+
+def test_collapsed_codebook_is_named(robot):
+    result = probe(robot, lambda window: np.zeros(len(window.video) - 1, int))
+    assert result.metrics["achieved/xyz/r2"].value == pytest.approx(0.0, abs=1e-9)
+    assert result.metrics["codes/perplexity"].value == pytest.approx(1.0)
+    assert any("collapsed" in note for note in result.notes)
+
+
+def test_episode_order_changes_no_estimate(robot, oracle):
+    encoder = FakeEncoder(NUM_CODES, oracle)
+    forward = make_context(robot, encoder=encoder)
+    backward = dataclasses.replace(forward, test=ToyEpisodes(robot, range(47, 23, -1)))
+    name = "achieved/xyz/r2"
+    values = [LatentProbe().evaluate(c).metrics[name] for c in (forward, backward)]
+    assert values[0].value == pytest.approx(values[1].value)
+    assert values[0].ceiling == pytest.approx(values[1].ceiling)
+
+
+def test_same_seed_same_metrics(robot, oracle, perfect):
+    again = probe(robot, oracle, untrained_encoder=FakeEncoder(NUM_CODES, random_codes))
+    assert again.metrics == perfect.metrics
+
+
+def test_figures(perfect):
+    expected = {"r2", "gain_over_baselines", "lag", "code_usage", "displacement_rose"}
+    assert set(perfect.figures) == expected

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from eval_suites.regression import (
+    cluster,
+    fit_standardiser,
+    predict_by_ridge,
+    predict_from_codes,
+    principal_components,
+)
+
+
+def r2(targets, guesses):
+    return 1 - ((targets - guesses) ** 2).sum() / ((targets - targets.mean(axis=0)) ** 2).sum()
+
+
+def test_each_code_predicts_its_mean_and_an_unseen_one_the_overall_mean():
+    targets = np.array([[0.0], [2.0], [10.0]])
+    guesses = predict_from_codes(np.array([0, 0, 2]), targets, np.array([0, 1, 2]), num_codes=3)
+    np.testing.assert_allclose(guesses, [[1.0], [4.0], [10.0]])
+
+
+def test_uniform_action_and_k_equal_bins_explain_all_but_one_over_k_squared():
+    rng = np.random.default_rng(0)
+    fit, test = rng.random((2, 20_000, 1))
+    codes = [(values[:, 0] * 8).astype(int) for values in (fit, test)]
+    guesses = predict_from_codes(codes[0], fit, codes[1], num_codes=8)
+    assert r2(test, guesses) == pytest.approx(1 - 1 / 64, abs=2e-3)
+
+
+def test_kmeans_on_a_gaussian_reaches_lloyd_max():
+    rng = np.random.default_rng(0)
+    fit, test = rng.normal(size=(2, 20_000, 1))
+    fit_codes, codes = cluster(fit, test, num_codes=8)
+    guesses = predict_from_codes(fit_codes, fit, codes, num_codes=8)
+    assert r2(test, guesses) == pytest.approx(0.9655, abs=4e-3)
+
+
+def test_fewer_distinct_points_than_codes_give_fewer_clusters():
+    points = np.array([[0.0], [0.0], [1.0]])
+    fit_codes, codes = cluster(points, np.array([[0.1], [0.9]]), num_codes=8)
+    assert fit_codes[0] == fit_codes[1] == codes[0] != fit_codes[2] == codes[1]
+
+
+def test_ridge_recovers_a_linear_map_and_gives_up_on_noise():
+    rng = np.random.default_rng(0)
+    features, new = rng.normal(size=(2, 300, 4)) * [1, 10, 0.1, 0] + [0, 5, 0, 3]
+    weights = np.array([1.0, -0.2, 3.0, 0.0])
+
+    def targets(x):
+        return np.stack([x @ weights + 2, rng.normal(size=len(x))], axis=1)
+
+    groups = np.repeat(np.arange(10), 30)
+    fit_targets, new_targets = targets(features), targets(new)
+    guesses = predict_by_ridge(features, fit_targets, new, groups=groups)
+    assert r2(new_targets[:, :1], guesses[:, :1]) > 0.999
+    assert np.std(guesses[:, 1]) < 0.15
+
+
+def test_ridge_works_with_a_single_episode():
+    features = np.arange(12.0)[:, None]
+    guesses = predict_by_ridge(features, 2 * features, features, groups=np.zeros(12, int))
+    np.testing.assert_allclose(guesses, 2 * features, atol=0.05)
+
+
+def test_ridge_folds_never_cut_an_episode():
+    # Episode-id features look perfect inside an episode and are worth nothing outside.
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(10), 20)
+    offsets = rng.normal(size=20)
+    features, new = np.eye(20)[groups], np.eye(20)[groups + 10]
+    targets = offsets[groups][:, None] + 0.1 * rng.normal(size=(200, 1))
+    new_targets = offsets[groups + 10][:, None]
+    guesses = predict_by_ridge(features, targets, new, groups=groups)
+    assert np.abs(guesses - targets.mean()).max() < 0.05
+    assert r2(new_targets, guesses) < 0.1
+
+
+def test_principal_components_are_ordered_and_centred():
+    rng = np.random.default_rng(0)
+    fit = rng.normal(size=(500, 3)) * [1.0, 5.0, 0.1] + 4
+    scores, _ = principal_components(fit, fit[:3], num_components=2)
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(scores.std(axis=0), [5.0, 1.0], rtol=0.1)
+
+
+def test_standardiser_leaves_constant_columns_at_zero():
+    values = np.array([[1.0, 3.0], [3.0, 3.0]])
+    np.testing.assert_allclose(fit_standardiser(values)(values), [[-1.0, 0.0], [1.0, 0.0]])

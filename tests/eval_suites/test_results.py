@@ -1,0 +1,129 @@
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from eval_fakes import FakeEncoder, LosslessTokenizer, ToyRobot, make_context
+from matplotlib.image import imread
+
+from eval_suites.base import Metric, SuiteResult, undefined
+from eval_suites.latent_probe import LatentProbe
+from eval_suites.results import (
+    format_value,
+    metrics_json,
+    per_episode_csv,
+    report_markdown,
+    write_result,
+)
+
+SHARED = {"n_units": 3, "unit": "dB", "protocol": "by hand"}
+
+
+@pytest.fixture(scope="module")
+def result():
+    robot = ToyRobot(6)
+    encoder = FakeEncoder(4, lambda window: np.arange(len(window.video) - 1) % 4)
+    context = make_context(robot, encoder=encoder, tokenizer=LosslessTokenizer())
+    return LatentProbe().evaluate(context)
+
+
+@pytest.fixture
+def small():
+    metric = Metric(value=1.0, **SHARED)
+    return SuiteResult(metrics={"m": metric}, headline=("m",), per_episode=[], figures={})
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"value": math.nan},
+        {"value": 1.0, "ci95": (0.0, math.inf)},
+        {"value": 1.0, "ceiling": math.nan},
+        {"value": 1.0, "baselines": {"mean": math.nan}},
+    ],
+)
+def test_metric_refuses_numbers_that_are_not_finite(numbers):
+    with pytest.raises(ValueError, match="not finite"):
+        Metric(**SHARED, **numbers)
+
+
+def test_undefined_metric_needs_a_reason():
+    with pytest.raises(ValueError, match="needs a reason"):
+        Metric(value=None, **SHARED)
+    assert undefined("why", unit="dB", protocol="p").reason == "why"
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        (Metric(value=0.3141, ci95=(0.251, 0.369), **SHARED), "0.31 [0.25, 0.37]"),
+        (Metric(value=0.00423, **SHARED), "0.0042"),
+        (Metric(value=20.0, **SHARED), "20"),
+        (Metric(value=None, reason="too short", **SHARED), "undefined: too short"),
+    ],
+)
+def test_format_value(metric, text):
+    assert format_value(metric) == text
+
+
+def test_folder_holds_everything(tmp_path, result):
+    folder = tmp_path / "eval" / "latent_probe"
+    write_result(folder, result, suite=LatentProbe(), provenance={"seed": 0, "fast": False})
+    assert {path.name for path in folder.parent.iterdir()} == {"latent_probe"}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"metrics.json", "per_episode.csv", "report.md", "figures"}
+    assert {path.stem for path in (folder / "figures").iterdir()} == set(result.figures)
+    for path in (folder / "figures").iterdir():
+        assert imread(path).std() > 0.01, path
+
+
+def test_json_has_no_nan_and_keeps_every_field(result):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = metrics_json(result, "latent_probe", {"seed": 0})
+    content = json.loads(text, parse_constant=refuse)
+    assert content["provenance"] == {"seed": 0}
+    assert set(content["metrics"]) == set(result.metrics)
+    fields = {"value", "ci95", "n_units", "unit", "baselines", "ceiling", "protocol"}
+    for metric in content["metrics"].values():
+        assert fields <= set(metric)
+        assert (metric["value"] is None) == ("reason" in metric)
+
+
+def test_csv_has_empty_cells_for_what_is_undefined():
+    text = per_episode_csv([{"episode_id": "a", "x": None}, {"episode_id": "b", "x": 1.5, "y": 2}])
+    assert list(csv.reader(text.splitlines())) == [
+        ["episode_id", "x", "y"],
+        ["a", "", ""],
+        ["b", "1.5", "2"],
+    ]
+
+
+def test_report_shows_headline_notes_figures_and_protocols(result):
+    report = report_markdown(result, LatentProbe())
+    for name in result.metrics:
+        assert f"| {name} |" in report
+    for note in result.notes:
+        assert note in report
+    assert "](figures/lag.png)" in report
+    assert "least squares on one-hot codes" in report
+
+
+def test_new_result_replaces_the_old_one(tmp_path, small):
+    folder = tmp_path / "p"
+    write_result(folder, small, suite=LatentProbe())
+    (folder / "stale.txt").write_text("old")
+    write_result(folder, small, suite=LatentProbe())
+    assert not (folder / "stale.txt").exists()
+
+
+def test_failure_keeps_the_old_result(tmp_path, small):
+    folder = tmp_path / "p"
+    write_result(folder, small, suite=LatentProbe())
+    before = (folder / "metrics.json").read_bytes()
+    broken = SuiteResult(metrics={}, headline=("missing",), per_episode=[], figures={})
+    with pytest.raises(KeyError, match="missing"):
+        write_result(folder, broken, suite=LatentProbe())
+    assert (folder / "metrics.json").read_bytes() == before

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from eval_fakes import FakeEncoder, LosslessTokenizer, ToyEpisodes, ToyRobot, make_context
+
+from eval_suites.base import Reconstruction
+from eval_suites.tokenizer import TokenizerSuite
+
+NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return ToyRobot(8)
+
+
+def measure(robot, tokenizer, **changes):
+    context = make_context(robot, encoder=NO_ENCODER, tokenizer=tokenizer, **changes)
+    return TokenizerSuite().evaluate(context)
+
+
+@pytest.fixture(scope="module")
+def lossless(robot):
+    return measure(robot, LosslessTokenizer())
+
+
+class OffByOne:
+    """Every value one fifth of the range too bright; one token everywhere."""
+
+    num_codes = 16
+
+    def reconstruct(self, video):
+        brighter = (video.astype(int) + 51).clip(0, 255).astype(np.uint8)
+        return Reconstruction(np.zeros((len(video), 4), np.int64), brighter)
+
+
+class Freeze:
+    """Shows the frame before."""
+
+    num_codes = 16
+
+    def reconstruct(self, video):
+        tokens = np.arange(len(video) * 4).reshape(-1, 4) % 4
+        return Reconstruction(tokens, video[[0, *range(len(video) - 1)]])
+
+
+def test_lossless_tokenizer_reaches_every_limit(lossless):
+    assert lossless.metrics["psnr"].value == 100.0
+    assert lossless.metrics["changed_psnr"].value == 100.0
+    assert lossless.metrics["ssim"].value == pytest.approx(1.0)
+    assert lossless.metrics["gain_over_copy_last/psnr"].ci95[0] > 0
+    assert lossless.metrics["psnr"].n_units == 4
+
+
+def test_a_constant_error_has_its_psnr():
+    robot = ToyRobot(4)
+    metrics = measure(robot, OffByOne()).metrics
+    # No value of a toy frame but the square's can saturate.
+    assert metrics["psnr"].value == pytest.approx(-10 * np.log10(0.04), abs=0.1)
+
+
+def test_showing_the_frame_before_equals_the_baseline(robot):
+    metrics = measure(robot, Freeze()).metrics
+    for name in ("psnr", "ssim", "changed_psnr"):
+        assert metrics[name].value == pytest.approx(metrics[name].baselines["copy_last"])
+        assert metrics[f"gain_over_copy_last/{name}"].value == 0.0
+
+
+def test_changed_pixels_are_harder_for_a_copy_than_all_pixels(lossless):
+    copied = {name: lossless.metrics[name].baselines["copy_last"] for name in lossless.headline[:2]}
+    assert copied["changed_psnr"] < copied["psnr"] - 5
+
+
+def test_codebook_use(robot):
+    one, four = (measure(robot, tokenizer).metrics for tokenizer in (OffByOne(), Freeze()))
+    assert one["perplexity"].value == pytest.approx(1.0)
+    assert one["used_codes"].value == 1 / 16
+    assert four["perplexity"].value == pytest.approx(4.0)
+    assert four["used_codes"].value == 4 / 16
+    assert four["perplexity"].ceiling == 16
+
+
+def test_still_episodes_have_no_changed_pixels():
+    robot = ToyRobot(4)
+    for poses in robot.poses:
+        poses[:] = poses[0]
+    result = measure(robot, LosslessTokenizer())
+    assert result.metrics["changed_psnr"].value is None
+    assert "no pixel changes" in result.metrics["changed_psnr"].reason
+    assert result.per_episode[0]["tokenizer_changed_psnr"] is None
+    assert result.metrics["psnr"].value == 100.0
+
+
+def test_padding_is_not_measured(robot, lossless):
+    padded = measure(robot, LosslessTokenizer(), test=ToyEpisodes(robot, range(4, 8), num_pad=6))
+    assert padded.metrics == lossless.metrics
+
+
+def test_single_frames_are_refused():
+    with pytest.raises(ValueError, match="none of the 2 test episodes has two frames"):
+        measure(ToyRobot(4, num_frames=1), LosslessTokenizer())
+
+
+def test_figures_and_rows(lossless):
+    assert set(lossless.figures) == {"reconstruction", "psnr", "code_usage"}
+    assert len(lossless.per_episode) == 4
+    assert lossless.per_episode[0]["num_frames"] == 19

@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+from genie_robo.build import build_genie
+from genie_robo.inference.rollout import Imagination, imagine
+from genie_robo.inference.sampler import Sampler, decode_frame
+from genie_robo.types import video_to_bytes, video_to_float
+from tests.models.conftest import toy_config
+
+SAMPLER = Sampler(num_steps=3)
+
+
+@pytest.fixture(scope="module")
+def genie():
+    torch.manual_seed(0)
+    return build_genie(toy_config()).eval()
+
+
+@pytest.fixture
+def prompt():
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(256, (2, 1, 16, 32, 3), generator=generator).byte()
+
+
+def test_rollout_holds_the_prompt_and_one_frame_per_action(genie, prompt):
+    actions = torch.tensor([[0, 1, 2], [3, 4, 0]])
+
+    rollout = imagine(genie, prompt, actions, seeds=[1, 2], sampler=SAMPLER)
+
+    assert rollout.tokens.shape == (2, 4, 8)
+    assert rollout.video.shape == (2, 4, 16, 32, 3)
+    assert torch.equal(rollout.latent_actions, actions)
+    assert torch.equal(rollout.tokens[:, :1], genie.tokenizer.encode(video_to_float(prompt)))
+    assert rollout.tokens.max() < genie.tokenizer.num_codes
+
+
+def test_same_seed_same_rollout_whatever_the_batch(genie, prompt):
+    actions = torch.tensor([[0, 1, 2], [3, 4, 0]])
+
+    together = imagine(genie, prompt, actions, seeds=[1, 2], sampler=SAMPLER)
+    alone = imagine(genie, prompt[1:], actions[1:], seeds=[2], sampler=SAMPLER)
+    other = imagine(genie, prompt[1:], actions[1:], seeds=[3], sampler=SAMPLER)
+
+    assert torch.equal(together.tokens[1:], alone.tokens)
+    assert not torch.equal(alone.tokens, other.tokens)
+
+
+def test_given_actions_are_used(genie, prompt):
+    zeros, ones = torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2, dtype=torch.long)
+    with torch.no_grad():
+        genie.dynamics.embed_action.weight.mul_(200)
+    first = imagine(genie, prompt, zeros, seeds=[1, 2], sampler=SAMPLER)
+    second = imagine(genie, prompt, ones, seeds=[1, 2], sampler=SAMPLER)
+    with torch.no_grad():
+        genie.dynamics.embed_action.weight.div_(200)
+
+    assert not torch.equal(first.tokens, second.tokens)
+
+
+def test_cached_decoding_equals_recomputing_the_window_at_every_step(genie, prompt):
+    """The logits of every MaskGIT step, against the full window without a cache."""
+    actions = torch.tensor([[0, 1, 2, 3], [3, 4, 0, 1]])
+    imagination = Imagination(genie, prompt, seeds=[1, 2], sampler=SAMPLER)
+    dynamics, codes = genie.dynamics, genie.latent_action.codes(actions)
+    cached = dynamics.next_frame
+    differences = []
+
+    def compare(tokens, code, cache):
+        logits = cached(tokens, code, cache)
+        past = torch.stack(imagination._tokens, 1) if imagination._tokens else tokens[:, :0]
+        window = torch.cat([past, tokens], 1)
+        full = dynamics(window, codes[:, : window.shape[1] - 1])[:, -1:]
+        differences.append((logits - full).abs().max())
+        return logits
+
+    dynamics.next_frame = compare
+    try:
+        for action in actions.unbind(1):
+            imagination.step(action)
+    finally:
+        del dynamics.next_frame
+
+    assert len(differences) == 4 * (SAMPLER.num_steps + 1)
+    assert max(differences) < 1e-5
+
+
+def test_actions_inside_a_longer_prompt_are_inferred(genie):
+    prompt = torch.randint(256, (1, 3, 16, 32, 3)).byte()
+
+    rollout = imagine(genie, prompt, torch.tensor([[4]]), seeds=[0], sampler=SAMPLER)
+
+    inferred = genie.latent_action.encode(video_to_float(prompt)).indices
+    assert torch.equal(rollout.latent_actions[:, :2], inferred)
+    assert rollout.latent_actions[0, 2] == 4
+    assert rollout.num_prompt_frames == 3
+
+
+def test_rollout_goes_on_beyond_the_window(genie, prompt):
+    actions = torch.zeros(2, 3 * genie.num_frames, dtype=torch.long)
+
+    rollout = imagine(genie, prompt, actions, seeds=[1, 2], sampler=SAMPLER)
+
+    assert rollout.tokens.shape[1] == 3 * genie.num_frames + 1
+
+
+def test_decode_frame_reveals_every_token_and_asks_for_logits_once_per_step():
+    seen = []
+
+    def logits(tokens):
+        seen.append(int((tokens == 4).sum()))
+        return torch.zeros(1, 16, 4)
+
+    tokens = decode_frame(
+        logits,
+        torch.full((1, 16), 4),
+        sampler=Sampler(num_steps=4),
+        generators=[torch.Generator().manual_seed(0)],
+    )
+
+    assert seen == [16, 14, 11, 6]
+    assert tokens.max() < 4
+
+
+def test_pixels_round_trip_through_floats():
+    pixels = torch.arange(256).byte().reshape(1, 1, 16, 16, 1)
+
+    assert torch.equal(video_to_bytes(video_to_float(pixels)), pixels)
+
+
+def test_refusals_name_what_was_found(genie, prompt):
+    with pytest.raises(ValueError, match=r"must be 0\.\.4.*from 0 to 5"):
+        imagine(genie, prompt, torch.tensor([[0], [5]]), seeds=[1, 2])
+    with pytest.raises(ValueError, match=r"2 prompts, 2 rows.*1 seeds"):
+        imagine(genie, prompt, torch.tensor([[0], [1]]), seeds=[1])
+    with pytest.raises(ValueError, match=r"the prompt has 8x32 pixels.*trained on 16x32"):
+        imagine(genie, prompt[:, :, :8], torch.tensor([[0], [1]]), seeds=[1, 2])
+    with pytest.raises(ValueError, match=r"num_steps=0"):
+        Sampler(num_steps=0)

@@ -1,0 +1,93 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genie_robo.models.maskgit import masked_counts, random_mask, sample_tokens, unmask
+
+
+def test_cosine_schedule_of_16_tokens_in_4_steps_reveals_2_5_10_16():
+    revealed = [16 - masked for masked in masked_counts(16, 4)]
+
+    assert revealed == [2, 5, 10, 16]
+
+
+def test_one_step_reveals_everything():
+    assert masked_counts(1, 1) == (0,)
+    assert masked_counts(64, 1) == (0,)
+
+
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_schedule_never_hides_again_and_ends_with_nothing_hidden(num_tokens, num_steps):
+    counts = masked_counts(num_tokens, num_steps)
+
+    assert len(counts) == num_steps
+    assert counts[-1] == 0
+    assert all(a >= b for a, b in zip((num_tokens, *counts), counts, strict=False))
+
+
+@pytest.mark.parametrize(("num_tokens", "num_steps"), [(0, 4), (16, 0)])
+def test_schedule_refuses_nothing_to_do(num_tokens, num_steps):
+    with pytest.raises(ValueError, match=f"{num_tokens} tokens in {num_steps} steps"):
+        masked_counts(num_tokens, num_steps)
+
+
+def test_random_mask_hides_where_noise_is_below_the_rate():
+    mask = random_mask(torch.tensor([0.5, 1.0]), torch.tensor([[0.1, 0.6], [0.1, 0.999]]))
+
+    assert mask.tolist() == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_temperature_divides_the_logits(temperature):
+    logits = torch.tensor([0.0, 1.0, 2.0])
+    noise = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0))
+
+    drawn = sample_tokens(logits.expand(200_000, 3), noise, temperature=temperature)
+
+    frequency = torch.bincount(drawn, minlength=3) / 200_000
+    torch.testing.assert_close(frequency, (logits / temperature).softmax(-1), atol=5e-3, rtol=0)
+
+
+def test_temperature_zero_takes_the_best_whatever_the_noise():
+    logits = torch.tensor([[0.0, 3.0, 2.0]])
+
+    assert sample_tokens(logits, torch.rand(1, 3), temperature=0.0).tolist() == [1]
+
+
+def test_unmask_reveals_by_priority_and_keeps_what_is_known():
+    mask = 9
+    tokens = torch.tensor([[mask, 4, mask, mask]])
+    sampled = torch.tensor([[1, 1, 2, 3]])
+    priority = torch.tensor([[0.1, 0.0, 0.9, 0.5]])
+
+    once = unmask(tokens, sampled, priority, num_masked=2, mask_token=mask)
+    done = unmask(once, sampled, priority, num_masked=0, mask_token=mask)
+
+    assert once.tolist() == [[mask, 4, 2, mask]]
+    assert done.tolist() == [[1, 4, 2, 3]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**31))
+def test_decoding_in_steps_leaves_exactly_the_scheduled_number_hidden(num_tokens, num_steps, seed):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.full((2, num_tokens), 7)
+    for num_masked in masked_counts(num_tokens, num_steps):
+        before = tokens
+        sampled = torch.randint(7, (2, num_tokens), generator=generator)
+        priority = torch.rand(2, num_tokens, generator=generator)
+        tokens = unmask(tokens, sampled, priority, num_masked=num_masked, mask_token=7)
+
+        assert ((tokens == 7).sum(1) == num_masked).all()
+        known = before != 7
+        assert torch.equal(tokens[known], before[known])
+
+
+def test_sampling_is_finite_at_the_ends_of_the_noise():
+    noise = torch.tensor([[0.0, 1.0 - 2**-24]])
+
+    assert sample_tokens(torch.zeros(1, 2), noise, temperature=1.0).tolist() == [1]
+    assert math.isfinite(float(-(-noise.clamp(1e-20, 1 - 1e-7).log()).log().sum()))

@@ -1,0 +1,44 @@
+"""The start of a codebook: unquantised first, then from the centres of the encodings."""
+
+import torch
+import torch.nn.functional as F
+
+from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer, cluster_directions
+
+
+def test_encodings_pass_with_a_little_noise_until_the_warm_up_ends():
+    torch.manual_seed(0)
+    model = VectorQuantizer(
+        num_codes=4, code_dim=3, commitment=0.25, reset_after=50, warmup_steps=2
+    )
+    encoded = F.normalize(torch.randn(2000, 3), dim=-1).requires_grad_()
+
+    outputs = [model(encoded) for _ in range(3)]
+
+    for output in outputs[:2]:
+        distance = (output.codes - encoded).norm(dim=-1).square().mean().sqrt()
+        assert abs(distance - WARMUP_NOISE) < 0.02
+        assert output.loss == 0
+    chosen = outputs[2].codes.detach()
+    torch.testing.assert_close(chosen, model.lookup(outputs[2].indices), atol=1e-5, rtol=0)
+
+
+def test_warm_up_ends_with_codes_at_the_clusters():
+    torch.manual_seed(0)
+    directions = F.normalize(torch.randn(5, 6), dim=-1)
+    samples = F.normalize(directions[torch.arange(500) % 5] + 0.05 * torch.randn(500, 6), dim=-1)
+
+    centres = cluster_directions(samples, 8)
+
+    assert (samples @ centres.T).amax(-1).min() > 0.9
+    torch.testing.assert_close(centres.norm(dim=-1), torch.ones(8))
+
+
+def test_evaluation_during_the_warm_up_is_quantised():
+    model = VectorQuantizer(
+        num_codes=4, code_dim=3, commitment=0.25, reset_after=50, warmup_steps=9
+    ).eval()
+    output = model(torch.randn(10, 3))
+
+    torch.testing.assert_close(output.codes, model.lookup(output.indices))
+    assert model.num_steps == 0

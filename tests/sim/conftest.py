@@ -1,0 +1,43 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sim_episodes import SPEC, read_raw, to_episode
+
+from genie_robo.sim.record import record_dataset
+from genie_robo.sim.tabletop import Tabletop
+from genie_robo.types import Episode
+
+MENAGERIE_FOLDER = Path(__file__).parents[2].parent / "shared" / "menagerie"
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory) -> Path:
+    """The version folder of a small recording."""
+    return record_dataset(tmp_path_factory.mktemp("recording"), SPEC)
+
+
+@pytest.fixture(scope="session")
+def raw_episodes(recording) -> list[dict[str, Any]]:
+    return read_raw(recording)
+
+
+@pytest.fixture(scope="session")
+def episodes(raw_episodes) -> list[Episode]:
+    return [to_episode(raw, str(i)) for i, raw in enumerate(raw_episodes)]
+
+
+@pytest.fixture
+def menagerie(monkeypatch) -> Path:
+    if not MENAGERIE_FOLDER.is_dir():
+        pytest.skip(f"no robot models in {MENAGERIE_FOLDER}")
+    monkeypatch.setenv("MENAGERIE_ROOT", str(MENAGERIE_FOLDER))
+    return MENAGERIE_FOLDER
+
+
+@pytest.fixture
+def env():
+    tabletop = Tabletop()
+    tabletop.reset(seed=0)
+    yield tabletop
+    tabletop.close()

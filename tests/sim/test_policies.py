@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from genie_robo.sim.policies import POLICIES, make_policy
+from genie_robo.sim.tabletop import ACTION_HIGH, ACTION_LOW, Tabletop
+
+BAD = ("idle", "jitter", "wrong_way", "empty_handed")
+
+
+def roll(env: Tabletop, name: str, seed: int, *, noise: float, num_steps: int = 30):
+    """Whether it ever succeeded, and the actions until then."""
+    env.reset(seed=seed)
+    policy, actions = make_policy(name, seed=seed, noise=noise), []
+    for _ in range(num_steps):
+        actions.append(policy.act(env))
+        env.advance(actions[-1])
+        if env.is_success:
+            return True, np.array(actions)
+    return False, np.array(actions)
+
+
+@pytest.mark.parametrize("task", ["pick", "push"])
+def test_experts_succeed_without_noise(task):
+    env = Tabletop(task=task, image_size=(8, 8))
+    successes = [roll(env, task, seed, noise=0.0)[0] for seed in range(10)]
+    assert sum(successes) >= 9
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_policies_fail(name):
+    env = Tabletop(task="pick", image_size=(8, 8))
+    assert not any(roll(env, name, seed, noise=1.0)[0] for seed in range(2))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_actions_are_in_bounds_and_seeded(name):
+    env = Tabletop(task="explore", image_size=(8, 8))
+    _, first = roll(env, name, 4, noise=1.0, num_steps=15)
+    _, again = roll(env, name, 4, noise=1.0, num_steps=15)
+    assert np.array_equal(first, again)
+    assert (first >= ACTION_LOW).all()
+    assert (first <= ACTION_HIGH).all()
+
+
+def test_random_policy_is_isotropic_and_forgets():
+    env = Tabletop(task="explore", image_size=(8, 8))
+    actions = np.concatenate(
+        [roll(env, "random", seed, noise=1.0, num_steps=40)[1][:, :3] for seed in range(4)]
+    )
+    lengths = np.linalg.norm(actions, axis=1)
+    assert 0.03 < np.median(lengths) < 0.05
+    assert (np.abs(actions.std(axis=0) / actions.std() - 1) < 0.25).all()
+    before, after = actions[:-1].ravel(), actions[1:].ravel()
+    assert abs(np.corrcoef(before, after)[0, 1]) < 0.45
+
+
+def test_unknown_policy_is_refused():
+    with pytest.raises(ValueError, match="policy=dance is not known; choose one of pick, push"):
+        make_policy("dance", seed=0)

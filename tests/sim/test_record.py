@@ -1,0 +1,165 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sim_episodes import SPEC, read_raw
+
+from genie_robo.sim import record
+from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.rlds_writer import RldsWriter
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from genie_robo.sim.record import RecordSpec, record_dataset
+if __name__ == "__main__":
+    spec = RecordSpec(num_episodes=int(sys.argv[2]), num_steps=30, num_workers=int(sys.argv[3]))
+    record_dataset(Path(sys.argv[1]), spec)
+    print("tensorflow" in sys.modules)
+"""
+
+
+def test_tfds_opens_it_and_the_steps_are_rlds(raw_episodes):
+    assert len(raw_episodes) == 4
+    for raw in raw_episodes:
+        steps = raw["steps"]
+        assert [step["is_first"] for step in steps] == [True] + 13 * [False]
+        assert [step["is_last"] for step in steps] == 13 * [False] + [True]
+        assert not any(step["is_terminal"] for step in steps)
+        assert steps[-1]["action"][:6].tolist() == 6 * [0.0]
+        image = Image.open(io.BytesIO(steps[0]["observation"]["image"]))
+        assert (image.format, image.size) == ("PNG", (64, 64))
+        lengths = {len(step["observation"]["sim_state"]) for step in steps}
+        assert len(lengths) == 1
+
+
+def test_every_policy_is_recorded_for_its_task(raw_episodes):
+    metadata = [raw["episode_metadata"] for raw in raw_episodes]
+    pairs = sorted((data["policy"].decode(), data["task"].decode()) for data in metadata)
+    assert pairs == [("pick", "pick"), ("push", "push"), *2 * [("random", "explore")]]
+    for raw, data in zip(raw_episodes, metadata, strict=True):
+        assert data["success"] == any(step["reward"] for step in raw["steps"])
+        assert json.loads(data["scene"])["task"] == data["task"].decode()
+
+
+def test_actions_are_the_motion_of_their_own_step(episodes):
+    commanded = np.concatenate([episode.robot_actions[:-1, :3] for episode in episodes])
+    achieved = np.concatenate(
+        [np.diff(episode.end_effector_pose[:, :3], axis=0) for episode in episodes]
+    )
+    for axis in range(3):
+        assert np.corrcoef(commanded[:, axis], achieved[:, axis])[0, 1] > 0.95
+
+
+def test_recording_tells_what_made_it(recording, raw_episodes):
+    made_by = json.loads((recording / record.RECORDING_FILE).read_text())
+    assert made_by["num_episodes"] == 4
+    assert made_by["rendered_by"] == "raycast"
+    assert "num_workers" not in made_by
+    assert made_by["policies"]["random"] == {"episodes": 2, "successes": 0}
+    successes = sum(int(raw["episode_metadata"]["success"]) for raw in raw_episodes)
+    assert sum(counts["successes"] for counts in made_by["policies"].values()) == successes
+
+
+def test_dataset_does_not_depend_on_the_workers(recording, tmp_path):
+    again = record_dataset(tmp_path, replace(SPEC, num_workers=1))
+    assert [path.name for path in sorted(again.iterdir())] == [
+        path.name for path in sorted(recording.iterdir())
+    ]
+    for one, other in zip(sorted(recording.iterdir()), sorted(again.iterdir()), strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_same_settings_keep_and_others_are_refused(recording, caplog):
+    path = recording.parents[1]
+    before = recording.stat().st_mtime_ns
+    caplog.set_level("INFO")
+    assert record_dataset(path, replace(SPEC, num_workers=5)) == recording
+    assert "the same settings made it" in caplog.text
+    assert recording.stat().st_mtime_ns == before
+    with pytest.raises(FileExistsError, match="other settings: seed 3 instead of 4; give another"):
+        record_dataset(path, replace(SPEC, seed=4))
+
+
+def test_a_foreign_folder_is_never_overwritten(tmp_path):
+    folder = tmp_path / "tabletop" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "precious").touch()
+    with pytest.raises(FileExistsError, match="num_episodes None instead of 4"):
+        record_dataset(tmp_path, SPEC)
+    assert [path.name for path in folder.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pick": -1.0}, {"pick": 0.0, "push": 0.0, "random": 0.0}, {"num_episodes": 0}],
+)
+def test_senseless_settings_are_refused(tmp_path, change):
+    with pytest.raises(ValueError, match="shares must not be negative, one must be positive"):
+        record_dataset(tmp_path, replace(SPEC, **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shares_are_exact(tmp_path):
+    spec = RecordSpec(
+        num_episodes=5, num_steps=2, pick=3.0, push=0.0, random=2.0, image_size=(8, 8)
+    )
+    folder = record_dataset(tmp_path, replace(spec, num_workers=1))
+    policies = sorted(raw["episode_metadata"]["policy"] for raw in read_raw(folder))
+    assert policies == 3 * [b"pick"] + 2 * [b"random"]
+
+
+def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(RldsWriter, "write", fail)
+    with pytest.raises(OSError, match="disk full"):
+        record_dataset(tmp_path, replace(SPEC, num_steps=2, num_workers=1))
+    assert list((tmp_path / "tabletop").iterdir()) == []
+
+
+def start_script(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "data"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def test_tensorflow_is_not_needed(tmp_path):
+    process = start_script(tmp_path, "1", "1")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.strip() == "False"
+
+
+def test_interrupt_leaves_no_half_dataset_and_no_worker(tmp_path):
+    process = start_script(tmp_path, "500", "2")
+    shard = "data/tabletop/.*.tmp/*.array_record*"
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(shard)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert process.poll() is None
+    # As a terminal does: to the whole group, workers included.
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert err.count("Traceback") == 1
+    assert list((tmp_path / "data" / "tabletop").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

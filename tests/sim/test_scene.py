@@ -1,0 +1,70 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genie_robo.sim.scene import (
+    MAX_BOXES,
+    TASKS,
+    SceneSpec,
+    box_name,
+    build_model,
+    num_substeps,
+    sample_scene,
+)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scene_survives_json(task):
+    scene = sample_scene(np.random.default_rng(1), task=task, control_hz=5.0)
+    assert SceneSpec.from_json(scene.to_json()) == scene
+
+
+def test_scenes_vary_and_their_boxes_stand_apart():
+    scenes = [sample_scene(np.random.default_rng(seed)) for seed in range(30)]
+    assert {len(scene.boxes) for scene in scenes} == {2, 3, MAX_BOXES}
+    assert len({scene.boxes[0].position for scene in scenes}) == 30
+    for scene in scenes:
+        assert len({box.color for box in scene.boxes}) == len(scene.boxes)
+        for one, other in itertools.combinations(scene.boxes, 2):
+            assert np.hypot(*np.subtract(one.position, other.position)) > 0.09
+
+
+def test_model_is_what_the_scene_says():
+    scene = sample_scene(np.random.default_rng(2), control_hz=4.0)
+    model, robot = build_model(scene)
+    for index, box in enumerate(scene.boxes):
+        geom = model.geom(box_name(index))
+        assert np.allclose(geom.size, box.half_size)
+        assert np.allclose(geom.rgba, box.rgba)
+    assert model.opt.timestep * num_substeps(4.0) == pytest.approx(0.25)
+    assert robot.name == "arm"
+    assert len(robot.joints) == 6
+
+
+def test_instructions_name_the_box_and_the_direction():
+    scene = replace(sample_scene(np.random.default_rng(3), task="push"), direction="left")
+    color = scene.boxes[scene.target].color
+    assert scene.instruction == f"push the {color} box to the left"
+    assert replace(scene, direction="closer").instruction == f"push the {color} box closer"
+    assert replace(scene, task="pick").instruction == f"pick up the {color} box"
+
+
+def test_unknown_task_and_robot_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="task=dance is not known; choose one of pick, push"):
+        sample_scene(np.random.default_rng(0), task="dance")
+    with pytest.raises(ValueError, match=r"robot=asimo is not known; choose arm, .* wx250s"):
+        build_model(sample_scene(np.random.default_rng(0), robot="asimo"))
+
+
+def test_missing_menagerie_is_a_readable_error(monkeypatch, tmp_path):
+    scene = sample_scene(np.random.default_rng(0), robot="wx250s")
+    monkeypatch.delenv("MENAGERIE_ROOT", raising=False)
+    with pytest.raises(
+        FileNotFoundError, match=r"MENAGERIE_ROOT is not set; .*robot=arm"
+    ):
+        build_model(scene)
+    monkeypatch.setenv("MENAGERIE_ROOT", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"wx250s.xml, which does not exist"):
+        build_model(scene)

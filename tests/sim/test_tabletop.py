@@ -1,0 +1,102 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from genie_robo.sim.tabletop import Tabletop
+
+STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
+
+
+def roll(env: Tabletop, seed: int, num_actions: int = 6) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    frames = [env.reset(seed=seed)[0]["pixels"]]
+    for _ in range(num_actions):
+        action = np.array([*rng.uniform(-0.05, 0.05, 3), 0, 0, 0, float(rng.integers(2))])
+        frames.append(env.step(action)[0]["pixels"])
+    return frames
+
+
+def test_gymnasium_accepts_it():
+    check_env(Tabletop(image_size=(32, 32)), skip_render_check=True)
+
+
+def test_gymnasium_makes_it():
+    env = gymnasium.make("genie_robo.sim:Tabletop-v0", task="push", image_size=(16, 24))
+    obs, _ = env.reset(seed=0)
+    assert obs["pixels"].shape == (16, 24, 3)
+    env.close()
+
+
+def test_same_seed_same_frames_and_other_seed_other_frames():
+    first, again, other = roll(Tabletop(), 5), roll(Tabletop(), 5), roll(Tabletop(), 6)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_restored_state_continues_exactly():
+    env = Tabletop()
+    roll(env, 7)
+    scene, state, padded = env.scene, env.state(), env.padded_state()
+    assert np.array_equal(state, state.astype(np.float32))
+    assert len(padded) == env.padded_state_size
+    action = np.array([0.03, -0.02, -0.04, 0, 0, 0.1, 0.0])
+    expected = [env.render()] + [env.step(action)[0]["pixels"] for _ in range(4)]
+    end = env.state()
+    other = Tabletop()
+    other.restore(scene, padded)
+    frames = [other.render()] + [other.step(action)[0]["pixels"] for _ in range(4)]
+    assert np.array_equal(frames, expected)
+    assert np.array_equal(other.state(), end)
+
+
+def test_observation_is_the_tool_pose_and_ends_in_time(env):
+    short = Tabletop(max_steps=3, scene=env.scene)
+    obs, _ = short.reset(seed=0)
+    assert np.allclose(obs["agent_pos"], short.pose, atol=1e-6)
+    assert np.allclose(obs["agent_pos"][:3], env.scene.start, atol=0.003)
+    ends = [short.step(STILL)[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (False, True)]
+
+
+def test_given_scene_stays(env):
+    again = Tabletop(scene=env.scene)
+    first = again.reset(seed=11)[0]["pixels"]
+    assert again.scene == env.scene
+    assert np.array_equal(first, again.reset(seed=12)[0]["pixels"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: np.nan}, "seven finite numbers, dx dy dz droll dpitch dyaw gripper"),
+        ({1: 0.3}, r"action dy=0.3 is outside \[-0.06, 0.06\]; clip"),
+        ({6: -1.0}, r"action gripper=-1 is outside \[0, 1\]"),
+    ],
+)
+def test_bad_actions_are_refused(env, change, message):
+    action, before = STILL.copy(), env.state()
+    for index, value in change.items():
+        action[index] = value
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+    assert np.array_equal(env.state(), before)
+
+
+def test_actions_of_another_length_are_refused(env):
+    with pytest.raises(ValueError, match="an action is seven finite numbers"):
+        env.step(np.zeros(6))
+
+
+def test_state_of_another_scene_is_refused(env):
+    with pytest.raises(ValueError, match=r"boxes has a state of .* but 10 were given"):
+        env.restore(env.scene, np.zeros(10))
+
+
+def test_menagerie_robot_moves_as_told(menagerie):
+    env = Tabletop(robot="wx250s", image_size=(16, 16))
+    env.reset(seed=1)
+    for action in ([0.03, 0, 0], [0, -0.03, 0], [0, 0, 0.03]):
+        before = env.pose
+        env.advance(np.array([*action, 0, 0, 0, 1.0]))
+        assert np.allclose(env.pose[:3] - before[:3], action, atol=0.003)

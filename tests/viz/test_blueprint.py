@@ -1,0 +1,82 @@
+"""Layouts depend on their arguments alone, and every view looks at an entity that is logged."""
+
+import pytest
+import rerun.blueprint as rrb
+
+from viz.blueprint import EpisodeLayout, RolloutLayout, episode_blueprint, rollout_blueprint
+from viz.episode import episode_layout, write_episode
+from viz.rollout import rollout_layout, write_rollouts
+from viz.scene import Eye
+
+EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))
+
+
+def _rollout(root: str = "", **changes) -> RolloutLayout:
+    fields = {"episode_id": "abc", "control_hz": 3.0, "eye": EYE}
+    return RolloutLayout(root=root, **{**fields, **changes})
+
+
+def _describe(part: rrb.View | rrb.Container) -> tuple:
+    """Everything that shows, without the random ids."""
+    if isinstance(part, rrb.View):
+        return (type(part).__name__, str(part.name), str(part.origin), str(part.contents))
+    inner = tuple(_describe(child) for child in part.contents)
+    shares = (str(part.row_shares), str(part.column_shares))
+    return (type(part).__name__, str(part.name), shares, inner)
+
+
+def _views(part: rrb.View | rrb.Container) -> list[rrb.View]:
+    if isinstance(part, rrb.View):
+        return [part]
+    return [view for child in part.contents for view in _views(child)]
+
+
+def test_blueprints_are_pure():
+    layouts = [_rollout("a"), _rollout("b", eye=None)]
+    first, second = rollout_blueprint(layouts), rollout_blueprint(layouts)
+    assert _describe(first.root_container) == _describe(second.root_container)
+    assert layouts == [_rollout("a"), _rollout("b", eye=None)]
+    episode = EpisodeLayout(root="", cameras=("primary",), control_hz=0.0, eye=EYE)
+    assert _describe(episode_blueprint(episode).root_container) == _describe(
+        episode_blueprint(episode).root_container
+    )
+
+
+def test_one_rollout_fills_the_window_and_several_get_tabs():
+    single = rollout_blueprint([_rollout()]).root_container
+    assert isinstance(single, rrb.Horizontal)
+    tabs = rollout_blueprint([_rollout("a"), _rollout("b")]).root_container
+    assert isinstance(tabs, rrb.Tabs)
+    assert [str(tab.name) for tab in tabs.contents] == ["a", "b"]
+
+
+def test_scene_is_shown_only_when_there_is_one():
+    for eye, count in ((EYE, 1), (None, 0)):
+        rollout = rollout_blueprint([_rollout(eye=eye)]).root_container
+        layout = EpisodeLayout(root="", cameras=("primary", "wrist"), control_hz=5.0, eye=eye)
+        episode = episode_blueprint(layout).root_container
+        for container in (rollout, episode):
+            scenes = [v for v in _views(container) if isinstance(v, rrb.Spatial3DView)]
+            assert len(scenes) == count
+
+
+@pytest.mark.parametrize("root", ["", "episode_0"])
+def test_every_view_of_a_rollout_finds_what_was_logged(make_view, tmp_path, read, root):
+    view = make_view()
+    contents = read(write_rollouts(tmp_path / "a.rrd", {root: view}, name="demo"))
+    logged = {key.partition(":")[0] for key in contents}
+    views = _views(rollout_blueprint([rollout_layout(view, root=root)]).root_container)
+    assert len(views) == 11
+    for shown in views:
+        assert any(path.startswith(str(shown.origin)) for path in logged), shown.origin
+    kinds = {type(shown).__name__ for shown in views}
+    assert "StateTimelineView" in kinds
+
+
+def test_every_view_of_an_episode_finds_what_was_logged(make_episode, tmp_path, read):
+    episode = make_episode()
+    logged = {key.partition(":")[0] for key in read(write_episode(tmp_path / "a.rrd", episode))}
+    views = _views(episode_blueprint(episode_layout(episode)).root_container)
+    assert len(views) == 10
+    for shown in views:
+        assert any(path.startswith(str(shown.origin)) for path in logged), shown.origin

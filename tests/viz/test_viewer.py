@@ -1,0 +1,180 @@
+"""The viewer opens what is there, says in one line what is not, and leaves no process behind."""
+
+import importlib.util
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import viz.viewer
+from genie_robo.commands.view import COMMAND, view
+from genie_robo.config import ViewConfig
+from viz.rollout import write_rollouts
+from viz.viewer import find_recordings, find_viewer, open_window, serve_web, web_address
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, make_view) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    write_rollouts(folder / "rollouts" / "rollouts.rrd", {"": make_view()}, name="demo")
+    return folder
+
+
+@pytest.fixture
+def fake_viewer(tmp_path, monkeypatch):
+    """A viewer that writes down its arguments and stops with a chosen status."""
+
+    def make(status: int) -> Path:
+        script = tmp_path / "rerun"
+        script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\nexit {status}\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(viz.viewer, "find_viewer", lambda: script)
+        return tmp_path / "words"
+
+    return make
+
+
+def _free_port() -> int:
+    """A port that is free, as is the next one."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port < 65535 and not _is_open(port + 1):
+            return port
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_viewer_is_the_executable_and_not_its_wrapper():
+    words = [find_viewer(), "--version"]
+    version = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "0.41" in version
+    with find_viewer().open("rb") as file:
+        assert file.read(2) != b"#!", "killing a script leaves the viewer running"
+
+
+def test_absent_viewer_is_reported(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"viewer is not installed.*pip install 'rerun-sdk"):
+        find_viewer()
+
+
+def test_window_opens_all_recordings_of_a_run(run, fake_viewer, monkeypatch):
+    words = fake_viewer(0)
+    monkeypatch.setenv("DISPLAY", ":0")
+    before = signal.getsignal(signal.SIGTERM)
+    view(ViewConfig(run=str(run)))
+    assert words.read_text().split() == ["--port", "auto", f"{run}/rollouts/rollouts.rrd"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_viewer_that_fails_is_reported(run, fake_viewer, monkeypatch):
+    fake_viewer(3)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    with pytest.raises(ValueError, match=r"stopped with status 3.*serve=true"):
+        open_window(find_recordings(run / "rollouts"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can lack a display")
+def test_no_display_is_reported(run, fake_viewer, monkeypatch):
+    words = fake_viewer(0)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(ValueError, match=r"no display to open a window on.*add serve=true"):
+        view(ViewConfig(run=str(run)))
+    assert not words.exists()
+
+
+def test_server_that_fails_is_reported(run, fake_viewer):
+    fake_viewer(2)
+    with pytest.raises(ValueError, match=r"did not open port \d+ \(status 2\)"):
+        serve_web([run], port=_free_port(), announce=lambda address: None)
+
+
+def test_server_that_stops_is_reported(run, tmp_path, monkeypatch):
+    port = _free_port()
+    script = tmp_path / "rerun"
+    listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept()"
+    script.write_text(f'#!/bin/sh\n{sys.executable} -c "{listen}"\nexit 4\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(viz.viewer, "find_viewer", lambda: script)
+    announced = []
+    with pytest.raises(ValueError, match="the web viewer stopped with status 4"):
+        serve_web([run], port=port, announce=announced.append)
+    assert announced == [web_address(port)]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_port_in_use_is_reported(run, offset):
+    port = _free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + offset))
+        taken.listen()
+        with pytest.raises(ValueError, match=f"port {port + offset}.* is in use.*port=NUMBER"):
+            view(ViewConfig(run=str(run), serve=True, port=port))
+
+
+@pytest.mark.parametrize("port", [0, -1, 65535, 70000])
+def test_port_out_of_range_is_reported(run, port):
+    with pytest.raises(ValueError, match=f"port={port} must be between 1 and 65534"):
+        view(ViewConfig(run=str(run), serve=True, port=port))
+
+
+def test_missing_run_is_reported(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no run folder .*gone.*genie-robo demo run="):
+        view(ViewConfig(run=str(tmp_path / "gone")))
+
+
+def test_run_without_recordings_is_reported(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no recordings in .*genie-robo imagine run="):
+        view(ViewConfig(run=str(tmp_path)))
+    with pytest.raises(FileNotFoundError, match=r"no recordings \(\*\.rrd\) in"):
+        find_recordings(tmp_path)
+
+
+def test_truncated_recording_of_a_run_is_reported(run, tmp_path):
+    data = (run / "rollouts" / "rollouts.rrd").read_bytes()
+    rollouts = tmp_path / "rollouts"
+    rollouts.mkdir()
+    (rollouts / "cut.rrd").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"cut\.rrd is cut short or damaged"):
+        view(ViewConfig(run=str(tmp_path)))
+
+
+def test_served_page_answers_and_stops_with_the_command(run):
+    port = _free_port()
+    code = (
+        "from genie_robo.commands.view import view; from genie_robo.config import ViewConfig; "
+        f"view(ViewConfig(run={str(run)!r}, serve=True, port={port}))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"viewer: {web_address(port)}\n"
+        with urllib.request.urlopen(web_address(port)) as page:
+            assert b"<canvas" in page.read()
+        assert _is_open(port + 1), "the data"
+    finally:
+        server.terminate()
+        assert server.wait(timeout=20) == 0
+        server.stdout.close()
+    deadline = time.monotonic() + 10
+    while _is_open(port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_open(port), "the viewer's own process has ended"
+
+
+def test_command_is_described():
+    assert COMMAND.name == "view"
+    assert COMMAND.config is ViewConfig
+    assert all(example.startswith("genie-robo view run=") for example in COMMAND.examples)

@@ -1,0 +1,45 @@
+"""Where everything lies in a recording: entity paths and timelines, in one place."""
+
+import re
+
+STEP = "step"
+"""Sequence timeline: index of the frame in the episode window."""
+SECONDS = "seconds"
+"""Duration timeline: step / control_hz; absent when the rate is unknown."""
+
+CAMERA = "camera"
+TRUE_CAMERA = "camera/true"
+IMAGINED_CAMERA = "camera/imagined"
+DIFFERENCE = "camera/difference"
+
+ROBOT_ACTION = "robot_action"
+LATENT_ACTION = "latent_action/code"
+LATENT_INDEX = "latent_action/index"
+PSNR = "psnr"
+SUMMARY = "summary"
+INSTRUCTION = "instruction"
+PROPRIOCEPTION = "proprioception"
+
+SCENE = "scene"
+GEOMS = "scene/geoms"
+END_EFFECTOR_PATH = "scene/end_effector/true/path"
+END_EFFECTOR_POINT = "scene/end_effector/true/point"
+OBJECT_PATHS = "scene/objects/true/paths"
+
+_ROOT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+
+def entity(root: str, path: str) -> str:
+    """The path of an entity below `root`, which tells episodes of one recording apart.
+
+    Raises:
+        ValueError: the root is not made of words of letters, digits, - and _ between slashes.
+    """
+    if not root:
+        return f"/{path}"
+    if not _ROOT.fullmatch(root):
+        raise ValueError(
+            f"root={root!r} cannot begin an entity path; use letters, digits, - and _, "
+            f"with / between levels, for example episode_0/model_a"
+        )
+    return f"/{root}/{path}"

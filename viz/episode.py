@@ -1,0 +1,74 @@
+"""An episode of any dataset as a Rerun recording: cameras, actions, pose and instruction."""
+
+from pathlib import Path
+
+import numpy as np
+import rerun as rr
+
+from genie_robo.types import Episode
+from viz.blueprint import EpisodeLayout, episode_blueprint
+from viz.entities import CAMERA, END_EFFECTOR_PATH, END_EFFECTOR_POINT, INSTRUCTION, entity
+from viz.images import log_encoded
+from viz.recording import layout_id, time_columns, write_recording
+from viz.scene import eye_on, log_axes, log_path, log_point
+from viz.series import log_pose, log_robot_actions
+
+
+def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = "") -> None:
+    """Log one episode below `root`; several roots share a recording.
+
+    Frames are stored as the dataset has them, without decoding. The last step's action is
+    invalid and left out, as are action dimensions that the dataset does not have.
+
+    Raises:
+        ValueError: a frame is neither JPEG nor PNG.
+    """
+    steps = np.arange(episode.num_steps)
+    times = time_columns(steps, control_hz=episode.control_hz)
+    for camera, frames in episode.images.items():
+        log_encoded(recording, entity(root, f"{CAMERA}/{camera}"), frames, times)
+    log_robot_actions(
+        recording,
+        episode.robot_actions[:-1],
+        time_columns(steps[:-1], control_hz=episode.control_hz),
+        mask=episode.action_mask,
+        root=root,
+    )
+    if episode.end_effector_pose is not None:
+        positions = episode.end_effector_pose[:, :3]
+        log_pose(recording, episode.end_effector_pose, times, root=root)
+        log_axes(recording, root=root)
+        log_path(recording, entity(root, END_EFFECTOR_PATH), positions)
+        log_point(recording, entity(root, END_EFFECTOR_POINT), positions, times)
+    words = rr.TextDocument(_description(episode), media_type=rr.MediaType.MARKDOWN)
+    recording.log(entity(root, INSTRUCTION), words, static=True)
+
+
+def write_episode(path: Path, episode: Episode) -> Path:
+    """Write one episode as a recording with its layout."""
+    layout = episode_layout(episode)
+    return write_recording(
+        path,
+        application_id=layout_id("episode", (*episode.images, str(layout.eye is not None))),
+        recording_id=episode.episode_id,
+        log=lambda recording: log_episode(recording, episode),
+        blueprint=episode_blueprint(layout),
+        name=f"episode {episode.episode_id}",
+    )
+
+
+def episode_layout(episode: Episode, *, root: str = "") -> EpisodeLayout:
+    """What the blueprint needs to know of an episode."""
+    pose = episode.end_effector_pose
+    return EpisodeLayout(
+        root=root,
+        cameras=tuple(episode.images),
+        control_hz=episode.control_hz,
+        eye=None if pose is None else eye_on(pose[:, :3]),
+    )
+
+
+def _description(episode: Episode) -> str:
+    rate = f"{episode.control_hz:g} Hz" if episode.control_hz > 0 else "rate unknown"
+    instruction = episode.instruction or "(no instruction)"
+    return f"## {instruction}\n\nepisode `{episode.episode_id}`, {episode.num_steps} steps, {rate}"

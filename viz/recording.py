@@ -1,0 +1,131 @@
+"""Recordings as files: written whole or not at all, the same for the same input, checked."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
+from jaxtyping import Int
+from rerun.error_utils import RerunWarning
+
+from viz.entities import SECONDS, STEP
+
+_MAGIC = b"RRF2"
+
+
+def write_recording(
+    path: Path,
+    *,
+    application_id: str,
+    recording_id: str,
+    log: Callable[[rr.RecordingStream], None],
+    blueprint: rrb.Blueprint,
+    name: str = "",
+) -> Path:
+    """Write an .rrd file with its layout; `path` is replaced only by a complete recording.
+
+    Recordings of one `application_id` share their layout in the viewer, and two recordings of
+    the same ids are taken for one. No wall-clock timeline is written, so equal data make equal
+    recordings (`rerun rrd compare --unordered`).
+
+    Raises:
+        ValueError: Rerun refuses what is logged, or RERUN=off keeps it from writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    recording = _new_stream(application_id, recording_id)
+    strict = rr.strict_mode()
+    rr.set_strict_mode(True)
+    try:
+        recording.save(temporary)
+        recording.send_blueprint(blueprint)
+        recording.send_recording_name(name or path.stem)
+        log(recording)
+        recording.disconnect()
+        check_recording(temporary)
+        temporary.replace(path)
+    finally:
+        rr.set_strict_mode(strict)
+        recording.disconnect()
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _new_stream(application_id: str, recording_id: str) -> rr.RecordingStream:
+    """A stream without wall-clock timelines."""
+    recording = rr.RecordingStream(application_id, recording_id=recording_id, send_properties=False)
+    if rr.get_application_id(recording) is None:
+        raise ValueError(
+            "Rerun is switched off, so no recording can be written: the environment has "
+            f"RERUN={os.environ.get('RERUN', '')}; unset it"
+        )
+    recording.set_log_time_enabled(False)
+    recording.set_log_tick_enabled(False)
+    return recording
+
+
+def layout_id(kind: str, parts: Iterable[str]) -> str:
+    """An application id for recordings of one kind whose layout is made of the same parts."""
+    digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=4).hexdigest()
+    return f"genie_robo-{kind}-{digest}"
+
+
+def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> list[rr.TimeColumn]:
+    """The synchronised timelines of data at these steps; `seconds` only when the rate is known."""
+    columns = [rr.TimeColumn(STEP, sequence=steps)]
+    if control_hz > 0:
+        columns.append(rr.TimeColumn(SECONDS, duration=steps / control_hz))
+    return columns
+
+
+def check_recording(path: Path) -> None:
+    """Read a recording through to its end.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a Rerun recording, is cut short or damaged, or was made by a newer
+            Rerun than the installed one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"recording {path} does not exist")
+    with path.open("rb") as file:
+        header = file.read(8)
+    if header[:4] != _MAGIC:
+        raise ValueError(
+            f"{path} is not a Rerun recording: it begins with {header[:4]!r} instead of "
+            f"{_MAGIC!r}; move it out of the folder or record it again"
+        )
+    _check_version(path, written_by=(header[4], header[5]))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RerunWarning)
+            reader = rr.chunk.RrdReader(path)
+        num_recordings = len(reader.recordings())
+        for store in reader.recordings():
+            reader.stream(store=store).to_chunks()
+    except (RerunWarning, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"recording {path} is cut short or damaged ({_first_line(error)}); delete it and "
+            f"record it again"
+        ) from error
+    if not num_recordings:
+        raise ValueError(f"{path} holds a blueprint and no recording; it cannot be viewed alone")
+
+
+def _check_version(path: Path, *, written_by: tuple[int, ...]) -> None:
+    installed = tuple(int(part) for part in rr.__version__.split(".")[:2])
+    if written_by > installed:
+        wanted = ".".join(map(str, written_by))
+        raise ValueError(
+            f"recording {path} was written by Rerun {wanted}, newer than the installed "
+            f"{rr.__version__}; view it with `pip install rerun-sdk=={wanted}.*` in an "
+            f"environment of its own"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". This is a legacy")[0]
