@@ -70,8 +70,8 @@ class TokenizerSuite:
         ]
         if not measured:
             raise ValueError(
-                f"none of the {len(context.test.episodes)} test episodes has two frames, so nothing "
-                "can be compared with copying; check data.path and data.frame_stride"
+                f"none of the {len(context.test.episodes)} test episodes has two frames, so no frame "
+                "can be compared with the one before; check data.path and data.frame_stride"
             )
         metrics = {name: _frame_metric(measured, name, context.seed) for name in UNITS}
         metrics |= {f"gain_over_copy_last/{n}": _gain(measured, n, context.seed) for n in UNITS}

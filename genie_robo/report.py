@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from eval_suites.base import Metric
@@ -92,12 +93,12 @@ def draw_training(run: RunFolder) -> dict[str, Path]:
     return drawn
 
 
-def draw_curves(log: Sequence[Mapping[str, float]], names: Sequence[str]) -> Figure:
+def draw_curves(log: Sequence[Mapping[str, float | int | None]], names: Sequence[str]) -> Figure:
     """One panel for each logged number over the training steps."""
     panels = new_axes(len(names), width=4.2 * len(names), height=3.2)
     for axes, name in zip(panels, names, strict=True):
-        known = [line for line in log if line.get(name) is not None]
-        axes.plot([line["step"] for line in known], [line[name] for line in known], color=BLUE)
+        known = {line["step"]: line[name] for line in log if line.get(name) is not None}
+        axes.plot(*np.array(list(known.items()), dtype=float).T, color=BLUE)
         axes.set_xlabel("training step", fontsize=11)
         axes.set_title(CURVES[name], fontsize=11, loc="left")
     return owner(panels[0])
@@ -159,7 +160,7 @@ def _training_lines(run: RunFolder, drawn: Mapping[str, Path]) -> list[str]:
     if not drawn:
         return [*lines, "No training log in this run.", ""]
     for stage, picture in drawn.items():
-        steps = int(read_log(run.log(stage))[-1]["step"])
+        steps = read_log(run.log(stage))[-1]["step"]
         lines += [f"{steps} steps of {STAGES[stage]}:", ""]
         lines += [f"![training curves of {stage}]({_link(run, picture)})", ""]
     return lines

@@ -9,7 +9,7 @@ from genie_robo.types import Episode
 from viz.blueprint import EpisodeLayout, episode_blueprint
 from viz.entities import CAMERA, END_EFFECTOR_PATH, END_EFFECTOR_POINT, INSTRUCTION, entity
 from viz.images import log_encoded
-from viz.recording import layout_id, time_columns, write_recording
+from viz.recording import stable_id, time_columns, write_recording
 from viz.scene import eye_on, log_axes, log_path, log_point
 from viz.series import log_pose, log_robot_actions
 
@@ -49,7 +49,7 @@ def write_episode(path: Path, episode: Episode) -> Path:
     layout = episode_layout(episode)
     return write_recording(
         path,
-        application_id=layout_id("episode", (*episode.images, str(layout.eye is not None))),
+        application_id=stable_id("episode", (*episode.images, str(layout.eye is not None))),
         recording_id=episode.episode_id,
         log=lambda recording: log_episode(recording, episode),
         blueprint=episode_blueprint(layout),

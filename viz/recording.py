@@ -68,8 +68,8 @@ def _new_stream(application_id: str, recording_id: str) -> rr.RecordingStream:
     return recording
 
 
-def layout_id(kind: str, parts: Iterable[str]) -> str:
-    """An application id for recordings of one kind whose layout is made of the same parts."""
+def stable_id(kind: str, parts: Iterable[str]) -> str:
+    """An application or recording id that depends on these words alone."""
     digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=4).hexdigest()
     return f"genie_robo-{kind}-{digest}"
 

@@ -19,7 +19,7 @@ from viz.entities import (
     entity,
 )
 from viz.images import FULL_DIFFERENCE, difference, heat_map, log_video
-from viz.recording import layout_id, time_columns, write_recording
+from viz.recording import stable_id, time_columns, write_recording
 from viz.scene import eye_on, log_replay
 from viz.series import (
     GREY,
@@ -121,8 +121,8 @@ def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -
     layouts = [rollout_layout(view, root=root) for root, view in views.items()]
     return write_recording(
         path,
-        application_id=layout_id("rollouts", views),
-        recording_id=name,
+        application_id=stable_id("rollouts", views),
+        recording_id=stable_id(name, (view.episode_id for view in views.values())),
         log=log,
         blueprint=rollout_blueprint(layouts),
         name=name,

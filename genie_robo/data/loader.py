@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class WindowLoader:
             )
         self._next_batch = state["next_batch"]
 
-    def __iter__(self) -> Iterator[EpisodeBatch]:
+    def __iter__(self) -> Generator[EpisodeBatch]:
         """Batches from the next position on; closing the iterator stops its thread."""
         batches: queue.Queue[EpisodeBatch | BaseException] = queue.Queue(maxsize=_PREFETCH)
         stop = threading.Event()

@@ -68,8 +68,10 @@ class RldsDataset(Sequence[Episode]):
         """
         self._index = build_index(path, rlds_splits)
         check_source(source, self._index.features)
-        unique = {entry.episode_id: entry for entry in reversed(self._index.entries)}
-        records = list(reversed(unique.values()))
+        first: dict[str, RecordEntry] = {}
+        for entry in self._index.entries:
+            first.setdefault(entry.episode_id, entry)
+        records = list(first.values())
         self.folder, self.source = self._index.folder, source
         self.num_duplicates = len(self._index.entries) - len(records)
         self.bad_episodes = BadEpisodes(
@@ -189,6 +191,4 @@ def _text(value: bytes | str) -> str:
 
 
 def _describe(bad_keys: set[str]) -> str:
-    return (
-        f"{', '.join(sorted(bad_keys))} is missing or holds values that are not finite or no image"
-    )
+    return f"missing, not finite or no image: {', '.join(sorted(bad_keys))}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.message import DecodeError
 
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD
@@ -19,6 +20,7 @@ FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
 _SEARCH_DEPTH = 2
 _PARSE_ERRORS = (
     DecodeError,
+    JsonError,
     ValueError,
     KeyError,
     TypeError,
@@ -122,12 +124,13 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
             f"{FEATURES_FILE} or {INFO_FILE} in {folder} cannot be read "
             f"({_first_line(error)}); they come from tensorflow_datasets: download them again"
         ) from error
+    steps = _step_features(folder, connector.to_json()["content"])
     chosen = _choose_splits(folder, list(splits), rlds_splits)
     return Schema(
         folder=folder,
         name=info.name,
         file_format=_file_format(folder, info.file_format),
-        features=_flatten(_step_features(folder, connector.to_json()["content"])),
+        features=dict(sorted(_flatten(steps).items())),
         shards=tuple(shard for name in chosen for shard in _shards(name, splits[name])),
         connector=connector,
     )

@@ -153,7 +153,7 @@ def attach_arm(spec: mujoco.MjSpec) -> Robot:
     _add_gripper(spec, wrist)
     joints = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_pitch", "wrist_rotate")
     for joint in joints:
-        _add_position_actuator(spec, joint, stiffness=4000.0, force=300.0)
+        _add_position_actuator(spec, joint, stiffness=8000.0, force=400.0)
     for joint in ("left_finger", "right_finger"):
         _add_position_actuator(spec, joint, stiffness=400.0, force=12.0)
     return Robot(

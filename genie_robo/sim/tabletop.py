@@ -20,14 +20,18 @@ from genie_robo.sim.scene import (
     num_substeps,
     sample_scene,
 )
-from genie_robo.types import ACTION_NAMES
 
+# The names of genie_robo.types, written again: that module imports PyTorch, which would treble the
+# start of every recording process.
+ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 ACTION_LOW = np.array([-0.06, -0.06, -0.06, -0.35, -0.35, -0.35, 0.0])
 ACTION_HIGH = np.array([0.06, 0.06, 0.06, 0.35, 0.35, 0.35, 1.0])
 """Metres, radians, gripper 1 = open."""
 _LIFTED = 0.05
 _PUSHED = 0.05
 """Metres that a box must rise or move for success."""
+_FARTHEST = 4.0
+"""Bound of the tool pose: angles to pi, and no robot here reaches 4 m."""
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _STATE_PER_BOX = 7 + 6 + 6 + 6 + 6
 """Position, velocity, warm start, applied generalised and Cartesian force of a free body."""
@@ -80,7 +84,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.observation_space = gymnasium.spaces.Dict(
             {
                 "pixels": gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8),
-                "agent_pos": gymnasium.spaces.Box(-np.inf, np.inf, (7,), np.float32),
+                "agent_pos": gymnasium.spaces.Box(-_FARTHEST, _FARTHEST, (7,), np.float32),
             }
         )
         self._renderer = None

@@ -18,6 +18,7 @@ from genie_robo.checkpoint import (
 )
 from genie_robo.data.loader import WindowLoader
 from genie_robo.progress import progress_bar
+from genie_robo.train.interrupt import stop_requests
 from genie_robo.train.metrics import JsonLinesLog
 from genie_robo.types import EpisodeBatch, StepOutput
 
@@ -43,26 +44,33 @@ class Loop:
     step: int = 0
 
     def run(self) -> None:
-        """Train from the newest checkpoint to `num_steps`; an interrupt saves first."""
+        """Train from the newest checkpoint to `num_steps`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; the step at hand was finished and saved.
+            ValueError: A loss or gradient was not finite.
+        """
         self._restore()
         log = JsonLinesLog(self.log_path, resume_at=self.step) if self._writes else None
         batches, saved_at = iter(self.loader), time.monotonic()
-        with progress_bar(
-            f"train {self.name}", total=self.num_steps, completed=self.step, unit="step"
-        ) as advance:
-            try:
-                while self.step < self.num_steps:
-                    numbers = self._train_step(batches)
-                    advance(note=_note(numbers))
-                    if log and (self.step % self.log_every == 0 or self.step == self.num_steps):
-                        log.write(self.step, numbers)
-                    if time.monotonic() - saved_at > self.save_every_s:
-                        self._save()
-                        saved_at = time.monotonic()
-            except KeyboardInterrupt:
-                self._save()
-                raise
+        with (
+            stop_requests() as stop_wanted,
+            progress_bar(
+                f"train {self.name}", total=self.num_steps, completed=self.step, unit="step"
+            ) as advance,
+        ):
+            while self.step < self.num_steps and not stop_wanted.is_set():
+                numbers = self._train_step(batches)
+                advance(note=_note(numbers))
+                if log and (self.step % self.log_every == 0 or self.step == self.num_steps):
+                    log.write(self.step, numbers)
+                if time.monotonic() - saved_at > self.save_every_s:
+                    self._save()
+                    saved_at = time.monotonic()
+        batches.close()
         self._save()
+        if self.step < self.num_steps:
+            raise KeyboardInterrupt(f"training {self.name} stopped and saved at step {self.step}")
 
     @property
     def _writes(self) -> bool:

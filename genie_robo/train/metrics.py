@@ -12,7 +12,7 @@ class JsonLinesLog:
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_log(path) if line["step"] <= resume_at]
+        kept = [line for line in read_log(path) if (line["step"] or 0) <= resume_at]
         path.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -22,7 +22,7 @@ class JsonLinesLog:
             file.write(json.dumps({"step": step, **finite}) + "\n")
 
 
-def read_log(path: Path) -> list[dict[str, float]]:
+def read_log(path: Path) -> list[dict[str, float | int | None]]:
     """All complete lines of a log; the last one may have been cut by a crash."""
     if not path.exists():
         return []

@@ -37,6 +37,7 @@ def train(config: TrainConfig) -> None:
     claim_run(run, config)
     fabric = make_fabric(config.engine)
     dataset = build_dataset(config.data)
+    torch.manual_seed(config.seed)
     genie = build_genie(config)
     for stage in _stages(config.stage):
         settings = getattr(config, stage.value)

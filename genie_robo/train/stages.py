@@ -57,7 +57,7 @@ class TokenizerStage(nn.Module):
 
     def after_step(self) -> Mapping[str, float]:
         """Restart dead codes."""
-        return {"code_resets": self.tokenizer.quantizer.reset_dead_codes()}
+        return {"code_resets": float(self.tokenizer.quantizer.reset_dead_codes())}
 
 
 class WorldModelStage(nn.Module):
@@ -92,7 +92,7 @@ class WorldModelStage(nn.Module):
 
     def after_step(self) -> Mapping[str, float]:
         """Restart dead latent actions."""
-        return {"lam_code_resets": self.latent_action.quantizer.reset_dead_codes()}
+        return {"lam_code_resets": float(self.latent_action.quantizer.reset_dead_codes())}
 
 
 def latent_action_loss(

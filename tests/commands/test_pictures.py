@@ -47,7 +47,8 @@ def test_strip_puts_rows_under_one_another():
 
 def test_png_is_written_whole(tmp_path):
     write_png(tmp_path / "a" / "p.png", Image.new("RGB", (3, 2), (1, 2, 3)))
-    assert Image.open(tmp_path / "a" / "p.png").getpixel((0, 0)) == (1, 2, 3)
+    with Image.open(tmp_path / "a" / "p.png") as picture:
+        assert picture.getpixel((0, 0)) == (1, 2, 3)
     assert len(list((tmp_path / "a").iterdir())) == 1
 
 

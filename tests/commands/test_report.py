@@ -87,7 +87,8 @@ def test_every_link_leads_to_a_file(run):
 def test_curves_are_drawn_for_what_is_logged(run):
     drawn = draw_training(run)
     assert list(drawn) == ["tokenizer", "world_model"]
-    assert Image.open(drawn["tokenizer"]).size == (1260, 480)
+    with Image.open(drawn["tokenizer"]) as picture:
+        assert picture.size == (1260, 480)
 
 
 def test_report_of_an_empty_run_says_what_is_missing(tmp_path):

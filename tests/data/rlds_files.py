@@ -199,7 +199,7 @@ def write_rlds(
 
 
 def serialize(features, episode) -> bytes:
-    return features.serialize_example(features.encode_example(episode))
+    return features.serialize_example(episode)
 
 
 def write_shard(path: Path, records: list[bytes], file_format: str) -> None:

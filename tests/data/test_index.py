@@ -151,7 +151,7 @@ def test_a_missing_shard_is_named_although_there_is_an_index(folder):
 
 def test_no_episodes(tmp_path):
     folder = write_rlds(tmp_path, {"train": []})
-    with pytest.raises(ValueError, match="holds no episodes; check data.rlds_splits"):
+    with pytest.raises(ValueError, match=r"holds no episodes; check data.rlds_splits"):
         build_index(folder)
 
 

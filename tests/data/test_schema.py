@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rlds_files import F, serialize, table_episode, table_features, write_rlds
 
-from genie_robo.data.schema import Columns, find_version_folder, open_schema, parse_record
+from genie_robo.data.schema import find_version_folder, open_schema, parse_record
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def test_missing_or_damaged_json(tmp_path):
     folder = write_rlds(tmp_path, {"train": [[table_episode()]]})
     good = (folder / "dataset_info.json").read_text()
     (folder / "dataset_info.json").write_text(good[:40])
-    with pytest.raises(ValueError, match="features.json or dataset_info.json in .* cannot be rea"):
+    with pytest.raises(ValueError, match=r"features.json or dataset_info.json in .* cannot be rea"):
         open_schema(folder)
     (folder / "dataset_info.json").unlink()
-    with pytest.raises(FileNotFoundError, match="has features.json but no dataset_info.json"):
+    with pytest.raises(FileNotFoundError, match=r"has features.json but no dataset_info.json"):
         open_schema(folder)
     (folder / "dataset_info.json").write_text(good)
     (folder / "features.json").write_text("[]")
@@ -164,6 +164,7 @@ def test_damaged_bytes_never_fail_in_another_way(schema, record, data):
         )
     )
     try:
-        assert isinstance(parse_record(damaged, schema), Columns)
-    except ValueError as error:
-        assert "it" in str(error)
+        columns = parse_record(damaged, schema)
+    except ValueError:
+        return
+    assert all(len(column) == columns.num_steps for column in columns.steps.values())

@@ -45,7 +45,7 @@ def test_a_changed_header_byte_is_found(position, change):
     damaged[position] ^= change
     is_header = position < 12 or 21 <= position < 33
     if is_header:
-        with pytest.raises(ValueError, match="does not match its checksum|it ends inside"):
+        with pytest.raises(ValueError, match=r"does not match its checksum|it ends inside"):
             parse_tfrecord(bytes(damaged))
     else:
         assert len(parse_tfrecord(bytes(damaged))) == 2
@@ -87,7 +87,7 @@ def test_a_length_beyond_all_memory_is_refused():
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_what_is_no_data_at_all(tmp_path, file_format):
     shard = tmp_path / "shard"
-    with pytest.raises(FileNotFoundError, match="is missing, but dataset_info.json lists it"):
+    with pytest.raises(FileNotFoundError, match=r"is missing, but dataset_info.json lists it"):
         find_records(shard, file_format)
     shard.write_bytes(b"")
     with pytest.raises(ValueError, match="has zero bytes: its download failed"):

@@ -34,6 +34,12 @@ def follow(pose, actions):
     return np.stack([draw(p) for p in poses])
 
 
+def join(actions, stride):
+    """Every `stride` actions as one: moves add, the last gripper command holds."""
+    groups = actions[: len(actions) // stride * stride].reshape(-1, stride, 7)
+    return np.concatenate([groups[:, :, :6].sum(axis=1), groups[:, -1, 6:]], axis=1)
+
+
 def make_actions(rng, num, correlation=0.3):
     """Autocorrelated whole-pixel moves and a gripper that toggles now and then."""
     moves = rng.normal(size=(num, 3))
@@ -104,13 +110,14 @@ class ToyEpisodes:
     frame_stride: int = 1
 
     def whole_episode(self, e):
-        video, actions = self.robot.video(self.episodes[e]), self.robot.actions[self.episodes[e]]
+        stride = self.frame_stride
+        video = self.robot.video(self.episodes[e])[::stride]
+        actions = join(self.robot.actions[self.episodes[e]], stride)
         is_pad = np.arange(len(video) + self.num_pad) >= len(video)
-        padded = np.concatenate([video, np.repeat(video[-1:], self.num_pad, axis=0)])
         return Window(
             episode_id=self.robot.name(self.episodes[e]),
             start=0,
-            video=padded,
+            video=np.concatenate([video, np.repeat(video[-1:], self.num_pad, axis=0)]),
             robot_actions=np.concatenate([actions, np.zeros((self.num_pad, 7))]),
             action_mask=MASK,
             is_pad=is_pad,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genie_robo.sim.control import ArmController, matrix_to_rpy, quat_to_matrix, rpy_to_quat
-from genie_robo.sim.scene import num_substeps
+from genie_robo.sim.scene import BoxSpec, SceneSpec, num_substeps
+from genie_robo.sim.tabletop import Tabletop
 
 ANGLES = st.floats(-1.5, 1.5)
 
@@ -51,11 +52,11 @@ def test_inverse_kinematics_tells_when_it_fails(env):
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_motion_happens_within_its_step(env, axis, sign):
-    for _ in range(2):
-        env.advance(np.array([0, 0, 0.03, 0, 0, 0, 1.0]))
+    height = 0.1 - env.pose[2]
+    env.advance(np.array([0, 0, np.clip(height, -0.06, 0.06), 0, 0, 0, 1.0]))
     before = env.pose
     action = np.array([0, 0, 0, 0, 0, 0, 1.0])
-    action[axis] = sign * 0.03 if before[axis] * sign < 0 or axis < 2 else -0.03
+    action[axis] = sign * 0.04
     env.advance(action)
     assert np.allclose(env.pose[:3] - before[:3], action[:3], atol=0.002)
 
@@ -82,17 +83,20 @@ def test_tool_stays_in_the_workspace(env):
     assert (np.abs(env.pose[3:6]) < np.array(env.robot.rotation_limit) + 0.05).all()
 
 
-def test_a_blocked_arm_does_not_wind_up(env):
-    env.advance(np.array([0, 0, 0, 0, 0, 0, 0.0]))
-    box = env.scene.target
-    for _ in range(10):
-        offset = (env.box_position(box) - env.pose[:3]) * [1, 1, 0]
-        env.advance(np.array([*np.clip(offset, -0.05, 0.05), 0, 0, 0, 0.0]))
-        if np.abs(offset).max() < 0.003:
-            break
+def test_a_blocked_arm_does_not_wind_up():
+    box = BoxSpec(
+        color="red",
+        rgba=(1.0, 0.0, 0.0, 1.0),
+        half_size=(0.05, 0.05, 0.03),
+        position=(0.0, 0.0),
+        yaw=0.0,
+    )
+    env = Tabletop(scene=SceneSpec(robot="arm", task="explore", boxes=(box,)))
+    down, up = np.zeros(7), np.zeros(7)
+    down[2], up[2] = -0.05, 0.04
     for _ in range(8):
-        env.advance(np.array([0, 0, -0.03, 0, 0, 0, 0.0]))
+        env.advance(down)
     pressed = env.pose[2]
-    assert pressed > env.robot.workspace_low[2] + 0.01
-    env.advance(np.array([0, 0, 0.04, 0, 0, 0, 0.0]))
-    assert env.pose[2] - pressed > 0.025
+    assert pressed == pytest.approx(0.06, abs=0.02)
+    env.advance(up)
+    assert env.pose[2] - pressed == pytest.approx(0.03, abs=0.012)

@@ -113,6 +113,6 @@ def test_egl_draws_the_same_picture(env):
         pytest.skip(str(error))
     other.restore(env.scene, env.state())
     difference = np.abs(other.render().astype(float) - env.render())
-    other.close()
     assert other.renderer_name == "egl"
+    other.close()
     assert difference.mean() < 4

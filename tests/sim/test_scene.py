@@ -61,9 +61,7 @@ def test_unknown_task_and_robot_are_refused(monkeypatch):
 def test_missing_menagerie_is_a_readable_error(monkeypatch, tmp_path):
     scene = sample_scene(np.random.default_rng(0), robot="wx250s")
     monkeypatch.delenv("MENAGERIE_ROOT", raising=False)
-    with pytest.raises(
-        FileNotFoundError, match=r"MENAGERIE_ROOT is not set; .*robot=arm"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"MENAGERIE_ROOT is not set; .*robot=arm"):
         build_model(scene)
     monkeypatch.setenv("MENAGERIE_ROOT", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"wx250s.xml, which does not exist"):

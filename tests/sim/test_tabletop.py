@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from genie_robo.sim.tabletop import Tabletop
+from genie_robo import types
+from genie_robo.sim.tabletop import ACTION_NAMES, Tabletop
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
@@ -19,6 +20,10 @@ def roll(env: Tabletop, seed: int, num_actions: int = 6) -> list[np.ndarray]:
 
 def test_gymnasium_accepts_it():
     check_env(Tabletop(image_size=(32, 32)), skip_render_check=True)
+
+
+def test_action_names_are_those_of_the_datasets():
+    assert ACTION_NAMES == types.ACTION_NAMES
 
 
 def test_gymnasium_makes_it():

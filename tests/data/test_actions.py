@@ -1,0 +1,192 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rlds_files import RT1_SOURCE, make_source
+from scipy.spatial.transform import Rotation
+
+from genie_robo.data.actions import (
+    achieved_deltas,
+    compose_actions,
+    matrix_to_rpy,
+    open_gripper,
+    quaternion_to_matrix,
+    rpy_to_matrix,
+    to_pose,
+    to_robot_actions,
+    wrap_angle,
+)
+from genie_robo.data.sources import Source
+
+small_angles = arrays(np.float64, (5, 3), elements=st.floats(-1.5, 1.5))
+
+
+def test_a_flat_action_comes_through_and_the_last_is_zero():
+    rows = np.arange(21, dtype=np.float32).reshape(3, 7) / 100
+    actions, mask = to_robot_actions({"action": rows}, make_source())
+    np.testing.assert_array_equal(actions[:2], rows[:2])
+    np.testing.assert_array_equal(actions[2], np.zeros(7))
+    assert mask.tolist() == [True] * 7
+    assert actions.dtype == np.float32
+
+
+def test_the_last_action_may_be_anything():
+    rows = np.zeros((3, 7))
+    rows[2] = np.nan
+    actions, _ = to_robot_actions({"action": rows}, make_source())
+    assert np.isfinite(actions).all()
+
+
+def test_a_value_that_is_not_finite():
+    rows = np.zeros((4, 7))
+    rows[1, 5] = np.inf
+    with pytest.raises(ValueError, match="the action of step 1 is not finite"):
+        to_robot_actions({"action": rows}, make_source())
+    with pytest.raises(ValueError, match="the pose of step 1 is not finite"):
+        to_pose({"observation/state": rows}, make_source())
+
+
+def test_rt1_parts_are_joined():
+    columns = {
+        "action/world_vector": np.array([[1, 2, 3], [4, 5, 6], [0, 0, 0]], np.float32),
+        "action/rotation_delta": np.array([[7, 8, 9], [10, 11, 12], [0, 0, 0]], np.float32),
+        "action/gripper_closedness_action": np.array([[1], [0], [0]], np.float32),
+    }
+    actions, _ = to_robot_actions(columns, Source(**RT1_SOURCE))
+    assert actions.tolist() == [[1, 2, 3, 7, 8, 9, 0], [4, 5, 6, 10, 11, 12, 0], [0] * 7]
+
+
+@pytest.mark.parametrize(
+    ("convention", "values", "expected"),
+    [
+        ("open_one", [0, 0.25, 1, 1.02, -0.1], [0, 0.25, 1, 1, 0]),
+        ("closed_one", [0, 0.25, 1, 1.02, -1], [1, 0.75, 0, 0, 1]),
+        # closing comes first: it was open before; holds until it opens
+        ("relative_close", [0, 0, 1, 0, 0, -1, 0], [1, 1, 0, 0, 0, 1, 1]),
+        # opening comes first: it was closed before; 0.05 is no command
+        ("relative_close", [0.05, -0.9, 0.05, 0.9], [0, 1, 1, 0]),
+        ("relative_close", [0, 0, 0.1], [1, 1, 1]),
+    ],
+)
+def test_grippers(convention, values, expected):
+    opened = open_gripper(np.array(values, np.float32), convention)
+    np.testing.assert_allclose(opened, np.array(expected, np.float32), atol=1e-7)
+
+
+@given(arrays(np.float32, 12, elements=st.sampled_from([-1.0, 0.0, 1.0])))
+def test_an_integrated_gripper_follows_every_command(values):
+    opened = open_gripper(values, "relative_close")
+    assert (opened[values > 0] == 0).all()
+    assert (opened[values < 0] == 1).all()
+    held = np.flatnonzero(values[1:] == 0) + 1
+    np.testing.assert_array_equal(opened[held], opened[held - 1])
+
+
+def test_a_pose_without_a_source_is_none():
+    assert to_pose({}, make_source(pose=())) is None
+
+
+def test_a_pose_of_two_columns_with_a_closed_gripper():
+    source = make_source(pose=("cartesian", "gripper"), gripper="closed_one")
+    columns = {"cartesian": np.arange(12.0).reshape(2, 6), "gripper": np.array([[0.0], [0.75]])}
+    pose = to_pose(columns, source)
+    assert pose is not None
+    assert pose.tolist() == [[0, 1, 2, 3, 4, 5, 1], [6, 7, 8, 9, 10, 11, 0.25]]
+
+
+def test_a_pose_with_a_quaternion():
+    angles = np.array([[0.1, -0.2, 3.0], [3.0, 0.5, -1.0]])
+    quaternions = Rotation.from_euler("xyz", angles).as_quat() * 2
+    columns = {
+        "observation/base_pose_tool_reached": np.concatenate([np.ones((2, 3)), quaternions], 1),
+        "observation/gripper_closed": np.array([[0.0], [1.0]]),
+    }
+    pose = to_pose(columns, Source(**RT1_SOURCE))
+    assert pose is not None
+    np.testing.assert_allclose(pose[:, 3:6], angles, atol=1e-6)
+    assert pose[:, 6].tolist() == [1, 0]
+
+
+def test_achieved_deltas_known_answer():
+    pose = np.array(
+        [
+            [0.0, 0.0, 0.0, 3.1, 0.0, 0.0, 1.0],
+            [0.1, 0.0, -0.2, -3.1, 0.0, 0.5, 0.5],
+            [0.1, 0.3, -0.2, -3.1, 0.1, 0.0, 0.0],
+        ]
+    )
+    expected = [
+        [0.1, 0, -0.2, 2 * np.pi - 6.2, 0, 0.5, 0.5],
+        [0, 0.3, 0, 0, 0.1, -0.5, 0.0],
+    ]
+    np.testing.assert_allclose(achieved_deltas(pose), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("angle", "expected"),
+    [
+        (0, 0),
+        (np.pi, np.pi),
+        (-np.pi, np.pi),
+        (3 * np.pi, np.pi),
+        (4, 4 - 2 * np.pi),
+        (-4, 2.283185),
+    ],
+)
+def test_wrapped_angles(angle, expected):
+    assert float(wrap_angle(np.array([angle], float))[0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_composed_actions_known_answer():
+    actions = np.zeros((5, 7), np.float32)
+    actions[:, 0] = [1, 2, 3, 4, 5]
+    actions[:, 5] = [0.1, 0.2, 0.3, 0.4, 0.5]
+    actions[:, 6] = [0, 1, 1, 0, 1]
+    composed = compose_actions(actions, 2)
+    np.testing.assert_allclose(composed[:, [0, 5, 6]], [[3, 0.3, 1], [7, 0.7, 0]], atol=1e-6)
+    assert compose_actions(actions, 1) is actions
+    assert compose_actions(actions, 6).shape == (0, 7)
+
+
+def test_rotations_compose_from_the_left():
+    quarter = np.pi / 2
+    actions = np.zeros((2, 7))
+    actions[0, 3] = quarter  # about x, then about the fixed z
+    actions[1, 5] = quarter
+    (composed,) = compose_actions(actions, 2)
+    expected = Rotation.from_euler("z", quarter) * Rotation.from_euler("x", quarter)
+    np.testing.assert_allclose(
+        Rotation.from_euler("xyz", composed[3:6]).as_matrix(), expected.as_matrix(), atol=1e-12
+    )
+
+
+@given(small_angles, st.integers(2, 5))
+def test_composed_rotations_agree_with_scipy(angles, stride):
+    actions = np.zeros((5, 7))
+    actions[:, 3:6] = angles / 5
+    composed = compose_actions(actions, stride)
+    for row, start in zip(composed, range(0, 5, stride), strict=False):
+        total = Rotation.identity()
+        for step in range(start, start + stride):
+            total = Rotation.from_euler("xyz", actions[step, 3:6]) * total
+        expected = total.as_matrix()
+        np.testing.assert_allclose(rpy_to_matrix(row[3:6]), expected, atol=1e-9)
+
+
+@given(arrays(np.float64, (7, 7), elements=st.floats(-3, 3)), st.integers(1, 6))
+def test_added_achieved_deltas_are_the_longer_delta(pose, stride):
+    composed = compose_actions(achieved_deltas(pose), stride, angles_add=True)
+    direct = achieved_deltas(pose[::stride])
+    difference = composed - direct
+    difference[:, 3:6] = np.sin(difference[:, 3:6] / 2)  # +pi and -pi are the same angle
+    np.testing.assert_allclose(difference, 0, atol=1e-9)
+
+
+@given(small_angles)
+def test_angles_and_matrices_agree_with_scipy(angles):
+    matrices = Rotation.from_euler("xyz", angles).as_matrix()
+    np.testing.assert_allclose(rpy_to_matrix(angles), matrices, atol=1e-12)
+    np.testing.assert_allclose(matrix_to_rpy(matrices), angles, atol=1e-6)
+    quaternions = Rotation.from_euler("xyz", angles).as_quat()
+    np.testing.assert_allclose(quaternion_to_matrix(quaternions), matrices, atol=1e-12)
