@@ -74,7 +74,7 @@ def choose_clips(
     return sorted(islice(clips, num_clips), key=lambda clip: clip.key)
 
 
-def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "c n"]:
+def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
     """The latent actions that lead from the last prompt frame of each clip through its future."""
     codes = [encoder.encode(clip.window).codes[clip.num_prompt_frames - 1 :] for clip in clips]
     return np.stack(codes)

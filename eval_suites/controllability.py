@@ -19,7 +19,14 @@ from eval_suites.clips import (
     stable_seed,
 )
 from eval_suites.image_metrics import PSNR_CAP_DB, frame_psnr, motion
-from eval_suites.statistics import bootstrap, episode_mean, episode_sums, ratio_of_sums, to_metric
+from eval_suites.statistics import (
+    bootstrap,
+    episode_mean,
+    episode_sums,
+    notes_on_units,
+    ratio_of_sums,
+    to_metric,
+)
 
 LAWS = {
     "uniform": "random = every code equally likely",
@@ -38,9 +45,9 @@ MOTION_PROTOCOL = (
     "frames; 1 = as much motion as really happens; interval over test episodes"
 )
 
-Branches = dict[str, Int[np.ndarray, "c r n"]]
+Branches = dict[str, Int[np.ndarray, "m r n"]]
 """Latent actions by branch, clip and draw."""
-Measures = dict[str, Float[np.ndarray, "c r _"]]
+Measures = dict[str, Float[np.ndarray, "m r _"]]
 """What is measured of every rollout, by branch."""
 
 
@@ -51,14 +58,14 @@ class Controllability:
     name: ClassVar[str] = "controllability"
     summary: ClassVar[str] = "how much the latent actions steer the imagined video"
 
-    num_clips: int = 24
+    num_clips: int = 12
     """Prompts, from as many test episodes as possible."""
     num_prompt_frames: int = 1
-    horizon: int = 8
+    horizon: int = 6
     """Imagined frames per rollout, as far as the model's window goes."""
     headline_frame: int = 4
     num_draws: int = 5
-    batch_size: int = 64
+    batch_size: int = 16
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine every prompt under inferred and under random latent actions."""
@@ -85,6 +92,7 @@ class Controllability:
             notes=(
                 f"{len(clips)} prompts of {len({clip.number for clip in clips})} test episodes, "
                 f"{self.num_prompt_frames} prompt frames, horizon {horizon}.",
+                *notes_on_units(len({clip.number for clip in clips})),
             ),
         )
 

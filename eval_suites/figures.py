@@ -170,11 +170,11 @@ def forest(
         if value is None:
             axes.annotate("not measured", (0.0, row), fontsize=10, color=GREY, va="center")
             continue
-        excludes_zero = interval is not None and interval[0] > 0
-        colour = BLUE if excludes_zero else ORANGE
+        colour, marker = GREY, "o"
         if interval is not None:
+            colour, marker = (BLUE, "o") if interval[0] > 0 else (ORANGE, "s")
             axes.hlines(row, *interval, color=colour, linewidth=2.5)
-        axes.plot(value, row, marker="o" if excludes_zero else "s", color=colour, markersize=8)
+        axes.plot(value, row, marker=marker, color=colour, markersize=8)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=11)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label, fontsize=12)

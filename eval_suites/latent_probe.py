@@ -30,10 +30,11 @@ from eval_suites.probe_scores import (
     p_values,
     score,
 )
-from genie_robo.types import ACTION_NAMES
+from eval_suites.statistics import FEW_EPISODES, notes_on_units
+from genie_robo.types import ACTION_NAMES, GRIPPER
 
 TRANSLATION = (0, 1, 2)
-FEW_EPISODES, FAST_EPISODES = 8, 12
+FAST_EPISODES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,10 @@ class LatentProbe:
     num_random_draws: int = 5
     num_components: int = 16
     """Principal components of frame differences that the clustering baseline sees."""
-    min_spread: float = 1e-3
-    """Standard deviation (m or rad) below which a dimension counts as constant."""
+    min_move: float = 1e-3
+    """Distance (m or rad) from the median that counts as motion of a dimension."""
+    min_share: float = 0.1
+    """Share of transitions in which a dimension must move to be probed."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, probe every kind of motion."""
@@ -80,14 +83,17 @@ class LatentProbe:
             headline=tuple(name for name in _headline(main) if name in metrics),
             per_episode=_rows(test, motions[main], scores[main]) if main else [],
             figures=_figures(metrics, test, motions, settings.num_codes) if main else {},
-            notes=_notes(fit, test, main),
+            notes=_notes(fit, test, motions),
         )
+
+    def _moving(self, fit: ProbeData, target: str) -> tuple[int, ...]:
+        return moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
 
     def _motions(self, fit: ProbeData) -> dict[str, Motion]:
         """What to probe, by name: the translation of every target, then all that moves."""
         motions = {}
         for target in fit.targets:
-            moving = moving_dimensions(fit, target, min_spread=self.min_spread)
+            moving = self._moving(fit, target)
             translation = tuple(d for d in moving if d in TRANSLATION)
             if translation:
                 motions[f"{target}/xyz"] = Motion(target, translation)
@@ -122,10 +128,10 @@ class LatentProbe:
             found[f"{target}/gripper_events"] = gripper_metric(
                 fit, test, target, num_codes=settings.num_codes, seed=settings.seed
             )
-            if not moving_dimensions(fit, target, min_spread=self.min_spread):
+            if not self._moving(fit, target):
                 found[f"{target}/xyz/r2"] = undefined(
-                    f"no dimension of the {target} action varies by more than {self.min_spread} "
-                    "(m or rad) in the validation episodes",
+                    f"no dimension of the {target} action moves by more than {self.min_move} "
+                    f"(m or rad) in {self.min_share:.0%} of the validation transitions",
                     unit="R2",
                     protocol=PROTOCOL,
                     n_units=test.num_episodes,
@@ -225,16 +231,18 @@ def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) ->
     )
 
 
-def _notes(fit: ProbeData, test: ProbeData, main: str) -> tuple[str, ...]:
+def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:
     notes = []
-    if not main:
-        notes.append("Nothing moves in the validation episodes, so there is nothing to probe.")
-    if min(fit.num_episodes, test.num_episodes) < FEW_EPISODES:
+    probed = {d for motion in motions.values() for d in motion.dimensions}
+    left_out = [ACTION_NAMES[d] for d in range(GRIPPER) if d not in probed]
+    if left_out:
+        notes.append(f"Not probed, because they hardly ever move: {', '.join(left_out)}.")
+    if fit.num_episodes < FEW_EPISODES:
         notes.append(
-            f"The probe was fitted on {fit.num_episodes} and scored on {test.num_episodes} "
-            "episodes: read the numbers as directions; intervals over so few episodes are too "
-            "narrow."
+            f"The probe was fitted on only {fit.num_episodes} validation episodes, which lowers "
+            "every R2 and lets codes that mean nothing score below 0."
         )
+    notes += notes_on_units(test.num_episodes)
     if ACHIEVED not in test.targets:
         notes.append(
             "This dataset has no proprioception (data.source.pose), so the headline is about "

@@ -26,7 +26,7 @@ class ProbeData:
     """Which of `episode_ids` a transition belongs to."""
     codes: Int[np.ndarray, " n"]
     latents: Float[np.ndarray, "n e"]
-    untrained_codes: Int[np.ndarray, " n"] | None
+    untrained_latents: Float[np.ndarray, "n u"] | None
     differences: Float[np.ndarray, "n f"]
     """Grey frame differences, flattened."""
     targets: Mapping[str, Float[np.ndarray, "n 7"]]
@@ -91,7 +91,7 @@ def _transitions(
         "differences": grey_differences(window.video),
     }
     if context.untrained_encoder is not None:
-        values["untrained_codes"] = context.untrained_encoder.encode(window).codes
+        values["untrained_latents"] = context.untrained_encoder.encode(window).latents
     actions = window.robot_actions.astype(np.float64)
     if context.action_is_achieved:
         return values | {ACHIEVED: actions}
@@ -111,7 +111,7 @@ def _stack(
         episode=np.repeat(np.arange(len(rows)), [len(row["codes"]) for row in rows]),
         codes=joined["codes"],
         latents=joined["latents"],
-        untrained_codes=joined.get("untrained_codes"),
+        untrained_latents=joined.get("untrained_latents"),
         differences=joined["differences"],
         targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
         action_mask=mask,

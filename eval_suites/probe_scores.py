@@ -36,7 +36,6 @@ BASELINES = (
     "frame_difference_clusters",
     "previous_action",
 )
-MIN_COMMAND_SPREAD = 1e-6
 
 
 class Motion(NamedTuple):
@@ -107,15 +106,19 @@ class Scores:
         return bootstrap(np.stack(rows, axis=1), statistic, seed=self.seed)
 
 
-def moving_dimensions(data: ProbeData, target: str, *, min_spread: float) -> tuple[int, ...]:
+def moving_dimensions(
+    data: ProbeData, target: str, *, min_move: float, min_share: float
+) -> tuple[int, ...]:
     """Translation and rotation dimensions in which the robot really moves.
 
-    A spread below `min_spread` (m or rad) is noise; a dimension that is never commanded wobbles.
-    The gripper is scored as events instead.
+    A dimension moves when it is more than `min_move` (m or rad) away from its median in at least
+    `min_share` of the transitions, and where there are commands is also commanded to. Of rarer
+    motion R2 would be ruled by a handful of transitions. The gripper is scored as events instead.
     """
-    moves = data.action_mask & (data.targets[target].std(axis=0) > min_spread)
-    if COMMANDED in data.targets:
-        moves &= data.targets[COMMANDED].std(axis=0) > MIN_COMMAND_SPREAD
+    moves = data.action_mask.copy()
+    for name in {target, COMMANDED} & set(data.targets):
+        motion = data.targets[name]
+        moves &= (np.abs(motion - np.median(motion, axis=0)) > min_move).mean(axis=0) >= min_share
     return tuple(int(d) for d in np.flatnonzero(moves[:GRIPPER]))
 
 
@@ -196,8 +199,12 @@ def _code_predictions(
             None
         ],
     }
-    if fit.untrained_codes is not None and test.untrained_codes is not None:
-        predictions["untrained_encoder"] = probe(fit.untrained_codes, test.untrained_codes)[None]
+    if fit.untrained_latents is not None and test.untrained_latents is not None:
+        # Its own codebook would be used by accident: cluster what it sees instead.
+        untrained = cluster(
+            fit.untrained_latents, test.untrained_latents, num_codes=k, seed=settings.seed
+        )
+        predictions["untrained_encoder"] = probe(*untrained)[None]
     return predictions
 
 

@@ -26,7 +26,7 @@ from eval_suites.image_metrics import (
     changed_psnr,
     frame_psnr,
 )
-from eval_suites.statistics import episode_mean, to_metric
+from eval_suites.statistics import episode_mean, notes_on_units, to_metric
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
 
@@ -45,16 +45,16 @@ PROTOCOL = (
 )
 
 
-Measured = dict[str, dict[str, Float[np.ndarray, "c n"]]]
+Measured = dict[str, dict[str, Float[np.ndarray, "m n"]]]
 """PSNR by measure and by whose frames; NaN where no pixel changed."""
 
 
 class _Videos(NamedTuple):
     """Frames after the prompt, for every clip."""
 
-    true: UInt8[np.ndarray, "c n+1 h w c"]
+    true: UInt8[np.ndarray, "m t h w c"]
     """MuJoCo's, the prompt frame first."""
-    others: Mapping[str, UInt8[np.ndarray, "c n h w c"]]
+    others: Mapping[str, UInt8[np.ndarray, "m n h w c"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +64,16 @@ class SimRollout:
     name: ClassVar[str] = "sim_rollout"
     summary: ClassVar[str] = "how far imagination is from what MuJoCo says really happens"
 
-    num_clips: int = 36
+    num_clips: int = 24
     """Prompts, from as many test episodes as possible."""
     num_prompt_frames: int = 1
-    horizon: int = 12
+    horizon: int = 10
     """Imagined frames per rollout, as far as the model's window goes."""
     change_threshold: int = CHANGE_THRESHOLD
     """Grey levels of 255 by which a pixel must change to count as changed."""
     renderer: str = "auto"
     """Must draw as the recording did: auto, egl, osmesa or raycast."""
-    batch_size: int = 64
+    batch_size: int = 16
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Replay in MuJoCo, imagine, compare."""
@@ -139,7 +139,7 @@ class SimRollout:
 
     def _replay(
         self, context: EvalContext, clips: Sequence[Clip]
-    ) -> UInt8[np.ndarray, "c n+1 h w c"]:
+    ) -> UInt8[np.ndarray, "m t h w c"]:
         """MuJoCo's frames of every clip from its last prompt frame on."""
         stride = context.test.frame_stride
         videos = []
@@ -176,7 +176,7 @@ def _metrics(clips: Sequence[Clip], measured: Measured, *, seed: int) -> dict[st
     episode = np.array([clip.number for clip in clips])
     num_episodes = len(np.unique(episode))
 
-    def mean(values: Float[np.ndarray, "c ..."], what: str, **context: float | None) -> Metric:
+    def mean(values: Float[np.ndarray, "m ..."], what: str, **context: float | None) -> Metric:
         return to_metric(
             episode_mean(values, episode, seed=seed),
             n_units=num_episodes,
@@ -250,7 +250,8 @@ def _figures(
 def _notes(clips: Sequence[Clip], replayed: Metric) -> tuple[str, ...]:
     notes = [
         f"{len(clips)} prompts of {len({clip.number for clip in clips})} test episodes; the strip "
-        "shows the prompt with the median PSNR."
+        "shows the prompt with the median PSNR.",
+        *notes_on_units(replayed.n_units),
     ]
     if replayed.value is not None and replayed.value < PSNR_CAP_DB:
         notes.append(

@@ -14,7 +14,12 @@ from jaxtyping import Float, Int
 
 from eval_suites.base import Metric
 
-MIN_EPISODES_FOR_INTERVAL = 2
+MIN_EPISODES_FOR_INTERVAL = 5
+"""Of fewer episodes there are too few different resamples for a 95 % interval."""
+
+FEW_EPISODES = 12
+"""Below this, percentile intervals cover clearly less than they claim."""
+
 RESAMPLES = 2000
 
 Statistic = Callable[[Float[np.ndarray, "..."]], Float[np.ndarray, "..."]]
@@ -179,6 +184,21 @@ def reassignment_p_value(
     null = table[np.arange(num_episodes), order].sum(axis=1)
     observed = table[np.arange(num_episodes), np.arange(num_episodes)].sum(axis=0)
     return _p_value(null, observed, _total_deviation(targets, reference))
+
+
+def notes_on_units(num_episodes: int) -> tuple[str, ...]:
+    """What a reader must know when there are few test episodes."""
+    if num_episodes < MIN_EPISODES_FOR_INTERVAL:
+        return (
+            f"Only {num_episodes} test episodes were measured: too few for intervals, and a single "
+            "episode can change every number.",
+        )
+    if num_episodes < FEW_EPISODES:
+        return (
+            f"Only {num_episodes} test episodes were measured: the intervals are narrower than "
+            "they should be.",
+        )
+    return ()
 
 
 def to_metric(

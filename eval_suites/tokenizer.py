@@ -18,7 +18,14 @@ from eval_suites.image_metrics import (
     frame_psnr,
     frame_ssim,
 )
-from eval_suites.statistics import Estimate, bootstrap, episode_mean, perplexity, to_metric
+from eval_suites.statistics import (
+    Estimate,
+    bootstrap,
+    episode_mean,
+    notes_on_units,
+    perplexity,
+    to_metric,
+)
 
 UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {
@@ -70,8 +77,8 @@ class TokenizerSuite:
         ]
         if not measured:
             raise ValueError(
-                f"none of the {len(context.test.episodes)} test episodes has two frames, so no frame "
-                "can be compared with the one before; check data.path and data.frame_stride"
+                f"none of the {len(context.test.episodes)} test episodes has two frames, so no "
+                "frame can be compared with the one before; check data.path and data.frame_stride"
             )
         metrics = {name: _frame_metric(measured, name, context.seed) for name in UNITS}
         metrics |= {f"gain_over_copy_last/{n}": _gain(measured, n, context.seed) for n in UNITS}
@@ -82,8 +89,9 @@ class TokenizerSuite:
             per_episode=[_row(episode) for episode in measured],
             figures=self._figures(measured),
             notes=(
-                "A change below "
-                f"{self.change_threshold} of 255 grey levels does not count as changed.",
+                "A pixel counts as changed when a channel moves by more than "
+                f"{self.change_threshold} of 255 grey levels.",
+                *notes_on_units(len(measured)),
             ),
         )
 

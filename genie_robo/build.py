@@ -49,6 +49,7 @@ def build_latent_action(model: cfg.ModelConfig, data: cfg.DataConfig) -> LatentA
     """The latent action model for the image size of the data."""
     return LatentActionModel(
         image_size=(data.image_height, data.image_width),
+        downscale=model.latent_action.downscale,
         patch_size=model.latent_action.patch_size,
         encoder=build_transformer(model.latent_action.encoder, model.attention.value),
         decoder=build_transformer(model.latent_action.decoder, model.attention.value),

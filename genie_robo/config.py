@@ -173,11 +173,16 @@ class TokenizerConfig:
 class LatentActionConfig:
     """Latent action model, from pixels (paper section 2.1)."""
 
-    patch_size: int = 16
-    encoder: TransformerConfig = field(default_factory=TransformerConfig)
-    decoder: TransformerConfig = field(default_factory=TransformerConfig)
+    downscale: int = 4
+    """Frames are scaled down by this before the model sees them."""
+    patch_size: int = 4
+    """In pixels of the scaled-down frame."""
+    encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
+    decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
-        default_factory=lambda: QuantizerConfig(num_codes=8, entropy_weight=0.1)
+        default_factory=lambda: QuantizerConfig(
+            num_codes=8, code_dim=4, warmup_steps=300, entropy_weight=0.1
+        )
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -66,7 +66,7 @@ def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
         yield f"  and {len(facts.problems) - SHOWN_PROBLEMS} more"
 
 
-def _table(columns: Sequence[str], rows: Sequence[tuple[str | float, ...]]) -> Table:
+def _table(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(f"  {column}" if number == 0 else column, overflow="fold")

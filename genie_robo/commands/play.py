@@ -109,7 +109,7 @@ def half_blocks(frame: "UInt8[np.ndarray, 'h w c']") -> Text:
     return text
 
 
-def read_keys(source: TextIO) -> Generator[str]:
+def read_keys(source: TextIO) -> Generator[str, None, None]:
     """Single key presses from a terminal, the characters of every line from anything else."""
     if not source.isatty():
         for line in source:

@@ -1,8 +1,10 @@
 """An endless stream of batches: prefetched, resumable, shared out between ranks."""
 
+import os
 import queue
 import threading
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from genie_robo.data.windows import WindowDataset, epoch_order
 from genie_robo.types import EpisodeBatch, Window
 
 _PREFETCH = 3
+_MAX_THREADS = 8
 _POLL_S = 0.1
 _STATE_KEYS = ("seed", "batch_size", "world_size", "num_windows")
 
@@ -31,6 +34,7 @@ class WindowLoader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        num_threads: int = 0,
     ) -> None:
         """Plan the stream.
 
@@ -40,6 +44,7 @@ class WindowLoader:
             seed: Of the order, 0 or more.
             rank: This process, from 0.
             world_size: Number of processes.
+            num_threads: Threads that decode; 0 takes half of this process's share of the cores.
 
         Raises:
             ValueError: A number is out of range.
@@ -54,6 +59,8 @@ class WindowLoader:
         self._seed = seed
         self._rank = rank
         self._world_size = world_size
+        share = (os.cpu_count() or 1) // (2 * world_size)
+        self._num_threads = num_threads or min(max(1, share), _MAX_THREADS)
         self._next_batch = 0
         self._last_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
@@ -132,20 +139,19 @@ class WindowLoader:
         stop: threading.Event,
     ) -> None:
         """Fill the queue until told to stop; what goes wrong goes to the consumer."""
-        while not stop.is_set():
-            try:
-                item = collate([self._windows[k] for k in self.window_numbers(batch)])
-            except BaseException as error:  # noqa: BLE001  raised again by the consumer
-                item = error
-            batch += 1
+        with ThreadPoolExecutor(self._num_threads) as pool:
             while not stop.is_set():
                 try:
-                    batches.put(item, timeout=_POLL_S)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(item, BaseException):
-                return
+                    item = collate(list(pool.map(self._read, self.window_numbers(batch))))
+                except BaseException as error:  # noqa: BLE001  raised again by the consumer
+                    item = error
+                batch += 1
+                _put(item, batches, stop)
+                if isinstance(item, BaseException):
+                    return
+
+    def _read(self, k: int) -> Window:
+        return self._windows[k]
 
     def _settings(self) -> dict[str, int]:
         return {
@@ -154,6 +160,20 @@ class WindowLoader:
             "world_size": self._world_size,
             "num_windows": len(self._windows),
         }
+
+
+def _put(
+    item: EpisodeBatch | BaseException,
+    batches: "queue.Queue[EpisodeBatch | BaseException]",
+    stop: threading.Event,
+) -> None:
+    """Wait for room in the queue, unless told to stop."""
+    while not stop.is_set():
+        try:
+            batches.put(item, timeout=_POLL_S)
+        except queue.Full:
+            continue
+        return
 
 
 def collate(windows: Sequence[Window]) -> EpisodeBatch:

@@ -149,7 +149,7 @@ class TokenStore:
         rows = (sum(self.manifest.lengths), self.manifest.tokens_per_frame)
         try:
             self._tokens = np.load(path / _TOKENS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise ValueError(_damaged(path, str(error))) from error
         if self._tokens.shape != rows or self._tokens.dtype != self.manifest.dtype:
             raise ValueError(_damaged(path, f"{_TOKENS} has shape {self._tokens.shape}"))

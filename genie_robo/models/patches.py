@@ -24,8 +24,10 @@ def unpatchify(
     )
 
 
-def patch_grid(image_size: tuple[int, int], patch_size: int, *, part: str) -> tuple[int, int]:
+def patch_grid(image_size: tuple[int, int], patch_size: int, *, setting: str) -> tuple[int, int]:
     """Rows and columns of patches in an image of height and width `image_size`.
+
+    `setting` names the configuration key in the error.
 
     Raises:
         ValueError: The patch does not divide the image.
@@ -34,7 +36,7 @@ def patch_grid(image_size: tuple[int, int], patch_size: int, *, part: str) -> tu
     if height % patch_size or width % patch_size:
         fitting = [p for p in (4, 8, 10, 16, 20, 32) if not (height % p or width % p)]
         raise ValueError(
-            f"model.{part}.patch_size={patch_size} does not divide the image of {height}x{width} "
+            f"{setting}={patch_size} does not divide the image of {height}x{width} "
             f"pixels (data.image_height, data.image_width); use one of {fitting}, or another "
             "image size"
         )

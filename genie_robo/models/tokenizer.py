@@ -35,7 +35,7 @@ class VideoTokenizer(nn.Module):
         super().__init__()
         self.image_size = image_size
         self.patch_size = patch_size
-        self.grid = patch_grid(image_size, patch_size, part="tokenizer")
+        self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
         pixels, code_dim = 3 * patch_size**2, quantizer.codebook.shape[1]
         self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer
         self.embed = nn.Linear(pixels, encoder.dim)

@@ -57,7 +57,37 @@ WX250S = MenagerieRobot(
     finger_force=20.0,
 )
 
-MENAGERIE = {WX250S.robot.name: WX250S}
+GOOGLE_ROBOT = MenagerieRobot(
+    file="google_robot/robot.xml",
+    robot=Robot(
+        name="google_robot",
+        joints=(
+            "joint_torso",
+            "joint_shoulder",
+            "joint_bicep",
+            "joint_elbow",
+            "joint_forearm",
+            "joint_wrist",
+            "joint_gripper",
+        ),
+        home=(0.304, 0.975, -0.033, 1.608, 0.052, 0.559, 0.242),
+        fingers=("joint_finger_right", "joint_finger_left"),
+        finger_open=0.35,
+        finger_closed=1.3,
+        open_joints=(("joint_finger_right", 0.35), ("joint_finger_left", 0.35)),
+        workspace_low=(-0.12, -0.12, 0.035),
+    ),
+    base=(-0.6, 0.17, -0.35),
+    hand="link_gripper",
+    tool=(0.0, 0.0, 0.15),
+    tool_quat=(0.0, 0.0, 1.0, 0.0),
+    stiffness=4000.0,
+    force=300.0,
+    finger_stiffness=20.0,
+    finger_force=30.0,
+)
+
+MENAGERIE = {mount.robot.name: mount for mount in (WX250S, GOOGLE_ROBOT)}
 
 
 def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
@@ -67,12 +97,14 @@ def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
         FileNotFoundError: MENAGERIE_ROOT is not set or does not hold the robot.
     """
     child = mujoco.MjSpec.from_file(str(_find(mount)))
+    child.option.timestep = spec.option.timestep
     for element in (*child.lights, *child.keys):
         child.delete(element)
     for body in child.bodies[1:]:
         body.gravcomp = 1
     robot = mount.robot
     for actuator in child.actuators:
+        actuator.name = actuator.name or actuator.target
         is_finger = actuator.name in robot.fingers
         stiffness = mount.finger_stiffness if is_finger else mount.stiffness
         force = mount.finger_force if is_finger else mount.force
@@ -80,7 +112,7 @@ def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
         actuator.forcerange = [-force, force]
     hand = child.body(mount.hand)
     hand.add_site(name=robot.tool_site, pos=mount.tool, quat=mount.tool_quat)
-    for geom in (geom for body in hand.bodies for geom in body.geoms):
+    for geom in hand.find_all("geom"):
         geom.friction, geom.condim = [2, 0.05, 0.0002], 4
     prefix = f"{robot.name}/"
     spec.attach(child, frame=spec.worldbody.add_frame(pos=mount.base), prefix=prefix)

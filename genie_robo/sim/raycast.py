@@ -8,6 +8,7 @@ _SAMPLES = 2
 """Rays per pixel along each image axis where it is antialiased."""
 _SAME_COLOR = 0.04
 """Neighbouring pixels that differ by less need no antialiasing."""
+_ANY_CHANNEL = np.ones(3, dtype=bool)
 _BACKGROUND = np.array([0.3, 0.33, 0.38])
 VISIBLE_GROUPS = (0, 1, 2)
 """Geom groups that are drawn; Menagerie keeps collision shapes in group 3."""
@@ -51,7 +52,7 @@ class RaycastRenderer:
     ) -> Float[np.ndarray, "r 3"]:
         """Colours in [0, 1] along rays in the camera frame."""
         axes = data.cam_xmat[self._camera].reshape(3, 3)
-        rays = np.einsum("rk,ck->rc", rays, axes)
+        rays = rays @ axes.T
         origin = data.cam_xpos[self._camera]
         geoms, distances, normals = self._cast(data, origin, rays)
         missed = np.flatnonzero(geoms < 0)
@@ -126,10 +127,9 @@ def _camera_rays(
 
 def _is_border(image: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """Pixels whose colour differs from one of their four neighbours."""
-    planes = np.moveaxis(image, -1, 0)
-    border = np.zeros(planes.shape[1:], dtype=bool)
-    down = np.abs(np.diff(planes, axis=1)).max(axis=0) > _SAME_COLOR
-    right = np.abs(np.diff(planes, axis=2)).max(axis=0) > _SAME_COLOR
+    border = np.zeros(image.shape[:2], dtype=bool)
+    down = (np.abs(np.diff(image, axis=0)) > _SAME_COLOR) @ _ANY_CHANNEL
+    right = (np.abs(np.diff(image, axis=1)) > _SAME_COLOR) @ _ANY_CHANNEL
     border[:-1] |= down
     border[1:] |= down
     border[:, :-1] |= right

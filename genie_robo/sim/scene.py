@@ -192,9 +192,8 @@ def _add_surroundings(spec: mujoco.MjSpec, camera: CameraSpec) -> None:
     world = spec.worldbody
     world.add_geom(
         name="table",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=[0.0, 0, -0.02],
-        size=[1.5, 1.5, 0.02],
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[1.5, 1.5, 0.1],
         rgba=[0.66, 0.72, 0.76, 1],
         friction=[1.0, 0.005, 0.0001],
     )

@@ -99,8 +99,8 @@ class Loop:
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         if not (torch.isfinite(norm) and torch.isfinite(output.loss)):
             raise ValueError(
-                f"training {self.name} met a loss of {float(output.loss.detach())} and a gradient norm of "
-                f"{float(norm)} at step {self.step}, in windows of the episodes "
+                f"training {self.name} met a loss of {float(output.loss.detach())} and a gradient "
+                f"norm of {float(norm)} at step {self.step}, in windows of the episodes "
                 f"{', '.join(sorted(set(batch.episode_ids)))}. The weights of the step before "
                 "are safe in the last checkpoint; try a lower learning rate or "
                 "engine.precision=fp32"

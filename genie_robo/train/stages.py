@@ -22,9 +22,7 @@ class TrainingStage(Protocol):
 
     name: str
 
-    def __call__(
-        self, video: UInt8[Tensor, "b t h w c"], is_pad: Bool[Tensor, "b t"]
-    ) -> Losses:
+    def __call__(self, video: UInt8[Tensor, "b t h w c"], is_pad: Bool[Tensor, "b t"]) -> Losses:
         """The loss of a batch, and numbers for the log."""
         ...
 
@@ -100,8 +98,8 @@ def latent_action_loss(
 ) -> tuple[Float[Tensor, "b t-1 e"], Float[Tensor, ""], dict[str, Tensor]]:
     """Share of the frame change left unexplained (1 = predicting no change), plus VQ loss."""
     output = model(pixels, valid[:, 1:])
-    error = (output.frames - pixels[:, 1:]).square().mean((2, 3, 4))
-    change = pixels.diff(dim=1).square().mean((2, 3, 4))
+    error = (output.frames - output.seen[:, 1:]).square().mean((2, 3, 4))
+    change = output.seen.diff(dim=1).square().mean((2, 3, 4))
     unexplained = _mean_over_valid(error, valid[:, 1:]) / _mean_over_valid(change, valid[:, 1:])
     loss = unexplained + output.vq_loss
     metrics = {

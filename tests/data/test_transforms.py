@@ -25,6 +25,13 @@ def test_png_of_the_right_size_is_exact():
     np.testing.assert_array_equal(decode_frames(encoded, image_size=SIZE), frames)
 
 
+def test_jpeg_of_the_right_size_is_what_pillow_decodes():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    encoded = encode_image(noise, "JPEG")
+    (frame,) = decode_frames([encoded.getvalue()], image_size=SIZE)
+    np.testing.assert_array_equal(frame, np.asarray(Image.open(encoded)))
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
 def test_other_png_modes_become_rgb(mode):
     level = 102  # in the web palette

@@ -29,7 +29,9 @@ def physics(robot, codes):
 
 def steer(robot, codes, world_model, **settings):
     context = make_context(robot, encoder=codes, world_model=world_model, num_fit=4)
-    return Controllability(**{"num_clips": 8, "num_draws": 3} | settings).evaluate(context)
+    return Controllability(**{"num_clips": 8, "num_draws": 3, "horizon": 8} | settings).evaluate(
+        context
+    )
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,16 @@ def test_dimensions_that_never_move_are_left_out(perfect):
     assert "achieved/all/r2" not in perfect.metrics
 
 
+def test_dimensions_that_hardly_ever_move_are_left_out_and_named():
+    robot = ToyRobot(20)
+    for actions, poses in zip(robot.actions, robot.poses, strict=True):
+        actions[1:, 2] = 0.0
+        poses[1:, 2] = poses[0, 2] + np.cumsum(actions[:, 2])
+    result = probe(robot, random_codes)
+    assert "achieved/xyz/r2/dz" not in result.metrics
+    assert any("hardly ever move: dz, droll" in note for note in result.notes)
+
+
 def test_per_dimension_values_average_to_the_mean(perfect):
     values = [perfect.metrics[f"achieved/xyz/r2/{d}"].value for d in ("dx", "dy", "dz")]
     assert np.mean(values) == pytest.approx(perfect.metrics["achieved/xyz/r2"].value)
@@ -194,7 +204,7 @@ def test_robot_that_never_moves_has_null_and_a_reason():
     result = probe(robot, random_codes)
     assert result.metrics["achieved/xyz/r2"].value is None
     assert "no dimension of the achieved action" in result.metrics["achieved/xyz/r2"].reason
-    assert any("nothing to probe" in note for note in result.notes)
+    assert any("dx, dy, dz, droll, dpitch, dyaw" in note for note in result.notes)
 
 
 def test_without_proprioception_the_commanded_action_is_the_headline():
@@ -213,13 +223,9 @@ def test_actions_that_are_achieved_motion_are_called_so():
 def test_one_validation_and_two_test_episodes_still_run():
     result = probe(ToyRobot(3), random_codes, num_fit=1)
     metric = result.metrics["achieved/xyz/r2"]
-    assert (metric.n_units, metric.value is None) == (2, False)
-    assert any("1 and scored on 2 episodes" in note for note in result.notes)
-
-
-def test_one_test_episode_has_no_interval():
-    result = probe(ToyRobot(3), random_codes, num_fit=2)
-    assert result.metrics["achieved/xyz/r2"].ci95 is None
+    assert (metric.n_units, metric.value is None, metric.ci95) == (2, False, None)
+    assert any("only 1 validation episodes" in note for note in result.notes)
+    assert any("Only 2 test episodes" in note for note in result.notes)
 
 
 def test_collapsed_codebook_is_named(robot):

@@ -55,7 +55,7 @@ def test_the_world_itself_reaches_the_cap(robot):
         assert result.metrics[f"{name}/gain_over_copy_last"].ci95[0] > 0
     assert result.metrics["replay_psnr"].value == 100.0
     assert result.metrics["psnr"].n_units == 6
-    assert len(result.notes) == 1
+    assert not any("bit for bit" in note for note in result.notes)
 
 
 def test_a_world_that_stands_still_gains_nothing(robot):
@@ -74,7 +74,7 @@ def test_copy_last_holds_the_last_prompt_frame(robot, num_prompt_frames):
         last = row["start"] + num_prompt_frames - 1
         video = robot.video(e)
         for t in (1, 5):
-            expected = frame_psnr(video[last + t], video[last])
+            (expected,) = frame_psnr(video[[last + t]], video[[last]])
             assert row[f"psnr_copy_last_t{t}"] == pytest.approx(expected)
             assert row[f"psnr_recorded_t{t}"] == 100.0
 
@@ -97,7 +97,7 @@ def test_frames_and_steps_stay_aligned_under_a_stride(robot):
     assert result.metrics["replay_psnr"].value == 100.0
     row = result.per_episode[0]
     video = robot.video(int(row["episode_id"][4:], 16))
-    expected = frame_psnr(video[row["start"] + 6], video[row["start"]])
+    (expected,) = frame_psnr(video[[row["start"] + 6]], video[[row["start"]]])
     assert row["psnr_copy_last_t3"] == pytest.approx(expected)
 
 
@@ -209,5 +209,5 @@ def test_mujoco_as_world_model_reaches_the_cap(mujoco_context):
 def test_mujoco_as_world_model_obeys(mujoco_context):
     metrics = Controllability(num_clips=3, num_draws=1, horizon=4).evaluate(mujoco_context).metrics
     assert metrics["psnr/inferred/t4"].value == 100.0
-    assert metrics["delta_psnr/uniform/t4"].ci95[0] > 20
+    assert metrics["delta_psnr/uniform/t4"].value > 20
     assert metrics["motion_ratio"].value == pytest.approx(1.0)

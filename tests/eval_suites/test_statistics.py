@@ -9,6 +9,7 @@ from eval_suites.statistics import (
     episode_mean,
     episode_sums,
     mean_r2,
+    notes_on_units,
     perplexity,
     r2_difference,
     r2_fraction,
@@ -64,8 +65,21 @@ def test_bootstrap_of_equal_episodes_has_no_width():
     assert bootstrap(np.array([[3.0, 2.0]] * 5), ratio_of_sums) == Estimate(1.5, (1.5, 1.5))
 
 
-def test_one_episode_has_a_value_but_no_interval():
-    assert bootstrap(np.array([[3.0, 2.0]]), ratio_of_sums) == Estimate(1.5, None)
+def test_few_episodes_have_a_value_but_no_interval():
+    assert bootstrap(np.array([[3.0, 2.0]] * 4), ratio_of_sums) == Estimate(1.5, None)
+
+
+@pytest.mark.parametrize(
+    ("num_episodes", "note"),
+    [(4, "too few for intervals"), (5, "narrower than"), (11, "narrower than")],
+)
+def test_few_episodes_are_noted(num_episodes, note):
+    assert note in notes_on_units(num_episodes)[0]
+    assert f"Only {num_episodes} test" in notes_on_units(num_episodes)[0]
+
+
+def test_enough_episodes_need_no_note():
+    assert notes_on_units(12) == ()
 
 
 def test_undefined_statistic_is_none():
@@ -130,11 +144,11 @@ def test_permutation_finds_a_real_relation(p_value):
 @pytest.mark.parametrize("p_value", [circular_shift_p_value, reassignment_p_value])
 def test_permutation_p_values_are_uniform_without_relation(p_value):
     values = []
-    for trial in range(100):
+    for trial in range(60):
         rng = np.random.default_rng(trial)
         targets = list(correlated(rng, 10, 20)[..., None])
         guesses = list(correlated(rng, 10, 20)[..., None])
-        values.append(p_value(targets, guesses, np.zeros(1), seed=trial, num_permutations=200))
+        values.append(p_value(targets, guesses, np.zeros(1), seed=trial, num_permutations=100))
     assert 0.4 <= np.mean(values) <= 0.6
     assert np.mean(np.array(values) < 0.1) <= 0.2
 

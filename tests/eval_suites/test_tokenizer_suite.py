@@ -10,7 +10,7 @@ NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
 
 @pytest.fixture(scope="module")
 def robot():
-    return ToyRobot(8)
+    return ToyRobot(12)
 
 
 def measure(robot, tokenizer, **changes):
@@ -48,7 +48,7 @@ def test_lossless_tokenizer_reaches_every_limit(lossless):
     assert lossless.metrics["changed_psnr"].value == 100.0
     assert lossless.metrics["ssim"].value == pytest.approx(1.0)
     assert lossless.metrics["gain_over_copy_last/psnr"].ci95[0] > 0
-    assert lossless.metrics["psnr"].n_units == 4
+    assert lossless.metrics["psnr"].n_units == 6
 
 
 def test_a_constant_error_has_its_psnr():
@@ -91,7 +91,7 @@ def test_still_episodes_have_no_changed_pixels():
 
 
 def test_padding_is_not_measured(robot, lossless):
-    padded = measure(robot, LosslessTokenizer(), test=ToyEpisodes(robot, range(4, 8), num_pad=6))
+    padded = measure(robot, LosslessTokenizer(), test=ToyEpisodes(robot, range(6, 12), num_pad=6))
     assert padded.metrics == lossless.metrics
 
 
@@ -102,5 +102,5 @@ def test_single_frames_are_refused():
 
 def test_figures_and_rows(lossless):
     assert set(lossless.figures) == {"reconstruction", "psnr", "code_usage"}
-    assert len(lossless.per_episode) == 4
+    assert len(lossless.per_episode) == 6
     assert lossless.per_episode[0]["num_frames"] == 19

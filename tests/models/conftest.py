@@ -25,7 +25,8 @@ def toy_config() -> TrainConfig:
             quantizer=QuantizerConfig(num_codes=20, code_dim=6),
         ),
         latent_action=LatentActionConfig(
-            patch_size=16,
+            downscale=2,
+            patch_size=8,
             encoder=TransformerConfig(num_blocks=2, dim=16, num_heads=2, head_dim=8),
             decoder=TransformerConfig(num_blocks=2, dim=32, num_heads=2, head_dim=8),
             quantizer=QuantizerConfig(num_codes=5, code_dim=3, entropy_weight=0.1),
@@ -37,9 +38,7 @@ def toy_config() -> TrainConfig:
     data = DataConfig(
         path="unused", source=SourceConfig(camera="image"), image_height=16, image_width=32
     )
-    return TrainConfig(
-        run="unused", data=data, model=model, world_model=StageConfig(num_frames=6)
-    )
+    return TrainConfig(run="unused", data=data, model=model, world_model=StageConfig(num_frames=6))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_patchify_round_trip_and_order():
 
 def test_patch_that_does_not_divide_the_image_names_what_fits():
     with pytest.raises(ValueError, match=r"patch_size=7 does not divide.*64x48.*\[4, 8, 16\]"):
-        patch_grid((64, 48), 7, part="tokenizer")
+        patch_grid((64, 48), 7, setting="model.x.patch_size")
 
 
 def test_tokenizer_shapes_and_range(genie, video):
@@ -71,7 +71,7 @@ def test_latent_action_prediction_sees_the_next_frame_through_the_code_only(geni
     prediction = model.decode(video[:, :-1], codes)
     other_future = model.decode(changed_from(video, 3)[:, :-1], codes)
 
-    assert prediction.shape == (3, 5, 16, 32, 3)
+    assert prediction.shape == (3, 5, 8, 16, 3)
     assert torch.equal(prediction[:, :3], other_future[:, :3])
 
 
@@ -172,7 +172,9 @@ def test_dynamics_loss_never_hides_frame_one_and_scores_hidden_tokens_only(genie
     seen = []
     forward = genie.dynamics.forward
     monkeypatch.setattr(
-        genie.dynamics, "forward", lambda tokens, codes: seen.append(tokens) or forward(tokens, codes)
+        genie.dynamics,
+        "forward",
+        lambda tokens, codes: seen.append(tokens) or forward(tokens, codes),
     )
     tokens, valid = torch.randint(20, (40, 6, 8)), torch.ones(40, 6).bool()
     dynamics_loss(genie.dynamics, tokens, torch.zeros(40, 5, 3), valid, min_mask_rate=0.5)

@@ -37,7 +37,7 @@ def test_geoms_move_and_turn(episodes):
     finger, table = names.index("left_finger"), names.index("table")
     assert np.ptp(result.positions[:, finger], axis=0).max() > 0.02
     assert np.ptp(result.positions[:, table], axis=0).max() == 0
-    assert {geom.kind for geom in result.geoms} == {"box", "capsule"}
+    assert {geom.kind for geom in result.geoms} == {"plane", "box", "capsule"}
 
 
 def test_other_actions_end_elsewhere(episodes):

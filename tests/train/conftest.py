@@ -30,9 +30,7 @@ def small_dataset(tmp_path_factory) -> Path:
 def config(tmp_path, small_dataset) -> TrainConfig:
     stack = TransformerConfig(num_blocks=1, dim=16, num_heads=2, head_dim=8)
     codes = QuantizerConfig(num_codes=16, code_dim=4, warmup_steps=2, reset_after=3)
-    stage = StageConfig(
-        num_steps=8, batch_size=2, num_frames=4, optim=OptimConfig(warmup_steps=2)
-    )
+    stage = StageConfig(num_steps=8, batch_size=2, num_frames=4, optim=OptimConfig(warmup_steps=2))
     return TrainConfig(
         run=str(tmp_path / "run"),
         data=DataConfig(
@@ -44,6 +42,7 @@ def config(tmp_path, small_dataset) -> TrainConfig:
         model=ModelConfig(
             tokenizer=TokenizerConfig(encoder=stack, decoder=stack, quantizer=codes),
             latent_action=LatentActionConfig(
+                downscale=2,
                 encoder=stack,
                 decoder=stack,
                 quantizer=QuantizerConfig(num_codes=4, code_dim=4, warmup_steps=3),

@@ -36,7 +36,7 @@ def stop_after(monkeypatch):
 
         monkeypatch.setattr(loop_module, "compute_loss", interrupted)
 
-    yield arm
+    return arm
 
 
 def weights(run):
@@ -130,9 +130,7 @@ def test_robot_actions_change_no_loss(config):
         assert torch.equal(*found)
 
 
-def test_loss_that_is_not_finite_stops_before_the_step_and_names_the_episodes(
-    config, monkeypatch
-):
+def test_loss_that_is_not_finite_stops_before_the_step_and_names_the_episodes(config, monkeypatch):
     original = loop_module.compute_loss
 
     def broken(module, batch):

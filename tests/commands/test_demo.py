@@ -1,0 +1,227 @@
+"""The whole job at its smallest, and the commands that work on what it leaves."""
+
+import json
+import re
+import shutil
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from genie_robo import cli
+from genie_robo.commands import play
+from genie_robo.commands.base import load_command
+from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.demo import demo_stages
+from genie_robo.run_folder import RunFolder
+from viz.recording import check_recording
+
+pytestmark = pytest.mark.slow
+
+SMALLER = (
+    "experiment=smoke",
+    "record.num_episodes=6",
+    "record.num_steps=10",
+    "record.num_workers=1",
+    "engine=exact",
+    "tokenizer.num_steps=3",
+    "world_model.num_steps=3",
+    "sampler.num_steps=2",
+    "suite=[tokenizer,controllability]",
+    "imagine.horizon=5",
+    "imagine.num_episodes=1",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    """A finished demo."""
+    folder = tmp_path_factory.mktemp("runs") / "smallest"
+    assert cli.main(["demo", *SMALLER, f"run={folder}"]) == cli.OK
+    return RunFolder(folder)
+
+
+def test_demo_leaves_every_result(run):
+    assert (run.dataset / "tabletop" / "1.0.0" / "features.json").exists()
+    for name in ("tokenizer", "controllability"):
+        metrics = json.loads((run.suite(name) / "metrics.json").read_text())
+        assert metrics["provenance"]["run"] == str(run.path)
+        assert metrics["provenance"]["fast"] is True
+    assert run.report.read_text().startswith("# smallest\n")
+    provenance = json.loads(run.provenance.read_text())
+    assert {side: len(ids) for side, ids in provenance["episodes"].items()} == {
+        "train": 4,
+        "val": 1,
+        "test": 1,
+    }
+    assert provenance["seeds"] == {"train": 0}
+
+
+def test_every_picture_of_the_report_is_there(run):
+    links = re.findall(r"\]\(([^)]+)\)", run.report.read_text())
+    assert any(link.startswith("rollouts/") for link in links)
+    assert all((run.path / link).exists() for link in links)
+
+
+def test_rollout_comes_as_recording_video_strip_and_tokens(run):
+    check_recording(run.rollouts / "episode_000.rrd")
+    with av.open(str(run.rollouts / "episode_000.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 6
+    with Image.open(run.rollouts / "episode_000.png") as strip:
+        assert strip.width > 3 * strip.height
+    with np.load(run.rollouts / "episode_000.npz") as saved:
+        assert saved["tokens"].shape == (6, 64)
+        assert saved["latent_actions"].shape == (5,)
+        assert saved["robot_actions"].shape == (5, 7)
+
+
+def test_second_demo_does_nothing_and_says_where_to_look(run, run_cli):
+    outcome = run_cli("demo", *SMALLER, f"run={run.path}")
+    assert outcome.status == cli.OK
+    lines = outcome.out.splitlines()
+    assert [line.split()[1] for line in lines[:7]] == [
+        "record",
+        "tokenizer",
+        "world_model",
+        "eval.tokenizer",
+        "eval.controllability",
+        "imagine",
+        "report",
+    ]
+    assert all(line.endswith("already there") for line in lines[:7])
+    assert lines[-1] == f"look at it  genie-robo view run={run.path}"
+
+
+def test_demo_with_other_settings_is_refused(run, run_cli):
+    outcome = run_cli("demo", *SMALLER, f"run={run.path}", "world_model.num_steps=4")
+    assert outcome.status == cli.FAILED
+    assert "world_model.num_steps: 3 -> 4" in outcome.err
+    assert "run=FOLDER" in outcome.err
+
+
+def test_settings_that_shape_nothing_may_change(run, run_cli):
+    changed = ("record.num_workers=2", "data.cache_mb=10", "engine.num_threads=2")
+    outcome = run_cli("demo", *SMALLER, f"run={run.path}", *changed)
+    assert outcome.status == cli.OK
+
+
+def test_another_suite_may_join_later(run):
+    command = load_command("demo")
+    words = [*SMALLER, f"run={run.path}", "suite=[tokenizer,controllability,latent_probe]"]
+    names = [s.name for s in demo_stages(to_config(command, compose_config(command, words)))]
+    assert "eval.latent_probe" in names
+
+
+def test_tokens_are_stored_once(run, run_cli, caplog):
+    assert run_cli("tokenize", f"run={run.path}").status == cli.OK
+    tokens = np.load(run.tokens / "tokens.npy")
+    assert tokens.shape == (60, 64)
+    before = (run.tokens / "tokens.npy").stat().st_mtime_ns
+    assert "complete already" in run_cli("tokenize", f"run={run.path}").err
+    assert (run.tokens / "tokens.npy").stat().st_mtime_ns == before
+
+
+def test_play_follows_keys_from_a_pipe(run, run_cli, monkeypatch, tmp_path):
+    (tmp_path / "keys").write_text("01?u\n3q5\n")
+    with (tmp_path / "keys").open() as keys:
+        monkeypatch.setattr("sys.stdin", keys)
+        outcome = run_cli("play", f"run={run.path}", "sampler.num_steps=1")
+    taken = [line.split("|")[0].strip() for line in outcome.out.splitlines()]
+    assert taken == [
+        "frame 0  actions: none",
+        "frame 1  actions: 0",
+        "frame 2  actions: 0 1",
+        "frame 2  actions: 0 1",
+        "frame 1  actions: 0",
+        "frame 2  actions: 0 3",
+    ]
+
+
+def test_undo_and_redo_gives_the_same_frame(run):
+    from genie_robo.commands.trained_run import open_run
+
+    command = load_command("play")
+    config = to_config(command, compose_config(command, [f"run={run.path}", "device=cpu"]))
+    game = play.Game(open_run(str(run.path), device="cpu"), config)
+    game.act(1)
+    game.act(2)
+    second = game.frames[-1]
+    game.undo()
+    game.act(2)
+    assert (game.frames[-1] == second).all()
+    assert game.picture().plain.count("▀") == 64 * 32
+    game.undo()
+    game.undo()
+    game.undo()
+    assert (game.actions, len(game.frames)) == ([], 1)
+
+
+def test_half_blocks_put_two_pixels_into_one_character():
+    frame = np.zeros((2, 1, 3), np.uint8)
+    frame[0, 0], frame[1, 0] = (255, 0, 0), (0, 0, 255)
+    text = play.half_blocks(frame)
+    assert text.plain == "▀\n"
+    assert str(text.spans[0].style) == "rgb(255,0,0) on rgb(0,0,255)"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["play", "episode=9"], "episode=9 is not a test episode: there are 1"),
+        (["imagine", "horizon=50"], "has 10 frames, but 51 are needed"),
+        (["eval", "suite=[]"], "no suite to evaluate"),
+        (["eval", "suite=tokenizer", "+suite.tokenizer.depth=3"], "a suite cannot be built"),
+        (["eval", "sampler.num_steps=0"], "sampler.num_steps=0 must be at least 1"),
+        (["imagine", "device=cuda"], "torch sees no CUDA device"),
+    ],
+)
+def test_commands_refuse_what_the_run_does_not_have(run, run_cli, words, message):
+    if "device=cuda" in words and _has_cuda():
+        pytest.skip("this machine has CUDA")
+    outcome = run_cli(words[0], f"run={run.path}", *words[1:])
+    assert outcome.status == cli.FAILED
+    assert message in outcome.err
+
+
+def test_another_dataset_is_evaluated_beside_the_own(run, run_cli, tmp_path):
+    shutil.copytree(run.dataset / "tabletop", tmp_path / "copied")
+    words = (f"run={run.path}", "suite=tokenizer", "data=tabletop", f"data.path={tmp_path}")
+    assert run_cli("eval", *words).status == cli.OK
+    folder = run.suite("tokenizer@copied")
+    assert json.loads((folder / "metrics.json").read_text())["suite"] == "tokenizer"
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["eval", "imagine", "play", "tokenize"])
+def test_folder_that_is_no_run(tmp_path, run_cli, name):
+    outcome = run_cli(name, f"run={tmp_path}")
+    assert outcome.status == cli.FAILED
+    assert "is not a run folder" in outcome.err
+
+
+def test_inspect_says_what_the_recorded_dataset_is(run, run_cli, tmp_path):
+    outcome = run_cli("inspect", f"path={run.dataset}", f"output={tmp_path / 'out'}")
+    assert outcome.status == cli.OK
+    facts = json.loads((tmp_path / "out" / "inspect.json").read_text())
+    assert facts["name"] == "tabletop"
+    assert facts["fits"][-1] == "tabletop"
+    assert sum(split["num_episodes"] for split in facts["splits"]) == 6
+    assert facts["columns"]["action"] == "float32[7]"
+    assert [action["name"] for action in facts["actions"]][-1] == "gripper"
+    assert facts["problems"] == []
+    with Image.open(tmp_path / "out" / "contact_sheet.png") as sheet:
+        assert sheet.width > 8 * 96
+    assert "data=tabletop" in outcome.out
+
+
+def test_inspect_of_a_folder_without_a_dataset(run_cli, tmp_path):
+    outcome = run_cli("inspect", f"path={tmp_path}")
+    assert outcome.status == cli.FAILED
+    assert "is not an RLDS dataset" in outcome.err
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,27 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from eval_suites.base import EvalSuite
+
+FOLDER = Path(__file__).parents[2] / "conf" / "suite"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_suite_composes_and_says_its_defaults(path):
+    config = OmegaConf.load(path)
+    suite = instantiate(config)
+    assert isinstance(suite, EvalSuite)
+    assert suite.name == path.stem
+    assert f"# @package suite.{path.stem}" in path.read_text()
+    # The YAML shows every parameter, so that each can be overridden, at its default.
+    assert suite == type(suite)()
+    assert {field.name for field in fields(suite)} == set(config) - {"_target_"}
+
+
+def test_there_is_a_file_for_every_suite():
+    names = {"tokenizer", "latent_probe", "controllability", "sim_rollout"}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} >= names

@@ -1,0 +1,142 @@
+"""Every YAML file composes, and every command explains every one of its settings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genie_robo import cli, config
+from genie_robo.commands.base import find_commands, load_command
+from genie_robo.commands.compose import compose_config, conf_dir, to_config
+from genie_robo.commands.help import list_choices
+from genie_robo.commands.settings import describe_type, field_meanings, list_settings
+
+COMMANDS = list(find_commands())
+REQUIRED = {"run": "runs/x", "path": "datasets/x", "data.path": "datasets/x"}
+GROUPS = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
+USER_OF_GROUP = {
+    "data": ("train", "data"),
+    "model": ("train", "model"),
+    "engine": ("train", "engine"),
+    "optim": ("train", "optim@world_model.optim"),
+    "suite": ("eval", "suite"),
+    "experiment": ("demo", "experiment"),
+}
+
+
+def required(name: str) -> list[str]:
+    settings = {setting.path for setting in list_settings(load_command(name).config)}
+    return [f"{key}={value}" for key, value in REQUIRED.items() if key in settings]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_composes(name):
+    command = load_command(name)
+    wanted = [word for word in required(name) if not (name == "eval" and "data.path" in word)]
+    built = to_config(command, compose_config(command, wanted))
+    assert type(built) is command.config
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_every_option_of_every_group_composes(path: Path):
+    name, key = USER_OF_GROUP[path.parent.name]
+    command = load_command(name)
+    overrides = [f"{key}={path.stem}", *required(name)]
+    if name == "eval":
+        overrides.remove("data.path=datasets/x")
+    if path == Path("data/rlds.yaml"):
+        overrides.append("data.source.camera=observation/image")
+    composed = compose_config(command, overrides)
+    assert type(to_config(command, composed)) is command.config
+
+
+def test_every_group_belongs_to_a_command():
+    assert {path.parent.name for path in GROUPS} == set(USER_OF_GROUP)
+    for group, (name, key) in USER_OF_GROUP.items():
+        stems = sorted(path.stem for path in GROUPS if path.parent.name == group)
+        assert list_choices(name, conf_dir())[key] == stems
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_setting_with_its_meaning(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    page = capsys.readouterr().out
+    command = load_command(name)
+    assert command.summary in page
+    assert command.examples[0].split()[1] == name
+    words = set(page.split())
+    for setting in list_settings(command.config):
+        assert f" {setting.path} " in page
+        assert set(setting.meaning.split()) <= words
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_name_real_settings(name):
+    """Every KEY=VALUE of an example is a setting, a group or Hydra's own grammar."""
+    command = load_command(name)
+    known = {setting.path for setting in list_settings(command.config)}
+    known |= set(list_choices(name, conf_dir()))
+    for example in command.examples:
+        words = [word.strip("'") for word in example.split("genie-robo ")[-1].split()]
+        assert {word.split("=")[0] for word in words if "=" in word} <= known
+
+
+def test_demo_names_nothing_twice():
+    command = load_command("demo")
+    built = to_config(command, compose_config(command, ["run=r", "seed=3", "engine=cpu"]))
+    assert built.record.path == built.data.path == "r/dataset"
+    assert built.imagine.run == "r"
+    assert built.record.seed == built.imagine.seed == 3
+    assert built.imagine.device == "cpu"
+    assert built.imagine.sampler == built.sampler
+    assert list(built.suite) == ["tokenizer", "latent_probe", "controllability", "sim_rollout"]
+
+
+def test_default_demo_is_as_large_as_promised():
+    command = load_command("demo")
+    built = to_config(command, compose_config(command, []))
+    assert built.record.num_episodes >= 240
+    assert (built.record.num_steps, built.record.control_hz) == (40, 3.0)
+    assert (built.record.image_size, built.data.image_height, built.data.image_width) == (64,) * 3
+
+
+def test_composed_defaults_are_the_dataclass_defaults():
+    """YAML holds differences only: a command without any says what config.py says."""
+    command = load_command("record")
+    built = to_config(command, compose_config(command, ["path=x"]))
+    assert built == config.RecordConfig(path="x")
+
+
+def test_contradicting_settings_are_refused():
+    with pytest.raises(ValueError, match=r"val_fraction=0\.7 and data\.test_fraction=0\.3"):
+        replace(config.DataConfig(path="x"), val_fraction=0.7, test_fraction=0.3)
+    with pytest.raises(ValueError, match="num_episodes=0 must be at least 1"):
+        config.RecordConfig(path="x", num_episodes=0)
+
+
+def test_yaml_of_a_group_explains_or_sets_something():
+    for path in GROUPS:
+        text = (conf_dir() / path).read_text()
+        assert text.startswith("#") or yaml.safe_load(text)
+
+
+def test_meanings_are_read_below_the_fields():
+    meanings = field_meanings(config.SourceConfig)
+    assert meanings["camera"] == "For example observation/image."
+    assert "gripper" not in meanings
+
+
+@pytest.mark.parametrize(
+    ("hint", "text"),
+    [
+        (int, "int"),
+        (list[str], "list of str"),
+        (dict[str, int], "mapping"),
+        (int | None, "int|null"),
+        (config.Precision, "auto|fp32|bf16"),
+        (config.DataConfig | None, "DataConfig"),
+    ],
+)
+def test_types_are_described_as_values_are_written(hint, text):
+    assert describe_type(hint) == text
