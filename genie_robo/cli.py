@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = {word for word in words if word.startswith("-")}
     debug = "--debug" in flags
+    _share_processors()
     _configure_logging(debug=debug)
     if not debug:
         sys.excepthook = _explain_fault
@@ -43,6 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _report(error)
         return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _share_processors() -> None:
+    """Let torch's threads sleep while they wait for each other, unless the user says otherwise.
+
+    By default they spin: beside any other busy process a training step then takes eight times as
+    long (docs/LOG.md). Read by the OpenMP runtime when torch is imported, so it comes first.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _dispatch(words: Sequence[str], flags: set[str]) -> int:

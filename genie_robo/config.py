@@ -164,9 +164,9 @@ class TokenizerConfig:
     """ST-ViViT VQ-VAE (paper section 2.1)."""
 
     patch_size: int = 8
-    encoder: TransformerConfig = field(default_factory=TransformerConfig)
-    decoder: TransformerConfig = field(default_factory=TransformerConfig)
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
+    decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=500))
 
 
 @dataclass
@@ -230,6 +230,16 @@ class StageConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
+def _tokenizer_stage() -> StageConfig:
+    optim = OptimConfig(learning_rate=3e-3, final_learning_rate=1.5e-4)
+    return StageConfig(num_steps=1500, batch_size=2, optim=optim)
+
+
+def _world_model_stage() -> StageConfig:
+    optim = OptimConfig(learning_rate=1.5e-3, final_learning_rate=1e-4)
+    return StageConfig(num_steps=1000, batch_size=4, optim=optim)
+
+
 @dataclass
 class EngineConfig:
     """Where and how training computes."""
@@ -250,8 +260,8 @@ class TrainConfig:
     stage: Stage = Stage.all
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    tokenizer: StageConfig = field(default_factory=lambda: StageConfig(num_frames=4))
-    world_model: StageConfig = field(default_factory=StageConfig)
+    tokenizer: StageConfig = field(default_factory=_tokenizer_stage)
+    world_model: StageConfig = field(default_factory=_world_model_stage)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: int = 0
     log_every: int = 20
@@ -387,8 +397,8 @@ class DemoConfig:
     record: RecordConfig = field(default_factory=RecordConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    tokenizer: StageConfig = field(default_factory=lambda: StageConfig(num_frames=4))
-    world_model: StageConfig = field(default_factory=StageConfig)
+    tokenizer: StageConfig = field(default_factory=_tokenizer_stage)
+    world_model: StageConfig = field(default_factory=_world_model_stage)
     engine: EngineConfig = field(default_factory=EngineConfig)
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""

@@ -76,7 +76,8 @@ def _scale(
     box: tuple[float, float, float, float] | None = None,
 ) -> UInt8[np.ndarray, "h w c"]:
     height, width = image_size
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    # HAMMING lets the least alias through of Pillow's filters, at half the time of LANCZOS.
+    return np.asarray(picture.resize((width, height), Image.Resampling.HAMMING, box=box))
 
 
 def _centre_box(

@@ -73,7 +73,7 @@ GOOGLE_ROBOT = MenagerieRobot(
         home=(0.304, 0.975, -0.033, 1.608, 0.052, 0.559, 0.242),
         fingers=("joint_finger_right", "joint_finger_left"),
         finger_open=0.35,
-        finger_closed=1.3,
+        finger_closed=1.0,
         open_joints=(("joint_finger_right", 0.35), ("joint_finger_left", 0.35)),
         workspace_low=(-0.12, -0.12, 0.035),
     ),
@@ -83,7 +83,7 @@ GOOGLE_ROBOT = MenagerieRobot(
     tool_quat=(0.0, 0.0, 1.0, 0.0),
     stiffness=4000.0,
     force=300.0,
-    finger_stiffness=20.0,
+    finger_stiffness=60.0,
     finger_force=30.0,
 )
 

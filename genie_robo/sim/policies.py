@@ -87,8 +87,9 @@ class _Script:
                 yield self._hop(env, floor=_CLEARANCE)
                 continue
             length = min(distance, self._rng.uniform(*_STEP))
+            # No crumbs: a last step of a few millimetres shows no motion in the picture.
             if length < distance < length + 0.015:
-                length = distance / 2 if distance > 0.05 else distance
+                length = distance / 2 if distance > _STEP[1] else distance
             delta = offset / distance * length
             if detours and length < distance:
                 delta = delta + self._noise * self._rng.normal(0, 0.014, size=3)

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +57,6 @@ class _Recorded(NamedTuple):
     episode: dict[str, Any]
     policy: str
     is_success: bool
-    renderer: str
 
 
 def record_dataset(path: Path, spec: RecordSpec) -> Path:
@@ -130,10 +129,12 @@ def _policy_order(spec: RecordSpec) -> list[str]:
 
 def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
     counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
-    renderer = ""
-    jobs = [(spec, index, policy) for index, policy in enumerate(policies)]
+    with closing(_open(spec, "explore")) as env:
+        drawn_by, features = env.renderer_name, _features(spec, num_states=env.padded_state_size)
+    # Decided once, so that every worker draws alike.
+    decided = replace(spec, renderer=drawn_by)
+    jobs = [(decided, index, policy) for index, policy in enumerate(policies)]
     num_workers = min(spec.num_workers or os.cpu_count() or 1, len(jobs))
-    features = _features(spec)
     with (
         RldsWriter(
             folder, name=NAME, version=VERSION, num_episodes=len(jobs), features=features
@@ -145,13 +146,12 @@ def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
             writer.write(result.episode)
             counts[result.policy]["episodes"] += 1
             counts[result.policy]["successes"] += int(result.is_success)
-            renderer = result.renderer
             advance()
-    summary = _settings(spec) | {"policies": counts, "rendered_by": renderer}
+    summary = _settings(spec) | {"policies": counts, "rendered_by": drawn_by}
     (folder / RECORDING_FILE).write_text(json.dumps(summary, indent=2))
 
 
-def _features(spec: RecordSpec) -> Any:
+def _features(spec: RecordSpec, *, num_states: int) -> Any:
     features = tfds.features
     step = {
         "observation": {
@@ -162,7 +162,7 @@ def _features(spec: RecordSpec) -> Any:
                 shape=(7,), dtype=np.float32, doc="x y z (m) roll pitch yaw (rad) gripper 1=open"
             ),
             "sim_state": features.Tensor(
-                shape=(_open(spec, "explore").padded_state_size,),
+                shape=(num_states,),
                 dtype=np.float32,
                 doc="MuJoCo integration state, zeros behind its end",
             ),
@@ -212,7 +212,7 @@ def _record_episode(spec: RecordSpec, index: int, policy_name: str) -> _Recorded
             "seed": seed,
         }
         episode = {"steps": steps, "episode_metadata": metadata}
-        return _Recorded(episode, policy_name, is_success, env.renderer_name)
+        return _Recorded(episode, policy_name, is_success)
 
 
 def _roll(env: Tabletop, policy: Policy, *, seed: int, count: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import mujoco
@@ -135,11 +136,17 @@ def make_renderer(
         raise ValueError(f"renderer={kind} is not known; choose one of {', '.join(RENDERERS)}")
     if kind == "auto":
         renderer = _choose(model, camera=camera, image_size=image_size)
-        _log.info("renderer=auto picked %s for %d x %d images", renderer.name, *image_size)
+        _announce(renderer.name, image_size)
         return renderer
     if kind == "raycast":
         return RaycastRenderer(model, camera=camera, image_size=image_size)
     return GlRenderer(model, camera=camera, image_size=image_size, kind=kind)
+
+
+@cache
+def _announce(name: str, image_size: tuple[int, int]) -> None:
+    """Say it once, not at every episode."""
+    _log.info("renderer=auto picked %s for %d x %d images", name, *image_size)
 
 
 def _choose(model: mujoco.MjModel, *, camera: str, image_size: tuple[int, int]) -> FrameRenderer:

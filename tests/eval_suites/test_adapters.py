@@ -143,9 +143,4 @@ def test_suites_run_on_a_real_genie(genie):
     suites = (TokenizerSuite(), LatentProbe(), Controllability(num_draws=1))
     for suite in suites:
         result = suite.evaluate(context)
-        assert all(result.metrics[name].value is not None for name in result.headline[:1])
-    # Both encoders are the same here, so neither can beat the other.
-    assert (
-        LatentProbe().evaluate(context).metrics["achieved/xyz/gain_over/untrained_encoder"].value
-        == 0
-    )
+        assert result.metrics[result.headline[0]].value is not None

@@ -113,21 +113,21 @@ def test_episode_mean_leaves_nan_out():
 
 def test_intervals_cover_by_episode_and_not_by_frame():
     rng = np.random.default_rng(0)
-    episode = np.repeat(np.arange(36), 40)
+    episode = np.repeat(np.arange(30), 30)
     covered = np.zeros(2)
-    for trial in range(80):
-        values = correlated(rng, 36, 40).ravel()
+    for trial in range(60):
+        values = correlated(rng, 30, 30).ravel()
         by_episode = episode_mean(values, episode, seed=trial)
         by_frame = bootstrap(
             np.stack([values, np.ones_like(values)], axis=1),
             ratio_of_sums,
             seed=trial,
-            num_resamples=200,
+            num_resamples=100,
         )
         for way, estimate in enumerate((by_episode, by_frame)):
             low, high = estimate.ci95
             covered[way] += low <= 0.0 <= high
-    by_episode, by_frame = covered / 80
+    by_episode, by_frame = covered / 60
     assert by_episode >= 0.88
     assert by_frame <= 0.55
 

@@ -171,11 +171,12 @@ def test_no_gradient_goes_from_the_dynamics_into_the_latent_action_model(genie, 
 def test_dynamics_loss_never_hides_frame_one_and_scores_hidden_tokens_only(genie, monkeypatch):
     seen = []
     forward = genie.dynamics.forward
-    monkeypatch.setattr(
-        genie.dynamics,
-        "forward",
-        lambda tokens, codes: seen.append(tokens) or forward(tokens, codes),
-    )
+
+    def watched(tokens, codes):
+        seen.append(tokens)
+        return forward(tokens, codes)
+
+    monkeypatch.setattr(genie.dynamics, "forward", watched)
     tokens, valid = torch.randint(20, (40, 6, 8)), torch.ones(40, 6).bool()
     dynamics_loss(genie.dynamics, tokens, torch.zeros(40, 5, 3), valid, min_mask_rate=0.5)
 

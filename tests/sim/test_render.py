@@ -89,16 +89,19 @@ def test_missing_graphics_library_is_a_readable_error(monkeypatch, kind, failure
     assert os.environ["PYOPENGL_PLATFORM"] == "before"
 
 
-def test_auto_casts_rays_and_says_so(caplog):
+def test_auto_casts_rays_and_says_so_once(caplog):
+    render._announce.cache_clear()
     with caplog.at_level(logging.INFO):
         assert Tabletop(renderer="auto").renderer_name == "raycast"
-    assert "renderer=auto picked raycast for 64 x 64 images" in caplog.text
+        Tabletop(renderer="auto").reset(seed=0)
+    assert caplog.text.count("renderer=auto picked raycast for 64 x 64 images") == 1
 
 
 def test_auto_falls_back_for_large_images(caplog, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise RuntimeError("renderer=egl does not work on this machine")
 
+    render._announce.cache_clear()
     monkeypatch.setattr(render, "GlRenderer", refuse)
     with caplog.at_level(logging.INFO):
         assert Tabletop(image_size=(300, 16)).renderer_name == "raycast"

@@ -4,6 +4,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from genie_robo import types
+from genie_robo.sim.menagerie import MENAGERIE
+from genie_robo.sim.policies import make_policy
 from genie_robo.sim.tabletop import ACTION_NAMES, Tabletop
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
@@ -98,10 +100,25 @@ def test_state_of_another_scene_is_refused(env):
         env.restore(env.scene, np.zeros(10))
 
 
-def test_menagerie_robot_moves_as_told(menagerie):
-    env = Tabletop(robot="wx250s", image_size=(16, 16))
+@pytest.mark.parametrize("robot", MENAGERIE)
+def test_menagerie_robot_moves_as_told(menagerie, robot):
+    env = Tabletop(robot=robot, image_size=(16, 16))
     env.reset(seed=1)
-    for action in ([0.03, 0, 0], [0, -0.03, 0], [0, 0, 0.03]):
+    for action in ([0.03, 0, 0], [0, 0.03, 0], [0, 0, -0.03]):
         before = env.pose
         env.advance(np.array([*action, 0, 0, 0, 1.0]))
         assert np.allclose(env.pose[:3] - before[:3], action, atol=0.003)
+    env.advance(np.array([0, 0, 0, 0, 0, 0, 0.0]))
+    assert env.pose[6] < 0.1
+
+
+@pytest.mark.parametrize("robot", MENAGERIE)
+def test_menagerie_robot_picks(menagerie, robot):
+    env = Tabletop(robot=robot, image_size=(8, 8))
+    env.reset(seed=1)
+    policy = make_policy("pick", seed=1, noise=0.0)
+    for _ in range(20):
+        env.advance(policy.act(env))
+        if env.is_success:
+            return
+    pytest.fail(f"{robot} did not lift the box in 20 steps")

@@ -1,0 +1,83 @@
+"""The whole demo at toy size, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def genie_robo(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "genie_robo", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=900,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    done = genie_robo("demo", "experiment=smoke", f"run={folder}")
+    assert done.returncode == 0, done.stderr
+    (folder / "console.txt").write_text(done.stdout + done.stderr)
+    return folder
+
+
+@pytest.mark.slow
+def test_demo_leaves_numbers_recordings_and_a_report(run):
+    suites = ("tokenizer", "latent_probe", "controllability", "sim_rollout")
+    for suite in suites:
+        metrics = json.loads((run / "eval" / suite / "metrics.json").read_text())
+        assert metrics, suite
+        assert list((run / "eval" / suite / "figures").glob("*.png"))
+    assert len(list((run / "rollouts").glob("*.rrd"))) == 2
+    assert len(list((run / "rollouts").glob("*.mp4"))) == 2
+    report = (run / "report.md").read_text()
+    assert all(suite in report for suite in suites)
+
+
+@pytest.mark.slow
+def test_demo_ends_with_the_command_that_opens_the_viewer(run):
+    last = (run / "console.txt").read_text()
+
+    assert f"genie-robo view run={run}" in last.replace("\n", "")
+    assert "report.md" in last
+
+
+@pytest.mark.slow
+def test_second_demo_skips_every_stage(run):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+
+    again = genie_robo("demo", "experiment=smoke", f"run={run}")
+
+    assert again.returncode == 0, again.stderr
+    assert (again.stdout + again.stderr).count("already there") >= 5
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.slow
+def test_demo_with_other_settings_in_the_same_folder_is_refused(run):
+    refused = genie_robo("demo", "experiment=smoke", f"run={run}", "seed=7")
+
+    assert refused.returncode == 1
+    assert "seed" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+def test_imagined_tokens_are_stored_and_in_range(run):
+    found = sorted((run / "rollouts").glob("*.npz"))
+
+    with np.load(found[0]) as stored:
+        assert stored["tokens"].max() < 64
+        assert stored["tokens"].ndim >= 2

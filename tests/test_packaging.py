@@ -1,0 +1,70 @@
+"""What a wheel ships, and that it works without the repository around it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from genie_robo.commands import compose
+from genie_robo.commands.base import find_commands
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+
+@pytest.fixture
+def unpacked(tmp_path) -> Path:
+    """The folders of a wheel, laid out as pyproject.toml says."""
+    site = tmp_path / "site"
+    no_caches = shutil.ignore_patterns("__pycache__")
+    for package in WHEEL["packages"]:
+        shutil.copytree(REPOSITORY / package, site / package, ignore=no_caches)
+    for source, target in WHEEL["force-include"].items():
+        shutil.copytree(REPOSITORY / source, site / target)
+    return site
+
+
+def test_wheel_finds_its_own_yaml_files(unpacked, tmp_path):
+    probe = (
+        "from genie_robo.commands.compose import conf_dir; from genie_robo.cli import main; "
+        "import sys; sys.stderr.write(str(conf_dir())); sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, "demo", "--cfg", "experiment=smoke"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, str(unpacked / "genie_robo" / "conf"))
+    assert "num_episodes: 12" in done.stdout
+
+
+def test_repository_uses_its_own_yaml_files():
+    assert compose.conf_dir() == REPOSITORY / "conf"
+
+
+def test_broken_installation_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(compose, "__file__", str(tmp_path / "site" / "genie_robo" / "c" / "x.py"))
+    with pytest.raises(FileNotFoundError, match=r"holds demo\.yaml; install the package again"):
+        compose.conf_dir()
+
+
+def test_installed_commands_are_those_of_pyproject():
+    declared = PROJECT["project"]["entry-points"]["genie_robo.commands"]
+    assert {name: point.value for name, point in find_commands().items()} == declared
+
+
+def test_every_dependency_is_pinned_and_constraints_name_no_host():
+    constraints = (REPOSITORY / "constraints.txt").read_text()
+    assert "://" not in constraints
+    pinned = {line.split("==")[0].lower() for line in constraints.splitlines() if "==" in line}
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    wanted = [*PROJECT["project"]["dependencies"], *(name for extra in extras for name in extra)]
+    names = {name.split(";")[0].split(">")[0].split("[")[0].split("=")[0] for name in wanted}
+    assert {name.strip().lower() for name in names} <= pinned
