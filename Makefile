@@ -26,7 +26,7 @@ demo: $(INSTALLED)
 # Two workers with one thread each: more of either is slower on two cores.
 test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2 --dist loadfile -q $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check

@@ -80,7 +80,11 @@ class LatentProbe:
         main = next(iter(motions), "")
         return SuiteResult(
             metrics=metrics,
-            headline=tuple(name for name in _headline(main) if name in metrics),
+            headline=tuple(
+                name
+                for name in _headline(main or f"{next(iter(fit.targets))}/xyz")
+                if name in metrics
+            ),
             per_episode=_rows(test, motions[main], scores[main]) if main else [],
             figures=_figures(metrics, test, motions, settings.num_codes) if main else {},
             notes=_notes(fit, test, motions),

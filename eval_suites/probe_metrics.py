@@ -23,6 +23,9 @@ PROTOCOL = (
 )
 CEILING_PROTOCOL = "ceiling: k-means on the true motions of the validation split with as many codes"
 
+ROUNDING = 1e-9
+"""R2 up to here is 0 up to rounding."""
+
 
 def r2_metrics(scores: Scores) -> dict[str, Metric]:
     """R2 of codes and of the latent, fraction of ceiling, partial R2."""
@@ -99,9 +102,9 @@ def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) ->
     )
 
     def best(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
-        mean = totals[..., :-1, :] / totals[..., -1:, :]
-        lag = mean.mean(axis=-1).argmin(axis=-1) - max_lag
-        return np.where(np.isfinite(mean).all(axis=(-2, -1)), lag, np.nan)
+        r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
+        # Codes that predict nothing at any lag are not aligned with any.
+        return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
 
     reason = "the episodes are too short or too still for a lag"
     found = {
@@ -119,7 +122,7 @@ def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) ->
         n_units=len(sums),
         unit="transitions",
         protocol=f"lag of the highest R2, 0 when codes are aligned; {protocol}",
-        reason=reason,
+        reason="the codes predict the motion at no lag",
     )
     return found
 

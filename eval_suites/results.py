@@ -11,6 +11,8 @@ from pathlib import Path
 
 from eval_suites.base import EvalSuite, Metric, SuiteResult
 
+ROUNDING = 1e-9
+
 
 def write_result(
     folder: Path,
@@ -104,7 +106,7 @@ def format_value(metric: Metric) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "undefined"
-    if value == round(value) and abs(value) < 1e6:
+    if abs(value - round(value)) < ROUNDING and abs(value) < 1e6:
         return str(round(value))
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 

@@ -98,11 +98,7 @@ class SimRollout:
         metrics = _metrics(clips, measured, seed=context.seed)
         return SuiteResult(
             metrics=metrics,
-            headline=(
-                *MEASURES,
-                *(f"{name}/gain_over_copy_last" for name in MEASURES),
-                "replay_psnr",
-            ),
+            headline=HEADLINE,
             per_episode=_rows(clips, measured),
             figures=_figures(metrics, videos, measured),
             notes=_notes(clips, metrics["replay_psnr"]),

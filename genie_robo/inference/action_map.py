@@ -38,9 +38,7 @@ class ActionDictionary:
                 f"{latent_actions.max()}"
             )
         return cls(
-            robot_actions=tuple(
-                robot_actions[latent_actions == code] for code in range(num_codes)
-            )
+            robot_actions=tuple(robot_actions[latent_actions == code] for code in range(num_codes))
         )
 
     @property

@@ -86,12 +86,11 @@ class Imagination:
 
     def rollout(self) -> Rollout:
         """Everything so far, the prompt included."""
-        actions = self._actions or [self._tokens[0].new_zeros(len(self._tokens[0]), 0)]
-        stacked = torch.stack(self._actions, dim=1) if self._actions else actions[0]
+        none = self._tokens[0].new_zeros(len(self._tokens[0]), 0)
         return Rollout(
             tokens=torch.stack(self._tokens, dim=1),
             video=torch.stack(self._frames, dim=1),
-            latent_actions=stacked,
+            latent_actions=torch.stack(self._actions, dim=1) if self._actions else none,
             num_prompt_frames=self.num_prompt_frames,
         )
 

@@ -1,6 +1,7 @@
 """Calls in several processes, results in order, and a clean end at Ctrl-C."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -28,7 +29,7 @@ def in_order(
             yield function(*job)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(num_workers, mp_context=context)
+    executor = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
     waiting: deque[Future[_Result]] = deque()
     try:
         with _interrupts_ignored():
@@ -45,6 +46,18 @@ def in_order(
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next call forever: end it instead."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -75,9 +75,9 @@ def test_runs_with_a_checked_dataclass(run_cli, cart):
 
 
 def test_unknown_command_names_the_closest(run_cli):
-    outcome = run_cli("trian")
+    outcome = run_cli("train2")
     assert outcome.status == cli.USAGE
-    assert "there is no command 'trian'. Did you mean train?" in outcome.err
+    assert "there is no command 'train2'. Did you mean train?" in outcome.err
     assert "doctor" in outcome.err
     assert "Traceback" not in outcome.err
 

@@ -14,6 +14,7 @@ from genie_robo.commands import play
 from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
+from genie_robo.pipeline import refuse_changed, stamps_of
 from genie_robo.run_folder import RunFolder
 from viz.recording import check_recording
 
@@ -28,7 +29,7 @@ SMALLER = (
     "tokenizer.num_steps=3",
     "world_model.num_steps=3",
     "sampler.num_steps=2",
-    "suite=[tokenizer,controllability]",
+    "suite=tokenizer",
     "imagine.horizon=5",
     "imagine.num_episodes=1",
 )
@@ -44,10 +45,9 @@ def run(tmp_path_factory) -> RunFolder:
 
 def test_demo_leaves_every_result(run):
     assert (run.dataset / "tabletop" / "1.0.0" / "features.json").exists()
-    for name in ("tokenizer", "controllability"):
-        metrics = json.loads((run.suite(name) / "metrics.json").read_text())
-        assert metrics["provenance"]["run"] == str(run.path)
-        assert metrics["provenance"]["fast"] is True
+    metrics = json.loads((run.suite("tokenizer") / "metrics.json").read_text())
+    assert metrics["provenance"]["run"] == str(run.path)
+    assert metrics["provenance"]["fast"] is True
     assert run.report.read_text().startswith("# smallest\n")
     provenance = json.loads(run.provenance.read_text())
     assert {side: len(ids) for side, ids in provenance["episodes"].items()} == {
@@ -80,16 +80,15 @@ def test_second_demo_does_nothing_and_says_where_to_look(run, run_cli):
     outcome = run_cli("demo", *SMALLER, f"run={run.path}")
     assert outcome.status == cli.OK
     lines = outcome.out.splitlines()
-    assert [line.split()[1] for line in lines[:7]] == [
+    assert [line.split()[1] for line in lines[:6]] == [
         "record",
         "tokenizer",
         "world_model",
         "eval.tokenizer",
-        "eval.controllability",
         "imagine",
         "report",
     ]
-    assert all(line.endswith("already there") for line in lines[:7])
+    assert all(line.endswith("already there") for line in lines[:6])
     assert lines[-1] == f"look at it  genie-robo view run={run.path}"
 
 
@@ -108,12 +107,13 @@ def test_settings_that_shape_nothing_may_change(run, run_cli):
 
 def test_another_suite_may_join_later(run):
     command = load_command("demo")
-    words = [*SMALLER, f"run={run.path}", "suite=[tokenizer,controllability,latent_probe]"]
-    names = [s.name for s in demo_stages(to_config(command, compose_config(command, words)))]
-    assert "eval.latent_probe" in names
+    words = [*SMALLER, f"run={run.path}", "suite=[tokenizer,latent_probe]"]
+    stages = demo_stages(to_config(command, compose_config(command, words)))
+    refuse_changed(stages, stamps_of(run))
+    assert [stage.name for stage in stages][3:5] == ["eval.tokenizer", "eval.latent_probe"]
 
 
-def test_tokens_are_stored_once(run, run_cli, caplog):
+def test_tokens_are_stored_once(run, run_cli):
     assert run_cli("tokenize", f"run={run.path}").status == cli.OK
     tokens = np.load(run.tokens / "tokens.npy")
     assert tokens.shape == (60, 64)

@@ -203,6 +203,7 @@ def test_robot_that_never_moves_has_null_and_a_reason():
         actions[:] = poses[:] = 0.0
     result = probe(robot, random_codes)
     assert result.metrics["achieved/xyz/r2"].value is None
+    assert result.headline[0] == "achieved/xyz/r2"
     assert "no dimension of the achieved action" in result.metrics["achieved/xyz/r2"].reason
     assert any("dx, dy, dz, droll, dpitch, dyaw" in note for note in result.notes)
 
@@ -233,6 +234,8 @@ def test_collapsed_codebook_is_named(robot):
     assert result.metrics["achieved/xyz/r2"].value == pytest.approx(0.0, abs=1e-9)
     assert result.metrics["codes/perplexity"].value == pytest.approx(1.0)
     assert any("collapsed" in note for note in result.notes)
+    assert result.metrics["achieved/xyz/best_lag"].value is None
+    assert "at no lag" in result.metrics["achieved/xyz/best_lag"].reason
 
 
 def test_episode_order_changes_no_estimate(robot, oracle):

@@ -60,6 +60,7 @@ def test_undefined_metric_needs_a_reason():
         (Metric(value=0.3141, ci95=(0.251, 0.369), **SHARED), "0.31 [0.25, 0.37]"),
         (Metric(value=0.00423, **SHARED), "0.0042"),
         (Metric(value=20.0, **SHARED), "20"),
+        (Metric(value=0.0, ci95=(-7e-17, 7e-17), **SHARED), "0 [0, 0]"),
         (Metric(value=None, reason="too short", **SHARED), "undefined: too short"),
     ],
 )

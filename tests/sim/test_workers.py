@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +34,40 @@ def test_closing_early_ends_the_workers():
     assert next(results) == 0
     results.close()
     assert list(results) == []
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    note = tmp_path / "workers"
+    program = (
+        "from pathlib import Path\n"
+        "from test_workers import leave_note, in_order\n"
+        "if __name__ == '__main__':\n"
+        f"    list(in_order(leave_note, [(Path({str(note)!r}), i) for i in range(40)], "
+        "num_workers=2))\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(program)
+    note.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    wait_until(lambda: len(list(note.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+
+    workers = [int(path.name) for path in note.iterdir()]
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+    assert len(workers) == 2
+
+
+def leave_note(folder: Path, number: int) -> int:
+    (folder / str(os.getpid())).touch()
+    time.sleep(0.2)
+    return number
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited 30 s in vain"
+        time.sleep(0.1)
