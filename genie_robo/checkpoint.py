@@ -128,7 +128,7 @@ def restore_rng(state: Mapping[str, Tensor]) -> None:
 
 
 def _weights(run: RunFolder, part: str) -> Path:
-    return run.path / STAGE_OF_PART[part] / f"{part}.safetensors"
+    return run.weights(STAGE_OF_PART[part], part)
 
 
 def _training_states(folder: Path) -> list[Path]:

@@ -54,6 +54,10 @@ class RunFolder:
         """The JSON lines that a training stage logs."""
         return self.path / stage / "log.jsonl"
 
+    def weights(self, stage: str, part: str) -> Path:
+        """Finished weights of one part of Genie, made by a training stage."""
+        return self.path / stage / f"{part}.safetensors"
+
     def suite(self, name: str) -> Path:
         """Results of one evaluation suite."""
         return self.path / "eval" / name

@@ -82,7 +82,7 @@ def _train(
             "seed": config.seed,
         },
         folder=folder.path / stage.value,
-        outputs=tuple(folder.path / stage.value / f"{part}.safetensors" for part in parts),
+        outputs=tuple(folder.weights(stage.value, part) for part in parts),
         run=lambda: train.run(settings),
         needs=needs,
         is_long=True,

@@ -64,7 +64,7 @@ def make_manifest(
     stride = data.frame_stride
     frames = f"{data.image_height}x{data.image_width} {data.resize.value} every {stride}"
     return TokenManifest(
-        tokenizer=digest([folder.path / "tokenizer" / "tokenizer.safetensors"]),
+        tokenizer=digest([folder.weights("tokenizer", "tokenizer")]),
         dataset=f"{dataset.fingerprint} {frames}",
         num_codes=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,

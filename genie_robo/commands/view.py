@@ -10,7 +10,6 @@ from rich.console import Console
 from genie_robo.commands.base import Command
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
-from viz.viewer import find_recordings, open_window, serve_web
 
 
 def view(config: ViewConfig) -> None:
@@ -20,6 +19,8 @@ def view(config: ViewConfig) -> None:
         FileNotFoundError: the run, its recordings or the viewer are missing.
         ValueError: a recording is damaged, there is no display, or the port is taken.
     """
+    from viz.viewer import open_window, serve_web
+
     recordings = _recordings_of(RunFolder(Path(config.run)))
     with _sigterm_as_ctrl_c():
         if config.serve:
@@ -30,6 +31,8 @@ def view(config: ViewConfig) -> None:
 
 
 def _recordings_of(run: RunFolder) -> list[Path]:
+    from viz.viewer import find_recordings
+
     if not run.path.is_dir():
         raise FileNotFoundError(
             f"there is no run folder {run.path}; make one with: genie-robo demo run={run.path}"
