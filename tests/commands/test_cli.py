@@ -277,7 +277,7 @@ def test_help_imports_nothing_heavy():
     probe = (
         "import sys; from genie_robo.cli import main; main(['--help']); "
         "heavy = {'torch', 'mujoco', 'rerun', 'hydra', 'matplotlib', 'tensorflow_datasets'}; "
-        "sys.exit(' '.join(heavy & set(sys.modules)))"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
