@@ -49,7 +49,7 @@ def decode_frame(
     tokens, mask_token = hidden, int(hidden[0, 0])
     for num_masked in masked_counts(tokens.shape[1], sampler.num_steps):
         logits = compute_logits(tokens).float()
-        noise = frame_noise(generators, *logits.shape[1:]).to(logits.device)
+        noise = frame_noise(generators, tokens.shape[1]).to(logits.device)
         sampled = sample_tokens(logits, noise, temperature=sampler.temperature)
         if sampler.order == "random":
             priority = frame_noise(generators, tokens.shape[1]).to(logits.device)

@@ -33,16 +33,18 @@ def random_mask(rate: Float[Tensor, "*b"], noise: Float[Tensor, "*b s"]) -> Bool
 
 
 def sample_tokens(
-    logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n k"], *, temperature: float
+    logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n"], *, temperature: float
 ) -> Int[Tensor, "*n"]:
-    """Draw from softmax(logits / temperature) by the Gumbel-max trick; 0 takes the best.
+    """Draw from softmax(logits / temperature) by its inverse distribution function.
 
-    `noise` is uniform in [0, 1).
+    `noise` is one uniform number in [0, 1) per token; temperature 0 takes the best.
     """
     if temperature == 0:
         return logits.argmax(-1)
-    gumbel = -(-noise.clamp(1e-20, 1 - 1e-7).log()).log()
-    return (logits / temperature + gumbel).argmax(-1)
+    distribution = (logits / temperature).softmax(-1).cumsum(-1)
+    threshold = noise[..., None] * distribution[..., -1:]
+    drawn = torch.searchsorted(distribution, threshold, right=True)[..., 0]
+    return drawn.clamp(max=logits.shape[-1] - 1)
 
 
 def unmask(
