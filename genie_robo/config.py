@@ -306,7 +306,7 @@ class SamplerConfig:
     """How MaskGIT decodes one frame."""
 
     num_steps: int = 25
-    temperature: float = 1.0
+    temperature: float = 0.25
     order: Order = Order.random
     """Which tokens come first; confidence copies the last frame in static video."""
 

@@ -16,7 +16,7 @@ class Sampler:
     """How a frame is decoded. The paper samples 25 steps at temperature 2 in random order."""
 
     num_steps: int = 25
-    temperature: float = 1.0
+    temperature: float = 0.25
     """Divides the logits; 0 always takes the most likely token."""
     order: Literal["random", "confidence"] = "random"
     """Which tokens to reveal first. Confidence order copies the last frame in static video."""

@@ -19,10 +19,12 @@ from genie_robo.sim.replay import replay
 from genie_robo.sim.rlds_writer import RldsWriter
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from genie_robo.sim.record import RecordSpec, record_dataset
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     spec = RecordSpec(num_episodes=int(sys.argv[2]), num_steps=10, num_workers=int(sys.argv[3]))
     record_dataset(Path(sys.argv[1]), spec)
     print({"tensorflow", "torch"} & set(sys.modules))
