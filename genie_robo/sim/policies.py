@@ -3,6 +3,7 @@
 Policies are privileged: they read poses from the simulator, never pixels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -30,7 +31,7 @@ class Policy(Protocol):
         ...
 
 
-class _Script:
+class _Script(ABC):
     """A policy written as a generator that yields one action per step."""
 
     def __init__(self, rng: np.random.Generator, *, noise: float = 1.0) -> None:
@@ -45,8 +46,9 @@ class _Script:
             self._steps = self._script(env)
         return next(self._steps)
 
+    @abstractmethod
     def _script(self, env: Tabletop) -> Iterator[Action]:
-        raise NotImplementedError
+        """The actions of one episode, without an end."""
 
     def _move(
         self,
