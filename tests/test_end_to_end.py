@@ -1,31 +1,13 @@
 """The whole demo at toy size, as a user runs it."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
-
-def genie_robo(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "genie_robo", *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=900,
-        check=False,
-    )
-
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(tmp_path_factory, genie_robo):
     folder = tmp_path_factory.mktemp("demo") / "run"
     done = genie_robo("demo", "experiment=smoke", f"run={folder}")
     assert done.returncode == 0, done.stderr
@@ -55,7 +37,7 @@ def test_demo_ends_with_the_command_that_opens_the_viewer(run):
 
 
 @pytest.mark.slow
-def test_second_demo_skips_every_stage(run):
+def test_second_demo_skips_every_stage(run, genie_robo):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
 
     again = genie_robo("demo", "experiment=smoke", f"run={run}")
@@ -66,7 +48,7 @@ def test_second_demo_skips_every_stage(run):
 
 
 @pytest.mark.slow
-def test_demo_with_other_settings_in_the_same_folder_is_refused(run):
+def test_demo_with_other_settings_in_the_same_folder_is_refused(run, genie_robo):
     refused = genie_robo("demo", "experiment=smoke", f"run={run}", "seed=7")
 
     assert refused.returncode == 1

@@ -1,9 +1,6 @@
 """The same commands on real robot episodes: train a little, probe, see honest output."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,22 +15,10 @@ TINY = ("num_blocks: 1", "dim: 32", "num_heads: 2", "head_dim: 16")
 STACK = "{" + ", ".join(TINY) + "}"
 
 
-def genie_robo(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "genie_robo", *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=600,
-        check=False,
-    )
-
-
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
-def test_train_and_probe_on_real_episodes(name, tmp_path):
+def test_train_and_probe_on_real_episodes(name, tmp_path, genie_robo):
     if not SETS[name].is_dir():
         pytest.skip(f"no real robot episodes in {SETS[name]}")
     run = tmp_path / "run"

@@ -1,0 +1,72 @@
+"""Every setting of every command, with its default and its meaning. Standard library only.
+
+The YAML files in conf/ hold differences from these defaults. A field whose default is `"???"`
+must be given. Enum members are written by name on the command line: `engine.precision=bf16`.
+"""
+
+from genie_robo.config.data import ActionFamily, DataConfig, Gripper, Resize, SourceConfig
+from genie_robo.config.demo import DemoConfig
+from genie_robo.config.model import (
+    Attention,
+    DynamicsConfig,
+    LatentActionConfig,
+    ModelConfig,
+    QuantizerConfig,
+    TokenizerConfig,
+    TransformerConfig,
+)
+from genie_robo.config.required import REQUIRED
+from genie_robo.config.sim import RecordConfig, Renderer
+from genie_robo.config.train import (
+    EngineConfig,
+    OptimConfig,
+    Precision,
+    Stage,
+    StageConfig,
+    TrainConfig,
+)
+from genie_robo.config.use import (
+    DoctorConfig,
+    EvalConfig,
+    ImagineConfig,
+    InspectConfig,
+    Order,
+    PlayConfig,
+    SamplerConfig,
+    TokenizeConfig,
+    ViewConfig,
+)
+
+__all__ = [
+    "REQUIRED",
+    "ActionFamily",
+    "Attention",
+    "DataConfig",
+    "DemoConfig",
+    "DoctorConfig",
+    "DynamicsConfig",
+    "EngineConfig",
+    "EvalConfig",
+    "Gripper",
+    "ImagineConfig",
+    "InspectConfig",
+    "LatentActionConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "Order",
+    "PlayConfig",
+    "Precision",
+    "QuantizerConfig",
+    "RecordConfig",
+    "Renderer",
+    "Resize",
+    "SamplerConfig",
+    "SourceConfig",
+    "Stage",
+    "StageConfig",
+    "TokenizeConfig",
+    "TokenizerConfig",
+    "TrainConfig",
+    "TransformerConfig",
+    "ViewConfig",
+]

@@ -1,0 +1,103 @@
+"""Commands that use a trained run, and the small ones."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from genie_robo.config.data import DataConfig
+from genie_robo.config.required import REQUIRED
+from genie_robo.config.sim import Renderer
+
+
+class Order(Enum):
+    """In which order MaskGIT reveals the tokens of a frame."""
+
+    random = "random"
+    confidence = "confidence"
+
+
+@dataclass
+class SamplerConfig:
+    """How MaskGIT decodes one frame."""
+
+    num_steps: int = 25
+    temperature: float = 0.25
+    order: Order = Order.random
+    """Which tokens come first; confidence copies the last frame in static video."""
+
+
+@dataclass
+class EvalConfig:
+    """`genie-robo eval`: suites on the held-out episodes of a run."""
+
+    run: str = REQUIRED
+    suite: dict[str, Any] = field(default_factory=dict)
+    """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
+    data: DataConfig | None = None
+    """Another dataset than the run's own, for example data=bridge data.path=FOLDER."""
+    fast: bool = False
+    """Fewer episodes and draws, for a first look."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass
+class ImagineConfig:
+    """`genie-robo imagine`: roll the world model out from the test episodes of a run."""
+
+    run: str = REQUIRED
+    num_episodes: int = 3
+    start: int = 0
+    """Step of the episode that is the prompt frame."""
+    num_prompt_frames: int = 1
+    horizon: int = 15
+    """Frames to imagine."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    renderer: Renderer = Renderer.auto
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass
+class InspectConfig:
+    """`genie-robo inspect`: what is in an RLDS folder."""
+
+    path: str = REQUIRED
+    output: str = ""
+    """Folder for the contact sheet and inspect.json; empty prints only."""
+
+
+@dataclass
+class TokenizeConfig:
+    """`genie-robo tokenize`: dataset and tokenizer to a memory-mapped token store."""
+
+    run: str = REQUIRED
+    device: str = "auto"
+
+
+@dataclass
+class PlayConfig:
+    """`genie-robo play`: press a key, see the next frame."""
+
+    run: str = REQUIRED
+    episode: int = 0
+    """Test episode whose first frame is the prompt."""
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(num_steps=8))
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass
+class ViewConfig:
+    """`genie-robo view`: open a run's recordings in the Rerun viewer."""
+
+    run: str = REQUIRED
+    serve: bool = False
+    """Serve a web viewer instead of opening a window."""
+    port: int = 9090
+
+
+@dataclass
+class DoctorConfig:
+    """`genie-robo doctor`: what works on this machine."""
