@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 
 import av
 import numpy as np
@@ -14,6 +15,8 @@ from genie_robo.commands import play
 from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
+from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.pipeline import refuse_changed, stamps_of
 from genie_robo.run_folder import RunFolder
 from viz.recording import check_recording
@@ -41,6 +44,11 @@ def run(tmp_path_factory) -> RunFolder:
     folder = tmp_path_factory.mktemp("runs") / "smallest"
     assert cli.main(["demo", *SMALLER, f"run={folder}"]) == cli.OK
     return RunFolder(folder)
+
+
+def stages_of(run):
+    command = load_command("demo")
+    return demo_stages(to_config(command, compose_config(command, [*SMALLER, f"run={run.path}"])))
 
 
 def test_demo_leaves_every_result(run):
@@ -103,6 +111,44 @@ def test_settings_that_shape_nothing_may_change(run, run_cli):
     changed = ("record.num_workers=2", "data.cache_mb=10", "engine.num_threads=2")
     outcome = run_cli("demo", *SMALLER, f"run={run.path}", *changed)
     assert outcome.status == cli.OK
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "method"),
+    [
+        ("tokenizer", VideoTokenizer, "forward"),
+        ("world_model", DynamicsModel, "forward"),
+        ("eval.tokenizer", VideoTokenizer, "decode"),
+        ("imagine", DynamicsModel, "next_frame"),
+    ],
+)
+def test_ctrl_c_in_a_stage_loses_nothing(run, run_cli, tmp_path, monkeypatch, stage, model, method):
+    """The stage is made again from its beginning or its checkpoint, to the same bytes."""
+    before = tmp_path / "before"
+    shutil.copytree(run.path, before)
+    words = ("demo", *SMALLER, f"run={run.path}")
+    stages = stages_of(run)
+    begun = [other.name for other in stages].index(stage)
+    for undone in stages[begun:]:
+        (stamps_of(run) / f"{undone.name}.json").unlink()
+        shutil.rmtree(undone.folder)
+    computed = getattr(model, method)
+
+    def interrupted(*args, **settings):
+        signal.raise_signal(signal.SIGINT)
+        return computed(*args, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model, method, interrupted)
+        assert run_cli(*words).status == cli.INTERRUPTED
+    assert json.loads((stamps_of(run) / f"{stage}.json").read_text())["finished"] is False
+
+    assert run_cli(*words).status == cli.OK
+    kept = [path for path in before.rglob("*") if path.suffix in (".safetensors", ".csv", ".npz")]
+    assert len(kept) >= 5
+    for path in kept:
+        again = run.path / path.relative_to(before)
+        assert again.read_bytes() == path.read_bytes(), path.name
 
 
 def test_another_suite_may_join_later(run):
