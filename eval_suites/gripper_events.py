@@ -26,7 +26,7 @@ def gripper_metric(
     fit_events, fit_kept = gripper_events(fit, target)
     events, kept = gripper_events(test, target)
     present = np.unique(events)
-    if not fit.action_mask[GRIPPER] or len(present) < 2 or len(np.unique(fit_events)) < 2:
+    if not fit.masks[target][GRIPPER] or len(present) < 2 or len(np.unique(fit_events)) < 2:
         return undefined(
             "the gripper does not move in the validation or the test episodes",
             unit="balanced accuracy",

@@ -31,7 +31,8 @@ class ProbeData:
     """Grey frame differences, flattened."""
     targets: Mapping[str, Float[np.ndarray, "n 7"]]
     """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
-    action_mask: Bool[np.ndarray, " 7"]
+    masks: Mapping[str, Bool[np.ndarray, " 7"]]
+    """Which of the seven dimensions a target really has."""
 
     @property
     def num_episodes(self) -> int:
@@ -57,7 +58,7 @@ def collect(
     Raises:
         ValueError: No episode has two frames.
     """
-    ids, rows, masks = [], [], []
+    ids, rows, masks = [], [], {COMMANDED: [], ACHIEVED: []}
     for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):
         num_transitions = int((~window.is_pad[1:]).sum())
         if num_transitions:
@@ -65,13 +66,16 @@ def collect(
             values = _transitions(context, window, episode, stride=episodes.frame_stride)
             ids.append(window.episode_id)
             rows.append({name: value[:num_transitions] for name, value in values.items()})
-            masks.append(window.action_mask)
+            masks[COMMANDED].append(window.action_mask)
+            masks[ACHIEVED].append(
+                window.action_mask if context.action_is_achieved else episode.pose_mask
+            )
     if not rows:
         raise ValueError(
             f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames, so "
             "there is no transition to probe; check data.path and data.frame_stride"
         )
-    return _stack(ids, rows, np.all(masks, axis=0))
+    return _stack(ids, rows, {name: np.all(found, axis=0) for name, found in masks.items()})
 
 
 def grey_differences(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 f"]:
@@ -102,7 +106,9 @@ def _transitions(
 
 
 def _stack(
-    ids: Sequence[str], rows: Sequence[Mapping[str, np.ndarray]], mask: Bool[np.ndarray, " 7"]
+    ids: Sequence[str],
+    rows: Sequence[Mapping[str, np.ndarray]],
+    masks: Mapping[str, Bool[np.ndarray, " 7"]],
 ) -> ProbeData:
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in shared}
@@ -114,5 +120,5 @@ def _stack(
         untrained_latents=joined.get("untrained_latents"),
         differences=joined["differences"],
         targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
-        action_mask=mask,
+        masks=masks,
     )

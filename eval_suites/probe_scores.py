@@ -115,8 +115,9 @@ def moving_dimensions(
     `min_share` of the transitions, and where there are commands is also commanded to. Of rarer
     motion R2 would be ruled by a handful of transitions. The gripper is scored as events instead.
     """
-    moves = data.action_mask.copy()
+    moves = data.masks[target].copy()
     for name in {target, COMMANDED} & set(data.targets):
+        moves &= data.masks[name]
         motion = data.targets[name]
         moves &= (np.abs(motion - np.median(motion, axis=0)) > min_move).mean(axis=0) >= min_share
     return tuple(int(d) for d in np.flatnonzero(moves[:GRIPPER]))

@@ -6,7 +6,7 @@ import torch
 
 from genie_robo import config as cfg
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
+from genie_robo.data.sources import ActionSource, PoseSource, Source
 from genie_robo.data.windows import WindowDataset, split_episodes
 from genie_robo.models.attention import Backend
 from genie_robo.models.dynamics import DynamicsModel
@@ -95,22 +95,42 @@ def build_quantizer(config: cfg.QuantizerConfig) -> VectorQuantizer:
 
 def build_dataset(config: cfg.DataConfig) -> RldsDataset:
     """The episodes of an RLDS folder, read by random access."""
-    source = config.source
     return RldsDataset(
         Path(config.path),
-        Source(
-            camera=source.camera,
-            action=source.action,
-            action_family=source.action_family.value,
-            gripper=source.gripper.value,
-            action_is_achieved=source.action_is_achieved,
-            pose=tuple(source.pose),
-            instruction=source.instruction,
-            sim_state=source.sim_state,
-            control_hz=source.control_hz,
-        ),
+        build_source(config.source),
         rlds_splits=tuple(config.rlds_splits),
         bad_episode_limit=config.bad_episode_limit,
+    )
+
+
+def build_source(config: cfg.SourceConfig) -> Source:
+    """Which keys are the camera, the action and the pose."""
+    action, pose = config.action, config.pose
+    return Source(
+        camera=config.camera,
+        cameras=dict(config.cameras),
+        bgr=tuple(config.bgr),
+        action=ActionSource(
+            translation=action.translation,
+            rotation=action.rotation,
+            rotation_format=action.rotation_format.value,
+            gripper=action.gripper,
+            gripper_format=action.gripper_format.value,
+            motion=action.motion.value,
+            translation_scale=action.translation_scale,
+            rotation_scale=action.rotation_scale,
+        ),
+        pose=PoseSource(
+            position=pose.position,
+            rotation=pose.rotation,
+            rotation_format=pose.rotation_format.value,
+            gripper=pose.gripper,
+            gripper_format=pose.gripper_format.value,
+        ),
+        instruction=tuple(config.instruction),
+        sim_state=config.sim_state,
+        control_hz=config.control_hz,
+        unmapped=config.unmapped,
     )
 
 

@@ -35,13 +35,17 @@ class Episode:
     episode_id: str
     """Content hash of the stored record: equal episodes have equal ids wherever they lie."""
     images: Mapping[str, tuple[bytes, ...]]
-    """Encoded frames (JPEG or PNG) by camera name; `primary` is always there."""
+    """Encoded frames (JPEG or PNG) by camera name or key; `primary` is always there."""
+    bgr_cameras: frozenset[str]
+    """Names of the cameras whose images store blue, green, red."""
     robot_actions: Float[np.ndarray, "t 7"]
     """Named by ACTION_NAMES, metres, radians, gripper 1 = open; zero where not valid."""
     action_mask: Bool[np.ndarray, " 7"]
     """Which of the seven dimensions this dataset really has."""
     end_effector_pose: Float[np.ndarray, "t 7"] | None
     """x y z (m), roll pitch yaw (rad), gripper (1 = open), or None without proprioception."""
+    pose_mask: Bool[np.ndarray, " 7"]
+    """Which of the seven numbers of the pose are measured; the others are zero."""
     sim_state: Float[np.ndarray, "t n"] | None
     """Full MuJoCo integration state per step, only in recorded simulation episodes."""
     scene: str

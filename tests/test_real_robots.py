@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 SETS = {
-    "bridge": DATA / "octo_bridge_debug" / "bridge_dataset" / "1.0.0",
+    "bridge_dataset": DATA / "octo_bridge_debug" / "bridge_dataset" / "1.0.0",
     "droid_ee_delta": DATA / "derived_rlds" / "droid_new_setup_ee_delta" / "1.0.0",
 }
 TINY = ("num_blocks: 1", "dim: 32", "num_heads: 2", "head_dim: 16")

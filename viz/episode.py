@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import rerun as rr
 
+from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Episode
 from viz.blueprint import EpisodeLayout, episode_blueprint
 from viz.entities import CAMERA, END_EFFECTOR_PATH, END_EFFECTOR_POINT, INSTRUCTION, entity
-from viz.images import log_encoded
+from viz.images import log_encoded, log_video
 from viz.recording import stable_id, time_columns, write_recording
 from viz.scene import eye_on, log_axes, log_path, log_point
 from viz.series import log_pose, log_robot_actions
@@ -17,8 +18,8 @@ from viz.series import log_pose, log_robot_actions
 def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = "") -> None:
     """Log one episode below `root`; several roots share a recording.
 
-    Frames are stored as the dataset has them, without decoding. The last step's action is
-    invalid and left out, as are action dimensions that the dataset does not have.
+    Frames are stored as the dataset has them, without decoding, unless their colours are swapped.
+    The last step's action is invalid and left out, as are dimensions that the dataset lacks.
 
     Raises:
         ValueError: a frame is neither JPEG nor PNG.
@@ -26,7 +27,12 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = 
     steps = np.arange(episode.num_steps)
     times = time_columns(steps, control_hz=episode.control_hz)
     for camera, frames in episode.images.items():
-        log_encoded(recording, entity(root, f"{CAMERA}/{camera}"), frames, times)
+        path = entity(root, f"{CAMERA}/{camera}")
+        if camera in episode.bgr_cameras:
+            video = decode_frames(frames, image_size=None, is_bgr=True)
+            log_video(recording, path, video, times)
+        else:
+            log_encoded(recording, path, frames, times)
     log_robot_actions(
         recording,
         episode.robot_actions[:-1],
@@ -36,7 +42,7 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = 
     )
     if episode.end_effector_pose is not None:
         positions = episode.end_effector_pose[:, :3]
-        log_pose(recording, episode.end_effector_pose, times, root=root)
+        log_pose(recording, episode.end_effector_pose, times, mask=episode.pose_mask, root=root)
         log_axes(recording, root=root)
         log_path(recording, entity(root, END_EFFECTOR_PATH), positions)
         log_point(recording, entity(root, END_EFFECTOR_POINT), positions, times)

@@ -1,7 +1,7 @@
 """Numbers over time in a recording: robot actions, latent actions and named curves."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,17 +44,14 @@ def log_robot_actions(
     root: str = "",
 ) -> None:
     """Log the seven series, named with their units; dimensions outside `mask` stay out."""
-    valid = np.ones(len(ACTION_NAMES), dtype=bool) if mask is None else mask
-    for group in GROUPS:
-        shown = [d for d in group.dimensions if valid[d]]
-        if shown:
-            log_curves(
-                recording,
-                f"{entity(root, ROBOT_ACTION)}/{group.name}",
-                actions[:, shown],
-                times,
-                style=_style(group, shown, ACTION_NAMES, held=True),
-            )
+    for group, shown in _shown(mask):
+        log_curves(
+            recording,
+            f"{entity(root, ROBOT_ACTION)}/{group.name}",
+            actions[:, shown],
+            times,
+            style=_style(group, shown, ACTION_NAMES, held=True),
+        )
 
 
 def log_pose(
@@ -62,16 +59,20 @@ def log_pose(
     pose: Float[np.ndarray, "t 7"],
     times: list[rr.TimeColumn],
     *,
+    mask: Bool[np.ndarray, " 7"] | None = None,
     root: str = "",
 ) -> None:
-    """Log x y z (m), roll pitch yaw (rad) and gripper (1 = open) of the end effector."""
-    for group in GROUPS:
+    """Log x y z (m), roll pitch yaw (rad) and gripper (1 = open) of the end effector.
+
+    Numbers outside `mask` are not measured and stay out.
+    """
+    for group, shown in _shown(mask):
         log_curves(
             recording,
             f"{entity(root, PROPRIOCEPTION)}/{group.name}",
-            pose[:, group.dimensions],
+            pose[:, shown],
             times,
-            style=_style(group, group.dimensions, POSE_NAMES, held=False),
+            style=_style(group, shown, POSE_NAMES, held=False),
         )
 
 
@@ -131,6 +132,14 @@ def code_colors(num_codes: int) -> list[tuple[int, int, int]]:
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, value)
         colors.append((round(255 * red), round(255 * green), round(255 * blue)))
     return colors
+
+
+def _shown(mask: Bool[np.ndarray, " 7"] | None) -> Iterator[tuple[Group, list[int]]]:
+    """Groups with their dimensions inside the mask; a group without any stays out."""
+    valid = np.ones(len(ACTION_NAMES), dtype=bool) if mask is None else mask
+    for group in GROUPS:
+        if shown := [d for d in group.dimensions if valid[d]]:
+            yield group, shown
 
 
 def _style(

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from genie_robo.commands.compose import conf_dir
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, RecordEntry, build_index
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.transforms import decode_frames
+from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.pictures import draw_strip, spread
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS
 
@@ -185,7 +184,7 @@ def contact_sheet(index: DatasetIndex, camera: str) -> Image.Image | None:
         encoded = index.read(good[i]).steps[camera]
         chosen = np.linspace(0, len(encoded) - 1, SHEET_FRAMES).round().astype(int)
         images = [bytes(encoded[t]) for t in chosen]
-        width, height = Image.open(BytesIO(images[0])).size
+        height, width = stored_size(images[0])
         size = (SHEET_HEIGHT, round(SHEET_HEIGHT * width / height))
         rows[good[i].episode_id[:8]] = decode_frames(images, image_size=size)
     headers = [f"{share:.0%}" for share in np.linspace(0, 1, SHEET_FRAMES)]

@@ -66,7 +66,7 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
         fit=trained.windows(Split.val),
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
-        action_is_achieved=trained.data.source.action_is_achieved,
+        action_is_achieved=trained.dataset.source.angles_add,
         seed=config.seed,
         fast=config.fast,
     )
@@ -130,6 +130,6 @@ COMMAND = Command(
         "genie-robo eval run=runs/demo",
         "genie-robo eval run=runs/demo suite=latent_probe fast=true",
         "genie-robo eval run=runs/demo suite=[tokenizer,controllability] seed=1",
-        "genie-robo eval run=runs/demo data=bridge data.path=~/rlds/bridge_dataset",
+        "genie-robo eval run=runs/demo data=bridge_dataset data.path=~/rlds/bridge_dataset",
     ),
 )

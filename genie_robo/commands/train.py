@@ -49,9 +49,9 @@ COMMAND = Command(
         "its share of the batches."
     ),
     examples=(
-        "genie-robo train run=runs/bridge data=bridge data.path=~/rlds/bridge_dataset",
+        "genie-robo train run=runs/bridge data=bridge_dataset data.path=~/rlds/bridge_dataset",
         "genie-robo train run=runs/mine data=rlds data.path=~/rlds/mine "
-        "data.source.camera=observation/image data.source.action=action",
+        "data.source.camera=observation/image data.source.action.gripper_format=closed_one",
         "genie-robo train run=runs/mine ... stage=tokenizer tokenizer.num_steps=5000",
         "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big ... engine=gpu",
         "genie-robo train -m seed=0,1,2 'run=runs/seed_${seed}' data.path=~/rlds/mine",

@@ -4,7 +4,16 @@ The YAML files in conf/ hold differences from these defaults. A field whose defa
 must be given. Enum members are written by name on the command line: `engine.precision=bf16`.
 """
 
-from genie_robo.config.data import ActionFamily, DataConfig, Gripper, Resize, SourceConfig
+from genie_robo.config.data import (
+    ActionSourceConfig,
+    DataConfig,
+    Gripper,
+    Motion,
+    PoseSourceConfig,
+    Resize,
+    RotationFormat,
+    SourceConfig,
+)
 from genie_robo.config.demo import DemoConfig
 from genie_robo.config.model import (
     Attention,
@@ -39,7 +48,7 @@ from genie_robo.config.use import (
 
 __all__ = [
     "REQUIRED",
-    "ActionFamily",
+    "ActionSourceConfig",
     "Attention",
     "DataConfig",
     "DemoConfig",
@@ -52,14 +61,17 @@ __all__ = [
     "InspectConfig",
     "LatentActionConfig",
     "ModelConfig",
+    "Motion",
     "OptimConfig",
     "Order",
     "PlayConfig",
+    "PoseSourceConfig",
     "Precision",
     "QuantizerConfig",
     "RecordConfig",
     "Renderer",
     "Resize",
+    "RotationFormat",
     "SamplerConfig",
     "SourceConfig",
     "Stage",

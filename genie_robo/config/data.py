@@ -6,13 +6,17 @@ from enum import Enum
 from genie_robo.config.required import REQUIRED
 
 
-class ActionFamily(Enum):
-    """How a dataset stores its end-effector actions."""
+class RotationFormat(Enum):
+    """How a rotation is stored."""
 
-    flat7 = "flat7"
-    """dx dy dz droll dpitch dyaw gripper in one vector."""
-    rt1 = "rt1"
-    """RT-1's dict: world_vector, rotation_delta, gripper_closedness_action."""
+    rpy = "rpy"
+    """Roll, pitch, yaw about the fixed axes x, y, z."""
+    axis_angle = "axis_angle"
+    """Axis times angle, three numbers."""
+    quaternion_xyzw = "quaternion_xyzw"
+    quaternion_wxyz = "quaternion_wxyz"
+    yaw = "yaw"
+    """One angle about z."""
 
 
 class Gripper(Enum):
@@ -22,6 +26,21 @@ class Gripper(Enum):
     closed_one = "closed_one"
     relative_close = "relative_close"
     """+1 closes, -1 opens, 0 holds: integrated over the episode."""
+
+
+class Motion(Enum):
+    """What the numbers of an action are."""
+
+    delta = "delta"
+    """The commanded motion of one step."""
+    velocity = "velocity"
+    """Per second; divided by control_hz."""
+    target = "target"
+    """An absolute pose; the measured one is subtracted."""
+    achieved = "achieved"
+    """The motion that happened, as difference of poses: its angles add."""
+    pose_change = "pose_change"
+    """No action is read: the difference of measured poses counts."""
 
 
 class Resize(Enum):
@@ -35,25 +54,54 @@ class Resize(Enum):
 
 
 @dataclass
+class ActionSourceConfig:
+    """Columns of the end-effector action; parts are KEY, KEY[6] or KEY[0:3], empty without."""
+
+    translation: str = "action[0:3]"
+    """dx dy dz, or dx dy."""
+    rotation: str = "action[3:6]"
+    rotation_format: RotationFormat = RotationFormat.rpy
+    gripper: str = "action[6]"
+    gripper_format: Gripper = Gripper.open_one
+    motion: Motion = Motion.delta
+    translation_scale: float = 1.0
+    """Metres in one stored unit."""
+    rotation_scale: float = 1.0
+    """Radians in one stored unit."""
+
+
+@dataclass
+class PoseSourceConfig:
+    """Columns of the measured end-effector pose; empty without proprioception."""
+
+    position: str = ""
+    """x y z, or x y."""
+    rotation: str = ""
+    rotation_format: RotationFormat = RotationFormat.rpy
+    gripper: str = ""
+    gripper_format: Gripper = Gripper.open_one
+
+
+@dataclass
 class SourceConfig:
     """Which keys below `steps/` are the camera, the action and the pose."""
 
     camera: str = REQUIRED
     """For example observation/image."""
-    action: str = "action"
-    """The action vector, or the dict that holds the family's keys."""
-    action_family: ActionFamily = ActionFamily.flat7
-    gripper: Gripper = Gripper.open_one
-    action_is_achieved: bool = False
-    """True when the stored action is the motion that happened, not the one commanded."""
-    pose: list[str] = field(default_factory=list)
-    """Keys joined to x y z roll pitch yaw gripper; empty without proprioception."""
-    instruction: str = ""
-    """Key of the language instruction, or empty."""
+    cameras: dict[str, str] = field(default_factory=dict)
+    """More cameras, name to key."""
+    bgr: list[str] = field(default_factory=list)
+    """Keys of cameras that store blue, green, red."""
+    action: ActionSourceConfig = field(default_factory=ActionSourceConfig)
+    pose: PoseSourceConfig = field(default_factory=PoseSourceConfig)
+    instruction: list[str] = field(default_factory=list)
+    """Keys of the language instruction; the first that is not empty counts."""
     sim_state: str = ""
     """Key of the MuJoCo state, only in recorded simulation."""
     control_hz: float = 0.0
     """Steps per second, 0 when unknown."""
+    unmapped: str = ""
+    """Why there is no 7-D end-effector action; such a dataset is refused."""
 
 
 @dataclass

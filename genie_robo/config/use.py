@@ -34,7 +34,7 @@ class EvalConfig:
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
     data: DataConfig | None = None
-    """Another dataset than the run's own, for example data=bridge data.path=FOLDER."""
+    """Another dataset than the run's own, for example data=bridge_dataset data.path=FOLDER."""
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)

@@ -8,60 +8,155 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
 
-from genie_robo.data.sources import Source
+from genie_robo.data.sources import Part, Source
 from genie_robo.types import ACTION_NAMES, GRIPPER
 
-_ROTATION = slice(3, 6)
 _TRANSLATION = slice(0, 3)
+_ROTATION = slice(3, 6)
+_YAW = 5
 _RELATIVE_THRESHOLD = 0.1
 """Relative gripper commands below it hold."""
-_QUATERNION_POSE_SIZE = 8
+
+MaskedActions = tuple[Float[np.ndarray, "t 7"], Bool[np.ndarray, " 7"]]
+"""Rows named by ACTION_NAMES, and which of the seven a dataset really has; the others are 0."""
 
 
-def to_robot_actions(
-    columns: Mapping[str, np.ndarray], source: Source
-) -> tuple[Float[np.ndarray, "t 7"], Bool[np.ndarray, " 7"]]:
-    """The 7-D actions of an episode, and which dimensions the dataset has.
+def to_robot_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
+    """The 7-D actions of an episode: the motion from step t to t + 1, and the gripper.
 
     The action in the last step is never valid and comes back as zeros.
 
     Raises:
-        ValueError: An action is not finite.
+        ValueError: An action, or a pose it is computed from, is not finite.
     """
-    parts = [columns[key] for key in source.action_keys]
-    rows = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-    valid = rows[:-1].astype(np.float32)
-    if not np.isfinite(valid).all():
-        step = int(np.argwhere(~np.isfinite(valid))[0, 0])
-        raise ValueError(f"the action of step {step} is not finite")
-    valid[:, GRIPPER] = open_gripper(valid[:, GRIPPER], source.gripper)
-    actions = np.concatenate([valid, np.zeros((1, len(ACTION_NAMES)), np.float32)])
-    return actions, np.ones(len(ACTION_NAMES), bool)
+    if source.action.motion == "pose_change":
+        rows, mask = _pose_changes(columns, source)
+    else:
+        rows, mask = _stored_actions(columns, source)
+    last = np.zeros((1, len(ACTION_NAMES)), np.float32)
+    return np.concatenate([rows.astype(np.float32), last]), mask
 
 
-def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> Float[np.ndarray, "t 7"] | None:
+def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions | None:
     """X y z roll pitch yaw gripper (1 = open) per step, or None without proprioception.
-
-    The measured gripper of a dataset with relative gripper commands counts closedness.
 
     Raises:
         ValueError: A pose is not finite.
     """
-    if not source.pose:
+    if not source.has_pose:
         return None
-    parts = [columns[key] for key in source.pose]
-    pose = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-    if not np.isfinite(pose).all():
-        step = int(np.argwhere(~np.isfinite(pose))[0, 0])
-        raise ValueError(f"the pose of step {step} is not finite")
-    if pose.shape[1] == _QUATERNION_POSE_SIZE:
-        angles = matrix_to_rpy(quaternion_to_matrix(pose[:, 3:7].astype(np.float64)))
-        pose = np.concatenate([pose[:, :3], angles, pose[:, 7:]], axis=1)
-    pose = pose.astype(np.float32)
-    measured = "open_one" if source.gripper == "open_one" else "closed_one"
-    pose[:, GRIPPER] = open_gripper(pose[:, GRIPPER], measured)
+    parts = {name: part.take(columns) for name, part in source.pose_parts.items()}
+    _check_finite(parts, "pose")
+    renamed = {"translation": parts.pop("position"), **parts}
+    rows, mask = _join(renamed, source.pose.rotation_format, source.pose.gripper_format)
+    return rows.astype(np.float32), mask
+
+
+def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
+    """Actions of all steps but the last, as deltas of one step."""
+    action = source.action
+    parts = {name: _take_valid(part, columns) for name, part in source.action_parts.items()}
+    _check_finite(parts, "action")
+    seconds = 1 / source.control_hz if action.motion == "velocity" else 1.0
+    if "translation" in parts:
+        parts["translation"] = parts["translation"] * action.translation_scale * seconds
+    if "rotation" in parts and not action.rotation_format.startswith("quaternion"):
+        parts["rotation"] = parts["rotation"] * action.rotation_scale * seconds
+    rows, mask = _join(parts, action.rotation_format, action.gripper_format)
+    if action.motion != "target":
+        return rows, mask
+    pose, measured = _required_pose(columns, source)
+    return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
+
+
+def _pose_changes(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
+    pose, measured = _required_pose(columns, source)
+    return achieved_deltas(pose) * measured, measured
+
+
+def _required_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
+    pose = to_pose(columns, source)
+    assert pose is not None, "check_source refuses a target or pose_change without a pose"
     return pose
+
+
+def _relative_to(
+    pose: Float[np.ndarray, "n 7"], target: Float[np.ndarray, "n 7"], mask: Bool[np.ndarray, " 7"]
+) -> MaskedActions:
+    """The motion from a pose to a target; the gripper stays the one that is wanted."""
+    rows = target.copy()
+    rows[:, _TRANSLATION] -= pose[:, _TRANSLATION]
+    turn = rpy_to_matrix(target[:, _ROTATION]) @ np.swapaxes(
+        rpy_to_matrix(pose[:, _ROTATION]), 1, 2
+    )
+    rows[:, _ROTATION] = matrix_to_rpy(turn)
+    mask = mask.copy()
+    mask[GRIPPER] = True
+    return rows * mask, mask
+
+
+def _join(
+    parts: Mapping[str, Float[np.ndarray, "n k"]], rotation_format: str, gripper_format: str
+) -> MaskedActions:
+    """Parts at their places among the seven numbers."""
+    (num_rows,) = {len(part) for part in parts.values()}
+    rows, mask = np.zeros((num_rows, len(ACTION_NAMES))), np.zeros(len(ACTION_NAMES), bool)
+    if "translation" in parts:
+        size = parts["translation"].shape[1]
+        rows[:, :size], mask[:size] = parts["translation"], True
+    if "rotation" in parts:
+        rows[:, _ROTATION] = to_rpy(parts["rotation"], rotation_format)
+        mask[_YAW if rotation_format == "yaw" else _ROTATION] = True
+    if "gripper" in parts:
+        rows[:, GRIPPER] = open_gripper(parts["gripper"][:, 0], gripper_format)
+        mask[GRIPPER] = True
+    return rows, mask
+
+
+def to_rpy(values: Float[np.ndarray, "n k"], rotation_format: str) -> Float[np.ndarray, "n 3"]:
+    """Roll, pitch and yaw of rotations in one of the stored formats.
+
+    Args:
+        values: Three angles, an axis times its angle, a quaternion of any length but zero, or one
+            yaw angle.
+        rotation_format: A key of `genie_robo.data.sources.ROTATION_SIZES`.
+
+    Raises:
+        ValueError: A quaternion has length zero.
+    """
+    values = np.asarray(values, np.float64)
+    match rotation_format:
+        case "rpy":
+            return values
+        case "yaw":
+            return np.pad(values, ((0, 0), (2, 0)))
+        case "axis_angle":
+            return matrix_to_rpy(Rotation.from_rotvec(values).as_matrix())
+        case "quaternion_wxyz":
+            return matrix_to_rpy(_from_quaternion(np.roll(values, -1, axis=1)))
+        case _:
+            return matrix_to_rpy(_from_quaternion(values))
+
+
+def _from_quaternion(xyzw: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3"]:
+    lengths = np.linalg.norm(xyzw, axis=1)
+    if not lengths.all():
+        raise ValueError(f"the quaternion of step {int(np.argmin(lengths))} has length zero")
+    return Rotation.from_quat(xyzw).as_matrix()
+
+
+def _take_valid(part: Part, columns: Mapping[str, np.ndarray]) -> Float[np.ndarray, "t n"]:
+    """The numbers of a part in all steps but the last."""
+    return part.take(columns)[:-1]
+
+
+def _check_finite(parts: Mapping[str, np.ndarray], what: str) -> None:
+    for values in parts.values():
+        if not np.isfinite(values).all():
+            step = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise ValueError(f"the {what} of step {step} is not finite")
 
 
 def open_gripper(values: Float[np.ndarray, " t"], convention: str) -> Float[np.ndarray, " t"]:
@@ -152,14 +247,3 @@ def matrix_to_rpy(matrix: Float[np.ndarray, "*n 3 3"]) -> Float[np.ndarray, "*n 
     pitch = np.arcsin(np.clip(-matrix[..., 2, 0], -1.0, 1.0))
     yaw = np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0])
     return np.stack([roll, pitch, yaw], axis=-1)
-
-
-def quaternion_to_matrix(xyzw: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3"]:
-    """Rotation matrices of quaternions x y z w, which need not have length one."""
-    x, y, z, w = np.moveaxis(xyzw / np.linalg.norm(xyzw, axis=-1, keepdims=True), -1, 0)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    )
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

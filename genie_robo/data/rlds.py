@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import overload
@@ -15,7 +16,7 @@ from genie_robo.data.bad_episodes import BadEpisodeError, BadEpisodes
 from genie_robo.data.index import DatasetIndex, RecordEntry, build_index, digest
 from genie_robo.data.schema import Columns
 from genie_robo.data.sources import Feature, Source, check_source
-from genie_robo.types import Episode
+from genie_robo.types import ACTION_NAMES, Episode
 
 _MIN_STEPS = 2
 """One transition."""
@@ -166,27 +167,43 @@ def _to_episode(
     entry: RecordEntry, columns: Columns, index: DatasetIndex, source: Source
 ) -> Episode:
     steps = columns.steps
-    cameras = {key for key, feature in index.features.items() if feature.is_camera and key in steps}
-    actions, mask = to_robot_actions(steps, source)
+    named = source.camera_keys
+    others = {
+        key: key
+        for key, feature in sorted(index.features.items())
+        if feature.is_camera and key in steps and key not in named.values()
+    }
+    actions, action_mask = to_robot_actions(steps, source)
+    pose, pose_mask = to_pose(steps, source) or (None, np.zeros(len(ACTION_NAMES), bool))
     return Episode(
         episode_id=entry.episode_id,
-        images={"primary": tuple(steps[source.camera])}
-        | {key: tuple(steps[key]) for key in sorted(cameras - {source.camera})},
+        images={name: tuple(steps[key]) for name, key in (named | others).items()},
+        bgr_cameras=frozenset(name for name, key in named.items() if key in source.bgr),
         robot_actions=actions,
-        action_mask=mask,
-        end_effector_pose=to_pose(steps, source),
+        action_mask=action_mask,
+        end_effector_pose=pose,
+        pose_mask=pose_mask,
         sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,
         scene=_text(columns.metadata.get("scene", b"")) if source.sim_state else "",
-        instruction=_text(steps[source.instruction][0]) if source.instruction else "",
+        instruction=_first_instruction(steps, source),
         control_hz=source.control_hz,
     )
+
+
+def _first_instruction(steps: Mapping[str, np.ndarray], source: Source) -> str:
+    """The first instruction of the episode that is not empty."""
+    texts = (_text(steps[key][0]) for key in source.instruction)
+    return next((text for text in texts if text), "")
 
 
 def _name(entry: RecordEntry) -> str:
     return f"{entry.episode_id} (record {entry.number} of {entry.shard.name})"
 
 
-def _text(value: bytes | str) -> str:
+def _text(value: bytes | str | np.ndarray) -> str:
+    """Text, or the text of zero-padded code points."""
+    if isinstance(value, np.ndarray):
+        return "".join(chr(point) for point in value.ravel() if 0 < point < sys.maxunicode)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -1,20 +1,111 @@
-"""Which keys of a dataset are the camera, the action and the pose, checked against the dataset."""
+"""Which keys of a dataset are the camera, the action and the pose, checked against the dataset.
 
+Parts of a column are written as in numpy: `action[0:3]`, `action[-1]`, `observation/state`.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ACTION_KEYS = {
-    "flat7": (("", 7),),
-    "rt1": (
-        ("/world_vector", 3),
-        ("/rotation_delta", 3),
-        ("/gripper_closedness_action", 1),
-    ),
+import numpy as np
+from jaxtyping import Float
+
+ROTATION_SIZES = {
+    "rpy": 3,
+    "axis_angle": 3,
+    "quaternion_xyzw": 4,
+    "quaternion_wxyz": 4,
+    "yaw": 1,
 }
-"""What is below the action key, with its size, by action family."""
+"""How many numbers a rotation has, by its format."""
 
 GRIPPERS = ("open_one", "closed_one", "relative_close")
-_POSE_SIZES = (7, 8)
+MOTIONS = ("delta", "velocity", "target", "achieved", "pose_change")
+
+_PART = re.compile(
+    r"(?P<key>[^\[\]]+)(?:\[(?P<index>-?\d+)\]|\[(?P<start>-?\d*):(?P<stop>-?\d*)\])?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some numbers of a column: all, one, or a slice of them."""
+
+    key: str
+    start: int | None = None
+    stop: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, setting: str) -> "Part":
+        """`KEY`, `KEY[3]` or `KEY[0:3]`.
+
+        Raises:
+            ValueError: It is written in another way; the message names the setting.
+        """
+        found = _PART.fullmatch(text)
+        if found is None:
+            raise ValueError(
+                f"data.source.{setting}={text} is not a part of a column; write KEY, KEY[6] or "
+                "KEY[0:3]"
+            )
+        if found["index"] is not None:
+            start = int(found["index"])
+            return cls(found["key"], start, start + 1 or None)
+        limits = [int(found[name]) if found[name] else None for name in ("start", "stop")]
+        return cls(found["key"], *limits)
+
+    def take(self, columns: Mapping[str, np.ndarray]) -> Float[np.ndarray, "t n"]:
+        """Its numbers in every step."""
+        column = columns[self.key]
+        rows = column.reshape(len(column), -1)[:, self.start : self.stop]
+        return rows.astype(np.float64)
+
+    def count(self, size: int) -> int:
+        """How many numbers it takes of a column with `size`; 0 when it reaches outside."""
+        limits = [limit for limit in (self.start, self.stop) if limit is not None]
+        if any(abs(limit) > size for limit in limits) or self.start == size:
+            return 0
+        return len(range(*slice(self.start, self.stop).indices(size)))
+
+    def __str__(self) -> str:
+        if self.start is None and self.stop is None:
+            return self.key
+        start, stop = ("" if limit is None else limit for limit in (self.start, self.stop))
+        return f"{self.key}[{start}:{stop}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSource:
+    """Where the parts of an end-effector action are; an empty part is not actuated."""
+
+    translation: str
+    """dx dy dz, or dx dy."""
+    rotation: str
+    rotation_format: str
+    """One of ROTATION_SIZES; `yaw` turns about z only."""
+    gripper: str
+    gripper_format: str
+    """open_one, closed_one or relative_close (+1 closes, -1 opens, 0 holds)."""
+    motion: str
+    """What the numbers are: the commanded `delta` of a step, a `velocity` per second, an absolute
+    `target` pose, or the `achieved` difference of poses. `pose_change` reads no action at all: it
+    takes the difference of measured poses, for datasets that store joint commands."""
+    translation_scale: float
+    """Metres in one unit of the stored translation."""
+    rotation_scale: float
+    """Radians in one unit of a stored rotation of angles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoseSource:
+    """Where the parts of the measured end-effector pose are; empty parts are not measured."""
+
+    position: str
+    """x y z, or x y."""
+    rotation: str
+    rotation_format: str
+    gripper: str
+    gripper_format: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,33 +114,55 @@ class Source:
 
     camera: str
     """For example observation/image."""
-    action: str
-    """The action vector, or the dict that holds the family's keys."""
-    action_family: str
-    """flat7 or rt1."""
-    gripper: str
-    """open_one, closed_one or relative_close (+1 closes, -1 opens, 0 holds)."""
-    action_is_achieved: bool
-    """The stored action is the motion that happened, as differences of the pose."""
-    pose: tuple[str, ...]
-    """Keys joined to x y z, roll pitch yaw or quaternion x y z w, gripper; or empty."""
-    instruction: str
-    """Key of the language instruction, or empty."""
+    cameras: Mapping[str, str]
+    """More cameras, name to key."""
+    bgr: tuple[str, ...]
+    """Keys of cameras that store blue, green, red."""
+    action: ActionSource
+    pose: PoseSource
+    instruction: tuple[str, ...]
+    """Keys of the language instruction; the first that is not empty counts."""
     sim_state: str
     """Key of the MuJoCo state, only in recorded simulation."""
     control_hz: float
     """Steps per second, 0 when unknown."""
+    unmapped: str
+    """Why this dataset has no 7-D end-effector action; empty when it has one."""
 
     @property
-    def action_keys(self) -> tuple[str, ...]:
-        """Keys of the columns that make up the action."""
-        return tuple(self.action + suffix for suffix, _ in ACTION_KEYS[self.action_family])
+    def has_pose(self) -> bool:
+        """Whether the end effector's position is measured."""
+        return bool(self.pose.position)
+
+    @property
+    def angles_add(self) -> bool:
+        """Actions are differences of poses, whose angles add when steps are joined."""
+        return self.action.motion in ("achieved", "pose_change")
+
+    @property
+    def action_parts(self) -> dict[str, Part]:
+        """Parts of the stored action by name, in the order of ACTION_NAMES."""
+        if self.action.motion == "pose_change":
+            return {}
+        return _parts(self.action, "action", ("translation", "rotation", "gripper"))
+
+    @property
+    def pose_parts(self) -> dict[str, Part]:
+        """Parts of the measured pose by name, in the order of ACTION_NAMES."""
+        return _parts(self.pose, "pose", ("position", "rotation", "gripper"))
+
+    @property
+    def camera_keys(self) -> dict[str, str]:
+        """Key by camera name, `primary` first."""
+        return {"primary": self.camera, **self.cameras}
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Every key that is read."""
-        optional = tuple(key for key in (self.instruction, self.sim_state) if key)
-        return (self.camera, *self.action_keys, *self.pose, *optional)
+        """Every key that is read, once."""
+        parts = [part.key for part in (*self.action_parts.values(), *self.pose_parts.values())]
+        optional = [self.sim_state] if self.sim_state else []
+        keys = [*self.camera_keys.values(), *parts, *self.instruction, *optional]
+        return tuple(dict.fromkeys(keys))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +192,12 @@ class Feature:
         """Whether this is an 8-bit colour image, not a depth image."""
         return self.kind == "image" and self.dtype == "uint8" and self.shape[-1:] == (3,)
 
+    @property
+    def is_text(self) -> bool:
+        """Text, or the code points of one in a vector of integers."""
+        is_vector = self.kind == "tensor" and len(self.shape) == 1
+        return self.kind == "text" or (is_vector and self.dtype.startswith("int"))
+
     def __str__(self) -> str:
         if self.kind == "text":
             return "text"
@@ -96,24 +215,72 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
     Raises:
         KeyError: A key is not there.
-        ValueError: A key is there but holds something else than is wanted.
+        ValueError: A key is there but holds something else than is wanted, or the dataset has no
+            end-effector action.
     """
-    _check_choice("action_family", source.action_family, tuple(ACTION_KEYS))
-    _check_choice("gripper", source.gripper, GRIPPERS)
-    _check_camera(source.camera, features)
-    for suffix, size in ACTION_KEYS[source.action_family]:
-        key = source.action + suffix
-        feature = _find("action", key, features, family=source.action_family)
-        if feature.kind != "tensor" or feature.size != size:
+    if source.unmapped:
+        raise ValueError(
+            f"this dataset cannot be mapped to a 7-D end-effector action: {source.unmapped}. If "
+            "yours can, name its parts with data.source.action.* and set data.source.unmapped=''"
+        )
+    for name, key in source.camera_keys.items():
+        _check_camera("camera" if name == "primary" else f"cameras.{name}", key, features)
+    _check_bgr(source)
+    _check_action(source, features)
+    _check_pose(source, features)
+    for key in source.instruction:
+        if not _find("instruction", key, features).is_text:
             raise ValueError(
-                f"data.source.action_family={source.action_family} needs {size} numbers in "
-                f"{key}, but it is {feature}; choose another action key or action_family"
+                f"data.source.instruction names {key}, which must be text or code points, but it "
+                f"is {features[key]}"
             )
-    _check_pose(source.pose, features)
-    if source.instruction:
-        _check_kind("instruction", source.instruction, "text", features)
-    if source.sim_state:
-        _check_kind("sim_state", source.sim_state, "tensor", features)
+    if source.sim_state and _find("sim_state", source.sim_state, features).kind != "tensor":
+        raise ValueError(
+            f"data.source.sim_state={source.sim_state} must be a tensor column, but it is "
+            f"{features[source.sim_state]}"
+        )
+
+
+def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
+    action = source.action
+    _check_choice("action.motion", action.motion, MOTIONS)
+    _check_choice("action.rotation_format", action.rotation_format, tuple(ROTATION_SIZES))
+    _check_choice("action.gripper_format", action.gripper_format, GRIPPERS)
+    if action.motion in ("target", "pose_change") and not source.has_pose:
+        raise ValueError(
+            f"data.source.action.motion={action.motion} needs the measured pose: name it with "
+            "data.source.pose.position"
+        )
+    if action.motion == "velocity" and source.control_hz <= 0:
+        raise ValueError(
+            "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"
+        )
+    sizes = {"translation": (2, 3), "rotation": (ROTATION_SIZES[action.rotation_format],)}
+    for name, part in source.action_parts.items():
+        _check_part(f"action.{name}", part, sizes.get(name, (1,)), features)
+    if not source.action_parts and action.motion != "pose_change":
+        raise ValueError(
+            "data.source.action names no part of an action; give at least "
+            "data.source.action.translation=KEY[0:3]"
+        )
+
+
+def _check_pose(source: Source, features: Mapping[str, Feature]) -> None:
+    pose = source.pose
+    _check_choice("pose.rotation_format", pose.rotation_format, tuple(ROTATION_SIZES))
+    _check_choice("pose.gripper_format", pose.gripper_format, GRIPPERS[:2])
+    sizes = {"position": (2, 3), "rotation": (ROTATION_SIZES[pose.rotation_format],)}
+    for name, part in source.pose_parts.items():
+        _check_part(f"pose.{name}", part, sizes.get(name, (1,)), features)
+
+
+def _parts(
+    source: ActionSource | PoseSource, section: str, names: tuple[str, ...]
+) -> dict[str, Part]:
+    given = {name: getattr(source, name) for name in names}
+    return {
+        name: Part.parse(text, setting=f"{section}.{name}") for name, text in given.items() if text
+    }
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -121,44 +288,47 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"data.source.{name}={value} is unknown; use {' or '.join(choices)}")
 
 
-def _check_camera(key: str, features: Mapping[str, Feature]) -> None:
+def _check_camera(name: str, key: str, features: Mapping[str, Feature]) -> None:
     cameras = {name: feature for name, feature in features.items() if feature.is_camera}
     if key not in features:
-        raise KeyError(_not_there("camera", key, cameras or features))
+        raise KeyError(_not_there(name, key, cameras or features))
     if key not in cameras:
         raise ValueError(
-            f"data.source.camera={key} is {features[key]}, not an encoded 8-bit colour image; "
+            f"data.source.{name}={key} is {features[key]}, not an encoded 8-bit colour image; "
             f"cameras there: {_listing(cameras)}"
         )
 
 
-def _check_pose(keys: tuple[str, ...], features: Mapping[str, Feature]) -> None:
-    found = [_find("pose", key, features) for key in keys]
-    sizes = [feature.size if feature.kind == "tensor" else None for feature in found]
-    if keys and (None in sizes or sum(size or 0 for size in sizes) not in _POSE_SIZES):
-        listing = _listing(dict(zip(keys, found, strict=True)))
+def _check_bgr(source: Source) -> None:
+    if unknown := set(source.bgr) - set(source.camera_keys.values()):
         raise ValueError(
-            "data.source.pose must join 7 numbers (x y z roll pitch yaw gripper) or 8 (x y z, "
-            f"quaternion x y z w, gripper), but it joins {listing}"
+            f"data.source.bgr names {', '.join(sorted(unknown))}, which is none of this source's "
+            f"cameras: {', '.join(source.camera_keys.values())}"
         )
 
 
-def _check_kind(name: str, key: str, kind: str, features: Mapping[str, Feature]) -> None:
-    feature = _find(name, key, features)
-    if feature.kind != kind:
-        raise ValueError(f"data.source.{name}={key} must be a {kind} column, but it is {feature}")
+def _check_part(
+    name: str, part: Part, wanted: tuple[int, ...], features: Mapping[str, Feature]
+) -> None:
+    feature = _find(name, part.key, features)
+    size = feature.size if feature.kind == "tensor" else None
+    found = part.count(size) if size is not None else 0
+    if found not in wanted:
+        raise ValueError(
+            f"data.source.{name}={part} must be {' or '.join(map(str, wanted))} numbers, but "
+            f"{part.key} is {feature}" + (f", so it is {found}" if size is not None else "")
+        )
 
 
-def _find(name: str, key: str, features: Mapping[str, Feature], *, family: str = "") -> Feature:
+def _find(name: str, key: str, features: Mapping[str, Feature]) -> Feature:
     if key not in features:
-        raise KeyError(_not_there(name, key, features, family=family))
+        raise KeyError(_not_there(name, key, features))
     return features[key]
 
 
-def _not_there(name: str, key: str, features: Mapping[str, Feature], *, family: str = "") -> str:
-    reason = f" (action_family={family} reads it)" if family not in ("", "flat7") else ""
+def _not_there(name: str, key: str, features: Mapping[str, Feature]) -> str:
     return (
-        f"data.source.{name} wants {key}{reason}, which this dataset does not have. It has: "
+        f"data.source.{name} wants {key}, which this dataset does not have. It has: "
         f"{_listing(features)}"
     )
 

@@ -14,21 +14,27 @@ _JPEG_START = b"\xff\xd8"
 
 
 def decode_frames(
-    encoded: Sequence[bytes], *, image_size: tuple[int, int], resize: str = "stretch"
+    encoded: Sequence[bytes],
+    *,
+    image_size: tuple[int, int] | None,
+    resize: str = "stretch",
+    is_bgr: bool = False,
 ) -> UInt8[np.ndarray, "t h w c"]:
     """Decode JPEG or PNG images to RGB frames of one size.
 
     Args:
         encoded: Images, one per frame.
-        image_size: Height and width of the frames, in pixels.
+        image_size: Height and width of the frames, in pixels; None keeps that of the first image.
         resize: `stretch`, `crop` (centre crop to the aspect ratio first) or `letterbox` (scale
             to fit, black bars).
+        is_bgr: The images store blue, green, red.
 
     Raises:
         ValueError: An image cannot be decoded, or `resize` is unknown.
     """
     if resize not in RESIZES:
         raise ValueError(f"data.resize={resize} is unknown; use {', '.join(RESIZES)}")
+    image_size = image_size or stored_size(encoded[0])
     frames = np.empty((len(encoded), *image_size, 3), np.uint8)
     for number, image in enumerate(encoded):
         try:
@@ -36,7 +42,7 @@ def decode_frames(
         except (ValueError, OSError, SyntaxError) as error:
             raise ValueError(f"the image of step {number} cannot be decoded: {error}") from error
         frames[number] = resize_frame(pixels, image_size=image_size, resize=resize)
-    return frames
+    return frames[..., ::-1].copy() if is_bgr else frames
 
 
 def resize_frame(
@@ -57,6 +63,19 @@ def resize_frame(
     top, left = (image_size[0] - inner[0]) // 2, (image_size[1] - inner[1]) // 2
     frames[top : top + inner[0], left : left + inner[1]] = _scale(picture, inner)
     return frames
+
+
+def stored_size(image: bytes) -> tuple[int, int]:
+    """Height and width of an encoded image, from its header.
+
+    Raises:
+        ValueError: It is no image.
+    """
+    try:
+        with Image.open(io.BytesIO(image)) as picture:
+            return (picture.height, picture.width)
+    except OSError as error:
+        raise ValueError(f"the image of step 0 cannot be decoded: {error}") from error
 
 
 def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:

@@ -83,7 +83,7 @@ class WindowDataset:
             resize: How images become that size: stretch, crop or letterbox.
             frame_stride: Steps between two frames.
             cache_mb: Memory for decoded episodes.
-            camera: `primary` or the key of another camera.
+            camera: `primary`, the name of another camera, or its key.
 
         Raises:
             ValueError: There are no episodes, or a number is below one.
@@ -94,7 +94,7 @@ class WindowDataset:
                 f"windows need episodes, and num_frames={num_frames} and data.frame_stride="
                 f"{frame_stride} of at least 1; got {len(episodes)} episodes"
             )
-        cameras = ("primary", *dataset.cameras)
+        cameras = (*dataset.source.camera_keys, *dataset.cameras)
         if camera not in cameras:
             raise KeyError(f"there is no camera {camera} in {dataset.folder}: {cameras}")
         self.dataset = dataset
@@ -104,6 +104,8 @@ class WindowDataset:
         self.frame_stride = frame_stride
         self.camera = camera
         self._resize = resize
+        source = dataset.source
+        self._is_bgr = source.camera_keys.get(camera, camera) in source.bgr
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
         self._ends = np.cumsum(counts)
@@ -150,7 +152,7 @@ class WindowDataset:
         composed = compose_actions(
             labels.robot_actions[start:last],
             self.frame_stride,
-            angles_add=self.dataset.source.action_is_achieved,
+            angles_add=self.dataset.source.angles_add,
         )
         actions = np.zeros((num_frames - 1, composed.shape[1]), np.float32)
         actions[: len(composed)] = composed
@@ -183,7 +185,12 @@ class WindowDataset:
 
     def _decode(self, e: int, encoded: Sequence[bytes]) -> UInt8[np.ndarray, "t h w c"]:
         try:
-            return decode_frames(encoded, image_size=self.image_size, resize=self._resize)
+            return decode_frames(
+                encoded,
+                image_size=self.image_size,
+                resize=self._resize,
+                is_bgr=self._is_bgr,
+            )
         except ValueError as error:
             name = self.dataset.name(self.episodes[e])
             raise BadEpisodeError(name, str(error)) from error

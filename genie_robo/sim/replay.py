@@ -1,6 +1,5 @@
 """What MuJoCo says happens from a stored step under given actions."""
 
-import io
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 
+from genie_robo.data.transforms import stored_size
 from genie_robo.sim.raycast import VISIBLE_GROUPS, geom_colors
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
@@ -71,7 +70,7 @@ def replay(
     """
     scene, state = _stored(episode, start)
     if image_size is None:
-        width, height = Image.open(io.BytesIO(episode.images["primary"][start])).size
+        height, width = stored_size(episode.images["primary"][start])
         image_size = (height, width)
     with closing(Tabletop(image_size=image_size, renderer=renderer, scene=scene)) as env:
         env.restore(scene, state)

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
@@ -12,30 +13,67 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
+from genie_robo.data.sources import ActionSource, PoseSource, Source
 
 F = tfds.features
-TABLE_SOURCE = {
-    "camera": "observation/image",
-    "action": "action",
-    "action_family": "flat7",
-    "gripper": "open_one",
-    "action_is_achieved": False,
-    "pose": ("observation/state",),
-    "instruction": "language_instruction",
-    "sim_state": "",
-    "control_hz": 3.0,
-}
-RT1_SOURCE = TABLE_SOURCE | {
-    "action_family": "rt1",
-    "gripper": "relative_close",
-    "pose": ("observation/base_pose_tool_reached", "observation/gripper_closed"),
-    "instruction": "observation/natural_language_instruction",
-}
+ACTION = ActionSource(
+    translation="action[0:3]",
+    rotation="action[3:6]",
+    rotation_format="rpy",
+    gripper="action[6]",
+    gripper_format="open_one",
+    motion="delta",
+    translation_scale=1.0,
+    rotation_scale=1.0,
+)
+NO_POSE = PoseSource(
+    position="", rotation="", rotation_format="rpy", gripper="", gripper_format="open_one"
+)
+POSE = replace(
+    NO_POSE,
+    position="observation/state[0:3]",
+    rotation="observation/state[3:6]",
+    gripper="observation/state[6]",
+)
+TABLE_SOURCE = Source(
+    camera="observation/image",
+    cameras={},
+    bgr=(),
+    action=ACTION,
+    pose=POSE,
+    instruction=("language_instruction",),
+    sim_state="",
+    control_hz=3.0,
+    unmapped="",
+)
+RT1_SOURCE = replace(
+    TABLE_SOURCE,
+    action=replace(
+        ACTION,
+        translation="action/world_vector",
+        rotation="action/rotation_delta",
+        gripper="action/gripper_closedness_action",
+        gripper_format="relative_close",
+    ),
+    pose=PoseSource(
+        position="observation/base_pose_tool_reached[0:3]",
+        rotation="observation/base_pose_tool_reached[3:7]",
+        rotation_format="quaternion_xyzw",
+        gripper="observation/gripper_closed",
+        gripper_format="closed_one",
+    ),
+    instruction=("observation/natural_language_instruction",),
+)
 
 
-def make_source(**changes) -> Source:
-    return Source(**(TABLE_SOURCE | changes))
+def make_source(*, action=None, pose=None, **changes) -> Source:
+    """The table's source with changes; `action` and `pose` hold changes of those parts."""
+    return replace(
+        TABLE_SOURCE,
+        action=replace(ACTION, **(action or {})),
+        pose=replace(POSE, **(pose or {})) if not isinstance(pose, PoseSource) else pose,
+        **changes,
+    )
 
 
 def encode_image(pixels: np.ndarray, kind: str = "PNG") -> io.BytesIO:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from rlds_files import RT1_SOURCE, make_source
+from rlds_files import NO_POSE, RT1_SOURCE, make_source
 from scipy.spatial.transform import Rotation
 
 from genie_robo.data.actions import (
@@ -11,13 +11,12 @@ from genie_robo.data.actions import (
     compose_actions,
     matrix_to_rpy,
     open_gripper,
-    quaternion_to_matrix,
     rpy_to_matrix,
     to_pose,
     to_robot_actions,
+    to_rpy,
     wrap_angle,
 )
-from genie_robo.data.sources import Source
 
 small_angles = arrays(np.float64, (5, 3), elements=st.floats(-1.5, 1.5))
 
@@ -53,7 +52,7 @@ def test_rt1_parts_are_joined():
         "action/rotation_delta": np.array([[7, 8, 9], [10, 11, 12], [0, 0, 0]], np.float32),
         "action/gripper_closedness_action": np.array([[1], [0], [0]], np.float32),
     }
-    actions, _ = to_robot_actions(columns, Source(**RT1_SOURCE))
+    actions, _ = to_robot_actions(columns, RT1_SOURCE)
     assert actions.tolist() == [[1, 2, 3, 7, 8, 9, 0], [4, 5, 6, 10, 11, 12, 0], [0] * 7]
 
 
@@ -84,15 +83,29 @@ def test_an_integrated_gripper_follows_every_command(values):
 
 
 def test_a_pose_without_a_source_is_none():
-    assert to_pose({}, make_source(pose=())) is None
+    assert to_pose({}, make_source(pose=NO_POSE)) is None
 
 
 def test_a_pose_of_two_columns_with_a_closed_gripper():
-    source = make_source(pose=("cartesian", "gripper"), gripper="closed_one")
+    source = make_source(
+        pose={
+            "position": "cartesian[0:3]",
+            "rotation": "cartesian[3:6]",
+            "gripper": "gripper",
+            "gripper_format": "closed_one",
+        }
+    )
     columns = {"cartesian": np.arange(12.0).reshape(2, 6), "gripper": np.array([[0.0], [0.75]])}
-    pose = to_pose(columns, source)
-    assert pose is not None
+    pose, mask = to_pose(columns, source)
     assert pose.tolist() == [[0, 1, 2, 3, 4, 5, 1], [6, 7, 8, 9, 10, 11, 0.25]]
+    assert mask.all()
+
+
+def test_a_pose_in_the_plane():
+    source = make_source(pose={"position": "xy", "rotation": "", "gripper": ""})
+    pose, mask = to_pose({"xy": np.array([[1.0, 2.0]])}, source)
+    assert pose.tolist() == [[1, 2, 0, 0, 0, 0, 0]]
+    assert mask.tolist() == [True, True] + [False] * 5
 
 
 def test_a_pose_with_a_quaternion():
@@ -102,10 +115,147 @@ def test_a_pose_with_a_quaternion():
         "observation/base_pose_tool_reached": np.concatenate([np.ones((2, 3)), quaternions], 1),
         "observation/gripper_closed": np.array([[0.0], [1.0]]),
     }
-    pose = to_pose(columns, Source(**RT1_SOURCE))
-    assert pose is not None
+    pose, _ = to_pose(columns, RT1_SOURCE)
     np.testing.assert_allclose(pose[:, 3:6], angles, atol=1e-6)
     assert pose[:, 6].tolist() == [1, 0]
+
+
+def test_a_quaternion_of_length_zero():
+    source = make_source(
+        pose={"position": "p[0:3]", "rotation": "p[3:7]", "rotation_format": "quaternion_xyzw"}
+    )
+    columns = {"p": np.zeros((2, 7)), "observation/state": np.zeros((2, 7))}
+    with pytest.raises(ValueError, match="the quaternion of step 0 has length zero"):
+        to_pose(columns, source)
+
+
+HALF = np.sqrt(0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "row", "expected", "missing"),
+    [
+        # eight numbers: delta quaternion of a quarter turn about z, gripper 1 = closed
+        (
+            {
+                "rotation": "action[3:7]",
+                "rotation_format": "quaternion_xyzw",
+                "gripper": "action[7]",
+                "gripper_format": "closed_one",
+            },
+            [0.1, 0.2, 0.3, 0, 0, HALF, HALF, 1],
+            [0.1, 0.2, 0.3, 0, 0, np.pi / 2, 0],
+            [],
+        ),
+        # w first: a quarter turn about x
+        (
+            {
+                "rotation": "action[3:7]",
+                "rotation_format": "quaternion_wxyz",
+                "gripper": "action[7]",
+            },
+            [0, 0, 0, HALF, HALF, 0, 0, 0.25],
+            [0, 0, 0, np.pi / 2, 0, 0, 0.25],
+            [],
+        ),
+        # an axis times its angle, about y
+        ({"rotation_format": "axis_angle"}, [1, 2, 3, 0, 0.5, 0, 1], [1, 2, 3, 0, 0.5, 0, 1], []),
+        # two numbers: in the plane
+        (
+            {"translation": "action[0:2]", "rotation": "", "gripper": ""},
+            [0.3, -0.4],
+            [0.3, -0.4, 0, 0, 0, 0, 0],
+            [2, 3, 4, 5, 6],
+        ),
+        # four: x y z gripper
+        (
+            {"rotation": "", "gripper": "action[3]"},
+            [1, 2, 3, 0.5],
+            [1, 2, 3, 0, 0, 0, 0.5],
+            [3, 4, 5],
+        ),
+        # five: x y z yaw gripper
+        (
+            {"rotation": "action[3]", "rotation_format": "yaw", "gripper": "action[4]"},
+            [1, 2, 3, 0.7, 1],
+            [1, 2, 3, 0, 0, 0.7, 1],
+            [3, 4],
+        ),
+        # the last eight of fifteen, before a terminate flag
+        (
+            {"translation": "action[-8:-5]", "rotation": "action[-5:-2]", "gripper": "action[-2]"},
+            [9, 9, 9, 9, 9, 9, 9, 1, 2, 3, 0.4, 0.5, 0.6, 1, 9],
+            [1, 2, 3, 0.4, 0.5, 0.6, 1],
+            [],
+        ),
+        # velocities at 4 Hz
+        (
+            {"motion": "velocity"},
+            [4, 8, -4, 0.4, 0, -0.8, 1],
+            [1, 2, -1, 0.1, 0, -0.2, 1],
+            [],
+        ),
+        # units of the controller
+        (
+            {"translation_scale": 0.075, "rotation_scale": 0.15},
+            [1, -1, 0, 1, 0, -1, 0],
+            [0.075, -0.075, 0, 0.15, 0, -0.15, 0],
+            [],
+        ),
+    ],
+)
+def test_layouts_by_hand(changes, row, expected, missing):
+    source = make_source(action=changes, control_hz=4.0)
+    rows = np.array([row, row, np.full(len(row), 77)], np.float64)
+    actions, mask = to_robot_actions({"action": rows}, source)
+    np.testing.assert_allclose(actions, [expected, expected, np.zeros(7)], atol=1e-6)
+    assert np.flatnonzero(~mask).tolist() == missing
+
+
+def test_a_target_becomes_the_motion_towards_it():
+    """From a pose turned a quarter about z to one turned half about z: a quarter about z."""
+    pose = [[1, 1, 1, 0, 0, np.pi / 2, 0]] * 2
+    target = [[1.5, 1, 0.5, 0, 0, np.pi, 1], [0] * 7]
+    source = make_source(action={"motion": "target"})
+    columns = {"action": np.array(target), "observation/state": np.array(pose)}
+    actions, mask = to_robot_actions(columns, source)
+    np.testing.assert_allclose(actions[0], [0.5, 0, -0.5, 0, 0, np.pi / 2, 1], atol=1e-6)
+    assert mask.all()
+
+
+def test_a_target_turn_is_in_the_base_frame():
+    """The pose is turned about z, the target turned further about the base's x axis."""
+    first = Rotation.from_euler("z", 0.8)
+    second = Rotation.from_euler("x", 0.3) * first
+    pose = np.concatenate([np.zeros(3), first.as_euler("xyz"), [0]])
+    target = np.concatenate([np.zeros(3), second.as_euler("xyz"), [0]])
+    columns = {"action": np.stack([target] * 2), "observation/state": np.stack([pose] * 2)}
+    actions, _ = to_robot_actions(columns, make_source(action={"motion": "target"}))
+    np.testing.assert_allclose(actions[0, 3:6], [0.3, 0, 0], atol=1e-6)
+
+
+def test_pose_changes_stand_in_for_joint_commands():
+    pose = np.zeros((3, 7))
+    pose[:, 0] = [0, 0.1, 0.3]
+    pose[:, 5] = [3.1, -3.1, -3.0]
+    pose[:, 6] = [1, 1, 0]
+    source = make_source(action={"motion": "pose_change"})
+    actions, mask = to_robot_actions({"observation/state": pose}, source)
+    turn = 2 * np.pi - 6.2
+    expected = [[0.1, 0, 0, 0, 0, turn, 1], [0.2, 0, 0, 0, 0, 0.1, 0], [0] * 7]
+    np.testing.assert_allclose(actions, expected, atol=1e-6)
+    assert mask.all()
+    assert source.angles_add
+    assert source.action_parts == {}
+
+
+def test_a_gripper_from_the_state():
+    source = make_source(action={"gripper": "observation/state[6]", "gripper_format": "closed_one"})
+    state = np.zeros((3, 7))
+    state[:, 6] = [1, 0, 1]
+    columns = {"action": np.ones((3, 7)), "observation/state": state}
+    actions, _ = to_robot_actions(columns, source)
+    assert actions[:, 6].tolist() == [0, 1, 0]
 
 
 def test_achieved_deltas_known_answer():
@@ -189,4 +339,8 @@ def test_angles_and_matrices_agree_with_scipy(angles):
     np.testing.assert_allclose(rpy_to_matrix(angles), matrices, atol=1e-12)
     np.testing.assert_allclose(matrix_to_rpy(matrices), angles, atol=1e-6)
     quaternions = Rotation.from_euler("xyz", angles).as_quat()
-    np.testing.assert_allclose(quaternion_to_matrix(quaternions), matrices, atol=1e-12)
+    np.testing.assert_allclose(to_rpy(quaternions * 3, "quaternion_xyzw"), angles, atol=1e-6)
+    reordered = quaternions[:, [3, 0, 1, 2]]
+    np.testing.assert_allclose(to_rpy(reordered, "quaternion_wxyz"), angles, atol=1e-6)
+    vectors = Rotation.from_euler("xyz", angles).as_rotvec()
+    np.testing.assert_allclose(to_rpy(vectors, "axis_angle"), angles, atol=1e-6)

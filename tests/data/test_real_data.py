@@ -32,7 +32,7 @@ def data_config(name: str, path) -> DataConfig:
 
 @pytest.fixture(scope="module")
 def bridge_dataset(bridge):
-    return build_dataset(data_config("bridge", bridge))
+    return build_dataset(data_config("bridge_dataset", bridge))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,12 @@ def test_bridge_train_and_val_hold_the_same_episodes(bridge_dataset):
 def test_bridge_first_episode(bridge_dataset):
     episode = bridge_dataset[0]
     assert episode.control_hz == 5.0
-    assert set(episode.images) == {"primary", *(f"observation/image_{i}" for i in (1, 2, 3))}
+    assert set(episode.images) == {
+        "primary",
+        "secondary",
+        "observation/image_2",
+        "observation/image_3",
+    }
     assert episode.end_effector_pose is not None
     assert np.abs(episode.robot_actions[:, :3]).max() < 0.05
     assert not episode.robot_actions[-1].any()
@@ -110,7 +115,8 @@ def test_droid_images_are_scaled_down(droid_dataset):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "num_frames"), [("bridge", "bridge", 4), ("droid_ee_delta", "droid", 16)]
+    ("name", "folder", "num_frames"),
+    [("bridge_dataset", "bridge", 4), ("droid_ee_delta", "droid", 16)],
 )
 def test_batches_of_every_split(name, folder, num_frames, request):
     config = data_config(name, request.getfixturevalue(folder))

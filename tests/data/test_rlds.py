@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from rlds_files import (
+    NO_POSE,
     RT1_SOURCE,
     F,
     encode_image,
@@ -26,7 +27,6 @@ from scipy.spatial.transform import Rotation
 from genie_robo.data.bad_episodes import BadEpisodeError, BadEpisodes
 from genie_robo.data.index import build_index
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
@@ -55,7 +55,7 @@ def test_an_episode_comes_back_as_it_was_written(tmp_path, file_format):
 
 
 def test_what_is_not_asked_for_stays_out(table):
-    episode = open_table(table, pose=(), instruction="")[0]
+    episode = open_table(table, pose=NO_POSE, instruction=())[0]
     assert episode.end_effector_pose is None
     assert episode.sim_state is None
     assert (episode.scene, episode.instruction) == ("", "")
@@ -81,7 +81,7 @@ def test_rt1_exactly(tmp_path):
     pose = np.concatenate([np.full((4, 3), 0.5), Rotation.from_euler("xyz", angles).as_quat()], 1)
     episode = rt1_episode([0, 1, 0, -1], pose, gripper_closed=[0, 0, 1, 0.5])
     write_rlds(tmp_path, {"train": [[episode]]}, features=rt1_features(), name="fractal")
-    read = RldsDataset(tmp_path, Source(**RT1_SOURCE))[0]
+    read = RldsDataset(tmp_path, RT1_SOURCE)[0]
     expected = [
         [0, 0, 0, 0, 0, 0, 1],
         [1, 2, 3, 0.1, 0.2, 0.3, 0],
@@ -178,8 +178,8 @@ def test_too_many_bad_episodes(half_bad):
 
 
 def test_a_bad_column_that_is_not_read_does_no_harm(half_bad):
-    source = {"action": "observation/state", "pose": ()}
-    assert len(open_table(half_bad, bad_episode_limit=0.25, **source)) == 3
+    parts = {"translation": "observation/state[0:3]", "rotation": "", "gripper": ""}
+    assert len(open_table(half_bad, bad_episode_limit=0.25, action=parts)) == 3
 
 
 def test_a_column_that_a_record_lacks(tmp_path):

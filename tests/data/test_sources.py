@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from rlds_files import RT1_SOURCE, make_source
+from rlds_files import NO_POSE, RT1_SOURCE, make_source
 
 from genie_robo.data.schema import open_schema
-from genie_robo.data.sources import Feature, Source, check_source
+from genie_robo.data.sources import Feature, Part, check_source
 
 
 def tensor(*shape: int | None, dtype: str = "float32") -> Feature:
@@ -34,7 +34,10 @@ def refusal(error: type[Exception], **changes) -> str:
 
 def test_a_source_that_fits():
     check_source(make_source(), FEATURES)
-    check_source(make_source(pose=(), instruction="", sim_state="observation/state"), FEATURES)
+    check_source(make_source(pose=NO_POSE, instruction=()), FEATURES)
+    check_source(
+        make_source(sim_state="observation/state", cameras={"w": "observation/wrist"}), FEATURES
+    )
 
 
 def test_an_unknown_camera_lists_the_cameras():
@@ -53,61 +56,118 @@ def test_what_is_no_camera(key):
 
 
 def test_an_unknown_action_lists_everything():
-    message = refusal(KeyError, action="actions")
-    assert message.startswith("data.source.action wants actions, which this dataset does not")
+    message = refusal(KeyError, action={"translation": "actions[0:3]"})
+    assert message.startswith("data.source.action.translation wants actions, which this dataset")
     for key, feature in FEATURES.items():
         assert f"{key} ({feature})" in message
 
 
-def test_a_family_that_does_not_fit():
-    assert "wants action/world_vector (action_family=rt1 reads it)" in refusal(
-        KeyError, action_family="rt1"
-    )
-    assert "action_family=flat7 needs 7 numbers in observation/joints, but it is float32[6]" in (
-        refusal(ValueError, action="observation/joints")
-    )
-    assert "needs 7 numbers in language_instruction, but it is text" in refusal(
-        ValueError, action="language_instruction"
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (
+            {"rotation": "observation/joints[4:7]"},
+            "action.rotation=observation/joints[4:7] must be 3 numbers, but observation/joints is "
+            "float32[6], so it is 0",
+        ),
+        ({"translation": "action"}, "must be 2 or 3 numbers, but action is float32[7], so it is 7"),
+        ({"gripper": "action[7]"}, "must be 1 numbers, but action is float32[7], so it is 0"),
+        ({"gripper": "language_instruction"}, "but language_instruction is text"),
+        ({"rotation_format": "quaternion_xyzw"}, "must be 4 numbers, but action is float32[7]"),
+        ({"translation": "action[a:b]"}, "is not a part of a column; write KEY, KEY[6] or KEY[0"),
+        ({"rotation_format": "euler"}, "rotation_format=euler is unknown; use rpy or axis_angle"),
+        ({"gripper_format": "half"}, "gripper_format=half is unknown; use open_one or closed_one"),
+        ({"motion": "joints"}, "motion=joints is unknown; use delta or velocity or target or ach"),
+        ({"translation": "", "rotation": "", "gripper": ""}, "names no part of an action"),
+    ],
+)
+def test_actions_that_do_not_fit(action, message):
+    assert message in refusal(ValueError, action=action)
+
+
+@pytest.mark.parametrize("motion", ["target", "pose_change"])
+def test_motions_that_need_a_pose(motion):
+    message = refusal(ValueError, action={"motion": motion}, pose=NO_POSE)
+    assert f"motion={motion} needs the measured pose" in message
+
+
+def test_a_velocity_needs_a_rate():
+    assert "needs data.source.control_hz" in refusal(
+        ValueError, action={"motion": "velocity"}, control_hz=0.0
     )
 
 
-def test_unknown_choices():
-    assert "data.source.action_family=joints is unknown; use flat7 or rt1" in refusal(
-        ValueError, action_family="joints"
+def test_a_dataset_without_an_end_effector_action_is_refused_with_the_reason():
+    message = refusal(ValueError, unmapped="its actions are joint angles")
+    assert "cannot be mapped to a 7-D end-effector action: its actions are joint angles" in message
+    assert "data.source.unmapped=''" in message
+
+
+def test_swapped_colours_belong_to_a_camera():
+    check_source(make_source(bgr=("observation/image",)), FEATURES)
+    assert "data.source.bgr names observation/wrist, which is none" in refusal(
+        ValueError, bgr=("observation/wrist",)
     )
-    assert "data.source.gripper=half is unknown; use open_one or closed_one or rel" in refusal(
-        ValueError, gripper="half"
-    )
+
+
+def test_more_cameras_are_checked():
+    message = refusal(KeyError, cameras={"wrist": "observation/hand"})
+    assert message.startswith("data.source.cameras.wrist wants observation/hand, which this")
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "values"),
+    [
+        ("k", 7, [0, 1, 2, 3, 4, 5, 6]),
+        ("k[2]", 1, [2]),
+        ("k[-1]", 1, [6]),
+        ("k[-3]", 1, [4]),
+        ("k[1:3]", 2, [1, 2]),
+        ("k[-3:-1]", 2, [4, 5]),
+        ("k[:2]", 2, [0, 1]),
+        ("k[5:]", 2, [5, 6]),
+    ],
+)
+def test_parts_of_a_column(text, count, values):
+    part = Part.parse(text, setting="x")
+    assert part.count(7) == count
+    assert part.take({"k": np.arange(7)[None]}).tolist() == [values]
+    assert Part.parse(str(part), setting="x") == part
+
+
+@pytest.mark.parametrize("text", ["k[7]", "k[5:8]", "k[-8]", "k[7:]"])
+def test_parts_outside_of_a_column(text):
+    assert Part.parse(text, setting="x").count(7) == 0
 
 
 def test_pose_instruction_and_state():
-    assert "data.source.pose must join 7 numbers" in refusal(
-        ValueError, pose=("observation/joints",)
+    assert "pose.position=observation/joints must be 2 or 3 numbers" in refusal(
+        ValueError, pose={"position": "observation/joints"}
     )
-    assert "it joins language_instruction (text)" in refusal(
-        ValueError, pose=("language_instruction",)
+    assert "data.source.pose.rotation wants observation/pose, which" in refusal(
+        KeyError, pose={"rotation": "observation/pose"}
     )
-    assert "data.source.pose wants observation/pose, which" in refusal(
-        KeyError, pose=("observation/pose",)
+    assert "pose.gripper_format=relative_close is unknown; use open_one or closed_one" in refusal(
+        ValueError, pose={"gripper_format": "relative_close"}
     )
-    assert "data.source.instruction wants text, which" in refusal(KeyError, instruction="text")
-    assert "data.source.instruction=action must be a text column, but it is float32[7]" in refusal(
-        ValueError, instruction="action"
+    assert "data.source.instruction wants text, which" in refusal(KeyError, instruction=("text",))
+    assert "names action, which must be text or code points, but it is float32[7]" in refusal(
+        ValueError, instruction=("action",)
     )
     assert "data.source.sim_state=language_instruction must be a tensor column" in refusal(
         ValueError, sim_state="language_instruction"
     )
 
 
-def test_a_pose_of_varying_size():
+def test_a_part_of_varying_size():
     features = FEATURES | {"observation/open": tensor(None)}
     assert str(tensor(None, 2)) == "float32[?,2]"
-    with pytest.raises(ValueError, match=r"but it joins observation/open \(float32\[\?\]\)"):
-        check_source(make_source(pose=("observation/open",)), features)
+    with pytest.raises(ValueError, match=r"but observation/open is float32\[\?\]$"):
+        check_source(make_source(pose={"position": "observation/open"}), features)
 
 
 def test_keys_that_are_read():
-    assert Source(**RT1_SOURCE).keys == (
+    assert RT1_SOURCE.keys == (
         "observation/image",
         "action/world_vector",
         "action/rotation_delta",

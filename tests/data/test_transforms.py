@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rlds_files import encode_image, grey
 
-from genie_robo.data.transforms import RESIZES, decode_frames, resize_frame
+from genie_robo.data.transforms import RESIZES, decode_frames, resize_frame, stored_size
 
 SIZE = (64, 64)
 
@@ -127,3 +127,19 @@ def test_damaged_images_never_fail_in_another_way(data, kind):
     except ValueError:
         return
     assert frames.shape == (1, 16, 16, 3)
+
+
+def test_swapped_colours_are_put_right():
+    red = np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    stored = encode_image(red[..., ::-1].copy()).getvalue()
+    (frame,) = decode_frames([stored], image_size=None, is_bgr=True)
+    np.testing.assert_array_equal(frame, red)
+
+
+def test_images_keep_their_size_on_demand():
+    stored = encode_image(np.zeros((5, 7, 3), np.uint8)).getvalue()
+    assert decode_frames([stored, stored], image_size=None).shape == (2, 5, 7, 3)
+    assert stored_size(stored) == (5, 7)
+    with pytest.raises(ValueError, match="the image of step 0 cannot be decoded"):
+        stored_size(b"no image")

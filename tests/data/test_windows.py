@@ -53,7 +53,7 @@ def test_angles_of_achieved_actions_add(tmp_path):
     actions = np.zeros((5, 7), np.float32)
     actions[:, 3:6] = [0.5, 0.4, 0.3]
     folder = write_rlds(tmp_path, {"train": [[table_episode(5, actions=actions)]]})
-    achieved = open_table(folder, action_is_achieved=True)
+    achieved = open_table(folder, action={"motion": "achieved"})
     window = WindowDataset(achieved, [0], num_frames=3, image_size=SIZE, frame_stride=2)[0]
     np.testing.assert_allclose(window.robot_actions[0, 3:6], [1.0, 0.8, 0.6], atol=1e-6)
     commanded = open_table(folder)

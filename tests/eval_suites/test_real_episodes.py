@@ -11,9 +11,10 @@ from eval_suites.episodes import read_episodes
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.sim_rollout import SimRollout
 from eval_suites.tokenizer import TokenizerSuite
+from genie_robo.build import build_source
+from genie_robo.config import PoseSourceConfig, SourceConfig
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
 from genie_robo.data.windows import WindowDataset
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "octo_bridge_debug"
@@ -28,18 +29,16 @@ def by_direction(window):
 def bridge():
     if not FOLDER.exists():
         pytest.skip(f"no real robot episodes in {FOLDER}")
-    source = Source(
+    source = SourceConfig(
         camera="observation/image_0",
-        action="action",
-        action_family="flat7",
-        gripper="open_one",
-        action_is_achieved=False,
-        pose=("observation/state",),
-        instruction="",
-        sim_state="",
+        pose=PoseSourceConfig(
+            position="observation/state[0:3]",
+            rotation="observation/state[3:6]",
+            gripper="observation/state[6]",
+        ),
         control_hz=5.0,
     )
-    dataset = RldsDataset(FOLDER, source)
+    dataset = RldsDataset(FOLDER, build_source(source))
     fit, test = (
         WindowDataset(dataset, range(*numbers), num_frames=8, image_size=(64, 64))
         for numbers in ((0, 12), (12, 25))

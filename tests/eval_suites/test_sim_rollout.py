@@ -19,8 +19,9 @@ from eval_suites.base import EvalContext, Transitions
 from eval_suites.controllability import Controllability
 from eval_suites.image_metrics import frame_psnr
 from eval_suites.sim_rollout import SimRollout
+from genie_robo.build import build_source
+from genie_robo.config import PoseSourceConfig, SourceConfig
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
 from genie_robo.data.windows import WindowDataset
 from genie_robo.sim.record import RecordSpec, record_dataset
 from genie_robo.sim.replay import replay
@@ -170,18 +171,17 @@ def mujoco_context(tmp_path_factory) -> EvalContext:
     path: Path = tmp_path_factory.mktemp("recorded")
     spec = RecordSpec(num_episodes=4, num_steps=8, image_size=(32, 32), num_workers=1)
     folder = record_dataset(path, spec)
-    source = Source(
+    source = SourceConfig(
         camera="observation/image",
-        action="action",
-        action_family="flat7",
-        gripper="open_one",
-        action_is_achieved=False,
-        pose=("observation/state",),
-        instruction="",
+        pose=PoseSourceConfig(
+            position="observation/state[0:3]",
+            rotation="observation/state[3:6]",
+            gripper="observation/state[6]",
+        ),
         sim_state="observation/sim_state",
         control_hz=3.0,
     )
-    dataset = RldsDataset(folder, source)
+    dataset = RldsDataset(folder, build_source(source))
     codes = MujocoCodes(dataset)
     fit, test = (
         WindowDataset(dataset, numbers, num_frames=6, image_size=(32, 32))

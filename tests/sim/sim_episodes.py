@@ -27,6 +27,8 @@ def to_episode(raw: dict[str, Any], episode_id: str) -> Episode:
         images={"primary": tuple(observation["image"] for observation in observations)},
         robot_actions=np.stack([step["action"] for step in steps]),
         action_mask=np.ones(7, dtype=bool),
+        bgr_cameras=frozenset(),
+        pose_mask=np.ones(7, bool),
         end_effector_pose=np.stack([observation["state"] for observation in observations]),
         sim_state=np.stack([observation["sim_state"] for observation in observations]),
         scene=raw["episode_metadata"]["scene"].decode(),

@@ -148,6 +148,8 @@ def make_episode() -> Callable[..., Episode]:
             },
             "robot_actions": rng.normal(size=(NUM_FRAMES, 7)).astype(np.float32),
             "action_mask": np.array([True, True, True, False, False, True, True]),
+            "bgr_cameras": frozenset(),
+            "pose_mask": np.ones(7, bool),
             "end_effector_pose": rng.normal(size=(NUM_FRAMES, 7)).astype(np.float32),
             "sim_state": None,
             "scene": "",
