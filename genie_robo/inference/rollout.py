@@ -75,7 +75,9 @@ class Imagination:
         size = (len(latent_action), dynamics.tokens_per_frame)
         hidden = torch.full(size, dynamics.mask_token, device=latent_action.device)
         tokens = decode_frame(
-            lambda known: dynamics.next_frame(known[:, None], code, self._dynamics_cache)[:, 0],
+            lambda known, places: dynamics.next_frame(
+                known[:, None], code, self._dynamics_cache, places
+            ),
             hidden,
             sampler=self.sampler,
             generators=self._generators,
@@ -107,7 +109,8 @@ class Imagination:
 
     def _finish(self, tokens: Int[Tensor, "b s"], code: Tensor | None) -> None:
         """Put a frame whose tokens are final into both caches, and decode its pixels."""
-        self.genie.dynamics.next_frame(tokens[:, None], code, self._dynamics_cache)
+        none = tokens[:, :0]
+        self.genie.dynamics.next_frame(tokens[:, None], code, self._dynamics_cache, none)
         self._dynamics_cache.finish()
         frame = self.genie.tokenizer.decode(tokens[:, None], self._decoder_cache)
         self._tokens.append(tokens)

@@ -1,5 +1,6 @@
 """Decode the tokens of one frame in a few MaskGIT steps (Chang et al. 2022, section 3.2)."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from genie_robo.models.maskgit import masked_counts, sample_tokens, unmask
+from genie_robo.models.maskgit import hidden_places, masked_counts, sample_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def frame_noise(generators: Sequence[torch.Generator], *shape: int) -> Float[Ten
 
 
 def decode_frame(
-    compute_logits: Callable[[Int[Tensor, "b s"]], Float[Tensor, "b s k"]],
+    compute_logits: Callable[[Int[Tensor, "b s"], Int[Tensor, "b r"]], Float[Tensor, "b r k"]],
     hidden: Int[Tensor, "b s"],
     *,
     sampler: Sampler,
@@ -44,16 +45,27 @@ def decode_frame(
 ) -> Int[Tensor, "b s"]:
     """Reveal all tokens of a frame that starts fully hidden.
 
-    `hidden` holds the mask token everywhere; `compute_logits` sees the partly known frame.
+    `hidden` holds the mask token everywhere; `compute_logits` sees the partly known frame and
+    gives the logits of the places asked for: in random order only those that are revealed next.
     """
-    tokens, mask_token = hidden, int(hidden[0, 0])
-    for num_masked in masked_counts(tokens.shape[1], sampler.num_steps):
-        logits = compute_logits(tokens).float()
-        noise = frame_noise(generators, tokens.shape[1]).to(logits.device)
-        sampled = sample_tokens(logits, noise, temperature=sampler.temperature)
+    tokens, mask_token, size = hidden, int(hidden[0, 0]), hidden.shape[1]
+    everywhere = torch.arange(size, device=hidden.device).expand(tokens.shape)
+    counts = masked_counts(size, sampler.num_steps)
+    for before, after in itertools.pairwise((size, *counts)):
+        noise = frame_noise(generators, size).to(tokens.device)
+        is_hidden, count = tokens == mask_token, before - after
         if sampler.order == "random":
-            priority = frame_noise(generators, tokens.shape[1]).to(logits.device)
+            priority = frame_noise(generators, size).to(tokens.device)
+            places = hidden_places(is_hidden, priority, count=count)
+            logits = compute_logits(tokens, places).float()
+            revealed = sample_tokens(
+                logits, noise.gather(1, places), temperature=sampler.temperature
+            )
         else:
-            priority = logits.log_softmax(-1).gather(-1, sampled[..., None])[..., 0]
-        tokens = unmask(tokens, sampled, priority, num_masked=num_masked, mask_token=mask_token)
+            logits = compute_logits(tokens, everywhere).float()
+            sampled = sample_tokens(logits, noise, temperature=sampler.temperature)
+            confidence = logits.log_softmax(-1).gather(-1, sampled[..., None])[..., 0]
+            places = hidden_places(is_hidden, confidence, count=count)
+            revealed = sampled.gather(1, places)
+        tokens = tokens.scatter(1, places, revealed)
     return tokens

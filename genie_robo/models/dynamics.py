@@ -49,16 +49,18 @@ class DynamicsModel(nn.Module):
 
     def next_frame(
         self,
-        tokens: Int[Tensor, "b t s"],
-        actions: Float[Tensor, "b t e"] | None,
+        tokens: Int[Tensor, "b 1 s"],
+        actions: Float[Tensor, "b 1 e"] | None,
         cache: KVCache,
-    ) -> Float[Tensor, "b t s k"]:
-        """Logits of frames that follow those in the cache; `actions` lead to these frames.
+        places: Int[Tensor, "b r"],
+    ) -> Float[Tensor, "b r k"]:
+        """Logits at some places of the frame that follows those in the cache.
 
         The first frame of a video is reached by no action: `actions` None.
         """
         reached_by = None if actions is None else self.embed_action(actions)
-        return self.to_logits(self.transformer(self._embed(tokens, reached_by), cache))
+        x = self.transformer(self._embed(tokens, reached_by), cache)[:, 0]
+        return self.to_logits(x.take_along_dim(places[..., None], dim=1))
 
     def _embed(
         self, tokens: Int[Tensor, "b t s"], reached_by: Float[Tensor, "b t d"] | None

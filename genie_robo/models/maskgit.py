@@ -47,21 +47,8 @@ def sample_tokens(
     return drawn.clamp(max=logits.shape[-1] - 1)
 
 
-def unmask(
-    tokens: Int[Tensor, "b s"],
-    sampled: Int[Tensor, "b s"],
-    priority: Float[Tensor, "b s"],
-    *,
-    num_masked: int,
-    mask_token: int,
-) -> Int[Tensor, "b s"]:
-    """Reveal sampled tokens, those of highest priority first, until `num_masked` stay hidden.
-
-    Tokens that are already known never change.
-    """
-    is_hidden = tokens == mask_token
-    priority = priority.masked_fill(~is_hidden, torch.inf)
-    order = priority.argsort(dim=-1, descending=True, stable=True)
-    num_known = tokens.shape[-1] - num_masked
-    revealed = torch.zeros_like(is_hidden).scatter(-1, order[:, :num_known], True)  # noqa: FBT003
-    return torch.where(is_hidden & revealed, sampled, tokens)
+def hidden_places(
+    is_hidden: Bool[Tensor, "b s"], priority: Float[Tensor, "b s"], *, count: int
+) -> Int[Tensor, "b r"]:
+    """Places of the `count` hidden tokens of highest priority, each frame's best first."""
+    return priority.masked_fill(~is_hidden, -torch.inf).topk(count, dim=-1).indices

@@ -136,8 +136,10 @@ class BlockCache:
     ) -> tuple[Tensor, Tensor]:
         """Lay the unfinished frames behind the finished ones; all of them come back."""
         if self.keys is None or self.values is None:
-            shape = (*key.shape[:2], self.max_frames, *key.shape[3:])
-            self.keys, self.values = key.new_zeros(shape), value.new_zeros(shape)
+            size = (*key.shape[:2], key.shape[3], self.max_frames, key.shape[4])
+            # Head by head in memory, as attention multiplies them: nothing is copied to read them.
+            self.keys = key.new_zeros(size).transpose(2, 3)
+            self.values = value.new_zeros(size).transpose(2, 3)
         end = self.num_kept + key.shape[2]
         self.keys[:, :, self.num_kept : end] = key
         self.values[:, :, self.num_kept : end] = value

@@ -65,12 +65,14 @@ def test_cached_decoding_equals_recomputing_the_window_at_every_step(genie, prom
     cached = dynamics.next_frame
     differences = []
 
-    def compare(tokens, code, cache):
-        logits = cached(tokens, code, cache)
+    def compare(tokens, code, cache, places):
+        logits = cached(tokens, code, cache, places)
         past = torch.stack(imagination._tokens, 1) if imagination._tokens else tokens[:, :0]
         window = torch.cat([past, tokens], 1)
-        full = dynamics(window, codes[:, : window.shape[1] - 1])[:, -1:]
-        differences.append((logits - full).abs().max())
+        full = dynamics(window, codes[:, : window.shape[1] - 1])[:, -1]
+        wanted = full.take_along_dim(places[..., None], 1)
+        if places.numel():  # a finished frame asks for no logits
+            differences.append((logits - wanted).abs().max())
         return logits
 
     dynamics.next_frame = compare
@@ -80,7 +82,7 @@ def test_cached_decoding_equals_recomputing_the_window_at_every_step(genie, prom
     finally:
         del dynamics.next_frame
 
-    assert len(differences) == 4 * (SAMPLER.num_steps + 1)
+    assert len(differences) == 4 * SAMPLER.num_steps
     assert max(differences) < 1e-5
 
 
@@ -103,22 +105,46 @@ def test_rollout_goes_on_beyond_the_window(genie, prompt):
     assert rollout.tokens.shape[1] == 3 * genie.num_frames + 1
 
 
-def test_decode_frame_reveals_every_token_and_asks_for_logits_once_per_step():
-    seen = []
+@pytest.mark.parametrize(
+    ("order", "asked"), [("random", [2, 3, 5, 6]), ("confidence", [16, 16, 16, 16])]
+)
+def test_decode_frame_reveals_what_the_schedule_says_and_asks_for_no_more(order, asked):
+    hidden, places_asked = [], []
 
-    def logits(tokens):
-        seen.append(int((tokens == 4).sum()))
-        return torch.zeros(1, 16, 4)
+    def logits(tokens, places):
+        hidden.append((tokens == 4).sum(1).tolist())
+        places_asked.append(places.shape[1])
+        return torch.randn(2, places.shape[1], 4)
 
     tokens = decode_frame(
         logits,
-        torch.full((1, 16), 4),
-        sampler=Sampler(num_steps=4),
-        generators=[torch.Generator().manual_seed(0)],
+        torch.full((2, 16), 4),
+        sampler=Sampler(num_steps=4, order=order),
+        generators=[torch.Generator().manual_seed(seed) for seed in (0, 1)],
     )
 
-    assert seen == [16, 14, 11, 6]
+    assert hidden == [[16] * 2, [14] * 2, [11] * 2, [6] * 2]
+    assert places_asked == asked
     assert tokens.max() < 4
+
+
+@pytest.mark.parametrize("order", ["random", "confidence"])
+def test_known_tokens_never_change(order):
+    frames = []
+
+    def logits(tokens, places):
+        frames.append(tokens)
+        return torch.randn(1, places.shape[1], 8)
+
+    last = decode_frame(
+        logits,
+        torch.full((1, 30), 8),
+        sampler=Sampler(num_steps=7, order=order),
+        generators=[torch.Generator().manual_seed(3)],
+    )
+    for before in frames:
+        known = before != 8
+        assert torch.equal(last[known], before[known])
 
 
 def test_pixels_round_trip_through_floats():

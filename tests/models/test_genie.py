@@ -123,15 +123,15 @@ def test_dynamics_next_frame_equals_the_full_window(genie):
     dynamics = genie.dynamics
     tokens, actions = torch.randint(20, (2, 6, 8)), torch.randn(2, 5, 3)
     full = dynamics(tokens, actions)
-    cache = dynamics.transformer.new_cache(6)
+    cache, everywhere = dynamics.transformer.new_cache(6), torch.arange(8).expand(2, 8)
 
     frames = []
     for t in range(6):
         action = actions[:, t - 1 : t] if t else None
-        frames.append(dynamics.next_frame(tokens[:, t : t + 1], action, cache))
+        frames.append(dynamics.next_frame(tokens[:, t : t + 1], action, cache, everywhere))
         cache.finish()
 
-    torch.testing.assert_close(torch.cat(frames, 1), full, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.stack(frames, 1), full, atol=1e-5, rtol=1e-5)
 
 
 def test_tokenizer_decoder_cache_equals_the_full_window(genie, video):
