@@ -46,7 +46,7 @@ class TokenizerConfig:
     patch_size: int = 8
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
-    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=500))
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=350))
 
 
 @dataclass
@@ -61,7 +61,7 @@ class LatentActionConfig:
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            num_codes=8, code_dim=4, warmup_steps=300, entropy_weight=0.1
+            num_codes=8, code_dim=4, warmup_steps=250, entropy_weight=0.1
         )
     )
 

@@ -52,13 +52,13 @@ class StageConfig:
 def tokenizer_stage() -> StageConfig:
     """The tokenizer of the default demo."""
     optim = OptimConfig(learning_rate=3e-3, final_learning_rate=1.5e-4)
-    return StageConfig(num_steps=1500, batch_size=2, optim=optim)
+    return StageConfig(num_steps=800, batch_size=2, optim=optim)
 
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
     optim = OptimConfig(learning_rate=1.5e-3, final_learning_rate=1e-4)
-    return StageConfig(num_steps=1000, batch_size=4, optim=optim)
+    return StageConfig(num_steps=600, batch_size=4, optim=optim)
 
 
 @dataclass
