@@ -1,10 +1,12 @@
 """Configuration to objects: the only place that reads model and data configuration."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from genie_robo import config as cfg
+from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.sources import ActionSource, PoseSource, Source
 from genie_robo.data.windows import WindowDataset, split_episodes
@@ -93,7 +95,7 @@ def build_quantizer(config: cfg.QuantizerConfig) -> VectorQuantizer:
     )
 
 
-def build_dataset(config: cfg.DataConfig) -> RldsDataset:
+def build_dataset(config: cfg.DatasetConfig) -> RldsDataset:
     """The episodes of an RLDS folder, read by random access."""
     return RldsDataset(
         Path(config.path),
@@ -101,6 +103,11 @@ def build_dataset(config: cfg.DataConfig) -> RldsDataset:
         rlds_splits=tuple(config.rlds_splits),
         bad_episode_limit=config.bad_episode_limit,
     )
+
+
+def build_datasets(config: cfg.DataConfig) -> dict[str, RldsDataset]:
+    """Every dataset of a mixture, by the names of `members`."""
+    return {name: build_dataset(member) for name, member in members(config).items()}
 
 
 def build_source(config: cfg.SourceConfig) -> Source:
@@ -135,9 +142,25 @@ def build_source(config: cfg.SourceConfig) -> Source:
 
 
 def build_windows(
-    config: cfg.DataConfig, dataset: RldsDataset, split: Split, *, num_frames: int
+    config: cfg.DataConfig,
+    dataset: RldsDataset,
+    split: Split,
+    *,
+    num_frames: int,
+    member: cfg.DatasetConfig | None = None,
+    view: str | None = None,
 ) -> WindowDataset:
-    """The windows of one side of the episode-level split."""
+    """The windows of one side of the episode-level split.
+
+    Args:
+        config: Image size, split and cache.
+        dataset: The episodes of `member`.
+        split: Which side.
+        num_frames: Frames in a window.
+        member: One of `config.mix`; by default the first dataset, `config` itself.
+        view: A camera; by default the first of the dataset's views.
+    """
+    member = member or config
     episodes = split_episodes(
         dataset.episode_ids,
         val_fraction=config.val_fraction,
@@ -149,9 +172,43 @@ def build_windows(
         num_frames=num_frames,
         image_size=(config.image_height, config.image_width),
         resize=config.resize.value,
-        frame_stride=config.frame_stride,
-        cache_mb=config.cache_mb,
+        frame_stride=member.stride,
+        cache_mb=config.cache_mb // _num_sets(config),
+        camera=view or member.views[0],
     )
+
+
+def build_training_windows(
+    config: cfg.DataConfig, datasets: Mapping[str, RldsDataset], *, num_frames: int
+) -> MixedWindows:
+    """The training windows of every dataset and view, mixed by weight.
+
+    `datasets` are the opened ones of `members`, by the same names.
+    """
+    parts, weights = [], []
+    for name, member in members(config).items():
+        for view in member.views:
+            parts.append(
+                build_windows(
+                    config,
+                    datasets[name],
+                    Split.train,
+                    num_frames=num_frames,
+                    member=member,
+                    view=view,
+                )
+            )
+            weights.append(member.weight / len(member.views))
+    return MixedWindows(parts, weights)
+
+
+def members(config: cfg.DataConfig) -> dict[str, cfg.DatasetConfig]:
+    """Every dataset of a mixture by name; the first one has no name."""
+    return {"": config, **config.mix}
+
+
+def _num_sets(config: cfg.DataConfig) -> int:
+    return sum(len(member.views) for member in members(config).values())
 
 
 def build_device(name: str) -> torch.device:

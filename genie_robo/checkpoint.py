@@ -1,5 +1,6 @@
 """Weights and training state on disk: atomic, versioned, loaded without executing code."""
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -73,6 +74,12 @@ def save_weights(run: RunFolder, part: str, module: nn.Module) -> None:
 def has_weights(run: RunFolder, part: str) -> bool:
     """Whether this part of Genie has been trained to its end in this run."""
     return _weights(run, part).exists()
+
+
+def weights_digest(run: RunFolder, part: str) -> str:
+    """Hash of the finished weights of a part, as a fingerprint of what they compute."""
+    with _weights(run, part).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:

@@ -28,18 +28,28 @@ PACKAGES = (
 def write_provenance(
     run: RunFolder,
     *,
-    dataset_fingerprint: str,
-    episodes: Mapping[str, Sequence[str]],
+    dataset_fingerprints: Mapping[str, str],
+    episodes: Mapping[str, Mapping[str, Sequence[str]]],
     seeds: Mapping[str, int],
 ) -> None:
-    """Write provenance.json of a run; `episodes` are the episode ids on each side of the split."""
+    """Write provenance.json of a run.
+
+    Fingerprints, and the episode ids on each side of the split, are by dataset; the first, which
+    is evaluated, is named "", the others as in data.mix.
+    """
+    sides = {name: {side: list(ids) for side, ids in s.items()} for name, s in episodes.items()}
     content = {
         "versions": package_versions(),
         "commit": git_commit(),
         "machine": describe_machine(),
-        "dataset_fingerprint": dataset_fingerprint,
+        "dataset_fingerprint": dataset_fingerprints[""],
         "seeds": dict(seeds),
-        "episodes": {split: list(ids) for split, ids in episodes.items()},
+        "episodes": sides[""],
+        "mixed": {
+            name: {"dataset_fingerprint": fingerprint, "episodes": sides[name]}
+            for name, fingerprint in dataset_fingerprints.items()
+            if name
+        },
     }
     write_atomic(run.provenance, json.dumps(content, indent=2) + "\n")
 

@@ -72,6 +72,8 @@ class Window:
     action_mask: Bool[np.ndarray, " 7"]
     is_pad: Bool[np.ndarray, " t"]
     """True where the episode had ended and the last frame is repeated."""
+    tokens: Int[np.ndarray, "t s"] | None = None
+    """The tokenizer's view of the frames, when it is read from a token store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class EpisodeBatch:
     robot_actions: Float[Tensor, "b t-1 7"]
     action_mask: Bool[Tensor, "b 7"]
     is_pad: Bool[Tensor, "b t"]
+    tokens: Int[Tensor, "b t s"] | None = None
+    """From a token store, None when tokens are made on the fly."""
 
     def to(self, device: torch.device | str) -> "EpisodeBatch":
         """The same batch with its tensors on `device`."""
@@ -92,6 +96,7 @@ class EpisodeBatch:
             robot_actions=self.robot_actions.to(device, non_blocking=True),
             action_mask=self.action_mask.to(device, non_blocking=True),
             is_pad=self.is_pad.to(device, non_blocking=True),
+            tokens=None if self.tokens is None else self.tokens.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> "EpisodeBatch":
@@ -102,6 +107,7 @@ class EpisodeBatch:
             robot_actions=self.robot_actions.pin_memory(),
             action_mask=self.action_mask.pin_memory(),
             is_pad=self.is_pad.pin_memory(),
+            tokens=None if self.tokens is None else self.tokens.pin_memory(),
         )
 
 

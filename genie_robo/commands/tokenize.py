@@ -1,18 +1,18 @@
-"""`genie-robo tokenize`: every frame of a run's dataset as tokens, in a memory-mapped store."""
+"""`genie-robo tokenize`: the training windows of a run as tokens, in a memory-mapped store."""
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from genie_robo.commands.base import Command
-from genie_robo.config import DataConfig, TokenizeConfig
+from genie_robo.config import TokenizeConfig
 from genie_robo.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
-    from jaxtyping import Int, UInt8
+    from lightning_fabric import Fabric
 
-    from genie_robo.data.rlds import RldsDataset
+    from genie_robo.data.mixture import MixedWindows
     from genie_robo.data.tokens import TokenManifest
     from genie_robo.models.tokenizer import VideoTokenizer
 
@@ -20,89 +20,92 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: TokenizeConfig) -> None:
-    """Tokenize all splits; an interrupted store goes on, a finished one is kept when it fits."""
-    from genie_robo.build import build_dataset, build_device, build_tokenizer, build_windows
-    from genie_robo.checkpoint import load_weights
+    """Tokenise what is missing; under torchrun every process takes its share."""
+    from genie_robo.build import build_datasets, build_tokenizer, build_training_windows
+    from genie_robo.checkpoint import load_weights, weights_digest
     from genie_robo.config import TrainConfig
     from genie_robo.config_file import read_config
-    from genie_robo.data.tokens import TokenStore, TokenStoreWriter
+    from genie_robo.data.tokens import TokenStore, TokenStoreWriter, begin_store, write_chunks
     from genie_robo.progress import progress_bar
-    from genie_robo.types import Split
+    from genie_robo.train.engine import make_fabric
 
-    folder, device = RunFolder.at(config.run), build_device(config.device)
+    folder = RunFolder.at(config.run)
     trained = read_config(folder, TrainConfig)
     tokenizer = build_tokenizer(trained.model, trained.data)
     load_weights(folder, "tokenizer", tokenizer)
-    dataset = build_dataset(trained.data)
-    manifest = make_manifest(folder, trained.data, dataset, tokenizer.eval().to(device))
+    fabric = make_fabric(trained.engine)
+    fabric.to_device(tokenizer.eval())
+    windows = build_training_windows(
+        trained.data, build_datasets(trained.data), num_frames=trained.world_model.num_frames
+    )
+    weights = weights_digest(folder, "tokenizer")
     if folder.tokens.exists():
-        TokenStore(folder.tokens, tokenizer=manifest.tokenizer, dataset=manifest.dataset)
+        TokenStore(folder.tokens, tokenizer=weights, windows=windows.fingerprint)
         _log.info("%s is complete already", folder.tokens)
         return
-    writer = TokenStoreWriter(folder.tokens, manifest)
-    done, length = writer.done, trained.world_model.num_frames
-    with progress_bar(
-        "tokenize", total=len(dataset), completed=len(done), unit="episodes"
-    ) as advance:
-        for split in Split:
-            windows = build_windows(trained.data, dataset, split, num_frames=length)
-            for e, number in enumerate(windows.episodes):
-                if number not in done:
-                    video = windows.whole_episode(e).video
-                    writer.write(number, encode(tokenizer, video, device, stretch=length))
-                    advance()
-    writer.finish()
+    manifest = _manifest(weights, windows, tokenizer, trained.world_model.num_frames)
+    if fabric.is_global_zero:
+        begin_store(folder.tokens, manifest)
+    fabric.barrier()
+    writer = TokenStoreWriter(folder.tokens, rank=fabric.global_rank)
+    done = sum(len(manifest.chunk(number)) for number in writer.done)
+    with progress_bar("tokenize", total=len(windows), completed=done, unit="windows") as advance:
+        write_chunks(
+            writer,
+            windows,
+            _encoder(tokenizer, fabric),
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            advance=advance,
+        )
+    fabric.barrier()
+    if fabric.is_global_zero:
+        writer.finish()
 
 
-def make_manifest(
-    folder: RunFolder, data: DataConfig, dataset: "RldsDataset", tokenizer: "VideoTokenizer"
+def _manifest(
+    weights: str, windows: "MixedWindows", tokenizer: "VideoTokenizer", num_frames: int
 ) -> "TokenManifest":
-    """What the store of this run holds, and what it depends on."""
     from genie_robo.data.tokens import TokenManifest
-    from genie_robo.pipeline import digest
 
-    stride = data.frame_stride
-    frames = f"{data.image_height}x{data.image_width} {data.resize.value} every {stride}"
     return TokenManifest(
-        tokenizer=digest([folder.weights("tokenizer", "tokenizer")]),
-        dataset=f"{dataset.fingerprint} {frames}",
+        tokenizer=weights,
+        windows=windows.fingerprint,
         num_codes=tokenizer.num_codes,
+        num_windows=len(windows),
+        num_frames=num_frames,
         tokens_per_frame=tokenizer.tokens_per_frame,
-        episode_ids=dataset.episode_ids,
-        lengths=tuple((int(length) - 1) // stride + 1 for length in dataset.lengths),
     )
 
 
-def encode(
-    tokenizer: "VideoTokenizer",
-    video: "UInt8[np.ndarray, 't h w c']",
-    device: "torch.device",
-    *,
-    stretch: int,
-) -> "Int[np.ndarray, 't s']":
-    """Tokens of a video of any length, encoded `stretch` frames at a time."""
-    import numpy as np
+def _encoder(tokenizer: "VideoTokenizer", fabric: "Fabric") -> "Callable[[np.ndarray], np.ndarray]":
+    """Video in bytes to tokens, in the arithmetic of training."""
     import torch
 
     from genie_robo.types import video_to_float
 
-    parts = []
-    with torch.no_grad():
-        for first in range(0, len(video), stretch):
-            part = torch.from_numpy(video[None, first : first + stretch]).to(device)
-            parts.append(tokenizer.encode(video_to_float(part))[0].cpu().numpy())
-    return np.concatenate(parts)
+    @torch.no_grad()
+    def encode(video: "np.ndarray") -> "np.ndarray":
+        pixels = video_to_float(fabric.to_device(torch.from_numpy(video)))
+        with fabric.autocast():
+            return tokenizer.encode(pixels).cpu().numpy()
+
+    return encode
 
 
 COMMAND = Command(
     name="tokenize",
-    summary="turn a run's dataset into a memory-mapped token store",
+    summary="store the tokens of a run's training windows, so that training only reads them",
     config=TokenizeConfig,
     run=run,
     details=(
-        "Writes RUN/tokens: one row of tokens per frame, all splits, with a manifest that names "
-        "the tokenizer and the dataset. The store appears when it is complete; an interrupted one "
-        "goes on."
+        "Writes RUN/tokens once the tokenizer is trained; `train` with stage=world_model then "
+        "reads tokens from there instead of making them for every batch, and gets the same ones. "
+        "The store appears when it is complete, an interrupted one goes on, and under torchrun "
+        "every process takes its share."
     ),
-    examples=("genie-robo tokenize run=runs/demo",),
+    examples=(
+        "genie-robo tokenize run=runs/demo",
+        "torchrun --nproc-per-node 8 -m genie_robo tokenize run=runs/big",
+    ),
 )

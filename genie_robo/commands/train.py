@@ -18,20 +18,23 @@ def run(config: TrainConfig) -> None:
 
 
 def _write_provenance(config: TrainConfig) -> None:
-    from genie_robo.build import build_dataset
+    from genie_robo.build import build_datasets
     from genie_robo.data.windows import split_episodes
     from genie_robo.provenance import write_provenance
     from genie_robo.run_folder import RunFolder
 
     data = config.data
-    dataset = build_dataset(data)
-    split = split_episodes(
-        dataset.episode_ids, val_fraction=data.val_fraction, test_fraction=data.test_fraction
-    )
-    episodes = {side.value: [dataset.episode_ids[i] for i in split[side]] for side in split}
+    datasets = build_datasets(data)
+    episodes = {}
+    for name, dataset in datasets.items():
+        ids = dataset.episode_ids
+        split = split_episodes(
+            ids, val_fraction=data.val_fraction, test_fraction=data.test_fraction
+        )
+        episodes[name] = {side.value: [ids[i] for i in split[side]] for side in split}
     write_provenance(
         RunFolder.at(config.run),
-        dataset_fingerprint=dataset.fingerprint,
+        dataset_fingerprints={name: dataset.fingerprint for name, dataset in datasets.items()},
         episodes=episodes,
         seeds={"train": config.seed},
     )

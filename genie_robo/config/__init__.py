@@ -7,6 +7,7 @@ must be given. Enum members are written by name on the command line: `engine.pre
 from genie_robo.config.data import (
     ActionSourceConfig,
     DataConfig,
+    DatasetConfig,
     Gripper,
     Motion,
     PoseSourceConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "ActionSourceConfig",
     "Attention",
     "DataConfig",
+    "DatasetConfig",
     "DemoConfig",
     "DoctorConfig",
     "DynamicsConfig",

@@ -105,7 +105,7 @@ class SourceConfig:
 
 
 @dataclass
-class DataConfig:
+class DatasetConfig:
     """One RLDS dataset and how its episodes become windows."""
 
     path: str = REQUIRED
@@ -113,20 +113,54 @@ class DataConfig:
     source: SourceConfig = field(default_factory=SourceConfig)
     rlds_splits: list[str] = field(default_factory=list)
     """RLDS splits to pool; empty takes all. Train, val and test are cut by episode hash."""
-    image_height: int = 64
-    image_width: int = 64
-    resize: Resize = Resize.stretch
+    views: list[str] = field(default_factory=lambda: ["primary"])
+    """Cameras to train on, by name; each gives windows of its own. Evaluation takes the first."""
     frame_stride: int = 1
     """Take every n-th step; actions in between are composed."""
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    cache_mb: int = 512
-    """Decoded frames kept in memory."""
+    target_hz: float = 0.0
+    """Frames per second; sets frame_stride from source.control_hz. 0 leaves frame_stride as is."""
+    weight: float = 0.0
+    """Share of training windows relative to the other datasets of a mixture; when no dataset has
+    one, all windows count alike."""
     bad_episode_limit: float = 0.01
     """Share of unreadable episodes above which a run stops."""
 
     def __post_init__(self) -> None:
+        """Refuse two ways of choosing frames at once, and a rate that is unknown."""
+        if self.target_hz and (self.frame_stride != 1 or self.source.control_hz <= 0):
+            raise ValueError(
+                f"data.target_hz={self.target_hz} needs data.source.control_hz, which is "
+                f"{self.source.control_hz}, and data.frame_stride=1, which is {self.frame_stride}: "
+                "give one of target_hz and frame_stride"
+            )
+        if not self.views:
+            raise ValueError("data.views is empty: name at least one camera, such as primary")
+
+    @property
+    def stride(self) -> int:
+        """Steps from one frame to the next."""
+        if not self.target_hz:
+            return self.frame_stride
+        return max(1, round(self.source.control_hz / self.target_hz))
+
+
+@dataclass
+class DataConfig(DatasetConfig):
+    """What to train and evaluate on: one dataset, or several mixed by weight."""
+
+    mix: dict[str, DatasetConfig] = field(default_factory=dict)
+    """More datasets to train on, by any name: +data@data.mix.NAME=CHOICE."""
+    image_height: int = 64
+    image_width: int = 64
+    resize: Resize = Resize.stretch
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    cache_mb: int = 512
+    """Decoded frames kept in memory."""
+
+    def __post_init__(self) -> None:
         """Refuse fractions that leave nothing to train on."""
+        super().__post_init__()
         if not 0 < self.val_fraction + self.test_fraction < 1:
             raise ValueError(
                 f"data.val_fraction={self.val_fraction} and data.test_fraction="

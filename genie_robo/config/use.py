@@ -70,10 +70,9 @@ class InspectConfig:
 
 @dataclass
 class TokenizeConfig:
-    """`genie-robo tokenize`: dataset and tokenizer to a memory-mapped token store."""
+    """`genie-robo tokenize`: a run's training windows as tokens on disk."""
 
     run: str = REQUIRED
-    device: str = "auto"
 
 
 @dataclass

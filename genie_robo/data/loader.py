@@ -5,11 +5,12 @@ import queue
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from genie_robo.data.windows import WindowDataset, epoch_order
+from genie_robo.data.order import EpochOrder, MixedOrder
 from genie_robo.types import EpisodeBatch, Window
 
 _PREFETCH = 3
@@ -18,17 +19,34 @@ _POLL_S = 0.1
 _STATE_KEYS = ("seed", "batch_size", "world_size", "num_windows")
 
 
+@runtime_checkable
+class WindowSet(Protocol):
+    """Windows by number, and the order in which to draw them."""
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        ...
+
+    def __getitem__(self, k: int) -> Window:
+        """The k-th window."""
+        ...
+
+    def order(self, seed: int) -> EpochOrder | MixedOrder:
+        """Which window comes at which position of an endless stream."""
+        ...
+
+
 class WindowLoader:
     """Batches of windows without an end.
 
-    The epochs' permutations are laid end to end; batch j takes the next `batch_size` windows for
-    each rank. So every batch is full, each epoch shows every window exactly once over all ranks,
-    and the j-th batch depends on (seed, j, rank) alone: a loader goes on where another stopped.
+    Batch j takes the next `batch_size` windows of the order for each rank. So every batch is
+    full, each epoch of one dataset shows every window exactly once over all ranks, and the j-th
+    batch depends on (seed, j, rank) alone: a loader goes on where another stopped.
     """
 
     def __init__(
         self,
-        windows: WindowDataset,
+        windows: WindowSet,
         *,
         batch_size: int,
         seed: int,
@@ -62,7 +80,7 @@ class WindowLoader:
         share = (os.cpu_count() or 1) // (2 * world_size)
         self._num_threads = num_threads or min(max(1, share), _MAX_THREADS)
         self._next_batch = 0
-        self._last_order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self._order = windows.order(seed)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -113,24 +131,8 @@ class WindowLoader:
 
     def window_numbers(self, batch: int) -> list[int]:
         """Which windows are in a batch of this rank."""
-        num_windows = len(self._windows)
         first = (batch * self._world_size + self._rank) * self._batch_size
-        epoch, position = divmod(first, num_windows)
-        numbers: list[int] = []
-        while len(numbers) < self._batch_size:
-            order = self._order(epoch)
-            missing = self._batch_size - len(numbers)
-            numbers += order[position : position + missing].tolist()
-            epoch, position = epoch + 1, 0
-        return numbers
-
-    def _order(self, epoch: int) -> np.ndarray:
-        """The epoch's order, kept until another epoch is asked for."""
-        last, order = self._last_order
-        if last != epoch:
-            order = epoch_order(len(self._windows), seed=self._seed, epoch=epoch)
-            self._last_order = (epoch, order)
-        return order
+        return self._order.numbers(first, self._batch_size)
 
     def _produce(
         self,
@@ -184,4 +186,10 @@ def collate(windows: Sequence[Window]) -> EpisodeBatch:
         robot_actions=torch.from_numpy(np.stack([w.robot_actions for w in windows])),
         action_mask=torch.from_numpy(np.stack([window.action_mask for window in windows])),
         is_pad=torch.from_numpy(np.stack([window.is_pad for window in windows])),
+        tokens=_stack_tokens(windows),
     )
+
+
+def _stack_tokens(windows: Sequence[Window]) -> torch.Tensor | None:
+    found = [window.tokens for window in windows if window.tokens is not None]
+    return torch.from_numpy(np.stack(found)) if len(found) == len(windows) else None

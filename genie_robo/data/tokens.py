@@ -1,22 +1,31 @@
-"""A dataset's tokens in one memory-mapped file, so that training need not tokenize again.
+"""The tokens of training windows in one memory-mapped file, so that training need not tokenise.
 
-A store is a folder: manifest.json says what made it and where each episode begins, tokens.npy
-holds one row per frame. It is written beside its place and moved there when it is complete.
+A store is a folder: manifest.json says what made it, tokens.npy holds the tokens of window k in
+row k. Windows overlap and the tokenizer looks back in time, so the same frame has other tokens in
+another window: a store holds them all, about as many bytes as one JPEG frame for each window. It
+is written beside its place by any number of processes and moved there when it is complete.
 """
 
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
 
+from genie_robo.data.loader import WindowSet
+from genie_robo.data.order import EpochOrder, MixedOrder
 from genie_robo.run_folder import write_atomic
+from genie_robo.types import Window
 
-STORE_FORMAT = 1
-_MANIFEST, _TOKENS, _DONE = "manifest.json", "tokens.npy", "done.txt"
+STORE_FORMAT = 2
+CHUNK = 64
+"""Windows written at once: the unit of work that is shared out and never done twice."""
+
+_MANIFEST, _TOKENS = "manifest.json", "tokens.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +34,13 @@ class TokenManifest:
 
     tokenizer: str
     """Fingerprint of the tokenizer's weights."""
-    dataset: str
-    """Fingerprint of the dataset and of how its frames were made."""
+    windows: str
+    """Fingerprint of the datasets and of how their windows and frames were made."""
     num_codes: int
+    num_windows: int
+    num_frames: int
+    """Frames in a window."""
     tokens_per_frame: int
-    episode_ids: tuple[str, ...]
-    lengths: tuple[int, ...]
-    """Frames per episode."""
     store_format: int = STORE_FORMAT
 
     @property
@@ -40,103 +49,116 @@ class TokenManifest:
         return np.uint16 if self.num_codes <= np.iinfo(np.uint16).max + 1 else np.uint32
 
     @property
-    def ends(self) -> list[int]:
-        """Row behind each episode's last frame."""
-        return np.cumsum(self.lengths, dtype=int).tolist()
+    def shape(self) -> tuple[int, int, int]:
+        """Of the stored array."""
+        return (self.num_windows, self.num_frames, self.tokens_per_frame)
+
+    @property
+    def num_chunks(self) -> int:
+        """How many times `CHUNK` windows, rounded up."""
+        return -(-self.num_windows // CHUNK)
+
+    def chunk(self, number: int) -> range:
+        """The windows of a chunk."""
+        return range(number * CHUNK, min((number + 1) * CHUNK, self.num_windows))
+
+
+def begin_store(path: Path, manifest: TokenManifest) -> None:
+    """Lay out an empty store beside its place, or keep the one that was begun there.
+
+    One process does this before the others open a `TokenStoreWriter`.
+
+    Raises:
+        FileExistsError: A finished store is there.
+        ValueError: An unfinished one with another manifest is there.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} is there already; delete it to make its tokens again")
+    partial = _partial(path)
+    if (partial / _MANIFEST).exists():
+        _check_same(partial, _read_manifest(partial), manifest)
+        return
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    np.lib.format.open_memmap(
+        partial / _TOKENS, mode="w+", dtype=manifest.dtype, shape=manifest.shape
+    )
+    # The manifest comes last: what lacks one counts as not begun.
+    write_atomic(partial / _MANIFEST, json.dumps(asdict(manifest)))
 
 
 class TokenStoreWriter:
-    """Writes a token store episode by episode; goes on where an interrupted one stopped."""
+    """Writes chunks of a begun store. Several processes may write at once, each its own chunks."""
 
-    def __init__(self, path: Path, manifest: TokenManifest) -> None:
-        """Begin a store, or go on with one.
-
-        Args:
-            path: Folder of the finished store; it appears when the store is complete.
-            manifest: What the store will hold.
+    def __init__(self, path: Path, *, rank: int = 0) -> None:
+        """Open a store that `begin_store` has laid out.
 
         Raises:
-            FileExistsError: A finished store is there.
-            ValueError: An unfinished one with another manifest is there.
+            ValueError: It is damaged.
         """
-        if path.exists():
-            raise FileExistsError(f"{path} is there already; delete it to make its tokens again")
-        self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
-        self._manifest = manifest
-        if (self._partial / _MANIFEST).exists():
-            _check_same(self._partial, _read_manifest(self._partial), manifest)
+        self._path, self._partial = path, _partial(path)
+        self.manifest = _read_manifest(self._partial)
+        try:
             self._tokens = np.lib.format.open_memmap(self._partial / _TOKENS, mode="r+")
-        else:
-            self._tokens = self._begin()
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(_damaged(self._partial, str(error))) from error
+        self._done = self._partial / f"done_{rank}.txt"
 
     @property
     def done(self) -> frozenset[int]:
-        """Numbers of the episodes that are written."""
-        file = self._partial / _DONE
-        lines = file.read_text().split("\n")[:-1] if file.exists() else []
+        """Numbers of the chunks that are written, by any process."""
+        files = self._partial.glob("done_*.txt")
+        lines = (line for file in files for line in file.read_text().split("\n")[:-1])
         return frozenset(int(line) for line in lines)
 
-    def write(self, e: int, tokens: Integer[np.ndarray, "t s"]) -> None:
-        """Write the tokens of the e-th episode.
+    def write(self, chunk: int, tokens: Integer[np.ndarray, "n t s"]) -> None:
+        """Write the tokens of a chunk's windows.
 
         Raises:
             ValueError: Their shape or values do not fit the manifest.
         """
-        manifest = self._manifest
-        shape = (manifest.lengths[e], manifest.tokens_per_frame)
+        manifest = self.manifest
+        rows = manifest.chunk(chunk)
+        shape = (len(rows), *manifest.shape[1:])
         if tokens.shape != shape or tokens.min() < 0 or tokens.max() >= manifest.num_codes:
             raise ValueError(
-                f"episode {e} must have {shape} tokens from 0 to {manifest.num_codes - 1}, got "
+                f"chunk {chunk} must have {shape} tokens from 0 to {manifest.num_codes - 1}, got "
                 f"{tokens.shape} from {tokens.min()} to {tokens.max()}"
             )
-        end = manifest.ends[e]
-        self._tokens[end - shape[0] : end] = tokens
+        self._tokens[rows.start : rows.stop] = tokens
         self._tokens.flush()
-        with (self._partial / _DONE).open("a") as file:
-            file.write(f"{e}\n")
+        with self._done.open("a") as file:
+            file.write(f"{chunk}\n")
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self) -> None:
-        """Move the complete store to its place.
+        """Move the complete store to its place; one process does this after all have written.
 
         Raises:
-            ValueError: Episodes are missing.
+            ValueError: Chunks are missing.
         """
-        missing = set(range(len(self._manifest.lengths))) - self.done
+        missing = set(range(self.manifest.num_chunks)) - self.done
         if missing:
             raise ValueError(
                 f"the token store {self._path} is not complete: {len(missing)} of "
-                f"{len(self._manifest.lengths)} episodes are missing"
+                f"{self.manifest.num_chunks} chunks are missing; run genie-robo tokenize again"
             )
-        (self._partial / _DONE).unlink()
+        for file in self._partial.glob("done_*.txt"):
+            file.unlink()
         self._partial.replace(self._path)
-
-    def _begin(self) -> np.memmap:
-        """An empty store; the manifest comes last, so what lacks one counts as not begun."""
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        tokens = np.lib.format.open_memmap(
-            self._partial / _TOKENS,
-            mode="w+",
-            dtype=self._manifest.dtype,
-            shape=(sum(self._manifest.lengths), self._manifest.tokens_per_frame),
-        )
-        write_atomic(self._partial / _MANIFEST, json.dumps(asdict(self._manifest)))
-        return tokens
 
 
 class TokenStore:
-    """Tokens by episode, read from disk as they are needed."""
+    """Tokens by window, read from disk as they are needed."""
 
-    def __init__(self, path: Path, *, tokenizer: str, dataset: str) -> None:
+    def __init__(self, path: Path, *, tokenizer: str, windows: str) -> None:
         """Open a finished store.
 
         Args:
             path: Its folder.
             tokenizer: Fingerprint of the tokenizer that must have made it.
-            dataset: Fingerprint of the dataset it must hold.
+            windows: Fingerprint of the windows it must hold.
 
         Raises:
             FileNotFoundError: There is no finished store.
@@ -145,37 +167,85 @@ class TokenStore:
         if not (path / _MANIFEST).exists():
             raise FileNotFoundError(f"{path} is no token store; make it with genie-robo tokenize")
         self.manifest = _read_manifest(path)
-        _check_made_from(path, self.manifest, tokenizer=tokenizer, dataset=dataset)
-        rows = (sum(self.manifest.lengths), self.manifest.tokens_per_frame)
+        wanted = {"tokenizer": tokenizer, "windows": windows, "store_format": STORE_FORMAT}
+        _refuse(path, {key: (getattr(self.manifest, key), wanted[key]) for key in wanted})
         try:
             self._tokens = np.load(path / _TOKENS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(_damaged(path, str(error))) from error
-        if self._tokens.shape != rows or self._tokens.dtype != self.manifest.dtype:
+        if self._tokens.shape != self.manifest.shape or self._tokens.dtype != self.manifest.dtype:
             raise ValueError(_damaged(path, f"{_TOKENS} has shape {self._tokens.shape}"))
-        self._ends = self.manifest.ends
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return self.manifest.num_windows
 
-    def __getitem__(self, e: int) -> Integer[np.ndarray, "t s"]:
-        """Tokens of the e-th episode, not copied."""
-        end = self._ends[e]
-        return self._tokens[end - self.manifest.lengths[e] : end]
+    def __getitem__(self, k: int) -> Integer[np.ndarray, "t s"]:
+        """Tokens of the k-th window, not copied."""
+        return self._tokens[k]
+
+
+class TokenizedWindows:
+    """Windows with their tokens from a store."""
+
+    def __init__(self, windows: WindowSet, store: TokenStore) -> None:
+        """Join windows and the store that was made of them.
+
+        Raises:
+            ValueError: The store has another number of windows.
+        """
+        if len(windows) != len(store):
+            raise ValueError(f"the token store holds {len(store)} windows, not {len(windows)}")
+        self._windows, self._store = windows, store
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, k: int) -> Window:
+        """The k-th window and its tokens."""
+        return replace(self._windows[k], tokens=self._store[k].astype(np.int64))
+
+    def order(self, seed: int) -> EpochOrder | MixedOrder:
+        """The order of the windows."""
+        return self._windows.order(seed)
+
+
+def write_chunks(
+    writer: TokenStoreWriter,
+    windows: WindowSet,
+    encode: Callable[[np.ndarray], np.ndarray],
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Tokenise every chunk of this rank's share that is not written yet.
+
+    Args:
+        writer: Where to.
+        windows: What to tokenise.
+        encode: Video `n t h w c` in bytes to tokens `n t s`.
+        rank: This process, from 0.
+        world_size: Number of processes.
+        advance: Called with the number of windows of every chunk written.
+    """
+    done = writer.done
+    for chunk in range(rank, writer.manifest.num_chunks, world_size):
+        if chunk in done:
+            continue
+        rows = writer.manifest.chunk(chunk)
+        writer.write(chunk, encode(np.stack([windows[k].video for k in rows])))
+        advance(len(rows))
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _read_manifest(folder: Path) -> TokenManifest:
     try:
-        content = json.loads((folder / _MANIFEST).read_text())
-        content |= {key: tuple(content[key]) for key in ("episode_ids", "lengths")}
-        return TokenManifest(**content)
-    except (ValueError, KeyError, TypeError) as error:
+        return TokenManifest(**json.loads((folder / _MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(_damaged(folder, f"{_MANIFEST} cannot be read ({error})")) from error
-
-
-def _check_made_from(path: Path, manifest: TokenManifest, *, tokenizer: str, dataset: str) -> None:
-    wanted = {"tokenizer": tokenizer, "dataset": dataset, "store_format": STORE_FORMAT}
-    _refuse(path, {k: (getattr(manifest, k), v) for k, v in wanted.items()})
 
 
 def _check_same(path: Path, there: TokenManifest, wanted: TokenManifest) -> None:
@@ -186,9 +256,7 @@ def _check_same(path: Path, there: TokenManifest, wanted: TokenManifest) -> None
 def _refuse(path: Path, values: dict[str, tuple[object, object]]) -> None:
     """Raise when a value that is there differs from the one that is wanted."""
     differences = [
-        f"{key} {old} instead of {new}" if isinstance(new, str | int) else f"other {key}"
-        for key, (old, new) in values.items()
-        if old != new
+        f"{key} {old} instead of {new}" for key, (old, new) in values.items() if old != new
     ]
     if differences:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Episodes cut into fixed windows, and the order in which windows are visited."""
+"""Episodes split by hash and cut into fixed windows."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from jaxtyping import Int, UInt8
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.data.bad_episodes import BadEpisodeError
+from genie_robo.data.index import digest
+from genie_robo.data.order import EpochOrder
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Split, Window
@@ -45,11 +47,6 @@ def split_episodes(
         Split.val: tuple(order[num_test : num_test + num_val]),
         Split.test: tuple(order[:num_test]),
     }
-
-
-def epoch_order(num_windows: int, *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """The order of windows in an epoch: a permutation that depends on nothing else."""
-    return np.random.default_rng([seed, epoch]).permutation(num_windows)
 
 
 class WindowDataset:
@@ -132,6 +129,24 @@ class WindowDataset:
             except BadEpisodeError as error:
                 self.dataset.skip(self.episodes[e], error.reason)
         raise ValueError(f"none of the {len(self.episodes)} episodes of this split can be read")
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the windows' content: equal only where every window has the same pixels."""
+        settings = (
+            self.dataset.fingerprint,
+            self.episodes,
+            self.num_frames,
+            self.image_size,
+            self._resize,
+            self.frame_stride,
+            self.camera,
+        )
+        return digest(repr(settings).encode())
+
+    def order(self, seed: int) -> EpochOrder:
+        """In which order to draw windows."""
+        return EpochOrder(len(self), seed=seed)
 
     def whole_episode(self, e: int) -> Window:
         """All frames of the e-th of `episodes`, every `frame_stride` steps, as one window.

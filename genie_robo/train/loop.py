@@ -132,7 +132,7 @@ class Loop:
 
 def compute_loss(module: nn.Module, batch: EpisodeBatch) -> StepOutput:
     """The loss of a batch from its video alone: robot actions stay outside of training."""
-    loss, metrics = module(batch.video, batch.is_pad)
+    loss, metrics = module(batch.video, batch.is_pad, batch.tokens)
     return StepOutput(loss=loss, metrics=metrics)
 
 

@@ -6,19 +6,19 @@ from functools import partial
 import torch
 from lightning_fabric import Fabric
 
-from genie_robo.build import build_dataset, build_genie, build_windows
-from genie_robo.checkpoint import has_weights, load_weights, save_weights
+from genie_robo.build import build_datasets, build_genie, build_training_windows
+from genie_robo.checkpoint import has_weights, load_weights, save_weights, weights_digest
 from genie_robo.config import Stage, StageConfig, TrainConfig
 from genie_robo.config_file import config_differences, read_config, write_config
-from genie_robo.data.loader import WindowLoader
-from genie_robo.data.windows import WindowDataset
+from genie_robo.data.loader import WindowLoader, WindowSet
+from genie_robo.data.mixture import MixedWindows
+from genie_robo.data.tokens import TokenizedWindows, TokenStore
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.engine import make_fabric
 from genie_robo.train.loop import Loop
 from genie_robo.train.optim import build_optimizer, learning_rate_at
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
-from genie_robo.types import Split
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ def train(config: TrainConfig) -> None:
     run = RunFolder.at(config.run)
     claim_run(run, config)
     fabric = make_fabric(config.engine)
-    dataset = build_dataset(config.data)
+    datasets = build_datasets(config.data)
     torch.manual_seed(config.seed)
     genie = build_genie(config)
     for stage in _stages(config.stage):
-        settings = getattr(config, stage.value)
-        windows = build_windows(config.data, dataset, Split.train, num_frames=settings.num_frames)
+        num_frames = getattr(config, stage.value).num_frames
+        windows = build_training_windows(config.data, datasets, num_frames=num_frames)
         _train_stage(stage, run, config, genie, windows, fabric)
 
 
@@ -75,7 +75,7 @@ def _train_stage(  # one stage, read from top to bottom
     run: RunFolder,
     config: TrainConfig,
     genie: Genie,
-    windows: WindowDataset,
+    windows: MixedWindows,
     fabric: Fabric,
 ) -> None:
     parts = ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
@@ -86,12 +86,26 @@ def _train_stage(  # one stage, read from top to bottom
         return
     torch.manual_seed(config.seed)
     module, settings = _stage_module(stage, run, config, genie, fabric)
-    loop = _make_loop(module, settings, run, config, windows, fabric)
+    drawn = _with_stored_tokens(stage, run, windows)
+    loop = _make_loop(module, settings, run, config, drawn, fabric)
     loop.run()
     if fabric.is_global_zero:
         for part in parts:
             save_weights(run, part, getattr(genie, part))
     fabric.barrier()
+
+
+def _with_stored_tokens(stage: Stage, run: RunFolder, windows: MixedWindows) -> WindowSet:
+    """The windows with their tokens when `genie-robo tokenize` has stored them for this run."""
+    if stage is Stage.tokenizer or not run.tokens.exists():
+        return windows
+    store = TokenStore(
+        run.tokens,
+        tokenizer=weights_digest(run, "tokenizer"),
+        windows=windows.fingerprint,
+    )
+    logger.info("reading tokens from %s", run.tokens)
+    return TokenizedWindows(windows, store)
 
 
 def _stage_module(
@@ -115,7 +129,7 @@ def _make_loop(
     settings: StageConfig,
     run: RunFolder,
     config: TrainConfig,
-    windows: WindowDataset,
+    windows: WindowSet,
     fabric: Fabric,
 ) -> Loop:
     optim = settings.optim

@@ -22,8 +22,13 @@ class TrainingStage(Protocol):
 
     name: str
 
-    def __call__(self, video: UInt8[Tensor, "b t h w c"], is_pad: Bool[Tensor, "b t"]) -> Losses:
-        """The loss of a batch, and numbers for the log."""
+    def __call__(
+        self,
+        video: UInt8[Tensor, "b t h w c"],
+        is_pad: Bool[Tensor, "b t"],
+        tokens: Int[Tensor, "b t s"] | None = None,
+    ) -> Losses:
+        """The loss of a batch, and numbers for the log; `tokens` when they were stored."""
         ...
 
     def after_step(self) -> Mapping[str, float]:
@@ -40,8 +45,14 @@ class TokenizerStage(nn.Module):
         super().__init__()
         self.tokenizer = tokenizer
 
-    def forward(self, video: UInt8[Tensor, "b t h w c"], is_pad: Bool[Tensor, "b t"]) -> Losses:
+    def forward(
+        self,
+        video: UInt8[Tensor, "b t h w c"],
+        is_pad: Bool[Tensor, "b t"],
+        tokens: Int[Tensor, "b t s"] | None = None,
+    ) -> Losses:
         """Reconstruction error in units of the pixel variance, plus the VQ loss."""
+        del tokens  # stored ones are of a tokenizer that is finished
         pixels, valid = video_to_float(video), ~is_pad
         output = self.tokenizer(pixels, valid)
         mse = _mean_over_valid((output.video - pixels).square().mean((2, 3, 4)), valid)
@@ -77,12 +88,18 @@ class WorldModelStage(nn.Module):
         self.encode_tokens = encode_tokens
         self.min_mask_rate = min_mask_rate
 
-    def forward(self, video: UInt8[Tensor, "b t h w c"], is_pad: Bool[Tensor, "b t"]) -> Losses:
+    def forward(
+        self,
+        video: UInt8[Tensor, "b t h w c"],
+        is_pad: Bool[Tensor, "b t"],
+        tokens: Int[Tensor, "b t s"] | None = None,
+    ) -> Losses:
         """The two losses added; no gradient goes from the dynamics to the latent actions."""
         pixels, valid = video_to_float(video), ~is_pad
         codes, action_loss, action_metrics = latent_action_loss(self.latent_action, pixels, valid)
-        with torch.no_grad():
-            tokens = self.encode_tokens(pixels)
+        if tokens is None:
+            with torch.no_grad():
+                tokens = self.encode_tokens(pixels)
         token_loss, token_metrics = dynamics_loss(
             self.dynamics, tokens, codes.detach(), valid, min_mask_rate=self.min_mask_rate
         )

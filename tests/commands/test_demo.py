@@ -162,7 +162,7 @@ def test_another_suite_may_join_later(run):
 def test_tokens_are_stored_once(run, run_cli):
     assert run_cli("tokenize", f"run={run.path}").status == cli.OK
     tokens = np.load(run.tokens / "tokens.npy")
-    assert tokens.shape == (60, 64)
+    assert tokens.shape == (12, 8, 64)  # four training episodes of ten steps, windows of eight
     before = (run.tokens / "tokens.npy").stat().st_mtime_ns
     assert "complete already" in run_cli("tokenize", f"run={run.path}").err
     assert (run.tokens / "tokens.npy").stat().st_mtime_ns == before

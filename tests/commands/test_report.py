@@ -45,8 +45,11 @@ def run(tmp_path) -> RunFolder:
     (stamps / "record.json").write_text(json.dumps(stamp))
     write_provenance(
         run,
-        dataset_fingerprint="abc123",
-        episodes={"train": ["x", "y"], "test": ["z"]},
+        dataset_fingerprints={"": "abc123", "other": "def456"},
+        episodes={
+            "": {"train": ["x", "y"], "test": ["z"]},
+            "other": {"train": ["v"], "test": ["w"]},
+        },
         seeds={"train": 7},
     )
     return run

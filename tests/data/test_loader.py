@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rlds_files import open_table
 
 from genie_robo.data.loader import WindowLoader, collate
-from genie_robo.data.windows import WindowDataset, epoch_order
+from genie_robo.data.order import epoch_order
+from genie_robo.data.windows import WindowDataset
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rlds_files import encode_image, grey, open_table, table_episode, write_rlds
 
 from genie_robo.data.bad_episodes import BadEpisodeError
-from genie_robo.data.windows import WindowDataset, epoch_order, split_episodes
+from genie_robo.data.order import epoch_order
+from genie_robo.data.windows import WindowDataset, split_episodes
 from genie_robo.types import Split
 
 SIZE = (8, 8)

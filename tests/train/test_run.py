@@ -1,16 +1,18 @@
 """Training a run folder: resume, refusals, what reaches the loss."""
 
+import logging
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from genie_robo.build import build_dataset, build_genie, build_windows
 from genie_robo.checkpoint import load_genie, load_training_state
-from genie_robo.config import Stage
+from genie_robo.commands import tokenize
+from genie_robo.config import DatasetConfig, Stage, TokenizeConfig
 from genie_robo.data.loader import WindowLoader
 from genie_robo.run_folder import RunFolder
 from genie_robo.train import loop as loop_module
@@ -128,6 +130,39 @@ def test_robot_actions_change_no_loss(config):
             torch.manual_seed(0)
             found.append(compute_loss(stage, candidate).loss)
         assert torch.equal(*found)
+
+
+def test_stored_tokens_train_the_same_world_model(config, tmp_path, caplog):
+    train(config)
+    stored = replace(config, run=str(tmp_path / "stored"))
+    train(replace(stored, stage=Stage.tokenizer))
+    tokenize.run(TokenizeConfig(run=stored.run))
+    with caplog.at_level(logging.INFO):
+        train(stored)
+
+    assert "reading tokens from" in caplog.text
+    assert losses(config.run, "world_model") == losses(stored.run, "world_model")
+    fly, read = weights(config.run), weights(stored.run)
+    assert all(torch.equal(fly[name], read[name]) for name in fly)
+
+
+def test_stored_tokens_of_another_tokenizer_are_refused(config):
+    train(replace(config, stage=Stage.tokenizer))
+    tokenize.run(TokenizeConfig(run=config.run))
+    path = Path(config.run) / "tokenizer" / "tokenizer.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
+
+    with pytest.raises(ValueError, match=r"made from something else: tokenizer .* instead of"):
+        train(config)
+
+
+def test_two_datasets_train_together(config, small_dataset):
+    other = DatasetConfig(path=str(small_dataset), source=config.data.source, frame_stride=2)
+    mixed = replace(config, data=replace(config.data, mix={"other": other}))
+
+    train(mixed)
+
+    assert len(losses(mixed.run, "world_model")) == 8
 
 
 def test_loss_that_is_not_finite_stops_before_the_step_and_names_the_episodes(config, monkeypatch):
