@@ -108,6 +108,23 @@ def test_composed_defaults_are_the_dataclass_defaults():
     assert built == config.RecordConfig(path="x")
 
 
+def test_a_mixture_is_composed_from_the_same_files():
+    command = load_command("train")
+    words = [
+        "run=r",
+        "data=bridge_dataset",
+        "data.path=a",
+        "+data@data.mix.rt1=fractal20220817_data",
+        "data.mix.rt1.path=b",
+        "data.mix.rt1.weight=0.5",
+        "data.mix.rt1.target_hz=3",
+    ]
+    data = to_config(command, compose_config(command, words)).data
+    assert data.source.camera == "observation/image_0"
+    assert data.mix["rt1"].source.action.translation == "action/world_vector"
+    assert (data.mix["rt1"].path, data.mix["rt1"].weight, data.mix["rt1"].stride) == ("b", 0.5, 1)
+
+
 def test_contradicting_settings_are_refused():
     with pytest.raises(ValueError, match=r"val_fraction=0\.7 and data\.test_fraction=0\.3"):
         replace(config.DataConfig(path="x"), val_fraction=0.7, test_fraction=0.3)

@@ -30,6 +30,8 @@ _PARSE_ERRORS = (
     zlib.error,
 )
 """What tensorflow_datasets and protobuf raise on bytes that are no episode."""
+_TEXT = Feature(kind="text", dtype="string", shape=())
+"""Also of a string in a Tensor, as older datasets store their instructions."""
 
 
 class ShardFile(NamedTuple):
@@ -200,14 +202,15 @@ def _leaf(node: Mapping[str, Any]) -> Feature:
         if kind in node:
             content = node[kind]
             encoding = content.get("encodingFormat") or content.get("encoding", "")
-            return Feature(
+            feature = Feature(
                 kind=kind,
                 dtype=content.get("dtype", "uint8"),
                 shape=_shape(content),
                 encoding="" if encoding == "none" else encoding,
             )
+            return _TEXT if (feature.dtype, feature.shape) == (_TEXT.dtype, ()) else feature
     if "text" in node:
-        return Feature(kind="text", dtype="string", shape=())
+        return _TEXT
     if "classLabel" in node:
         return Feature(kind="tensor", dtype="int64", shape=())
     name = str(node.get("pythonClassName", "unknown")).rpartition(".")[2]

@@ -203,7 +203,8 @@ class Feature:
             return "text"
         shape = ",".join("?" if axis is None else str(axis) for axis in self.shape)
         text = f"{self.dtype}[{shape}]" if self.shape else self.dtype
-        return f"{text} {self.encoding} image" if self.kind == "image" else text
+        words = (text, self.encoding, "image") if self.kind == "image" else (text,)
+        return " ".join(word for word in words if word)
 
 
 def check_source(source: Source, features: Mapping[str, Feature]) -> None:

@@ -36,7 +36,8 @@ def train(config: TrainConfig) -> None:
     run = RunFolder.at(config.run)
     claim_run(run, config)
     fabric = make_fabric(config.engine)
-    datasets = build_datasets(config.data)
+    with fabric.rank_zero_first():  # it leaves the index that the others read
+        datasets = build_datasets(config.data)
     torch.manual_seed(config.seed)
     genie = build_genie(config)
     for stage in _stages(config.stage):
