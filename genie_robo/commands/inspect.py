@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,32 +15,35 @@ from genie_robo.commands.base import Command
 from genie_robo.config import InspectConfig
 
 if TYPE_CHECKING:
-    from genie_robo.commands.dataset_facts import DatasetFacts
+    from genie_robo.commands.inspection.facts import DatasetFacts
 
-SHOWN_PROBLEMS = 20
+SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
 
 
 def run(config: InspectConfig) -> None:
-    """Print what is there; write inspect.json and a contact sheet when a folder is given."""
-    from genie_robo.commands.dataset_facts import collect_facts
+    """Print what is there; write inspect.json and pictures when a folder is given."""
+    from genie_robo.build import build_source
+    from genie_robo.commands.inspection.facts import inspect_dataset
     from genie_robo.pictures import write_png
     from genie_robo.run_folder import write_atomic
 
-    facts, sheet = collect_facts(Path(config.path))
+    given = build_source(config.data.source) if config.data else None
+    facts, draw = inspect_dataset(Path(config.path), given)
     console = Console(highlight=False)
     for part in describe(facts):
         console.print(part, soft_wrap=isinstance(part, str))
     if config.output:
         folder = Path(config.output)
         write_atomic(folder / "inspect.json", json.dumps(asdict(facts), indent=2) + "\n")
-        if sheet:
-            write_png(folder / "contact_sheet.png", sheet)
-        console.print(f"\nwritten to {folder}")
+        pictures = draw()
+        for name, picture in pictures.items():
+            write_png(folder / name, picture)
+        console.print(f"\nwritten to {escape(str(folder))}: inspect.json, {', '.join(pictures)}")
 
 
 def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
     """The parts of the page, from top to bottom."""
-    yield f"[bold]{facts.name}[/bold]  {escape(facts.folder)}"
+    yield f"[bold]{escape(facts.name)}[/bold]  {escape(facts.folder)}"
     yield (
         f"{facts.file_format}, {facts.num_shards} shards, {facts.size_mb:.1f} MB, "
         f"fingerprint {facts.fingerprint}"
@@ -52,28 +56,76 @@ def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
     yield "\n[bold]Columns of a step[/bold]"
     yield _table(("key", "type"), list(facts.columns.items()))
     if facts.actions:
-        yield f"\n[bold]Actions[/bold] as data={facts.fits[0]} reads them"
+        yield f"\n[bold]Actions[/bold] as {facts.read_as}, all episodes"
         yield _table(
-            ("dimension", "unit", "mean", "std", "q01", "median", "q99"),
-            [tuple(asdict(action).values()) for action in facts.actions],
+            ("dimension", "mean", "std", "min", "q01", "median", "q99", "max"),
+            [
+                (f"{a.name} {a.unit}", a.mean, a.std, a.min, a.q01, a.median, a.q99, a.max)
+                for a in facts.actions
+            ],
         )
-    yield "\n[bold]To know[/bold]"
-    fits = " or ".join(f"data={name}" for name in facts.fits) or "data=rlds data.source.camera=KEY"
-    yield escape(f"  train on it with {fits} data.path={facts.folder}")
+    if facts.motion:
+        own, after = facts.motion.correlation[0], facts.motion.correlation[1]
+        yield (
+            f"  Commanded translations are {facts.motion.ratio:.3g} times the achieved ones. They "
+            f"correlate {own:.2f} with their own step's motion, {after:.2f} with the next step's."
+        )
+    yield f"\n[bold]Problems[/bold], of {facts.num_seen} episodes looked at one by one"
     for problem in facts.problems[:SHOWN_PROBLEMS]:
-        yield escape(f"  {problem}")
+        yield escape(f"- {problem.text}")
     if len(facts.problems) > SHOWN_PROBLEMS:
-        yield f"  and {len(facts.problems) - SHOWN_PROBLEMS} more"
+        yield f"- and {len(facts.problems) - SHOWN_PROBLEMS} more"
+    if not facts.problems:
+        yield "- none found"
+    for note in facts.notes:
+        yield escape(f"- note: {note.text}")
+    yield from _describe_use(facts)
+
+
+def _describe_use(facts: "DatasetFacts") -> Iterator[str | Table]:
+    """The words to go on with: a file that fits, or a mapping to try with the reasons for it."""
+    train = f"genie-robo train run=runs/NAME data.path={quote(facts.folder)}"
+    proposal = facts.proposal
+    if proposal is None:
+        yield "\n[bold]Train on it[/bold]"
+        yield escape(f"{train} {facts.words}")
+        return
+    yield f"\n[bold]Proposal[/bold], as no file in conf/data/ is named {escape(facts.name)}"
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    grid.add_column(overflow="fold")
+    grid.add_column()
+    for part in proposal.parts:
+        if not part.is_default or part.setting == "action.motion":
+            setting = f"  {part.setting}={part.value or repr('')}"
+            grid.add_row(escape(setting), escape(f"{part.confidence}: {part.why}"))
+    yield grid
+    for missing in proposal.missing:
+        yield escape(f"- no {missing}")
+    if facts.fits:
+        shown = ", ".join(facts.fits[:SHOWN_FITS])
+        more = f" and {len(facts.fits) - SHOWN_FITS} more" if len(facts.fits) > SHOWN_FITS else ""
+        yield escape(f"- the keys fit data={shown}{more} too, where they may mean other things")
+    yield "Look at the pictures, change what is wrong, and inspect it again before training:"
+    yield escape(f"genie-robo inspect path={quote(facts.folder)} {facts.words}")
+    yield escape(f"{train} and the same data words")
 
 
 def _table(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(f"  {column}" if number == 0 else column, overflow="fold")
+        is_number = bool(rows) and not isinstance(rows[0][number], str)
+        justify = "right" if is_number else "left"
+        table.add_column(f"  {column}" if number == 0 else column, overflow="fold", justify=justify)
     for first, *others in rows:
-        cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in others]
-        table.add_row(f"  {escape(str(first))}", *map(escape, cells))
+        table.add_row(f"  {escape(str(first))}", *(escape(_cell(cell)) for cell in others))
     return table
+
+
+def _cell(value: Any) -> str:
+    """Numbers to a tenth of a millimetre, so that a row fits into 80 characters."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}".replace("-0.0000", "0.0000") if abs(value) < 100 else f"{value:.4g}"
 
 
 COMMAND = Command(
@@ -82,11 +134,14 @@ COMMAND = Command(
     config=InspectConfig,
     run=run,
     details=(
-        "Reads every record once and checks it. Says which data=NAME fits, and with output=FOLDER "
-        "writes inspect.json and a contact sheet."
+        "Reads every record once and checks it, then looks at up to 300 episodes one by one. A "
+        "dataset without a file in conf/data/ gets a proposal: the words for the command line, "
+        "each with its reason. output=FOLDER gets inspect.json, a contact sheet of all cameras "
+        "and histograms of actions and episode lengths."
     ),
     examples=(
         "genie-robo inspect path=runs/demo/dataset",
         "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report",
+        "genie-robo inspect path=~/rlds/mine data=rlds data.source.camera=observation/image",
     ),
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from genie_robo.config.data import DataConfig
+from genie_robo.config.data import DataConfig, SourceConfig
 from genie_robo.config.required import REQUIRED
 from genie_robo.config.sim import Renderer
 
@@ -60,12 +60,21 @@ class ImagineConfig:
 
 
 @dataclass
+class InspectDataConfig:
+    """How the dataset is to be read."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+
+
+@dataclass
 class InspectConfig:
     """`genie-robo inspect`: what is in an RLDS folder."""
 
     path: str = REQUIRED
+    data: InspectDataConfig | None = None
+    """Read it like this, for example data=bridge_dataset; else by its own name, or a proposal."""
     output: str = ""
-    """Folder for the contact sheet and inspect.json; empty prints only."""
+    """Folder for inspect.json, contact_sheet.png and actions.png; empty prints only."""
 
 
 @dataclass

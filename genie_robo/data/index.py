@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,15 @@ from genie_robo.data.sources import Feature
 from genie_robo.progress import progress_bar
 from genie_robo.run_folder import write_atomic
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 """Raised when what is remembered changes: older index files are then made anew."""
 _ID_BYTES = 8
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
 _ANY_WRITE = 0o222
 _SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem")
+_NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What reading a file raises that is no index."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -121,16 +124,33 @@ def digest(*parts: bytes) -> str:
 
 
 def index_files(folder: Path, split: str) -> tuple[Path, ...]:
-    """Where the index of a split may be: beside the dataset, or else in the user's cache.
+    """Where the index of a split may be."""
+    return kept_files(folder, f"index_{split}")
+
+
+def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
+    """Where a result about a dataset may be: beside it, or else in the user's cache.
 
     A folder without any write permission is left alone, by the superuser too.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = digest(str(folder.resolve()).encode())
-    elsewhere = cache / "genie_robo" / f"{folder.parent.name}_{place}_{split}.json"
+    elsewhere = cache / "genie_robo" / f"{folder.parent.name}_{place}_{name}.json"
     if folder.stat().st_mode & _ANY_WRITE:
-        return (folder / f".genie_robo_index_{split}.json", elsewhere)
+        return (folder / f".genie_robo_{name}.json", elsewhere)
     return (elsewhere,)
+
+
+def keep(files: Sequence[Path], text: str) -> bool:
+    """Write the first of the files that can be written; False when none can."""
+    for file in files:
+        try:
+            write_atomic(file, text)
+        except OSError as error:
+            _log.debug("cannot write %s: %s", file, error)
+        else:
+            return True
+    return False
 
 
 def _index_split(schema: Schema, split: str, shards: list[ShardFile]) -> list[RecordEntry]:
@@ -221,22 +241,16 @@ def _save(
     rows = [
         [numbers[e.shard.name], e.bad_keys, *(getattr(e, name) for name in _SAVED)] for e in entries
     ]
-    text = json.dumps({"stamp": stamp, "shards": shards, "records": rows})
-    for file in files:
-        try:
-            write_atomic(file, text)
-        except OSError as error:
-            _log.debug("no index in %s: %s", file, error)
-        else:
-            return
-    _log.warning("the index of %s cannot be kept: it will be made again next time", folder)
+    content = {"stamp": stamp, "shards": shards, "records": rows}
+    if not keep(files, json.dumps({"checksum": _checksum(content), **content})):
+        _log.warning("the index of %s cannot be kept: it will be made again next time", folder)
 
 
 def _load(file: Path, stamp: str, folder: Path) -> list[RecordEntry] | None:
     """The remembered entries, or None when there are none or the dataset has changed."""
     try:
         content = json.loads(file.read_text())
-        if content["stamp"] != stamp:
+        if content.pop("checksum") != _checksum(content) or content["stamp"] != stamp:
             return None
         shards = [folder / name for name in content["shards"]]
         return [
@@ -247,6 +261,11 @@ def _load(file: Path, stamp: str, folder: Path) -> list[RecordEntry] | None:
             )
             for shard, bad_keys, *values in content["records"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, *_NO_INDEX) as error:
         _log.debug("no usable index in %s: %s", file, error)
         return None
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of everything that is remembered: a changed file is made anew, not believed."""
+    return digest(json.dumps(content).encode())

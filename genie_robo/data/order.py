@@ -72,7 +72,8 @@ class MixedOrder:
         self._orders = [
             EpochOrder(size, seed=_own_seed(seed, part)) for part, size in enumerate(sizes)
         ]
-        self._last: tuple[int, np.ndarray, np.ndarray] = (-1, *[np.empty(0, np.int64)] * 2)
+        none = np.empty(0, np.int64)
+        self._last: tuple[int, np.ndarray, np.ndarray] = (-1, none, none)
 
     def numbers(self, first: int, count: int) -> list[int]:
         """The windows at the positions first .. first + count - 1."""

@@ -27,9 +27,13 @@ _PARSE_ERRORS = (
     AttributeError,
     IndexError,
     RuntimeError,
+    ImportError,
     zlib.error,
 )
-"""What tensorflow_datasets and protobuf raise on bytes that are no episode."""
+"""What tensorflow_datasets and protobuf raise on bytes that are no episode, or no description of
+one: an unknown number type makes them look for TensorFlow."""
+_MAX_INFLATED_BYTES = 2**28
+"""Of one step of a compressed tensor whose shape varies."""
 _TEXT = Feature(kind="text", dtype="string", shape=())
 """Also of a string in a Tensor, as older datasets store their instructions."""
 
@@ -171,9 +175,20 @@ def _inflate(column: np.ndarray, feature: Feature) -> np.ndarray:
     """Tensors that are stored as bytes, back to numbers."""
     if feature.kind != "tensor" or not feature.encoding:
         return column
-    rows = [zlib.decompress(row) if feature.encoding == "zlib" else row for row in column]
+    rows = [_decompress(row, feature) if feature.encoding == "zlib" else row for row in column]
     shape = [-1 if axis is None else axis for axis in feature.shape]
     return np.stack([np.frombuffer(row, feature.dtype).reshape(shape) for row in rows])
+
+
+def _decompress(row: bytes, feature: Feature) -> bytes:
+    """The bytes of a tensor; a few kB that claim to be gigabytes are refused."""
+    size = feature.size
+    limit = _MAX_INFLATED_BYTES if size is None else size * np.dtype(feature.dtype).itemsize
+    inflated = zlib.decompressobj()
+    data = inflated.decompress(row, limit + 1)
+    if len(data) > limit or not inflated.eof:
+        raise ValueError(f"a compressed tensor does not have the {limit} bytes it should")
+    return data
 
 
 def _step_features(folder: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -93,6 +93,13 @@ def parse_tfrecord(data: bytes | mmap.mmap) -> list[Span]:
     return spans
 
 
+def frame_tfrecord(data: bytes) -> bytes:
+    """A record as a TFRecord file stores it."""
+    length = struct.pack("<Q", len(data))
+    checksums = (_CRC.pack(_masked_crc(part)) for part in (length, data))
+    return length + next(checksums) + data + next(checksums)
+
+
 def _masked_crc(data: bytes) -> int:
     """CRC32C, rotated and shifted as TFRecord wants it."""
     crc = google_crc32c.value(data)

@@ -84,8 +84,9 @@ def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w
         return simplejpeg.decode_jpeg(
             image, "RGB", min_height=image_size[0], min_width=image_size[1], min_factor=1
         )
-    with Image.open(io.BytesIO(image)) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(image), formats=("PNG",)) as picture:
+        # Converting RGB to RGB would decode and then copy.
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _scale(

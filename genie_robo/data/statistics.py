@@ -1,0 +1,300 @@
+"""Statistics of a dataset's actions: one pass over its episodes, remembered beside it."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from genie_robo.data.actions import achieved_deltas
+from genie_robo.data.bad_episodes import BadEpisodeError
+from genie_robo.data.index import digest, keep, kept_files
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.windows import split_episodes
+from genie_robo.progress import progress_bar
+from genie_robo.types import ACTION_NAMES, GRIPPER, Episode
+
+STATISTICS_FORMAT = 1
+"""Raised when what is remembered changes: older files are then computed anew."""
+ALL = "all"
+SAMPLE_ROWS = 200_000
+"""Quantiles are exact up to so many rows. Beyond, they are those of a uniform sample of so many:
+the rank of q01 and q99 then has a standard error of 0.02 percentage points, that of the median
+0.11 (sqrt(q (1 - q) / rows))."""
+_QUIET_SECONDS = 2.0
+Actions = Float[np.ndarray, "*n 7"]
+_DIMS = len(ACTION_NAMES)
+_NUMBERS = ("mean", "std", "min", "max", "q01", "q50", "q99")
+_NARROW = 0.5e-6
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStatistics:
+    """Each dimension of some rows of 7-D actions, in the units of ACTION_UNITS."""
+
+    mask: Bool[np.ndarray, " 7"]
+    """Which dimensions there are; the numbers of the others are zero."""
+    num_rows: int
+    num_sampled: int
+    """Rows behind the quantiles."""
+    mean: Float[np.ndarray, " 7"]
+    std: Float[np.ndarray, " 7"]
+    """Of the population: divided by the number of rows."""
+    min: Float[np.ndarray, " 7"]
+    max: Float[np.ndarray, " 7"]
+    q01: Float[np.ndarray, " 7"]
+    q50: Float[np.ndarray, " 7"]
+    q99: Float[np.ndarray, " 7"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitStatistics:
+    """What could be read of one side of the episode-level split, or of all."""
+
+    num_episodes: int
+    num_steps: int
+    num_transitions: int
+    commanded: ActionStatistics
+    achieved: ActionStatistics | None
+    """Differences of measured poses; None without proprioception."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetStatistics:
+    """Statistics of a dataset as one source reads it."""
+
+    fingerprint: str
+    splits: Mapping[str, SplitStatistics]
+    """By the names of Split, and ALL. A dataset too small to split has ALL only."""
+
+
+def dataset_statistics(
+    dataset: RldsDataset, *, val_fraction: float, test_fraction: float
+) -> DatasetStatistics:
+    """The statistics of a dataset: remembered ones, or one pass over its episodes.
+
+    They are kept as a small JSON file in the dataset's folder, or in the user's cache folder when
+    that one is read-only, and computed anew when the dataset, the way it is read, or the split
+    changes. The log says so. Episodes that cannot be read are skipped and counted.
+
+    Raises:
+        ValueError: More episodes are unreadable than data.bad_episode_limit allows.
+    """
+    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+    settings = [STATISTICS_FORMAT, dataset.fingerprint, fractions]
+    fingerprint = digest(json.dumps(settings).encode())
+    files = kept_files(dataset.folder, "statistics")
+    reason = "none are stored"
+    for file in files:
+        try:
+            stored = _from_json(json.loads(file.read_text()))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"{file} cannot be read ({type(error).__name__})"
+        else:
+            if stored.fingerprint == fingerprint:
+                return stored
+            reason = "those stored are for another fingerprint: other episodes, keys or fractions"
+    _log.info("computing the statistics of %s: %s", dataset.folder, reason)
+    found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, fractions))
+    if not keep(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
+        _log.warning("the statistics of %s cannot be kept", dataset.folder)
+    return found
+
+
+def normalize(actions: Actions, statistics: ActionStatistics) -> Actions:
+    """Actions with q01..q99 of every dimension at -1..1; what lies outside stays outside.
+
+    The gripper, which is in [0, 1] already, and dimensions that the dataset lacks are untouched.
+    A dimension narrower than a micrometre or a microradian is only shifted.
+    """
+    centre, reach = _scaling(statistics)
+    return ((actions - centre) / reach).astype(actions.dtype)
+
+
+def denormalize(actions: Actions, statistics: ActionStatistics) -> Actions:
+    """Inverse of `normalize`."""
+    centre, reach = _scaling(statistics)
+    return (actions * reach + centre).astype(actions.dtype)
+
+
+def _scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half width of q01..q99; 0 and 1 for dimensions that are left alone."""
+    is_scaled = statistics.mask.copy()
+    is_scaled[GRIPPER] = False
+    centre = np.where(is_scaled, (statistics.q01 + statistics.q99) / 2, 0.0)
+    reach = np.where(is_scaled, (statistics.q99 - statistics.q01) / 2, 1.0)
+    return centre, np.where(reach > _NARROW, reach, 1.0)
+
+
+class _Moments(NamedTuple):
+    """What can be merged exactly."""
+
+    num_rows: int
+    mean: np.ndarray
+    squares: np.ndarray
+    """Sum of squared distances from the mean."""
+    low: np.ndarray
+    high: np.ndarray
+
+
+_NOTHING = _Moments(0, *[np.zeros(_DIMS)] * 4)
+
+
+def _moments(rows: Float[np.ndarray, "n 7"]) -> _Moments:
+    if not len(rows):
+        return _NOTHING
+    mean = rows.mean(axis=0)
+    squares = np.square(rows - mean).sum(axis=0)
+    return _Moments(len(rows), mean, squares, rows.min(axis=0), rows.max(axis=0))
+
+
+def _merge(one: _Moments, other: _Moments) -> _Moments:
+    """The moments of both together.
+
+    Source: Chan, Golub and LeVeque 1979, updating formulae for variances.
+    """
+    if not one.num_rows or not other.num_rows:
+        return one if one.num_rows else other
+    num_rows = one.num_rows + other.num_rows
+    shift, weight = other.mean - one.mean, other.num_rows / num_rows
+    return _Moments(
+        num_rows,
+        one.mean + shift * weight,
+        one.squares + other.squares + np.square(shift) * one.num_rows * weight,
+        np.minimum(one.low, other.low),
+        np.maximum(one.high, other.high),
+    )
+
+
+class _Rows:
+    """Moments of rows of actions, and a uniform sample: the rows with the smallest random keys.
+
+    Two such samples join to a uniform sample of both.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.mask = np.zeros(_DIMS, bool)
+        self._moments = _NOTHING
+        self._pieces: list[np.ndarray] = []
+        """Rows of seven numbers and the key."""
+        self._num_kept = 0
+        self._random = np.random.default_rng(seed)
+
+    def add(self, rows: Float[np.ndarray, "n 7"], mask: Bool[np.ndarray, " 7"]) -> None:
+        self.mask = mask
+        self._moments = _merge(self._moments, _moments(rows.astype(np.float64)))
+        self._pieces.append(np.column_stack([rows, self._random.random(len(rows))]))
+        self._num_kept += len(rows)
+        if self._num_kept > 2 * SAMPLE_ROWS:
+            self._pieces, self._num_kept = [self._sample()], SAMPLE_ROWS
+
+    def join(self, other: "_Rows") -> None:
+        self.mask = self.mask | other.mask
+        self._moments = _merge(self._moments, other._moments)
+        self._pieces += other._pieces
+
+    def statistics(self) -> ActionStatistics:
+        sample = self._sample()[:, :_DIMS]
+        num_rows, mean, squares, low, high = self._moments
+        rows = sample if len(sample) else np.zeros((1, _DIMS))
+        quantiles = np.quantile(rows, [0.01, 0.5, 0.99], axis=0)
+        found = (mean, np.sqrt(squares / max(num_rows, 1)), low, high, *quantiles)
+        numbers: dict[str, Any] = {"num_rows": num_rows, "num_sampled": len(sample)}
+        numbers |= {name: row * self.mask for name, row in zip(_NUMBERS, found, strict=True)}
+        return ActionStatistics(mask=self.mask, **numbers)
+
+    def _sample(self) -> Float[np.ndarray, "n 8"]:
+        rows = np.concatenate([np.empty((0, _DIMS + 1)), *self._pieces])
+        if len(rows) <= SAMPLE_ROWS:
+            return rows
+        return rows[np.argpartition(rows[:, _DIMS], SAMPLE_ROWS)[:SAMPLE_ROWS]]
+
+
+class _Split:
+    """One side of the split while it is being read."""
+
+    def __init__(self, seed: int) -> None:
+        self.num_episodes = self.num_steps = 0
+        self.commanded, self.achieved = _Rows(2 * seed), _Rows(2 * seed + 1)
+
+    def add(self, episode: Episode) -> None:
+        self.num_episodes += 1
+        self.num_steps += episode.num_steps
+        self.commanded.add(episode.robot_actions[:-1], episode.action_mask)
+        if episode.end_effector_pose is not None:
+            self.achieved.add(achieved_deltas(episode.end_effector_pose), episode.pose_mask)
+
+    def join(self, other: "_Split") -> None:
+        self.num_episodes += other.num_episodes
+        self.num_steps += other.num_steps
+        self.commanded.join(other.commanded)
+        self.achieved.join(other.achieved)
+
+    def statistics(self) -> SplitStatistics:
+        return SplitStatistics(
+            num_episodes=self.num_episodes,
+            num_steps=self.num_steps,
+            num_transitions=self.num_steps - self.num_episodes,
+            commanded=self.commanded.statistics(),
+            achieved=self.achieved.statistics() if self.achieved.mask.any() else None,
+        )
+
+
+def _compute(dataset: RldsDataset, fractions: Mapping[str, float]) -> dict[str, SplitStatistics]:
+    try:
+        numbers = split_episodes(dataset.episode_ids, **fractions)
+    except ValueError as error:
+        _log.info("statistics over all episodes only: %s", error)
+        numbers = {}
+    split_of = {i: split.value for split, episodes in numbers.items() for i in episodes}
+    names = [split.value for split in numbers]
+    splits = {name: _Split(number) for number, name in enumerate([ALL, *names])}
+    for i in _watched(f"statistics of {dataset.folder.parent.name}", len(dataset)):
+        try:
+            episode = dataset[i]
+        except BadEpisodeError as error:
+            dataset.skip(i, error.reason)
+        else:
+            splits[split_of.get(i, ALL)].add(episode)
+    for name in names:
+        splits[ALL].join(splits[name])
+    return {name: split.statistics() for name, split in splits.items()}
+
+
+def _watched(title: str, count: int) -> Iterator[int]:
+    """Count up; with a progress bar once it takes long."""
+    start, done = monotonic(), 0
+    while done < count and monotonic() - start < _QUIET_SECONDS:
+        yield done
+        done += 1
+    if done == count:
+        return
+    with progress_bar(title, total=count, unit="episodes", completed=done) as advance:
+        for i in range(done, count):
+            yield i
+            advance()
+
+
+def _from_json(content: Mapping[str, Any]) -> DatasetStatistics:
+    splits = {}
+    for name, split in content["splits"].items():
+        rows = {kind: _rows_from_json(split[kind]) for kind in ("commanded", "achieved")}
+        splits[name] = SplitStatistics(**split | rows)
+    return DatasetStatistics(fingerprint=content["fingerprint"], splits=splits)
+
+
+def _rows_from_json(content: Mapping[str, Any] | None) -> ActionStatistics | None:
+    if content is None:
+        return None
+    rows: dict[str, Any] = dict(content)
+    for name in ("mask", *_NUMBERS):
+        rows[name] = np.array(content[name]).reshape(_DIMS)
+    return ActionStatistics(**rows)
