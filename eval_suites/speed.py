@@ -245,8 +245,8 @@ def _notes(readings: Mapping[str, Reading]) -> tuple[str, ...]:
     notes = [
         "Wanted: 4 times the naive tf.data, no less than tf.data with SkipDecoding, and memory "
         "within a few percent when the dataset grows.",
-        "One run of each reader, no interval: repeat it on an idle machine before relying on "
-        "differences below 10 %.",
+        "One run of each reader, no interval: other work on the machine changes processor time "
+        "by half; repeat it before relying on less than a factor of two.",
     ]
     if OVERLAPPING in readings:
         notes.append(

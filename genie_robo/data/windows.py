@@ -99,10 +99,10 @@ class WindowDataset:
         self.num_frames = num_frames
         self.image_size = image_size
         self.frame_stride = frame_stride
-        self.camera = camera
+        keys = dataset.source.camera_keys
+        self.camera = {key: name for name, key in keys.items()}.get(camera, camera)
         self._resize = resize
-        source = dataset.source
-        self._is_bgr = source.camera_keys.get(camera, camera) in source.bgr
+        self._is_bgr = keys.get(self.camera, camera) in dataset.source.bgr
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
         self._ends = np.cumsum(counts)

@@ -269,3 +269,11 @@ def test_an_epoch_is_a_permutation_and_nothing_else(num_windows, seed, epoch):
 def test_epochs_and_seeds_differ():
     orders = {tuple(epoch_order(50, seed=s, epoch=e)) for s in range(3) for e in range(3)}
     assert len(orders) == 9
+
+
+def test_a_named_camera_may_be_called_by_its_key(table):
+    by_key = WindowDataset(
+        open_table(table), [1], num_frames=2, image_size=SIZE, camera="observation/image"
+    )
+    assert by_key.camera == "primary"
+    assert levels(by_key[0]) == [10, 11]
