@@ -47,12 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _share_processors() -> None:
-    """Let torch's threads sleep while they wait for each other, unless the user says otherwise.
+    """Let torch's threads sleep soon when they wait for each other, unless the user says otherwise.
 
-    By default they spin: beside any other busy process a training step then takes eight times as
-    long (docs/LOG.md). Read by the OpenMP runtime when torch is imported, so it comes first.
+    Spinning long starves them beside any other busy process, sleeping at once makes them late on a
+    quiet machine: a short spin comes close to the better of both (docs/LOG.md). The OpenMP runtime
+    reads this when torch is imported, so it comes first.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def _dispatch(words: Sequence[str], flags: set[str]) -> int:
