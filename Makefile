@@ -29,7 +29,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
 
 check: $(INSTALLED)
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from genie_robo.commands.inspection.facts import inspect_dataset
 from PIL import Image
 from rich.console import Console
 from scipy.spatial.transform import Rotation
@@ -21,6 +20,7 @@ from genie_robo.build import build_source
 from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, conf_dir, to_config
 from genie_robo.commands.inspect import describe
+from genie_robo.commands.inspection.facts import inspect_dataset
 from genie_robo.commands.inspection.sources import known_sources
 from genie_robo.data.sources import Source
 
