@@ -1,7 +1,7 @@
 """Take a picture of a served Rerun viewer with headless Chromium; needs no GPU and no display.
 
     genie-robo view run=runs/demo serve=true              # prints ADDRESS; leave it running
-    python docs/screenshot.py ADDRESS docs/viewer.png
+    python docs/screenshot.py ADDRESS docs/images/viewer.png
 
 Wants `pip install playwright`, in any environment, and Chromium: the system's own
 (`apt-get install chromium`), or the one that `playwright install chromium` fetches.
@@ -32,7 +32,7 @@ SMALL = {"width": 480, "height": 320}
 """Window while the data load: drawing it in software costs a tenth of the real size."""
 EMPTY_PNG = 400
 """Bytes below which a picture of the time panel shows nothing."""
-PATIENCE_S = 180
+PATIENCE_S = 600
 
 
 def take_screenshot(
@@ -53,8 +53,7 @@ def take_screenshot(
         page.goto(f"{address}&renderer=webgl")
         _wait_for(page, lambda: len(_picture(page, TIME_PANEL)) > EMPTY_PNG, "load a recording")
         page.wait_for_timeout(1000 * wait_s)
-        page.keyboard.press("Space")
-        _settle(page)
+        _wait_for(page, lambda: _pauses(page), "pause")
         page.set_viewport_size({"width": size[0], "height": size[1]})
         _settle(page)
         page.mouse.click(size[0] - TIME_FIELD[0], size[1] - TIME_FIELD[1])
@@ -75,16 +74,22 @@ def _picture(page: Page, height: int, *, above: int = 0) -> bytes:
     return page.screenshot(clip={"x": 0, "y": top, "width": size["width"], "height": height})
 
 
+def _pauses(page: Page) -> bool:
+    """Whether space stopped the playback; before all data are there it may start it instead."""
+    page.keyboard.press("Space")
+    return any(_is_still(page) for _ in range(4))
+
+
 def _settle(page: Page) -> None:
-    """Wait until the views stay as they are: in software one frame can take a second."""
+    _wait_for(page, lambda: _is_still(page), "come to rest")
 
-    def is_still() -> bool:
-        height = (page.viewport_size or SMALL)["height"] - TOP_BAR - TIME_PANEL
-        before = _picture(page, height, above=TIME_PANEL)
-        page.wait_for_timeout(1500)
-        return _picture(page, height, above=TIME_PANEL) == before
 
-    _wait_for(page, is_still, "come to rest")
+def _is_still(page: Page) -> bool:
+    """Whether the views stay as they are for a while: in software one frame can take a second."""
+    height = (page.viewport_size or SMALL)["height"] - TOP_BAR - TIME_PANEL
+    before = _picture(page, height, above=TIME_PANEL)
+    page.wait_for_timeout(1500)
+    return _picture(page, height, above=TIME_PANEL) == before
 
 
 def _wait_for(page: Page, is_done: Callable[[], bool], what: str) -> None:

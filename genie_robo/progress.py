@@ -32,11 +32,12 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(
-    description: str, *, total: int, unit: str, completed: int = 0
+    description: str, *, total: int, unit: str, completed: int = 0, visible: bool = True
 ) -> Iterator[Advance]:
     """A bar with count, rate, time spent and time left, on standard error.
 
-    On a terminal it is drawn live; in a log file it leaves one line when it is finished.
+    On a terminal it is drawn live; in a log file it leaves one line when it is finished. Of
+    several processes only one should have a `visible` one.
     """
     console = Console(file=sys.stderr)
     columns = (
@@ -49,7 +50,7 @@ def progress_bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    with Progress(*columns, console=console, refresh_per_second=4, disable=not visible) as progress:
         task = progress.add_task(description, total=total, completed=completed, unit=unit, note="")
 
         def advance(amount: int = 1, note: str | None = None) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from genie_robo.data.mixture import MixedWindows
-    from genie_robo.data.tokens import TokenManifest
+    from genie_robo.data.tokens import TokenManifest, TokenStoreWriter
     from genie_robo.models.tokenizer import VideoTokenizer
 
 _log = logging.getLogger(__name__)
@@ -25,8 +25,7 @@ def run(config: TokenizeConfig) -> None:
     from genie_robo.checkpoint import load_weights, weights_digest
     from genie_robo.config import TrainConfig
     from genie_robo.config_file import read_config
-    from genie_robo.data.tokens import TokenStore, TokenStoreWriter, begin_store, write_chunks
-    from genie_robo.progress import progress_bar
+    from genie_robo.data.tokens import TokenStore, TokenStoreWriter, begin_store
     from genie_robo.train.engine import make_fabric
 
     folder = RunFolder.at(config.run)
@@ -48,19 +47,33 @@ def run(config: TokenizeConfig) -> None:
         begin_store(folder.tokens, manifest)
     fabric.barrier()
     writer = TokenStoreWriter(folder.tokens, rank=fabric.global_rank)
-    done = sum(len(manifest.chunk(number)) for number in writer.done)
-    with progress_bar("tokenize", total=len(windows), completed=done, unit="windows") as advance:
-        write_chunks(
-            writer,
-            windows,
-            _encoder(tokenizer, fabric),
-            rank=fabric.global_rank,
-            world_size=fabric.world_size,
-            advance=advance,
-        )
+    _write_share(writer, windows, _encoder(tokenizer, fabric), fabric)
     fabric.barrier()
     if fabric.is_global_zero:
         writer.finish()
+
+
+def _write_share(
+    writer: "TokenStoreWriter",
+    windows: "MixedWindows",
+    encode: "Callable[[np.ndarray], np.ndarray]",
+    fabric: "Fabric",
+) -> None:
+    """Write this process's chunks; the first process draws how far it is with its own."""
+    from genie_robo.data.tokens import write_chunks
+    from genie_robo.progress import progress_bar
+
+    rank, world_size = fabric.global_rank, fabric.world_size
+    share = range(rank, writer.manifest.num_chunks, world_size)
+    num_windows = {number: len(writer.manifest.chunk(number)) for number in share}
+    with progress_bar(
+        "tokenize",
+        total=sum(num_windows.values()),
+        completed=sum(num_windows[number] for number in writer.done.intersection(share)),
+        unit="windows",
+        visible=fabric.is_global_zero,
+    ) as advance:
+        write_chunks(writer, windows, encode, rank=rank, world_size=world_size, advance=advance)
 
 
 def _manifest(

@@ -32,12 +32,22 @@ def refusal(error: type[Exception], **changes) -> str:
     return str(caught.value.args[0])
 
 
-def test_a_source_that_fits():
-    check_source(make_source(), FEATURES)
-    check_source(make_source(pose=NO_POSE, instruction=()), FEATURES)
-    check_source(
-        make_source(sim_state="observation/state", cameras={"w": "observation/wrist"}), FEATURES
-    )
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pose": NO_POSE, "instruction": ()},
+        {"sim_state": "observation/state", "cameras": {"w": "observation/wrist"}},
+    ],
+)
+def test_a_source_fits_as_long_as_every_key_is_there(changes):
+    source = make_source(**changes)
+    check_source(source, FEATURES)
+    assert set(source.keys) <= set(FEATURES)
+    for key in source.keys:
+        others = {name: feature for name, feature in FEATURES.items() if name != key}
+        with pytest.raises(KeyError, match=f"wants {key}, which this dataset does not have"):
+            check_source(source, others)
 
 
 def test_an_unknown_camera_lists_the_cameras():

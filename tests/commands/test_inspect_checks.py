@@ -1,0 +1,135 @@
+"""Written datasets with one problem planted in each, and what `genie-robo inspect` says of it."""
+
+import numpy as np
+import pytest
+from inspect_files import (
+    SOURCE,
+    changed,
+    look,
+    make_dataset,
+    make_episode,
+    make_features,
+    problems_of,
+    put,
+)
+from rlds_files import encode_image
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "plant"),
+    [
+        (
+            "idle",
+            "1 of 4 episodes never get farther than 5 mm and 0.05 rad",
+            lambda: make_episode(9, arrays={"action": np.zeros((9, 7)), "state": np.ones((9, 7))}),
+        ),
+        (
+            "equal_actions",
+            "1 of 4 episodes have exactly the actions of another one",
+            lambda: make_episode(1, front=(1, 2, 3)),
+        ),
+        (
+            "blank_camera",
+            "observation/wrist is black in 1 of 4 episodes",
+            lambda: make_episode(9, wrist=(0, 0, 0)),
+        ),
+        (
+            "outlier",
+            "dy goes from",
+            lambda: changed(9, lambda a: put(a, (5, 1), 30), num_steps=200),
+        ),
+        (
+            "gripper_range",
+            "of the stored gripper commands lie outside [0, 1]: from 0 to 3",
+            lambda: changed(9, lambda a: a * ([1] * 6 + [3])),
+        ),
+        (
+            "terminal",
+            "is_last is not true at the last step of 1 of 4 episodes",
+            lambda: make_episode(9, is_last=lambda _: False, is_terminal=lambda _: False),
+        ),
+        (
+            "terminal",
+            "is_last or is_terminal is true before the last step 1 times",
+            lambda: make_episode(9, is_last=lambda t: t in (4, 19)),
+        ),
+    ],
+)
+def test_a_problem_in_one_episode_is_found(tmp_path, kind, message, plant):
+    facts = look(make_dataset(tmp_path, [*map(make_episode, range(3)), plant()]), SOURCE)
+    assert message in problems_of(facts)[kind]
+    assert message in facts["out"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "change"),
+    [
+        ("constant", "dpitch is always 0 rad", lambda a: put(a, np.s_[:, 4], 0)),
+        ("gripper_constant", "the gripper is always 1", lambda a: put(a, np.s_[:, 6], 1)),
+        ("action_scale", "are 50 times the achieved ones", lambda a: a * ([50] * 3 + [1] * 4)),
+        ("action_scale", "are 0.1 times the achieved", lambda a: a * ([0.1] * 3 + [1] * 4)),
+        ("action_lag", "1.00 with the next step's motion", lambda a: np.roll(a, -1, axis=0)),
+        ("action_lag", "1.00 with the previous step's motion", lambda a: np.roll(a, 1, axis=0)),
+        (
+            "first_action_zero",
+            "the first action is all zero in 4 of 4 episodes",
+            lambda a: put(a, 0, 0),
+        ),
+    ],
+)
+def test_a_problem_of_the_actions_is_found(tmp_path, kind, message, change):
+    episodes = [changed(seed, change) for seed in range(4)]
+    facts = look(make_dataset(tmp_path, episodes), SOURCE)
+    assert message in problems_of(facts)[kind]
+
+
+def test_no_flags_at_all(tmp_path):
+    episodes = [make_episode(seed) for seed in range(3)]
+    for episode in episodes:
+        for step in episode["steps"]:
+            del step["is_last"], step["is_terminal"]
+    features = make_features(is_last=None, is_terminal=None)
+    facts = look(make_dataset(tmp_path, episodes, features=features), SOURCE)
+    texts = [problem["text"] for problem in facts["problems"]]
+    assert [text.partition(":")[0] for text in texts] == [
+        "there is no is_last",
+        "there is no is_terminal",
+    ]
+
+
+def test_time_limits_are_no_problem(tmp_path):
+    """An episode whose last step is not terminal was cut off, which RLDS allows."""
+    episodes = [make_episode(seed, is_terminal=lambda _: False) for seed in range(3)]
+    assert look(make_dataset(tmp_path, episodes), SOURCE)["problems"] == []
+
+
+def test_repeated_episodes_by_the_names_of_their_splits(tmp_path):
+    folder = make_dataset(
+        tmp_path,
+        [make_episode(seed) for seed in (0, 1, 2, 2)],
+        val=[make_episode(seed) for seed in (1, 2, 3)],
+        test=[make_episode(4)],
+    )
+    facts = look(folder, SOURCE)
+    assert facts["problems"] == [
+        {
+            "kind": "split_overlap",
+            "text": "RLDS train and val share 2 episodes; training uses each once and splits by "
+            "content, so that no episode is in train and test",
+        },
+        {
+            "kind": "duplicate",
+            "text": "1 of 8 records repeat another one of their split; each is used once",
+        },
+    ]
+
+
+def test_an_image_that_cannot_be_decoded_is_counted(tmp_path):
+    episodes = [make_episode(seed) for seed in range(3)]
+    broken = encode_image(np.zeros((8, 8, 3), np.uint8)).getvalue()[:40]
+    for step in episodes[0]["steps"]:
+        step["observation"]["wrist"] = type(step["observation"]["wrist"])(broken)
+    facts = look(make_dataset(tmp_path, episodes), SOURCE)
+    assert problems_of(facts)["undecodable"] == (
+        "observation/wrist cannot be decoded in 1 of 3 episodes"
+    )
