@@ -32,7 +32,7 @@ class GenieEncoder:
         num_transitions = len(window.video) - 1
         chunks = overlapping_chunks(window.video, num_frames=self.genie.num_frames)
         video = video_to_float(torch.from_numpy(chunks).to(self.device))
-        encoded = self.genie.eval().latent_action.encode(video)
+        encoded = self.genie.eval().infer_actions(video)
         return Transitions(
             encoded.indices.flatten(0, 1)[:num_transitions].cpu().numpy(),
             encoded.continuous.flatten(0, 1)[:num_transitions].cpu().double().numpy(),

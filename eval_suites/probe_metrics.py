@@ -11,7 +11,6 @@ from eval_suites.probe_scores import BASELINES, Scores
 from eval_suites.statistics import (
     Estimate,
     bootstrap,
-    episode_sums,
     mean_r2,
     perplexity,
     to_metric,
@@ -146,9 +145,8 @@ def p_value_metrics(values: dict[str, float], scores: Scores) -> dict[str, Metri
 
 def code_metrics(test: ProbeData, *, num_codes: int, seed: int) -> dict[str, Metric]:
     """How much of the codebook the test episodes use."""
-    counts = episode_sums(
-        np.eye(num_codes)[test.codes], test.episode, num_episodes=test.num_episodes
-    )
+    counts = np.zeros((test.num_episodes, num_codes))
+    np.add.at(counts, (test.episode, test.codes), 1)
     used = float((counts.sum(axis=0) > 0).sum())
     shared = {"n_units": test.num_episodes, "ceiling": float(num_codes)}
     return {

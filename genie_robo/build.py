@@ -10,14 +10,17 @@ from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.sources import ActionSource, PoseSource, Source
 from genie_robo.data.windows import WindowDataset, split_episodes
-from genie_robo.models.attention import Backend
+from genie_robo.models.attention import Backend, check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
 from genie_robo.models.genie import Genie
-from genie_robo.models.latent_action import LatentActionModel
-from genie_robo.models.quantizer import VectorQuantizer
-from genie_robo.models.tokenizer import VideoTokenizer
-from genie_robo.models.transformer import STTransformer
-from genie_robo.types import Split
+from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
+from genie_robo.models.latent_action_pixels import PixelActionModel
+from genie_robo.models.latent_action_tokens import TokenActionModel
+from genie_robo.models.quantizer import Quantizer, VectorQuantizer
+from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
+from genie_robo.models.transformer import Layout, STTransformer
+from genie_robo.types import ACTION_NAMES, Split
 
 
 def build_genie(config: cfg.TrainConfig) -> Genie:
@@ -27,7 +30,7 @@ def build_genie(config: cfg.TrainConfig) -> Genie:
         ValueError: A patch does not divide the image.
     """
     tokenizer = build_tokenizer(config.model, config.data)
-    latent_action = build_latent_action(config.model, config.data)
+    latent_action = build_latent_action(config.model, config.data, tokenizer)
     return Genie(
         tokenizer=tokenizer,
         latent_action=latent_action,
@@ -38,24 +41,49 @@ def build_genie(config: cfg.TrainConfig) -> Genie:
 
 def build_tokenizer(model: cfg.ModelConfig, data: cfg.DataConfig) -> VideoTokenizer:
     """The video tokenizer for the image size of the data."""
+    layouts = TOKENIZER_LAYOUTS[model.tokenizer.kind.value]
     return VideoTokenizer(
         image_size=(data.image_height, data.image_width),
         patch_size=model.tokenizer.patch_size,
-        encoder=build_transformer(model.tokenizer.encoder, model.attention.value),
-        decoder=build_transformer(model.tokenizer.decoder, model.attention.value),
+        encoder=build_transformer(model.tokenizer.encoder, model.attention.value, layouts.encoder),
+        decoder=build_transformer(model.tokenizer.decoder, model.attention.value, layouts.decoder),
         quantizer=build_quantizer(model.tokenizer.quantizer),
     )
 
 
-def build_latent_action(model: cfg.ModelConfig, data: cfg.DataConfig) -> LatentActionModel:
-    """The latent action model for the image size of the data."""
-    return LatentActionModel(
+def build_latent_action(
+    model: cfg.ModelConfig, data: cfg.DataConfig, tokenizer: VideoTokenizer
+) -> LatentActionModel:
+    """The latent action model over frames of the data, or over this tokenizer's tokens."""
+    config = model.latent_action
+    encoder = build_transformer(config.encoder, model.attention.value)
+    decoder = build_transformer(config.decoder, model.attention.value)
+    quantizer = build_quantizer(config.quantizer)
+    design = LatentActionDesign(
+        sees_difference=config.sees_difference,
+        decoder_view=config.decoder_view.value,
+        actions=model.actions.value,
+        codes_per_transition=config.codes_per_transition,
+    )
+    if config.input.value == "tokens":
+        return TokenActionModel(
+            num_tokens=tokenizer.num_codes,
+            tokens_per_frame=tokenizer.tokens_per_frame,
+            encoder=encoder,
+            decoder=decoder,
+            quantizer=quantizer,
+            design=design,
+        )
+    return PixelActionModel(
         image_size=(data.image_height, data.image_width),
-        downscale=model.latent_action.downscale,
-        patch_size=model.latent_action.patch_size,
-        encoder=build_transformer(model.latent_action.encoder, model.attention.value),
-        decoder=build_transformer(model.latent_action.decoder, model.attention.value),
-        quantizer=build_quantizer(model.latent_action.quantizer),
+        downscale=config.downscale,
+        patch_size=config.patch_size,
+        target=config.target.value if config.target else "change",
+        jacobian=config.jacobian is not False,
+        encoder=encoder,
+        decoder=decoder,
+        quantizer=quantizer,
+        design=design,
     )
 
 
@@ -66,25 +94,46 @@ def build_dynamics(
     return DynamicsModel(
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
-        action_dim=latent_action.quantizer.codebook.shape[1],
+        action_dim=len(ACTION_NAMES) if is_steered_by_robot(model) else latent_action.code_dim,
+        actions=model.actions.value,
         transformer=build_transformer(model.dynamics.transformer, model.attention.value),
     )
 
 
-def build_transformer(config: cfg.TransformerConfig, backend: Backend) -> STTransformer:
-    """A stack of space-time blocks."""
+def is_steered_by_robot(model: cfg.ModelConfig) -> bool:
+    """Whether true robot actions instead of latent ones go into the dynamics."""
+    return model.dynamics.steered_by is cfg.Steering.robot_actions
+
+
+def build_transformer(
+    config: cfg.TransformerConfig, backend: Backend, layout: Layout = "space_time"
+) -> STTransformer:
+    """A stack of blocks, by default space-time ones.
+
+    Raises:
+        ValueError: Attention cannot be computed with this head dimension.
+    """
+    check_head_dim(config.head_dim, backend)
     return STTransformer(
         num_blocks=config.num_blocks,
         dim=config.dim,
         num_heads=config.num_heads,
         head_dim=config.head_dim,
         ff_multiplier=config.ff_multiplier,
+        layout=layout,
         backend=backend,
     )
 
 
-def build_quantizer(config: cfg.QuantizerConfig) -> VectorQuantizer:
-    """A codebook."""
+def build_quantizer(config: cfg.QuantizerConfig) -> Quantizer:
+    """A codebook.
+
+    Raises:
+        ValueError: No levels are known for the number of codes of an fsq grid.
+    """
+    if config.kind.value == "fsq":
+        levels = tuple(config.levels) or levels_for(config.num_codes)
+        return FiniteScalarQuantizer(levels, reset_after=config.reset_after)
     return VectorQuantizer(
         num_codes=config.num_codes,
         code_dim=config.code_dim,
@@ -92,6 +141,7 @@ def build_quantizer(config: cfg.QuantizerConfig) -> VectorQuantizer:
         reset_after=config.reset_after,
         entropy_weight=config.entropy_weight,
         warmup_steps=config.warmup_steps,
+        continuous=config.kind.value == "continuous",
     )
 
 

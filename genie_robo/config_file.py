@@ -40,6 +40,19 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
         ) from error
 
 
+def from_plain(schema: type[ConfigT], plain: dict[str, Any]) -> ConfigT:
+    """A configuration from nested plain data, checked against its dataclass.
+
+    Raises:
+        ValueError: Something does not fit.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
+        return OmegaConf.to_object(merged)  # pyright: ignore[reportReturnType]
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).strip().splitlines()[0]) from error
+
+
 def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     """`key: old -> new` for every setting in which two configurations differ."""
     differences = []

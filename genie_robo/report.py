@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eval_suites.base import Metric
-from eval_suites.figures import BLUE, new_axes, owner
+from eval_suites.figures import BLUE, ORANGE, new_axes, owner
 from eval_suites.results import metric_table
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.provenance import read_provenance
@@ -94,14 +94,23 @@ def draw_training(run: RunFolder) -> dict[str, Path]:
 
 
 def draw_curves(log: Sequence[Mapping[str, float | int | None]], names: Sequence[str]) -> Figure:
-    """One panel for each logged number over the training steps."""
+    """One panel for each logged number over the training steps, with validation where it is."""
     panels = new_axes(len(names), width=4.2 * len(names), height=3.2)
     for axes, name in zip(panels, names, strict=True):
-        known = {line["step"]: line[name] for line in log if line.get(name) is not None}
-        axes.plot(*np.array(list(known.items()), dtype=float).T, color=BLUE)
+        axes.plot(*_curve(log, name), color=BLUE, label="training batch")
+        steps, values = _curve(log, f"val_{name}")
+        if len(steps):
+            axes.plot(steps, values, "o-", color=ORANGE, label="validation episodes")
+            axes.legend(fontsize=10, frameon=False)
         axes.set_xlabel("training step", fontsize=11)
         axes.set_title(CURVES[name], fontsize=11, loc="left")
     return owner(panels[0])
+
+
+def _curve(log: Sequence[Mapping[str, float | int | None]], name: str) -> np.ndarray:
+    """Steps and values, where the number is known: two rows."""
+    known = [(line["step"], line[name]) for line in log if line.get(name) is not None]
+    return np.array(known, dtype=float).reshape(-1, 2).T
 
 
 def _as_metric(fields: dict[str, Any]) -> Metric:

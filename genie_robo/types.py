@@ -1,7 +1,7 @@
 """What crosses from one room to another: episodes, windows, batches, rollouts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 import numpy as np
@@ -85,30 +85,23 @@ class EpisodeBatch:
     robot_actions: Float[Tensor, "b t-1 7"]
     action_mask: Bool[Tensor, "b 7"]
     is_pad: Bool[Tensor, "b t"]
+    positions: Int[Tensor, " b"]
+    """Of the windows in the endless stream: what is random about a window depends on this."""
     tokens: Int[Tensor, "b t s"] | None = None
     """From a token store, None when tokens are made on the fly."""
 
     def to(self, device: torch.device | str) -> "EpisodeBatch":
         """The same batch with its tensors on `device`."""
-        return EpisodeBatch(
-            episode_ids=self.episode_ids,
-            video=self.video.to(device, non_blocking=True),
-            robot_actions=self.robot_actions.to(device, non_blocking=True),
-            action_mask=self.action_mask.to(device, non_blocking=True),
-            is_pad=self.is_pad.to(device, non_blocking=True),
-            tokens=None if self.tokens is None else self.tokens.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "EpisodeBatch":
         """The same batch in page-locked memory, for asynchronous copies to a GPU."""
-        return EpisodeBatch(
-            episode_ids=self.episode_ids,
-            video=self.video.pin_memory(),
-            robot_actions=self.robot_actions.pin_memory(),
-            action_mask=self.action_mask.pin_memory(),
-            is_pad=self.is_pad.pin_memory(),
-            tokens=None if self.tokens is None else self.tokens.pin_memory(),
-        )
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> "EpisodeBatch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +113,6 @@ class Rollout:
     """Decoded frames; the first `num_prompt_frames` are the tokenizer's view of the prompt."""
     latent_actions: Int[Tensor, "b t-1"]
     num_prompt_frames: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOutput:
-    """The loss of one batch, and what to log beside it."""
-
-    loss: Float[Tensor, ""]
-    metrics: Mapping[str, Float[Tensor, ""]]
 
 
 def video_to_float(video: UInt8[Tensor, "*b h w c"]) -> Float[Tensor, "*b h w c"]:

@@ -48,7 +48,7 @@ class Game:
         self.config = config
         self.genie = trained.genie
         self.device = trained.device
-        self.num_codes = trained.genie.latent_action.num_codes
+        self.num_codes = min(trained.genie.latent_action.num_codes, len(KEYS))
         window = choose_window(trained.windows(Split.test), config.episode, min_frames=1)
         self.prompt = window.video[:1]
         self.frames = [window.video[0]]

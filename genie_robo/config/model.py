@@ -13,23 +13,78 @@ class Attention(Enum):
     matmul = "matmul"
 
 
+class TokenizerKind(Enum):
+    """What a patch may look at, as in the tokenizer ablation of the paper."""
+
+    st_vivit = "st_vivit"
+    vit = "vit"
+    c_vivit = "c_vivit"
+
+
+class ActionInput(Enum):
+    """How a latent action comes to the tokens of a frame, in the LAM's decoder and the dynamics."""
+
+    additive = "additive"
+    concatenated = "concatenated"
+    prepended = "prepended"
+
+
+class QuantizerKind(Enum):
+    """How encodings become codes, or do not."""
+
+    vq = "vq"
+    fsq = "fsq"
+    continuous = "continuous"
+
+
+class LatentActionInput(Enum):
+    """What latent actions are inferred from, and what they predict."""
+
+    pixels = "pixels"
+    tokens = "tokens"
+
+
+class DecoderView(Enum):
+    """What the decoder of latent actions sees beside them."""
+
+    previous_frame = "previous_frame"
+    history = "history"
+
+
+class Target(Enum):
+    """What the decoder of latent actions gives."""
+
+    change = "change"
+    frame = "frame"
+
+
 @dataclass
 class TransformerConfig:
-    """A stack of space-time blocks."""
+    """A stack of blocks; one space-time block holds two layers as the paper counts them."""
 
     num_blocks: int = 4
     dim: int = 128
     num_heads: int = 4
+    """Heads times head_dim need not equal dim."""
     head_dim: int = 32
+    """Even; a multiple of 8 with model.attention=xformers."""
     ff_multiplier: float = 4.0
+    """Hidden width of the feed-forward, in units of dim."""
 
 
 @dataclass
 class QuantizerConfig:
-    """A vector-quantised codebook with cosine distance."""
+    """A codebook; all but num_codes, levels and reset_after is of vq and continuous only."""
 
+    kind: QuantizerKind = QuantizerKind.vq
+    """vq: learned codes, by cosine; fsq: a fixed grid; continuous: encodings pass unquantised, and
+    a codebook only follows them."""
     num_codes: int = 1024
+    levels: list[int] = field(default_factory=list)
+    """Levels of every dimension of an fsq grid, in place of num_codes; by default those that its
+    paper recommends for about num_codes."""
     code_dim: int = 32
+    """Of an fsq grid it is the number of levels."""
     commitment: float = 0.25
     reset_after: int = 50
     """Training steps without use after which a code restarts from a live one."""
@@ -41,8 +96,10 @@ class QuantizerConfig:
 
 @dataclass
 class TokenizerConfig:
-    """ST-ViViT VQ-VAE (paper section 2.1)."""
+    """VQ-VAE of video (paper section 2.1)."""
 
+    kind: TokenizerKind = TokenizerKind.st_vivit
+    """st_vivit: space, then time; vit: space only; c_vivit: space, then all of space-time."""
     patch_size: int = 8
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
@@ -51,12 +108,26 @@ class TokenizerConfig:
 
 @dataclass
 class LatentActionConfig:
-    """Latent action model, from pixels (paper section 2.1)."""
+    """Latent action model (paper section 2.1).
 
+    The paper's own: decoder_view=history, target=frame, sees_difference and jacobian false.
+    """
+
+    input: LatentActionInput = LatentActionInput.pixels
+    """tokens: the tokenizer's, in both halves; then downscale and patch_size play no part."""
     downscale: int = 4
     """Frames are scaled down by this before the model sees them."""
     patch_size: int = 4
     """In pixels of the scaled-down frame."""
+    sees_difference: bool = True
+    """The encoder also gets the difference of each frame from the one before."""
+    decoder_view: DecoderView = DecoderView.previous_frame
+    target: Target | None = None
+    """Predict the frame or its change; by default the change of pixels, the frame of tokens."""
+    jacobian: bool | None = None
+    """The decoder also multiplies the code by a Jacobian; by default with pixels only."""
+    codes_per_transition: int = 1
+    """Codes that make one latent action; there are num_codes to the power of this."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
@@ -64,6 +135,26 @@ class LatentActionConfig:
             num_codes=8, code_dim=4, warmup_steps=250, entropy_weight=0.1
         )
     )
+
+    def __post_init__(self) -> None:
+        """Refuse to change tokens as if they were pixels."""
+        if self.input is LatentActionInput.tokens and (
+            self.target is Target.change or self.jacobian
+        ):
+            raise ValueError(
+                "model.latent_action.input=tokens predicts the tokens of the next frame, so it "
+                f"knows neither target=change nor jacobian=true; got target="
+                f"{self.target.value if self.target else None} and jacobian={self.jacobian}. Leave "
+                "both out, or use input=pixels"
+            )
+
+
+class Steering(Enum):
+    """What the dynamics is told about a transition."""
+
+    latent_actions = "latent_actions"
+    robot_actions = "robot_actions"
+    """The true ones: an upper bound for comparison. Such a model cannot be rolled out by codes."""
 
 
 @dataclass
@@ -73,6 +164,7 @@ class DynamicsConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     min_mask_rate: float = 0.5
     """Tokens of frames 2..T are masked at a rate drawn from U(min_mask_rate, 1)."""
+    steered_by: Steering = Steering.latent_actions
 
 
 @dataclass
@@ -82,4 +174,5 @@ class ModelConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     latent_action: LatentActionConfig = field(default_factory=LatentActionConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    actions: ActionInput = ActionInput.additive
     attention: Attention = Attention.auto

@@ -16,6 +16,31 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class Strategy(Enum):
+    """How processes share the work; `auto` is DDP when torchrun started several."""
+
+    auto = "auto"
+    ddp = "ddp"
+    fsdp = "fsdp"
+    """FSDP2: parameters, gradients and optimizer states are sharded."""
+
+
+class Schedule(Enum):
+    """The learning rate between warm-up and the last step."""
+
+    cosine = "cosine"
+    wsd = "wsd"
+    """Warmup-stable-decay."""
+    constant = "constant"
+
+
+class Logger(Enum):
+    """Where training writes its numbers besides RUN/STAGE/log.jsonl."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 class Stage(Enum):
     """What `train` trains."""
 
@@ -30,12 +55,18 @@ class OptimConfig:
 
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-4
-    """Reached by a cosine at the last step."""
+    """Reached at the last step, unless the schedule is constant."""
+    schedule: Schedule = Schedule.cosine
+    decay_fraction: float = 0.1
+    """Share of the steps in which schedule=wsd goes down."""
     warmup_steps: int = 50
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 1e-4
     max_grad_norm: float = 1.0
+    ema_decay: float = 0.0
+    """Decay of a moving average of the weights, which is then what is validated and kept; 0 for
+    none."""
 
 
 @dataclass
@@ -44,8 +75,13 @@ class StageConfig:
 
     num_steps: int = 1000
     batch_size: int = 16
+    """Windows in one optimizer step, over all processes and accumulated parts."""
     num_frames: int = 16
     """Frames per window."""
+    validate_every: int = 100
+    """Training steps between two looks at the validation windows."""
+    validation_windows: int = 16
+    """0 for none."""
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
@@ -62,14 +98,29 @@ def world_model_stage() -> StageConfig:
 
 
 @dataclass
+class LabelConfig:
+    """Robot actions in training, for ablations: by default none at all."""
+
+    num_transitions: int = 0
+    """Transitions whose robot actions the latent action model is shown, in whole episodes."""
+    weight: float = 1.0
+    """Of their loss."""
+
+
+@dataclass
 class EngineConfig:
-    """Where and how training computes."""
+    """Where and how training computes; apart from rounding this does not change what is learned."""
 
     device: str = "auto"
     """auto, cpu or cuda."""
     precision: Precision = Precision.auto
     num_threads: int = 0
     """Threads of one process on a CPU; 0 takes all cores."""
+    strategy: Strategy = Strategy.auto
+    accumulate: int = 1
+    """Parts into which each process divides its share of a batch, to save memory."""
+    checkpoint_activations: bool = False
+    """Compute activations twice instead of keeping them, to save memory."""
 
 
 @dataclass
@@ -89,3 +140,8 @@ class TrainConfig:
     """Training steps between two lines in the log."""
     save_every_s: float = 60.0
     """Seconds between two checkpoints."""
+    num_checkpoints: int = 2
+    """Newest checkpoints that stay, beside the one of the lowest validation loss."""
+    loggers: list[Logger] = field(default_factory=list)
+    """tensorboard, wandb or both, beside the log.jsonl that is always written."""
+    labels: LabelConfig = field(default_factory=LabelConfig)

@@ -78,10 +78,35 @@ class InspectConfig:
 
 
 @dataclass
+class CompareConfig:
+    """`genie-robo compare`: one table and one figure over finished runs."""
+
+    runs: list[str] = field(default_factory=list)
+    """Run folders; `*` stands for any part of a name."""
+    folder: str = "runs/comparison"
+    """Where comparison.md, comparison.csv and comparison.png go."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Title to address of a number: docs/experiments.md. Empty takes whatever the runs have."""
+    horizontal: str = ""
+    """Title of a column to draw the first one against; empty draws every column by variant."""
+    curve: str = ""
+    """Address of a logged number to draw over training steps as well."""
+
+
+@dataclass
 class TokenizeConfig:
     """`genie-robo tokenize`: a run's training windows as tokens on disk."""
 
     run: str = REQUIRED
+
+
+@dataclass
+class ExportConfig:
+    """`genie-robo export`: a run's Genie as a folder of its own."""
+
+    run: str = REQUIRED
+    output: str = REQUIRED
+    """Folder for config.json and model.safetensors."""
 
 
 @dataclass

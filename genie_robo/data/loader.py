@@ -16,7 +16,7 @@ from genie_robo.types import EpisodeBatch, Window
 _PREFETCH = 3
 _MAX_THREADS = 8
 _POLL_S = 0.1
-_STATE_KEYS = ("seed", "batch_size", "world_size", "num_windows")
+_STATE_KEYS = ("seed", "num_windows")
 
 
 @runtime_checkable
@@ -39,9 +39,10 @@ class WindowSet(Protocol):
 class WindowLoader:
     """Batches of windows without an end.
 
-    Batch j takes the next `batch_size` windows of the order for each rank. So every batch is
-    full, each epoch of one dataset shows every window exactly once over all ranks, and the j-th
-    batch depends on (seed, j, rank) alone: a loader goes on where another stopped.
+    The windows of the order go to the ranks in turn, `batch_size` to each. So every batch is
+    full, each epoch of one dataset shows every window exactly once over all ranks, and a batch
+    depends on (seed, position) alone: a loader goes on where another stopped, also with other
+    batches or another number of ranks.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class WindowLoader:
         self._world_size = world_size
         share = (os.cpu_count() or 1) // (2 * world_size)
         self._num_threads = num_threads or min(max(1, share), _MAX_THREADS)
-        self._next_batch = 0
+        self._position = 0
         self._order = windows.order(seed)
 
     @property
@@ -88,14 +89,14 @@ class WindowLoader:
         return -(-len(self._windows) // (self._batch_size * self._world_size))
 
     def state_dict(self) -> dict[str, int]:
-        """Position of the next batch, and what it depends on."""
-        return {"next_batch": self._next_batch, **self._settings()}
+        """Windows drawn by all ranks so far, and what their order depends on."""
+        return {"position": self._position, **self._settings()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on where the loader with this state stopped.
 
         Raises:
-            ValueError: That loader had other windows, another seed or other batches.
+            ValueError: That loader had other windows or another seed.
         """
         mine = self._settings()
         differences = [
@@ -103,19 +104,19 @@ class WindowLoader:
             for key in _STATE_KEYS
             if state.get(key) != mine[key]
         ]
-        if differences or "next_batch" not in state:
+        if differences or "position" not in state:
             raise ValueError(
                 f"the saved position in the data does not fit this loader ({', '.join(differences)}"
                 "): resume with the settings and the dataset of the first run, or start a new run"
             )
-        self._next_batch = state["next_batch"]
+        self._position = state["position"]
 
     def __iter__(self) -> Generator[EpisodeBatch]:
         """Batches from the next position on; closing the iterator stops its thread."""
         batches: queue.Queue[EpisodeBatch | BaseException] = queue.Queue(maxsize=_PREFETCH)
         stop = threading.Event()
         thread = threading.Thread(
-            target=self._produce, args=(self._next_batch, batches, stop), daemon=True
+            target=self._produce, args=(self._position, batches, stop), daemon=True
         )
         thread.start()
         try:
@@ -123,20 +124,28 @@ class WindowLoader:
                 item = batches.get()
                 if isinstance(item, BaseException):
                     raise item
-                self._next_batch += 1
+                self._position += self._stride
                 yield item
         finally:
             stop.set()
             thread.join()
 
-    def window_numbers(self, batch: int) -> list[int]:
-        """Which windows are in a batch of this rank."""
-        first = (batch * self._world_size + self._rank) * self._batch_size
-        return self._order.numbers(first, self._batch_size)
+    @property
+    def _stride(self) -> int:
+        """Windows that all ranks draw for one batch each."""
+        return self._batch_size * self._world_size
+
+    def window_numbers(self, position: int) -> list[int]:
+        """Which windows this rank draws when all ranks begin at a position."""
+        return self._order.numbers(self._own(position), self._batch_size)
+
+    def _own(self, position: int) -> int:
+        """Where this rank's windows begin."""
+        return position + self._rank * self._batch_size
 
     def _produce(
         self,
-        batch: int,
+        position: int,
         batches: "queue.Queue[EpisodeBatch | BaseException]",
         stop: threading.Event,
     ) -> None:
@@ -144,10 +153,11 @@ class WindowLoader:
         with ThreadPoolExecutor(self._num_threads) as pool:
             while not stop.is_set():
                 try:
-                    item = collate(list(pool.map(self._read, self.window_numbers(batch))))
+                    windows = list(pool.map(self._read, self.window_numbers(position)))
+                    item = collate(windows, first_position=self._own(position))
                 except BaseException as error:  # noqa: BLE001  raised again by the consumer
                     item = error
-                batch += 1
+                position += self._stride
                 _put(item, batches, stop)
                 if isinstance(item, BaseException):
                     return
@@ -158,8 +168,6 @@ class WindowLoader:
     def _settings(self) -> dict[str, int]:
         return {
             "seed": self._seed,
-            "batch_size": self._batch_size,
-            "world_size": self._world_size,
             "num_windows": len(self._windows),
         }
 
@@ -178,14 +186,18 @@ def _put(
         return
 
 
-def collate(windows: Sequence[Window]) -> EpisodeBatch:
-    """Stack windows of equal length into contiguous tensors."""
+def collate(windows: Sequence[Window], *, first_position: int = 0) -> EpisodeBatch:
+    """Stack windows of equal length into contiguous tensors.
+
+    `first_position` is the place of the first one in the stream.
+    """
     return EpisodeBatch(
         episode_ids=tuple(window.episode_id for window in windows),
         video=torch.from_numpy(np.stack([window.video for window in windows])),
         robot_actions=torch.from_numpy(np.stack([w.robot_actions for w in windows])),
         action_mask=torch.from_numpy(np.stack([window.action_mask for window in windows])),
         is_pad=torch.from_numpy(np.stack([window.is_pad for window in windows])),
+        positions=torch.arange(first_position, first_position + len(windows)),
         tokens=_stack_tokens(windows),
     )
 

@@ -115,18 +115,18 @@ def normalize(actions: Actions, statistics: ActionStatistics) -> Actions:
     The gripper, which is in [0, 1] already, and dimensions that the dataset lacks are untouched.
     A dimension narrower than a micrometre or a microradian is only shifted.
     """
-    centre, reach = _scaling(statistics)
+    centre, reach = scaling(statistics)
     return ((actions - centre) / reach).astype(actions.dtype)
 
 
 def denormalize(actions: Actions, statistics: ActionStatistics) -> Actions:
     """Inverse of `normalize`."""
-    centre, reach = _scaling(statistics)
+    centre, reach = scaling(statistics)
     return (actions * reach + centre).astype(actions.dtype)
 
 
-def _scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half width of q01..q99; 0 and 1 for dimensions that are left alone."""
+def scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half width of q01..q99, seven each; 0 and 1 for dimensions left alone."""
     is_scaled = statistics.mask.copy()
     is_scaled[GRIPPER] = False
     centre = np.where(is_scaled, (statistics.q01 + statistics.q99) / 2, 0.0)

@@ -56,6 +56,7 @@ class Imagination:
         seeds: Sequence[int],
         sampler: Sampler,
     ) -> None:
+        _refuse_robot_steering(genie)
         self.genie = genie
         self.sampler = sampler
         self.num_prompt_frames = prompt.shape[1]
@@ -102,7 +103,7 @@ class Imagination:
         tokens = self.genie.tokenizer.encode(video)
         self._finish(tokens[:, 0], None)
         if prompt.shape[1] > 1:
-            inferred = self.genie.latent_action.encode(video).indices
+            inferred = self.genie.latent_action.encode(video, tokens).indices
             for frame, action in zip(tokens[:, 1:].unbind(1), inferred.unbind(1), strict=True):
                 self._finish(frame, self.genie.latent_action.codes(action)[:, None])
                 self._actions.append(action)
@@ -115,6 +116,16 @@ class Imagination:
         frame = self.genie.tokenizer.decode(tokens[:, None], self._decoder_cache)
         self._tokens.append(tokens)
         self._frames.append(video_to_bytes(frame[:, 0]))
+
+
+def _refuse_robot_steering(genie: Genie) -> None:
+    width, code_dim = genie.dynamics.embed_action.in_features, genie.latent_action.code_dim
+    if width != code_dim:
+        raise ValueError(
+            f"the dynamics of this model takes robot actions ({width} numbers), not latent actions "
+            f"({code_dim}): a model trained with model.dynamics.steered_by=robot_actions cannot be "
+            "rolled out by codes"
+        )
 
 
 def _check(genie: Genie, prompt: Tensor, latent_actions: Tensor, seeds: Sequence[int]) -> None:

@@ -9,13 +9,42 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 Backend = Literal["auto", "xformers", "sdpa", "matmul"]
 
 MATMUL_MAX_LENGTH = 128
 """On a CPU explicit matmul trains faster than fused attention up to about this many keys."""
+
+HEAD_DIM_MULTIPLE = 8
+"""The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
+
+
+def check_head_dim(head_dim: int, backend: Backend) -> None:
+    """Refuse a head dimension that cannot be computed, before anything is built.
+
+    xformers needs a multiple of 8 in bf16, which is what a GPU computes in unless told otherwise;
+    weights trained in fp32 may be used in bf16 later. Rotary positions need an even one. `auto`
+    passes over xformers where it has no kernel.
+
+    Raises:
+        ValueError: It is odd, or xformers was asked for and has no kernel for it.
+    """
+    multiple = HEAD_DIM_MULTIPLE if backend == "xformers" else 2
+    if head_dim > 0 and head_dim % multiple == 0:
+        return
+    reason = (
+        "the bf16 kernels of model.attention=xformers"
+        if multiple == HEAD_DIM_MULTIPLE
+        else "the rotary positions of time"
+    )
+    allowed = ", ".join(str(factor * multiple) for factor in (1, 2, 4, 8))
+    elsewhere = " or model.attention=auto" if backend == "xformers" else ""
+    raise ValueError(
+        f"head_dim={head_dim} does not fit {reason}: it must be a multiple of {multiple} "
+        f"({allowed}, ...). Change head_dim{elsewhere}"
+    )
 
 
 class Attention(nn.Module):
@@ -49,10 +78,13 @@ class Attention(nn.Module):
         value: Float[Tensor, "*n k heads e"],
         *,
         causal: bool,
+        frame_size: int = 1,
     ) -> Float[Tensor, "*n q d"]:
         """Attend, join the heads and project back to the width."""
         query = query * self.gain.to(query.dtype)
-        attended = attend(query, key, value, causal=causal, backend=self.backend)
+        attended = attend(
+            query, key, value, causal=causal, frame_size=frame_size, backend=self.backend
+        )
         return self.to_out(attended.flatten(-2))
 
 
@@ -63,10 +95,12 @@ def attend(
     *,
     causal: bool,
     backend: Backend,
+    frame_size: int = 1,
 ) -> Float[Tensor, "*n q heads e"]:
     """Softmax attention with scale 1 / sqrt(e).
 
-    `causal` lets position i see positions 0..i and needs as many queries as keys.
+    Positions lie frame after frame, `frame_size` each. `causal` lets frame i see frames 0..i, all
+    positions of frame i included, and needs as many queries as keys.
 
     Raises:
         ValueError: `xformers` was asked for where it has no kernel.
@@ -74,12 +108,24 @@ def attend(
     match choose_backend(backend, query, num_keys=key.shape[-3]):
         case "xformers":
             q, k, v = query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4)
-            return xformers_attention(q, k, v, causal=causal).view(query.shape)
+            attended = xformers_attention(q, k, v, causal=causal, frame_size=frame_size)
+            return attended.view(query.shape)
         case "sdpa":
             q, k, v = query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
-            return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(-2, -3)
+            by_frame = causal and frame_size > 1
+            seen = ~future(q.shape[-2], frame_size, q.device) if by_frame else None
+            attended = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=seen, is_causal=causal and not by_frame
+            )
+            return attended.transpose(-2, -3)
         case _:
-            return matmul_attention(query, key, value, causal=causal)
+            return matmul_attention(query, key, value, causal=causal, frame_size=frame_size)
+
+
+def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Tensor, "q k"]:
+    """Whether key k lies in a later frame than query q."""
+    frame = torch.arange(num_positions, device=device) // frame_size
+    return frame > frame[:, None]
 
 
 def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend:
@@ -97,7 +143,8 @@ def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend
     if backend != "auto":
         return backend
     if query.device.type == "cuda":
-        return "xformers" if xformers_works() else "sdpa"
+        has_kernel = query.shape[-1] % HEAD_DIM_MULTIPLE == 0 and xformers_works()
+        return "xformers" if has_kernel else "sdpa"
     fused_is_faster = query.dtype == torch.float32 and num_keys > MATMUL_MAX_LENGTH
     return "sdpa" if fused_is_faster else "matmul"
 
@@ -108,13 +155,14 @@ def matmul_attention(
     value: Float[Tensor, "*n k heads e"],
     *,
     causal: bool,
+    frame_size: int = 1,
 ) -> Float[Tensor, "*n q heads e"]:
     """Attention as two matrix products; torch's softmax accumulates in fp32."""
     query = query.transpose(-2, -3) / math.sqrt(query.shape[-1])
     scores = query @ key.transpose(-2, -3).transpose(-1, -2)
     if causal:
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(future, -torch.inf)
+        unseen = future(scores.shape[-1], frame_size, scores.device)
+        scores = scores.masked_fill(unseen, -torch.inf)
     return (scores.softmax(-1) @ value.transpose(-2, -3)).transpose(-2, -3)
 
 
@@ -124,15 +172,32 @@ def xformers_attention(
     value: Float[Tensor, "n k heads e"],
     *,
     causal: bool,
+    frame_size: int = 1,
     op: Any = None,
 ) -> Float[Tensor, "n q heads e"]:
     """Xformers memory-efficient attention (Rabe and Staats 2021; Lefaudeux et al. 2022).
 
+    No bias class of xformers lets the positions of a frame see each other and hides later frames,
+    so frames of more than one position get a bias that is written out, shared by batch and heads.
     `op` picks a forward and backward operator pair; None lets xformers dispatch.
     """
     fmha = load_xformers()
-    bias = fmha.attn_bias.LowerTriangularMask() if causal else None
+    bias = None
+    if causal and frame_size > 1:
+        bias = frame_bias(query, frame_size)
+    elif causal:
+        bias = fmha.attn_bias.LowerTriangularMask()
     return fmha.memory_efficient_attention(query, key, value, attn_bias=bias, op=op)
+
+
+def frame_bias(
+    query: Float[Tensor, "n q heads e"], frame_size: int
+) -> Float[Tensor, "n heads q q"]:
+    """0 where a frame may look, -inf in later frames; a row in memory is a multiple of 8 long."""
+    num_sets, length, num_heads, _ = query.shape
+    aligned = query.new_zeros(length, -(-length // 8) * 8)[:, :length]
+    bias = aligned.masked_fill_(future(length, frame_size, query.device), -torch.inf)
+    return bias.expand(num_sets, num_heads, -1, -1)
 
 
 @cache

@@ -1,9 +1,10 @@
 """The three parts of Genie together."""
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.models.latent_action import LatentActionModel
+from genie_robo.models.latent_action import LatentActionModel, LatentActions
 from genie_robo.models.tokenizer import VideoTokenizer
 
 
@@ -24,3 +25,8 @@ class Genie(nn.Module):
         self.dynamics = dynamics
         self.num_frames = num_frames
         """Frames that the dynamics sees at once, the current one included."""
+
+    def infer_actions(self, video: Float[Tensor, "b t h w c"]) -> LatentActions:
+        """The latent action of every transition, from what the latent action model reads."""
+        tokens = self.tokenizer.encode(video) if self.latent_action.reads_tokens else None
+        return self.latent_action.encode(video, tokens)

@@ -1,16 +1,21 @@
 """Latent action model: what happened between two frames, as one of a few codes (section 2.1)."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.action_input import ActionInput, Joining
+from genie_robo.models.joint_quantizer import JointQuantizer
+from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.transformer import STTransformer
+
+DecoderView = Literal["previous_frame", "history"]
 
 
 class LatentActions(NamedTuple):
@@ -22,123 +27,171 @@ class LatentActions(NamedTuple):
 
 
 class LatentActionOutput(NamedTuple):
-    """What the model predicts of frames 2..T, and the losses of doing so."""
+    """Latent actions with gradients, and the losses of every transition, unreduced."""
 
-    frames: Float[Tensor, "b t-1 h w c"]
-    """Predictions at the resolution that the model sees."""
-    seen: Float[Tensor, "b t h w c"]
-    """The video at that resolution."""
     codes: Float[Tensor, "b t-1 e"]
     indices: Int[Tensor, "b t-1"]
-    vq_loss: Float[Tensor, ""]
-    perplexity: Float[Tensor, ""]
+    continuous: Float[Tensor, "b t-1 e"]
+    """The encoding before quantisation."""
+    error: Float[Tensor, "b t-1"]
+    """Of predicting the next frame: mean squared error of pixels, or cross-entropy of tokens in
+    nats per token."""
+    vq_loss: Float[Tensor, "b t-1"]
 
 
-class LatentActionModel(nn.Module):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentActionDesign:
+    """What the two halves are given."""
+
+    sees_difference: bool
+    """The encoder also gets the difference of each frame from the one before; not in the paper."""
+    decoder_view: DecoderView
+    """The decoder sees the frame before the predicted one, or the whole `history` as in the
+    paper."""
+    actions: Joining
+    codes_per_transition: int
+    """Action tokens per frame, each quantised by the one codebook; 1 in the paper."""
+
+
+class LatentActionModel(nn.Module, ABC):
     """An autoencoder of frame transitions with a tiny codebook in the middle.
 
-    The encoder sees pixels x_1..t+1 and gives one code a_t per transition; the decoder sees x_t
-    and the code and predicts x_t+1. Nothing else can tell the decoder what will happen, so the
-    code must.
-
-    The prediction is x_t + g(x_t, a_t) + J(x_t) a_t: beside the paper's additive embedding g, a
-    Jacobian J says how every pixel would change along each dimension of the code. Differs from
-    the paper in this, in that the encoder also sees the frame difference, in that the decoder
-    sees one frame instead of all, and in that both work on frames scaled down by `downscale`.
-    Each made small models find the action where they had not (docs/LOG.md).
+    The encoder sees x_1..t+1 and gives one latent action a_t per transition; the decoder sees x_t
+    or x_1..t, and the latent actions up to a_t, and predicts x_t+1. Nothing else can tell the
+    decoder what will happen, so the latent action must. Subclasses say what a frame is.
     """
+
+    reads_tokens: bool
+    """Whether frames are the tokenizer's tokens instead of pixels."""
 
     def __init__(
         self,
         *,
-        image_size: tuple[int, int],
-        downscale: int,
-        patch_size: int,
+        embed: Callable[[int, int], nn.Module],
+        num_places: int,
         encoder: STTransformer,
         decoder: STTransformer,
-        quantizer: VectorQuantizer,
+        quantizer: Quantizer,
+        design: LatentActionDesign,
     ) -> None:
+        """Put the halves together.
+
+        Args:
+            embed: From number of views and width to a fresh embedding of so many views of a frame.
+            num_places: Patches or tokens of a frame.
+            encoder: Stack of the encoder.
+            decoder: Stack of the decoder.
+            quantizer: Codebook of one action token.
+            design: What the two halves are given.
+        """
         super().__init__()
-        self.downscale = downscale
-        self.patch_size = patch_size
-        self.grid = patch_grid(
-            image_size,
-            downscale * patch_size,
-            setting="model.latent_action.downscale * patch_size",
-        )
-        num_patches, pixels = self.grid[0] * self.grid[1], 3 * patch_size**2
-        code_dim = quantizer.codebook.shape[1]
-        self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer
-        self.embed = nn.Linear(2 * pixels, encoder.dim)
-        self.encoder_position = nn.Parameter(torch.randn(num_patches, encoder.dim) * 0.02)
-        self.action_token = nn.Parameter(torch.randn(encoder.dim) * 0.02)
-        self.to_code = nn.Linear(encoder.dim, code_dim)
-        self.decoder_embed = nn.Linear(pixels, decoder.dim)
-        self.decoder_position = nn.Parameter(torch.randn(num_patches, decoder.dim) * 0.02)
-        self.from_code = nn.Linear(code_dim, decoder.dim)
-        self.to_change = nn.Linear(decoder.dim, pixels)
-        self.to_jacobian = nn.Linear(decoder.dim, pixels * code_dim)
-        for head, spread in ((self.to_change, 0.0), (self.to_jacobian, 0.005)):
-            nn.init.normal_(head.weight, std=spread)  # begin near "nothing changes"
-            nn.init.zeros_(head.bias)
+        num_tokens = design.codes_per_transition
+        self.design = design
+        self.encoder, self.decoder = encoder, decoder
+        self.quantizer = quantizer if num_tokens == 1 else JointQuantizer(quantizer, num_tokens)
+        self.embed = embed(2 if design.sees_difference else 1, encoder.dim)
+        self.encoder_position = nn.Parameter(torch.randn(num_places, encoder.dim) * 0.02)
+        self.action_token = nn.Parameter(torch.randn(num_tokens, encoder.dim).squeeze(0) * 0.02)
+        self.to_code = nn.Linear(encoder.dim, quantizer.code_dim)
+        self.decoder_embed = embed(1, decoder.dim)
+        self.decoder_position = nn.Parameter(torch.randn(num_places, decoder.dim) * 0.02)
+        self.from_code = nn.Linear(self.code_dim, decoder.dim)
+        self.action_input = ActionInput(design.actions, dim=decoder.dim)
 
     @property
     def num_codes(self) -> int:
         """Latent actions are 0 .. num_codes - 1."""
         return self.quantizer.num_codes
 
+    @property
+    def code_dim(self) -> int:
+        """Width of the code of a latent action."""
+        return self.quantizer.code_dim
+
     def forward(
         self,
         video: Float[Tensor, "b t h w c"],
+        tokens: Int[Tensor, "b t s"] | None = None,
+        *,
         valid: Bool[Tensor, "b t-1"] | None = None,
+        noise: Float[Tensor, "b t-1 e"] | None = None,
     ) -> LatentActionOutput:
-        """Infer latent actions and predict frames 2..T from them, with gradients."""
-        seen = self.scale_down(video)
-        quantized = self.quantizer(self._encode(seen), valid)
-        frames = self._predict(seen[:, :-1], quantized.codes)
+        """Infer latent actions and predict frames 2..T from them, with gradients.
+
+        Args:
+            video: Frames in [0, 1].
+            tokens: Their tokens, for a model that reads tokens.
+            valid: False for transitions that lead to padding.
+            noise: Standard normal, used where encodings are not quantised; None draws it.
+
+        Raises:
+            ValueError: A model that reads tokens got none.
+        """
+        frames = self.look(video, tokens)
+        encoded = self._encode(frames)
+        quantized = self.quantizer(encoded, valid, noise)
+        error = self._error(self.predict(frames[:, :-1], quantized.codes), frames[:, 1:])
         return LatentActionOutput(
-            frames, seen, quantized.codes, quantized.indices, quantized.loss, quantized.perplexity
+            quantized.codes, quantized.indices, encoded.float(), error, quantized.loss
         )
 
-    def encode(self, video: Float[Tensor, "b t h w c"]) -> LatentActions:
-        """The latent action of every transition."""
-        continuous = self._encode(self.scale_down(video))
-        return LatentActions(self.quantizer.nearest(continuous), continuous.float())
+    def encode(
+        self, video: Float[Tensor, "b t h w c"], tokens: Int[Tensor, "b t s"] | None = None
+    ) -> LatentActions:
+        """The latent action of every transition; `Genie.infer_actions` finds the tokens.
 
-    def decode(
-        self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
-    ) -> Float[Tensor, "b t h2 w2 c"]:
-        """Predict the frame after each given frame, at the resolution that the model sees."""
-        return self._predict(self.scale_down(video), self.codes(indices)).clamp(0.0, 1.0)
+        Raises:
+            ValueError: A model that reads tokens got none.
+        """
+        continuous = self._encode(self.look(video, tokens))
+        return LatentActions(self.quantizer.nearest(continuous), continuous.float())
 
     def codes(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codebook vectors of latent actions."""
         return self.quantizer.lookup(indices)
 
-    def scale_down(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h2 w2 c"]:
-        """The video as the model sees it: means over squares of `downscale` pixels."""
-        if self.downscale == 1:
-            return video
-        frames = F.avg_pool2d(rearrange(video, "b t h w c -> (b t) c h w"), self.downscale)
-        return rearrange(frames, "(b t) c h w -> b t h w c", b=len(video))
+    @abstractmethod
+    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
+        """What the error of each transition is a share of."""
 
-    def _encode(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1 e"]:
-        change = torch.diff(video, dim=1, prepend=video[:, :1])
-        patches = torch.cat(
-            [patchify(video, self.patch_size) - 0.5, patchify(change, self.patch_size)], dim=-1
-        )
-        x = self.embed(patches) + self.encoder_position
-        action = self.action_token.expand(*x.shape[:2], 1, -1).to(x.dtype)
+    @abstractmethod
+    def decode(
+        self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t h2 w2 c"]:
+        """Predict the frame after each given frame, at the resolution that the model sees.
+
+        Raises:
+            ValueError: The model predicts tokens.
+        """
+
+    @abstractmethod
+    def look(self, video: Float[Tensor, "b t h w c"], tokens: Tensor | None) -> Tensor:
+        """The frames as the model sees them."""
+
+    @abstractmethod
+    def predict(self, frames: Tensor, codes: Float[Tensor, "b t e"]) -> Tensor:
+        """The frame after each given one, under the given codes."""
+
+    @abstractmethod
+    def _error(self, predicted: Tensor, frames: Tensor) -> Float[Tensor, "b t"]: ...
+
+    @abstractmethod
+    def _embed_for_encoder(self, frames: Tensor) -> Float[Tensor, "b t s d"]: ...
+
+    def _encode(self, frames: Tensor) -> Float[Tensor, "b n e"]:
+        x = self._embed_for_encoder(frames) + self.encoder_position
+        num_tokens = self.design.codes_per_transition
+        action = self.action_token.expand(*x.shape[:2], num_tokens, -1).to(x.dtype)
         x = self.encoder(torch.cat([action, x], dim=2))
-        return self.to_code(x[:, 1:, 0])
+        return self.to_code(x[:, 1:, :num_tokens]).flatten(2)
 
-    def _predict(
-        self, video: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
-    ) -> Float[Tensor, "b t h w c"]:
-        x = self.decoder_embed(patchify(video, self.patch_size) - 0.5) + self.decoder_position
-        x = x + self.from_code(codes)[:, :, None]
-        alone = rearrange(x, "b t s d -> (b t) 1 s d")
-        x = rearrange(self.decoder(alone), "(b t) 1 s d -> b t s d", b=len(video))
-        jacobian = self.to_jacobian(x).float().unflatten(-1, (-1, codes.shape[-1]))
-        change = self.to_change(x).float() + torch.einsum("btspe,bte->btsp", jacobian, codes)
-        return video + unpatchify(change, self.patch_size, self.grid)
+    def _decode(
+        self, embedded: Float[Tensor, "b t s d"], codes: Float[Tensor, "b t e"]
+    ) -> Float[Tensor, "b t s d"]:
+        x = self.action_input(embedded + self.decoder_position, self.from_code(codes))
+        if self.design.decoder_view == "previous_frame":
+            alone = rearrange(x, "b t s d -> (b t) 1 s d")
+            x = rearrange(self.decoder(alone), "(b t) 1 s d -> b t s d", b=len(x))
+        else:
+            x = self.decoder(x)
+        return self.action_input.drop(x)

@@ -1,5 +1,6 @@
 """Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -7,8 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from genie_robo.ranks import Ranks
+
 ENTROPY_TEMPERATURE = 0.1
 """Softness of the code assignment inside the entropy term."""
+
+MARGINAL_DECAY = 0.9
+"""Memory of the running code use inside the entropy term, per training step."""
 
 WARMUP_NOISE = 0.2
 """Length of the noise added to encodings of length 1 while they are not yet quantised."""
@@ -20,12 +26,100 @@ class Quantized(NamedTuple):
     codes: Float[Tensor, "*n e"]
     """The chosen codes; the gradient passes straight through to the encodings."""
     indices: Int[Tensor, "*n"]
-    loss: Float[Tensor, ""]
-    perplexity: Float[Tensor, ""]
-    """exp of the entropy of code use in this batch: 1 when collapsed, num_codes at best."""
+    loss: Float[Tensor, "*n"]
+    """Of each encoding."""
 
 
-class VectorQuantizer(nn.Module):
+class CodeUse(NamedTuple):
+    """How the codes were used in one training step."""
+
+    perplexity: float
+    """exp of the entropy of code use: 1 when collapsed, num_codes at best; NaN while nothing is
+    quantised yet."""
+    num_dead: int
+    """Codes unused for `reset_after` steps."""
+    num_restarted: int
+
+
+class Quantizer(nn.Module, ABC):
+    """Continuous encodings to a finite set of codes, with a count of which are used.
+
+    Losses come back for each encoding and counts are pooled in `finish_step`, so a training step
+    is the same whether its batch was computed at once, in parts, or by several processes.
+    """
+
+    age: Int[Tensor, " k"]
+    num_steps: Int[Tensor, ""]
+    use: Int[Tensor, " k"]
+
+    def __init__(self, *, num_codes: int, code_dim: int, reset_after: int) -> None:
+        super().__init__()
+        self.num_codes = num_codes
+        self.code_dim = code_dim
+        self.reset_after = reset_after
+        self.register_buffer("age", torch.zeros(num_codes, dtype=torch.long))
+        self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("use", torch.zeros(num_codes, dtype=torch.long), persistent=False)
+
+    @property
+    def wants_noise(self) -> bool:
+        """Whether encodings are not quantised now and take noise instead."""
+        return False
+
+    @abstractmethod
+    def forward(
+        self,
+        encoded: Float[Tensor, "*n e"],
+        valid: Bool[Tensor, "*n"] | None = None,
+        noise: Float[Tensor, "*n e"] | None = None,
+    ) -> Quantized:
+        """Quantise, and in training count the use of every code.
+
+        Args:
+            encoded: What to quantise.
+            valid: False for padding, which is not counted.
+            noise: Standard normal, used where encodings are not quantised; None draws it.
+        """
+
+    @abstractmethod
+    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """Index of the code that an encoding becomes."""
+
+    @abstractmethod
+    def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
+        """The codes of the given indices."""
+
+    @torch.no_grad()
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """Take stock after an optimizer step: age unused codes and restart dead ones.
+
+        Args:
+            ranks: All processes of the training.
+            generator: On the CPU, in the same state on every process.
+        """
+        use = ranks.sum(self.use.clone())
+        self.use.zero_()
+        self.num_steps += 1
+        if not use.any():  # nothing was quantised
+            return CodeUse(float("nan"), num_dead=0, num_restarted=0)
+        self.age.add_(1).masked_fill_(use > 0, 0)
+        is_dead = self.age >= self.reset_after
+        num_restarted = self._restart(is_dead, ranks, generator) if is_dead.any() else 0
+        return CodeUse(float(perplexity(use)), int(is_dead.sum()), num_restarted)
+
+    def _count(self, indices: Int[Tensor, "*n"], valid: Bool[Tensor, "*n"]) -> None:
+        if self.training:
+            self.use += torch.bincount(indices[valid], minlength=self.num_codes)
+
+    def _restart(
+        self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
+    ) -> int:
+        """Move dead codes, where codes can be moved; returns how many were."""
+        del is_dead, ranks, generator
+        return 0
+
+
+class VectorQuantizer(Quantizer):
     """A codebook on the unit sphere, learned with the VQ loss (van den Oord et al. 2017, eq. 3).
 
     Encodings and codes are l2-normalised, so the nearest code is the one of the highest cosine
@@ -34,11 +128,12 @@ class VectorQuantizer(nn.Module):
 
     For the first `warmup_steps` training steps encodings pass unquantised, with a little noise;
     then the codebook starts at the cluster centres of the last batch. A network that has found
-    something to say first loses little when it must say it in codes (docs/LOG.md).
+    something to say first loses little when it must say it in codes (docs/LOG.md). With
+    `continuous` they always pass so, and the codebook only follows them.
     """
 
-    age: Int[Tensor, " k"]
-    num_steps: Int[Tensor, ""]
+    marginal: Float[Tensor, " k"]
+    soft_use: Float[Tensor, " k"]
 
     def __init__(
         self,
@@ -49,20 +144,26 @@ class VectorQuantizer(nn.Module):
         reset_after: int,
         entropy_weight: float = 0.0,
         warmup_steps: int = 0,
+        continuous: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(num_codes=num_codes, code_dim=code_dim, reset_after=reset_after)
         self.commitment = commitment
-        self.reset_after = reset_after
         self.entropy_weight = entropy_weight
-        self.codebook = nn.Parameter(F.normalize(torch.randn(num_codes, code_dim), dim=-1))
         self.warmup_steps = warmup_steps
-        self.register_buffer("age", torch.zeros(num_codes, dtype=torch.long))
-        self.register_buffer("num_steps", torch.zeros((), dtype=torch.long))
+        self.continuous = continuous
+        self.codebook = nn.Parameter(F.normalize(torch.randn(num_codes, code_dim), dim=-1))
+        self.register_buffer("marginal", torch.full((num_codes,), 1 / num_codes))
+        self.register_buffer("soft_use", torch.zeros(num_codes), persistent=False)
+        self._samples: list[Float[Tensor, "n e"]] = []
 
     @property
-    def num_codes(self) -> int:
-        """Size of the codebook."""
-        return self.codebook.shape[0]
+    def wants_noise(self) -> bool:
+        """In the warm-up, and always where the bottleneck is continuous."""
+        return self.continuous or self._is_warming_up
+
+    @property
+    def _is_warming_up(self) -> bool:
+        return self.training and bool(self.num_steps < self.warmup_steps)
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The unit-length codes of the given indices."""
@@ -73,64 +174,80 @@ class VectorQuantizer(nn.Module):
         return _cosines(encoded, self.codebook).argmax(-1)
 
     def forward(
-        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"] | None = None
+        self,
+        encoded: Float[Tensor, "*n e"],
+        valid: Bool[Tensor, "*n"] | None = None,
+        noise: Float[Tensor, "*n e"] | None = None,
     ) -> Quantized:
-        """Quantise, and in training count the use of every code. Padding has `valid` False."""
+        """Quantise, and in training count the use of every code."""
         with torch.autocast(encoded.device.type, enabled=False):
             encoded = F.normalize(encoded.float(), dim=-1)
-            weight = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
-            if self.training:
-                self.num_steps += 1
-                if self.num_steps <= self.warmup_steps:
-                    return self._pass_through(encoded, weight)
-            return self._quantize(encoded, weight)
+            valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
+            if self._is_warming_up:
+                return self._pass_through(encoded, valid, noise)
+            return self._quantize(encoded, valid, noise)
 
     def _pass_through(
-        self, encoded: Float[Tensor, "*n e"], weight: Bool[Tensor, "*n"]
+        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
-        """Encodings with noise instead of codes; the last batch of them makes the codebook."""
-        if self.num_steps == self.warmup_steps:
-            centres = cluster_directions(encoded.detach()[weight], self.num_codes)
-            self.codebook.data.copy_(centres)
-        noise = torch.randn_like(encoded) * WARMUP_NOISE / encoded.shape[-1] ** 0.5
-        none = encoded.new_zeros(())
-        return Quantized(encoded + noise, self.nearest(encoded), none, none)
+        """Encodings with noise instead of codes; those of the last such step make the codebook."""
+        if self.num_steps == self.warmup_steps - 1:
+            self._samples.append(encoded.detach()[valid])
+        # Zero, but with a gradient: optimizers and engines expect one for every parameter.
+        none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
+        return Quantized(_blur(encoded, noise), self.nearest(encoded), none)
 
-    def _quantize(self, encoded: Float[Tensor, "*n e"], weight: Bool[Tensor, "*n"]) -> Quantized:
+    def _quantize(
+        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
+    ) -> Quantized:
         cosines = _cosines(encoded, self.codebook)
         indices = cosines.argmax(-1)
         codes = self.lookup(indices)
-        loss = _masked_mean(vq_loss(encoded, codes, beta=self.commitment), weight)
+        self._count(indices, valid)
+        if self.continuous:
+            following = (encoded.detach() - codes).square().sum(-1)
+            return Quantized(_blur(encoded, noise), indices, following)
+        loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
-            loss = loss - self.entropy_weight * code_information(cosines[weight])
-        use = torch.bincount(indices[weight], minlength=self.num_codes)
+            loss = loss - self.entropy_weight * self._information(cosines, valid)
+        return Quantized(encoded + (codes - encoded).detach(), indices, loss)
+
+    def _information(
+        self, cosines: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
+    ) -> Float[Tensor, "*n"]:
+        """What each encoding's soft code tells, given how often every code was used lately."""
+        assignment = (cosines / ENTROPY_TEMPERATURE).softmax(-1)
         if self.training:
-            self._grow_old(use)
-        straight_through = encoded + (codes - encoded).detach()
-        return Quantized(straight_through, indices, loss, perplexity(use))
+            self.soft_use += assignment.detach()[valid].sum(0)
+        return code_information(assignment, self.marginal)
 
     @torch.no_grad()
-    def reset_dead_codes(self) -> int:
-        """Move codes that nobody used for `reset_after` steps onto random live codes.
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """Also start the codebook when warming up ends, and remember how often codes are used."""
+        if self.num_steps == self.warmup_steps - 1:
+            samples = ranks.gather(torch.cat(self._samples))
+            self._samples.clear()
+            ranks.write(self.codebook, cluster_directions(samples, self.num_codes, generator))
+        soft_use = ranks.sum(self.soft_use.clone())
+        self.soft_use.zero_()
+        if soft_use.any():
+            self.marginal.lerp_(soft_use / soft_use.sum(), 1 - MARGINAL_DECAY)
+        return super().finish_step(ranks, generator)
 
-        Call it after the optimizer step. Returns the number of codes moved.
-        """
-        dead = self.age >= self.reset_after
+    def _restart(
+        self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
+    ) -> int:
+        """Move codes that nobody used for `reset_after` steps onto random live codes."""
         live = (self.age == 0).nonzero().flatten()
-        num_dead = int(dead.sum())
-        if num_dead == 0 or len(live) == 0:
-            return 0
-        source = live[torch.randint(len(live), (num_dead,), device=live.device)]
-        copies = F.normalize(self.codebook[source], dim=-1)
-        noise = torch.randn_like(copies) * 0.1 / copies.shape[-1] ** 0.5
-        self.codebook[dead] = F.normalize(copies + noise, dim=-1)
-        self.age[dead] = 0
+        num_dead = int(is_dead.sum())
+        choice = torch.randint(len(live), (num_dead,), generator=generator).to(live.device)
+        codebook = ranks.read(self.codebook).clone()
+        copies = F.normalize(codebook[live[choice]], dim=-1)
+        noise = torch.randn(copies.shape, generator=generator).to(copies) * 0.1
+        codebook[is_dead] = F.normalize(copies + noise / self.code_dim**0.5, dim=-1)
+        ranks.write(self.codebook, codebook)
+        self.age[is_dead] = 0
         return num_dead
-
-    @torch.no_grad()
-    def _grow_old(self, use: Int[Tensor, " k"]) -> None:
-        self.age += 1
-        self.age[use > 0] = 0
 
 
 def vq_loss(
@@ -145,23 +262,30 @@ def vq_loss(
     return to_codes + beta * to_encodings
 
 
-def code_information(cosines: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-    """Mutual information in nats between encodings and their soft codes.
+def code_information(
+    assignment: Float[Tensor, "*n k"], marginal: Float[Tensor, " k"]
+) -> Float[Tensor, "*n"]:
+    """Nats that each soft code assignment tells, given the usual frequency of the codes.
 
-    Entropy of the mean assignment minus mean entropy of the assignments: high when every code is
-    used and every encoding is sure of its own. Source: Yu et al. 2023 (MAGVIT-v2), eq. 6.
+    KL divergence of the assignment from the marginal. Its mean is the mutual information of
+    encodings and codes when the marginal is the mean assignment: high when every code is used and
+    every encoding is sure of its own. Source: Yu et al. 2023 (MAGVIT-v2), eq. 6, there with the
+    marginal of the batch, which several processes could not share exactly.
     """
-    assignment = (cosines / ENTROPY_TEMPERATURE).softmax(-1)
-    mean = assignment.mean(0)
-    return _entropy(mean) - _entropy(assignment).mean()
+    surprise = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
+    return surprise - _entropy(assignment)
 
 
 @torch.no_grad()
 def cluster_directions(
-    samples: Float[Tensor, "n e"], num_clusters: int, *, num_rounds: int = 10
+    samples: Float[Tensor, "n e"],
+    num_clusters: int,
+    generator: torch.Generator,
+    *,
+    num_rounds: int = 10,
 ) -> Float[Tensor, "k e"]:
     """Spherical k-means, started by k-means++: unit vectors that many samples point along."""
-    centres = _spread_start(samples, num_clusters)
+    centres = _spread_start(samples, num_clusters, generator)
     for _ in range(num_rounds):
         nearest = (samples @ centres.T).argmax(-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
@@ -170,13 +294,17 @@ def cluster_directions(
     return centres
 
 
-def _spread_start(samples: Float[Tensor, "n e"], num_clusters: int) -> Float[Tensor, "k e"]:
+def _spread_start(
+    samples: Float[Tensor, "n e"], num_clusters: int, generator: torch.Generator
+) -> Float[Tensor, "k e"]:
     """Samples far from each other (Arthur and Vassilvitskii 2007, section 2.2)."""
-    centres = samples[torch.randint(len(samples), (1,), device=samples.device)]
+    draws = torch.rand(num_clusters, generator=generator).to(samples)
+    centres = samples[(draws[:1] * len(samples)).long()]
     cosine = samples @ centres[0]
-    for _ in range(num_clusters - 1):
-        distance = (1 - cosine).clamp(min=1e-9)
-        new = samples[torch.multinomial(distance, 1)]
+    for draw in draws[1:]:
+        distance = (1 - cosine).clamp(min=1e-9).cumsum(0)
+        place = torch.searchsorted(distance, draw * distance[-1:]).clamp(max=len(samples) - 1)
+        new = samples[place]
         centres = torch.cat([centres, new])
         cosine = torch.maximum(cosine, samples @ new[0])
     return centres
@@ -192,9 +320,11 @@ def _entropy(share: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
     return -(share * share.clamp(min=1e-9).log()).sum(-1)
 
 
+def _blur(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor, "*n e"]:
+    """Encodings of length 1 with noise of length `WARMUP_NOISE`."""
+    noise = torch.randn_like(encoded) if noise is None else noise
+    return encoded + noise * WARMUP_NOISE / encoded.shape[-1] ** 0.5
+
+
 def _cosines(encoded: Float[Tensor, "*n e"], codebook: Float[Tensor, "k e"]) -> Tensor:
     return F.normalize(encoded.float(), dim=-1) @ F.normalize(codebook.float(), dim=-1).T
-
-
-def _masked_mean(values: Float[Tensor, "*n"], weight: Tensor) -> Float[Tensor, ""]:
-    return (values * weight).sum() / weight.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""Video tokenizer: ST-ViViT VQ-VAE (paper section 2.1, "Video tokenizer")."""
+"""Video tokenizer: a VQ-VAE of video (paper section 2.1, "Video tokenizer")."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,33 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from genie_robo.models.cache import KVCache
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.models.quantizer import VectorQuantizer
-from genie_robo.models.transformer import KVCache, STTransformer
+from genie_robo.models.quantizer import Quantizer
+from genie_robo.models.transformer import Layout, STTransformer
+
+
+class TokenizerLayouts(NamedTuple):
+    """The blocks of the two stacks of a tokenizer."""
+
+    encoder: Layout
+    decoder: Layout
+
+
+TOKENIZER_LAYOUTS = {
+    "st_vivit": TokenizerLayouts("space_time", "space_time"),
+    "vit": TokenizerLayouts("space", "space"),
+    "c_vivit": TokenizerLayouts("space_then_full", "full_then_space"),
+}
+"""The tokenizers of the paper's ablation: ST-ViViT, ViT and C-ViViT."""
 
 
 class TokenizerOutput(NamedTuple):
-    """A reconstruction and the loss of its codes."""
+    """A reconstruction and the loss of each of its codes."""
 
     video: Float[Tensor, "b t h w c"]
     tokens: Int[Tensor, "b t s"]
-    vq_loss: Float[Tensor, ""]
-    perplexity: Float[Tensor, ""]
+    vq_loss: Float[Tensor, "b t s"]
 
 
 class VideoTokenizer(nn.Module):
@@ -30,13 +45,13 @@ class VideoTokenizer(nn.Module):
         patch_size: int,
         encoder: STTransformer,
         decoder: STTransformer,
-        quantizer: VectorQuantizer,
+        quantizer: Quantizer,
     ) -> None:
         super().__init__()
         self.image_size = image_size
         self.patch_size = patch_size
         self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
-        pixels, code_dim = 3 * patch_size**2, quantizer.codebook.shape[1]
+        pixels, code_dim = 3 * patch_size**2, quantizer.code_dim
         self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer
         self.embed = nn.Linear(pixels, encoder.dim)
         self.encoder_position = nn.Parameter(torch.randn(self.tokens_per_frame, encoder.dim) * 0.02)
@@ -56,17 +71,24 @@ class VideoTokenizer(nn.Module):
         return self.quantizer.num_codes
 
     def forward(
-        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t"] | None = None
+        self,
+        video: Float[Tensor, "b t h w c"],
+        valid: Bool[Tensor, "b t"] | None = None,
+        noise: Float[Tensor, "b t s e"] | None = None,
     ) -> TokenizerOutput:
-        """Reconstruct, with gradients; frames where `valid` is False do not count."""
+        """Reconstruct, with gradients.
+
+        Args:
+            video: Frames in [0, 1].
+            valid: False for padding, whose codes are not counted.
+            noise: Standard normal, used while encodings are not quantised; None draws it.
+        """
         encoded = self._encode(video)
         if valid is not None:
             valid = valid[..., None].expand(encoded.shape[:-1])
-        quantized = self.quantizer(encoded, valid)
+        quantized = self.quantizer(encoded, valid, noise)
         reconstruction = self._decode(quantized.codes, cache=None)
-        return TokenizerOutput(
-            reconstruction, quantized.indices, quantized.loss, quantized.perplexity
-        )
+        return TokenizerOutput(reconstruction, quantized.indices, quantized.loss)
 
     def encode(self, video: Float[Tensor, "b t h w c"]) -> Int[Tensor, "b t s"]:
         """The token of every patch of every frame."""

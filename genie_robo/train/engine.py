@@ -1,36 +1,140 @@
-"""Lightning Fabric: the same training code in one process or under torchrun."""
+"""Lightning Fabric: the same training code in one process, DDP or FSDP2."""
 
 import logging
 import os
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from genie_robo.config import EngineConfig, Precision
+from genie_robo.config import EngineConfig, Precision, Strategy
+from genie_robo.models.transformer import STTransformer
+from genie_robo.ranks import OneProcess, Ranks
 
 
 def make_fabric(config: EngineConfig) -> Fabric:
     """The engine for this machine: device, precision and processes.
 
+    Processes are those that torchrun started; without it there is one.
+
     Raises:
-        ValueError: An unknown device, or cuda where there is none.
+        ValueError: An unknown device, cuda where there is none, or a strategy that needs more
+            processes.
     """
     accelerator = _accelerator(config.device)
     if accelerator == "cpu":
         torch.set_num_threads(config.num_threads or os.cpu_count() or 1)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for name in ("lightning_fabric", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=accelerator,
         devices=local_processes,
         num_nodes=num_processes // local_processes,
-        strategy=DDPStrategy() if num_processes > 1 else "auto",
+        strategy=_strategy(config.strategy, num_processes),
         precision="bf16-mixed" if _wants_bf16(config.precision, accelerator) else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def make_ranks(fabric: Fabric) -> Ranks:
+    """What the processes of this engine know together."""
+    return DistributedRanks(fabric) if fabric.world_size > 1 else OneProcess()
+
+
+class DistributedRanks:
+    """Several processes, whose parameters may be sharded."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of every process's tensor."""
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Every process's rows, one process after the other."""
+        counts = [torch.zeros_like(_count(tensor)) for _ in range(self._fabric.world_size)]
+        dist.all_gather(counts, _count(tensor))
+        longest = max(int(count) for count in counts)
+        padded = tensor.new_zeros(longest, *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(n)] for part, n in zip(parts, counts, strict=True)])
+
+    def read(self, parameter: nn.Parameter) -> Tensor:
+        """The whole of a parameter."""
+        value = parameter.detach()
+        return value.full_tensor() if isinstance(value, DTensor) else value
+
+    @torch.no_grad()
+    def write(self, parameter: nn.Parameter, value: Tensor) -> None:
+        """Every process takes its part of the value."""
+        if isinstance(parameter, DTensor):
+            value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        parameter.copy_(value)
+
+
+def checkpoint_activations(module: nn.Module) -> None:
+    """Keep only what enters a block and compute the rest again in the backward pass."""
+    for stack in _stacks(module):
+        stack.checkpoint_activations = True
+
+
+def reshard(module: nn.Module) -> None:
+    """Let go of gathered parameters, which a forward pass without a backward pass keeps."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
+def _shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """FSDP2: every block is gathered when it computes, the rest at the root."""
+    for stack in _stacks(module):
+        for block in stack.blocks:
+            fully_shard(block, mesh=mesh["data_parallel"])
+    fully_shard(module, mesh=mesh["data_parallel"])
+    return module
+
+
+def _stacks(module: nn.Module) -> list[STTransformer]:
+    return [part for part in module.modules() if isinstance(part, STTransformer)]
+
+
+def _strategy(wanted: Strategy, num_processes: int) -> Any:
+    if wanted is Strategy.auto:
+        wanted = Strategy.ddp if num_processes > 1 else wanted
+    elif num_processes == 1:
+        raise ValueError(
+            f"engine.strategy={wanted.value} shares the work between processes, but there is one. "
+            "Start them with `torchrun --nproc-per-node N -m genie_robo train ...`, or use "
+            "engine.strategy=auto"
+        )
+    match wanted:
+        case Strategy.ddp:
+            return DDPStrategy(forward_sync_buffers=False)  # they are equal already
+        case Strategy.fsdp:
+            return ModelParallelStrategy(
+                parallelize_fn=_shard, data_parallel_size=num_processes, tensor_parallel_size=1
+            )
+        case _:
+            return "auto"
+
+
+def _count(tensor: Tensor) -> Tensor:
+    return torch.tensor(len(tensor), device=tensor.device)
 
 
 def _accelerator(device: str) -> str:

@@ -1,45 +1,47 @@
 """The training loop of every stage."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
-
-from genie_robo.checkpoint import (
-    load_training_state,
-    restore_rng,
-    rng_state,
-    save_training_state,
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
 )
+
 from genie_robo.data.loader import WindowLoader
 from genie_robo.progress import progress_bar
+from genie_robo.train.checkpoints import Checkpoints
+from genie_robo.train.codebooks import CodebookWatch, log_names
 from genie_robo.train.interrupt import stop_requests
-from genie_robo.train.metrics import JsonLinesLog
-from genie_robo.types import EpisodeBatch, StepOutput
+from genie_robo.train.metrics import MetricsLog
+from genie_robo.train.step import StepResult, TrainStep
+from genie_robo.train.validation import Validation
+
+_FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 
 @dataclass(kw_only=True)
 class Loop:
     """Everything that one stage of training needs; `run` trains it to the last step."""
 
-    name: str
-    fabric: Fabric
-    module: nn.Module
-    """Its forward is the loss of a batch; see stages.py."""
-    optimizer: torch.optim.Optimizer
+    train_step: TrainStep
+    stage: nn.Module
+    """What is trained, as it was before the engine wrapped it."""
     loader: WindowLoader
-    learning_rate: Callable[[int], float]
-    after_step: Callable[[], Mapping[str, float]]
-    checkpoints: Path
-    log_path: Path
+    validate: Validation | None
+    checkpoints: Checkpoints
+    open_logs: Callable[[int], Sequence[MetricsLog]]
+    """The logs, to go on after a step."""
+    watches: Mapping[str, CodebookWatch]
     num_steps: int
-    max_grad_norm: float
     log_every: int
+    validate_every: int
     save_every_s: float
     step: int = 0
 
@@ -51,89 +53,99 @@ class Loop:
             ValueError: A loss or gradient was not finite.
         """
         self._restore()
-        log = JsonLinesLog(self.log_path, resume_at=self.step) if self._writes else None
-        batches, saved_at = iter(self.loader), time.monotonic()
+        is_first = self.train_step.fabric.is_global_zero
+        logs = self.open_logs(self.step) if is_first else ()
+        name, batches = self.train_step.stage.name, iter(self.loader)
+        saved_at, stopped = time.monotonic(), False
         with (
-            stop_requests() as stop_wanted,
+            stop_requests() as wish,
             progress_bar(
-                f"train {self.name}", total=self.num_steps, completed=self.step, unit="step"
+                f"train {name}",
+                total=self.num_steps,
+                completed=self.step,
+                unit="step",
+                visible=is_first,
             ) as advance,
         ):
-            while self.step < self.num_steps and not stop_wanted.is_set():
-                numbers = self._train_step(batches)
+            while self.step < self.num_steps and not stopped:
+                numbers = self._advance(batches)
                 advance(note=_note(numbers))
-                if log and (self.step % self.log_every == 0 or self.step == self.num_steps):
-                    log.write(self.step, numbers)
-                if time.monotonic() - saved_at > self.save_every_s:
-                    self._save()
+                if "val_loss" in numbers or self.step % self.log_every == 0 or self._is_done:
+                    for log in logs:
+                        log.write(self.step, numbers)
+                stopped, is_due = self._agree(wish, time.monotonic() - saved_at)
+                if is_due or "val_loss" in numbers:
+                    self._save(numbers.get("val_loss"))
                     saved_at = time.monotonic()
         batches.close()
         self._save()
-        if self.step < self.num_steps:
-            raise KeyboardInterrupt(f"training {self.name} stopped and saved at step {self.step}")
+        for log in logs:
+            log.close()
+        if not self._is_done:
+            raise KeyboardInterrupt(f"training {name} stopped and saved at step {self.step}")
 
     @property
-    def _writes(self) -> bool:
-        return self.fabric.is_global_zero
+    def _is_done(self) -> bool:
+        return self.step >= self.num_steps
 
-    def _train_step(self, batches: Iterator[EpisodeBatch]) -> dict[str, float]:
-        rate = self.learning_rate(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        batch = next(batches).to(self.fabric.device)
-        output = compute_loss(self.module, batch)
-        self.fabric.backward(output.loss)
-        norm = self._clip(batch, output)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+    def _advance(self, batches: Iterator[Any]) -> dict[str, float]:
+        """One step, and validation when its turn has come."""
+        result: StepResult = self.train_step(self.step, batches)
         self.step += 1
-        numbers = {"loss": output.loss.detach(), **output.metrics, "grad_norm": norm}
-        return {
-            **{name: float(value) for name, value in numbers.items()},
-            **self.after_step(),
-            "learning_rate": rate,
-        }
+        numbers = dict(result.numbers)
+        for prefix, use in result.code_use.items():
+            self.watches[prefix].see(self.step, use)
+            numbers |= log_names(prefix, use)
+        if self.validate and (self.step % self.validate_every == 0 or self._is_done):
+            numbers |= self.validate()
+        return numbers
 
-    def _clip(self, batch: EpisodeBatch, output: StepOutput) -> torch.Tensor:
-        """Scale the gradient down to its greatest norm; stop before a non-finite step."""
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
-        if not (torch.isfinite(norm) and torch.isfinite(output.loss)):
-            raise ValueError(
-                f"training {self.name} met a loss of {float(output.loss.detach())} and a gradient "
-                f"norm of {float(norm)} at step {self.step}, in windows of the episodes "
-                f"{', '.join(sorted(set(batch.episode_ids)))}. The weights of the step before "
-                "are safe in the last checkpoint; try a lower learning rate or "
-                "engine.precision=fp32"
-            )
-        return norm
+    def _agree(self, wish: Event, unsaved_s: float) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether the first one wants to save."""
+        is_due = self.train_step.fabric.is_global_zero and unsaved_s > self.save_every_s
+        votes = torch.tensor([wish.is_set(), is_due], device=self.train_step.fabric.device)
+        stopped, saves = (self.train_step.ranks.sum(votes.long()) > 0).tolist()
+        return stopped, saves
 
-    def _save(self) -> None:
-        if self._writes:
-            save_training_state(self.checkpoints, self.step, self._state())
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "loader": self.loader.state_dict(),
-            "rng": rng_state(),
-        }
+    def _save(self, score: float | None = None) -> None:
+        if self.step in self.checkpoints.steps:
+            return
+        tensors, _ = self._tensors()
+        numbers = {"loader": self.loader.state_dict()}
+        self.checkpoints.save(self.step, tensors, numbers, score=score)
 
     def _restore(self) -> None:
-        state = load_training_state(self.checkpoints)
-        if state is None:
+        if not self.checkpoints.steps:
             return
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        tensors, settings = self._tensors()
+        state = self.checkpoints.load(self.checkpoints.steps[-1], tensors)
+        set_state_dict(
+            self.stage,
+            self.train_step.optimizer,
+            model_state_dict=_below(tensors, "module."),
+            optim_state_dict={**settings, **_below(tensors, "optimizer.")},
+            options=_FLAT,
+        )
+        if self.train_step.average:
+            self.train_step.average.load_state_dict(_below(tensors, "average."))
         self.loader.load_state_dict(state["loader"])
-        restore_rng(state["rng"])
         self.step = state["step"]
 
+    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Every tensor that training goes on from, and the optimizer's settings."""
+        module, optim = get_state_dict(self.stage, self.train_step.optimizer, options=_FLAT)
+        average = self.train_step.average
+        parts = {
+            "module.": module,
+            "optimizer.": {k: v for k, v in optim.items() if isinstance(v, Tensor)},
+            "average.": average.state_dict() if average else {},
+        }
+        tensors = {f"{prefix}{k}": v for prefix, part in parts.items() for k, v in part.items()}
+        return tensors, optim
 
-def compute_loss(module: nn.Module, batch: EpisodeBatch) -> StepOutput:
-    """The loss of a batch from its video alone: robot actions stay outside of training."""
-    loss, metrics = module(batch.video, batch.is_pad, batch.tokens)
-    return StepOutput(loss=loss, metrics=metrics)
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _note(numbers: Mapping[str, float]) -> str:

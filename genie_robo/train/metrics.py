@@ -1,9 +1,29 @@
-"""What training writes while it runs: JSON lines."""
+"""What training writes while it runs: JSON lines, and TensorBoard or Weights & Biases by wish."""
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
+
+from genie_robo.config import Logger
+from genie_robo.run_folder import RunFolder, write_atomic
+
+
+@runtime_checkable
+class MetricsLog(Protocol):
+    """Takes the numbers of a training step."""
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Append the numbers of a training step."""
+        ...
+
+    def close(self) -> None:
+        """Bring everything to disk."""
+        ...
 
 
 class JsonLinesLog:
@@ -11,15 +31,85 @@ class JsonLinesLog:
 
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_log(path) if (line["step"] or 0) <= resume_at]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Append the numbers of a training step."""
+        """Append a line; what is not finite becomes null."""
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
+
+    def close(self) -> None:
+        """Every line is on disk already."""
+
+
+class TensorBoardLog:
+    """Scalars for TensorBoard, in an event file beside the JSON lines."""
+
+    def __init__(self, folder: Path, *, resume_at: int) -> None:
+        package = _import("tensorboardX", Logger.tensorboard)
+        self._writer = package.SummaryWriter(str(folder), purge_step=resume_at + 1)
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """One point in the curve of each finite number."""
+        for name, value in numbers.items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class WandbLog:
+    """Numbers for Weights & Biases; WANDB_MODE=offline keeps them on this machine."""
+
+    def __init__(self, folder: Path, *, name: str, settings: Mapping[str, Any]) -> None:
+        package = _import("wandb", Logger.wandb)
+        folder.mkdir(parents=True, exist_ok=True)
+        place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
+        self._run = package.init(
+            project="genie_robo",
+            name=name,
+            id=f"{name}-{place}",
+            resume="allow",
+            dir=str(folder),
+            config=dict(settings),
+        )
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """One point in the curve of each finite number."""
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self._run.log(finite, step=step)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._run.finish()
+
+
+def open_logs(
+    run: RunFolder,
+    stage: str,
+    loggers: Sequence[Logger],
+    *,
+    resume_at: int,
+    settings: Mapping[str, Any],
+) -> list[MetricsLog]:
+    """The logs of a stage.
+
+    Raises:
+        ImportError: The package of a logger is not installed.
+    """
+    logs: list[MetricsLog] = [JsonLinesLog(run.log(stage), resume_at=resume_at)]
+    folder = run.log(stage).parent
+    for logger in loggers:
+        if logger is Logger.tensorboard:
+            logs.append(TensorBoardLog(folder / "tensorboard", resume_at=resume_at))
+        else:
+            name = f"{run.path.name}-{stage}"
+            logs.append(WandbLog(folder / "wandb", name=name, settings=settings))
+    return logs
 
 
 def read_log(path: Path) -> list[dict[str, float | int | None]]:
@@ -33,3 +123,14 @@ def read_log(path: Path) -> list[dict[str, float | int | None]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def _import(package: str, logger: Logger) -> ModuleType:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"loggers=[{logger.value}] needs the package {package}, which is not installed; "
+            f"`pip install 'genie-robo[{logger.value}]'`, or leave it out: RUN/STAGE/log.jsonl is "
+            "written anyway"
+        ) from error

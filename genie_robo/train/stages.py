@@ -1,7 +1,11 @@
-"""The loss of a batch, per stage. Robot actions never come in here."""
+"""The loss of a batch, per stage.
+
+A loss is a sum over windows divided by totals of the whole batch, which are pooled before: parts of
+a batch, on one process or several, add up to the loss of the batch.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,28 +15,40 @@ from torch import Tensor, nn
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.maskgit import random_mask
+from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.tokenizer import VideoTokenizer
-from genie_robo.types import video_to_float
+from genie_robo.ranks import Ranks
+from genie_robo.train.labels import RobotActions
+from genie_robo.train.noise import ENCODING, MASK, WindowNoise
+from genie_robo.types import EpisodeBatch, video_to_float
 
-Losses = tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]
+STILL = 1e-6
+"""Mean square change of a frame below which nothing moves: a quarter of a grey level."""
+
+Sums = dict[str, Float[Tensor, ""]]
+"""Numbers of a part of a batch that add up over its parts."""
 
 
+@runtime_checkable
 class TrainingStage(Protocol):
-    """A module whose forward is the loss of a batch."""
+    """A module whose forward is the loss of a part of a batch."""
 
     name: str
 
-    def __call__(
-        self,
-        video: UInt8[Tensor, "b t h w c"],
-        is_pad: Bool[Tensor, "b t"],
-        tokens: Int[Tensor, "b t s"] | None = None,
-    ) -> Losses:
-        """The loss of a batch, and numbers for the log; `tokens` when they were stored."""
+    def totals(self, batch: EpisodeBatch) -> Sums:
+        """What the loss divides by."""
         ...
 
-    def after_step(self) -> Mapping[str, float]:
-        """What has to happen after the optimizer step; returns numbers for the log."""
+    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
+        """Call `module`, this stage as the engine wrapped it, with what it may see of a batch."""
+        ...
+
+    def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Numbers for the log, from sums over the whole batch."""
+        ...
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
+        """What has to happen after the optimizer step; the use of each codebook by its name."""
         ...
 
 
@@ -41,32 +57,53 @@ class TokenizerStage(nn.Module):
 
     name = "tokenizer"
 
-    def __init__(self, tokenizer: VideoTokenizer) -> None:
+    def __init__(self, tokenizer: VideoTokenizer, *, seed: int) -> None:
         super().__init__()
         self.tokenizer = tokenizer
+        self.seed = seed
+
+    def totals(self, batch: EpisodeBatch) -> Sums:
+        """Valid frames, and the moments of the pixels."""
+        pixels = video_to_float(batch.video).double()
+        return {
+            "frames": (~batch.is_pad).sum().double(),
+            "pixels": pixels.new_tensor(pixels.numel()),
+            "sum": pixels.sum(),
+            "squares": pixels.square().sum(),
+        }
+
+    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
+        """From the video alone."""
+        return module(batch.video, batch.is_pad, batch.positions, totals)
 
     def forward(
         self,
         video: UInt8[Tensor, "b t h w c"],
         is_pad: Bool[Tensor, "b t"],
-        tokens: Int[Tensor, "b t s"] | None = None,
-    ) -> Losses:
+        positions: Int[Tensor, " b"],
+        totals: Sums,
+    ) -> tuple[Float[Tensor, ""], Sums]:
         """Reconstruction error in units of the pixel variance, plus the VQ loss."""
-        del tokens  # stored ones are of a tokenizer that is finished
         pixels, valid = video_to_float(video), ~is_pad
-        output = self.tokenizer(pixels, valid)
-        mse = _mean_over_valid((output.video - pixels).square().mean((2, 3, 4)), valid)
-        loss = mse / pixels.var() + output.vq_loss
-        metrics = {
-            "psnr": -10 * mse.log10(),
-            "vq_loss": output.vq_loss,
-            "perplexity": output.perplexity,
-        }
-        return loss, _detached(metrics)
+        quantizer, num_tokens = self.tokenizer.quantizer, self.tokenizer.tokens_per_frame
+        noise = encoding_noise(quantizer, self.seed, positions, video.shape[1], num_tokens)
+        output = self.tokenizer(pixels, valid, noise)
+        errors = (output.video - pixels).square().mean((2, 3, 4))
+        mse = (errors * valid).sum() / totals["frames"]
+        vq_loss = (output.vq_loss.mean(-1) * valid).sum() / totals["frames"]
+        loss = mse / _variance(totals) + vq_loss
+        return loss.float(), _detached({"mse": mse, "vq_loss": vq_loss})
 
-    def after_step(self) -> Mapping[str, float]:
+    def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """PSNR of the mean error, in dB."""
+        return {
+            "psnr": float(-10 * torch.tensor(sums["mse"]).log10()),
+            "vq_loss": sums["vq_loss"],
+        }
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
         """Restart dead codes."""
-        return {"code_resets": float(self.tokenizer.quantizer.reset_dead_codes())}
+        return {"": self.tokenizer.quantizer.finish_step(ranks, generator)}
 
 
 class WorldModelStage(nn.Module):
@@ -81,79 +118,128 @@ class WorldModelStage(nn.Module):
         *,
         encode_tokens: Callable[[Float[Tensor, "b t h w c"]], Int[Tensor, "b t s"]],
         min_mask_rate: float,
+        seed: int,
+        robot_actions: RobotActions | None = None,
     ) -> None:
+        """Join the two models.
+
+        `robot_actions` is for ablations only: labelled transitions, or true actions that steer
+        the dynamics. None, the default, keeps every robot action out of training.
+        """
         super().__init__()
         self.latent_action = latent_action
         self.dynamics = dynamics
         self.encode_tokens = encode_tokens
         self.min_mask_rate = min_mask_rate
+        self.seed = seed
+        self.robot_actions = robot_actions
+
+    def totals(self, batch: EpisodeBatch) -> Sums:
+        """Valid transitions, how much they change, and the masked tokens."""
+        valid = ~batch.is_pad
+        change = self.latent_action.error_unit(video_to_float(batch.video))
+        hidden = self._hidden(batch.positions, valid)
+        totals = {
+            "transitions": valid[:, 1:].sum().double(),
+            "change": (change.clamp(min=STILL) * valid[:, 1:]).sum().double(),
+            "tokens": hidden.sum().double(),
+        }
+        return totals | (self.robot_actions.totals(batch) if self.robot_actions else {})
+
+    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
+        """From the video, or the tokens stored for it."""
+        extra = self.robot_actions.inputs(batch) if self.robot_actions else {}
+        return module(batch.video, batch.is_pad, batch.positions, totals, batch.tokens, **extra)
 
     def forward(
         self,
         video: UInt8[Tensor, "b t h w c"],
         is_pad: Bool[Tensor, "b t"],
+        positions: Int[Tensor, " b"],
+        totals: Sums,
         tokens: Int[Tensor, "b t s"] | None = None,
-    ) -> Losses:
+        **labels: Tensor,
+    ) -> tuple[Float[Tensor, ""], Sums]:
         """The two losses added; no gradient goes from the dynamics to the latent actions."""
         pixels, valid = video_to_float(video), ~is_pad
-        codes, action_loss, action_metrics = latent_action_loss(self.latent_action, pixels, valid)
         if tokens is None:
             with torch.no_grad():
                 tokens = self.encode_tokens(pixels)
-        token_loss, token_metrics = dynamics_loss(
-            self.dynamics, tokens, codes.detach(), valid, min_mask_rate=self.min_mask_rate
+        num_transitions = video.shape[1] - 1
+        quantizer = self.latent_action.quantizer
+        noise = encoding_noise(quantizer, self.seed, positions, num_transitions)
+        action = self.latent_action(pixels, tokens, valid=valid[:, 1:], noise=noise)
+        unexplained = (action.error * valid[:, 1:]).sum() / totals["change"]
+        vq_loss = (action.vq_loss * valid[:, 1:]).sum() / totals["transitions"]
+
+        steering = action.codes.detach()
+        if self.robot_actions and self.robot_actions.steer:
+            steering = labels["actions"]
+        cross_entropy, correct = masked_token_loss(
+            self.dynamics, tokens, steering, self._hidden(positions, valid)
         )
-        return action_loss + token_loss, _detached(action_metrics | token_metrics)
+        token_loss = cross_entropy / totals["tokens"]
+        sums = {
+            "lam_unexplained_change": unexplained,
+            "lam_vq_loss": vq_loss,
+            "dynamics_loss": token_loss,
+            "dynamics_accuracy": correct / totals["tokens"],
+        }
+        loss = unexplained + vq_loss + token_loss
+        if self.robot_actions and self.robot_actions.has_labels:
+            label_loss = self.robot_actions.loss(action.continuous, totals, **labels)
+            loss, sums = loss + label_loss, sums | {"label_loss": label_loss}
+        return loss.float(), _detached(sums)
 
-    def after_step(self) -> Mapping[str, float]:
+    def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Each part of the loss; 1 = predicting no change for the latent action model."""
+        return dict(sums)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
         """Restart dead latent actions."""
-        return {"lam_code_resets": float(self.latent_action.quantizer.reset_dead_codes())}
+        return {"lam_": self.latent_action.quantizer.finish_step(ranks, generator)}
+
+    def _hidden(
+        self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
+    ) -> Bool[Tensor, "b t s"]:
+        """Which tokens are masked and scored: none of frame 1, none of padding.
+
+        Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
+        """
+        noise = WindowNoise(self.seed, positions, MASK)
+        rate = self.min_mask_rate + (1 - self.min_mask_rate) * noise.uniform(1)
+        shape = (valid.shape[1], self.dynamics.tokens_per_frame)
+        hidden = random_mask(rate.expand(valid.shape), noise.uniform(*shape))
+        hidden[:, 0] = False
+        return hidden & valid[..., None]
 
 
-def latent_action_loss(
-    model: LatentActionModel, pixels: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t"]
-) -> tuple[Float[Tensor, "b t-1 e"], Float[Tensor, ""], dict[str, Tensor]]:
-    """Share of the frame change left unexplained (1 = predicting no change), plus VQ loss."""
-    output = model(pixels, valid[:, 1:])
-    error = (output.frames - output.seen[:, 1:]).square().mean((2, 3, 4))
-    change = output.seen.diff(dim=1).square().mean((2, 3, 4))
-    unexplained = _mean_over_valid(error, valid[:, 1:]) / _mean_over_valid(change, valid[:, 1:])
-    loss = unexplained + output.vq_loss
-    metrics = {
-        "lam_unexplained_change": unexplained,
-        "lam_vq_loss": output.vq_loss,
-        "lam_perplexity": output.perplexity,
-    }
-    return output.codes, loss, metrics
-
-
-def dynamics_loss(
+def masked_token_loss(
     model: DynamicsModel,
     tokens: Int[Tensor, "b t s"],
-    codes: Float[Tensor, "b t-1 e"],
-    valid: Bool[Tensor, "b t"],
-    *,
-    min_mask_rate: float,
-) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Cross-entropy of the masked tokens of frames 2..T (paper section 2.1).
-
-    Each window draws its own mask rate from U(min_mask_rate, 1). Frame 1 is never masked.
-    """
-    rate = torch.empty(len(tokens), 1, device=tokens.device).uniform_(min_mask_rate, 1.0)
-    noise = torch.rand(tokens.shape, device=tokens.device)
-    hidden = random_mask(rate.expand(tokens.shape[:2]), noise)
-    hidden[:, 0] = False
-    logits = model(tokens.masked_fill(hidden, model.mask_token), codes)
-    scored = hidden & valid[..., None]
-    scored_logits, targets = logits[scored].float(), tokens[scored]
-    loss = F.cross_entropy(scored_logits, targets)
-    accuracy = (scored_logits.argmax(-1) == targets).float().mean()
-    return loss, {"dynamics_loss": loss, "dynamics_accuracy": accuracy}
+    actions: Float[Tensor, "b t-1 e"],
+    hidden: Bool[Tensor, "b t s"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Cross-entropy of the hidden tokens (paper section 2.1) and the number of right guesses."""
+    logits = model(tokens.masked_fill(hidden, model.mask_token), actions)
+    scored_logits, targets = logits[hidden].float(), tokens[hidden]
+    loss = F.cross_entropy(scored_logits, targets, reduction="sum")
+    return loss, (scored_logits.argmax(-1) == targets).float().sum()
 
 
-def _mean_over_valid(values: Float[Tensor, "b t"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
-    return (values * valid).sum() / valid.sum().clamp(min=1)
+def encoding_noise(
+    quantizer: Quantizer, seed: int, positions: Int[Tensor, " b"], *shape: int
+) -> Float[Tensor, "b ..."] | None:
+    """Noise for encodings of a shape, where they are not quantised."""
+    if not quantizer.wants_noise:
+        return None
+    return WindowNoise(seed, positions, ENCODING).normal(*shape, quantizer.code_dim)
 
 
-def _detached(metrics: Mapping[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
-    return {name: value.detach().float() for name, value in metrics.items()}
+def _variance(totals: Sums) -> Float[Tensor, ""]:
+    mean = totals["sum"] / totals["pixels"]
+    return totals["squares"] / totals["pixels"] - mean.square()
+
+
+def _detached(sums: Sums) -> Sums:
+    return {name: value.detach().float() for name, value in sums.items()}

@@ -31,7 +31,7 @@ def take(loader: WindowLoader, number: int) -> list:
 def same(one, other) -> bool:
     return one.episode_ids == other.episode_ids and all(
         torch.equal(getattr(one, name), getattr(other, name))
-        for name in ("video", "robot_actions", "action_mask", "is_pad")
+        for name in ("video", "robot_actions", "action_mask", "is_pad", "positions")
     )
 
 
@@ -46,6 +46,7 @@ def test_a_batch(windows):
     for row, k in enumerate(order):
         np.testing.assert_array_equal(batch.video[row], windows[int(k)].video)
         np.testing.assert_array_equal(batch.robot_actions[row], windows[int(k)].robot_actions)
+    assert batch.positions.tolist() == [0, 1, 2, 3, 4]
     assert batch.video.shape == (5, 2, 8, 8, 3)
     assert batch.video.dtype == torch.uint8
     assert batch.robot_actions.dtype == torch.float32
@@ -80,7 +81,7 @@ def test_every_epoch_shows_each_window_once(windows, batch_size, world_size, see
         number
         for batch in range(num_batches)
         for loader in loaders
-        for number in loader.window_numbers(batch)
+        for number in loader.window_numbers(batch * batch_size * world_size)
     ]
     for epoch in range(num_epochs):
         shown = stream[epoch * len(windows) : (epoch + 1) * len(windows)]
@@ -118,11 +119,33 @@ def test_resuming_gives_the_same_next_batch(windows, stopped_after):
     first = WindowLoader(windows, batch_size=9, seed=1)
     take(first, stopped_after)
     state = first.state_dict()
-    assert state["next_batch"] == stopped_after  # not what was prefetched
+    assert state["position"] == 9 * stopped_after  # not what was prefetched
     second = WindowLoader(windows, batch_size=9, seed=1)
     second.load_state_dict(state)
     for one, other in zip(take(second, 3), straight[stopped_after:], strict=True):
         assert same(one, other)
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(2, 3), (6, 1), (3, 4), (65, 1)])
+def test_resuming_with_other_batches_and_ranks_goes_on_with_the_same_windows(
+    windows, batch_size, world_size
+):
+    """No window is skipped or comes twice, and each keeps its position."""
+    straight = take(WindowLoader(windows, batch_size=1, seed=4), 12 + batch_size * world_size)
+    first = WindowLoader(windows, batch_size=4, seed=4, rank=2, world_size=3)
+    take(first, 1)
+    parts = []
+    for rank in range(world_size):
+        settings = {"batch_size": batch_size, "rank": rank, "world_size": world_size}
+        loader = WindowLoader(windows, seed=4, **settings)
+        loader.load_state_dict(first.state_dict())
+        parts += take(loader, 1)
+    positions = torch.cat([part.positions for part in parts])
+    assert positions.tolist() == list(range(12, len(straight)))
+    assert torch.equal(
+        torch.cat([part.video for part in parts]),
+        torch.cat([batch.video for batch in straight[12:]]),
+    )
 
 
 def test_the_state_counts_while_the_stream_is_open(windows):
@@ -131,26 +154,20 @@ def test_the_state_counts_while_the_stream_is_open(windows):
     positions = []
     for _ in range(3):
         next(stream)
-        positions.append(loader.state_dict()["next_batch"])
+        positions.append(loader.state_dict()["position"])
     stream.close()
-    assert positions == [1, 2, 3]
-    assert loader.state_dict() == {
-        "next_batch": 3,
-        "seed": 0,
-        "batch_size": 4,
-        "world_size": 1,
-        "num_windows": 65,
-    }
+    assert positions == [4, 8, 12]
+    assert loader.state_dict() == {"position": 12, "seed": 0, "num_windows": 65}
 
 
 def test_a_state_of_other_data_is_refused(windows):
     state = WindowLoader(windows, batch_size=4, seed=0).state_dict()
     loader = WindowLoader(windows, batch_size=8, seed=1)
-    with pytest.raises(ValueError, match=r"does not fit this loader \(seed 0 -> 1, batch_size 4 "):
+    with pytest.raises(ValueError, match=r"does not fit this loader \(seed 0 -> 1\): resume"):
         loader.load_state_dict(state)
     with pytest.raises(ValueError, match=r"does not fit this loader .*num_windows None -> 65"):
-        loader.load_state_dict({"next_batch": 3})
-    assert loader.state_dict()["next_batch"] == 0
+        loader.load_state_dict({"position": 3})
+    assert loader.state_dict()["position"] == 0
 
 
 @pytest.mark.parametrize(
@@ -222,6 +239,6 @@ def test_cached_batches_come_fast(windows):
     times = []
     for batch in range(10):
         begin = time.perf_counter()
-        collate([large[k] for k in loader.window_numbers(batch)])
+        collate([large[k] for k in loader.window_numbers(16 * batch)])
         times.append(time.perf_counter() - begin)
     assert min(times) < 0.05

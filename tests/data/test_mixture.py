@@ -54,17 +54,17 @@ def test_windows_are_numbered_through(parts):
 
 def test_without_weights_an_epoch_shows_every_window_once(parts):
     loader = WindowLoader(MixedWindows(parts, [0.0, 0.0]), batch_size=13, seed=0, world_size=2)
-    shown = [k for batch in range(3) for k in loader.window_numbers(batch)]
+    shown = [k for batch in range(3) for k in loader.window_numbers(26 * batch)]
     other = WindowLoader(
         MixedWindows(parts, [0.0, 0.0]), batch_size=13, seed=0, rank=1, world_size=2
     )
-    shown += [k for batch in range(3) for k in other.window_numbers(batch)]
+    shown += [k for batch in range(3) for k in other.window_numbers(26 * batch)]
     assert sorted(shown) == list(range(78))
 
 
 def test_weights_give_the_shares(parts):
     loader = WindowLoader(MixedWindows(parts, [3.0, 1.0]), batch_size=100, seed=0)
-    counts = Counter(k < 36 for batch in range(10) for k in loader.window_numbers(batch))
+    counts = Counter(k < 36 for batch in range(10) for k in loader.window_numbers(100 * batch))
     assert counts == {True: 750, False: 250}
 
 
@@ -75,7 +75,7 @@ def test_a_mixture_resumes_to_the_same_next_batch(parts):
     straight.close()
     resumed = WindowLoader(windows, batch_size=7, seed=5)
     resumed.load_state_dict(
-        WindowLoader(windows, batch_size=7, seed=5).state_dict() | {"next_batch": 6}
+        WindowLoader(windows, batch_size=7, seed=5).state_dict() | {"position": 7 * 6}
     )
     stream = iter(resumed)
     assert [next(stream).episode_ids for _ in range(3)] == wanted

@@ -81,6 +81,9 @@ def test_every_transition_is_encoded_once_and_in_place():
         def eval(self):
             return self
 
+        def infer_actions(self, video):
+            return self.latent_action.encode(video)
+
     window = ToyEpisodes(ToyRobot(1, num_frames=9), [0]).whole_episode(0)
     encoder = GenieEncoder.__new__(GenieEncoder)
     object.__setattr__(encoder, "genie", Fake())

@@ -14,7 +14,7 @@ import pytest
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.metrics import read_log
 
-COUNTED = ("accuracy", "perplexity", "resets")
+COUNTED = ("accuracy", "perplexity", "dead_codes", "resets")
 """Numbers that one token can turn, on another processor: not compared."""
 
 GOLDEN = sorted(Path(__file__).parent.glob("*.json"))

@@ -1,15 +1,24 @@
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from genie_robo.models import attention
 from genie_robo.models.attention import (
     MATMUL_MAX_LENGTH,
     attend,
+    check_head_dim,
     choose_backend,
+    frame_bias,
+    future,
     load_xformers,
     xformers_attention,
     xformers_works,
 )
+
+CAUSAL_AND_FRAME_SIZE = [(False, 1), (True, 1), (True, 3)]
 
 
 def tensors(length=8, dtype=torch.float32, seed=0):
@@ -30,6 +39,50 @@ def test_auto_on_a_cpu_goes_by_dtype_and_length():
     assert choice(torch.float32, MATMUL_MAX_LENGTH + 1) == "sdpa"
 
 
+def test_auto_passes_over_xformers_where_it_has_no_kernel(monkeypatch):
+    monkeypatch.setattr(attention, "xformers_works", lambda: True)
+    with FakeTensorMode():
+        heads = {size: torch.empty(1, 4, 1, size, device="cuda") for size in (12, 16)}
+
+        assert choose_backend("auto", heads[12], num_keys=4) == "sdpa"
+        assert choose_backend("auto", heads[16], num_keys=4) == "xformers"
+
+
+def test_head_dimensions_without_a_kernel_are_refused_without_importing_xformers(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xformers", None)
+
+    for backend in ("auto", "sdpa", "matmul", "xformers"):
+        check_head_dim(16, backend)
+        with pytest.raises(ValueError, match=r"head_dim=7 does not fit.*multiple of \d"):
+            check_head_dim(7, backend)
+    check_head_dim(12, "auto")
+    with pytest.raises(ValueError, match=r"head_dim=12.*multiple of 8 \(8, 16, 32, 64.*=auto"):
+        check_head_dim(12, "xformers")
+    with pytest.raises(ValueError, match=r"head_dim=0 .*multiple of 2 \(2, 4, 8, 16"):
+        check_head_dim(0, "auto")
+
+
+def test_future_is_what_lies_in_a_later_frame():
+    by_frame = future(4, 2, torch.device("cpu"))
+
+    assert by_frame.int().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert torch.equal(future(5, 1, torch.device("cpu")), torch.ones(5, 5).bool().triu(1))
+
+
+@pytest.mark.parametrize(("causal", "frame_size"), CAUSAL_AND_FRAME_SIZE)
+def test_backends_agree_forward_and_backward(causal, frame_size):
+    outputs, gradients = [], []
+    for backend in ("sdpa", "matmul"):
+        query, key, value = tensors(length=9, seed=3)
+        out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
+        out.square().sum().backward()
+        outputs.append(out)
+        gradients.append(query.grad)
+
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
 def test_xformers_on_a_cpu_is_a_clear_error():
     with pytest.raises(ValueError, match=r"model\.attention=xformers needs a CUDA device.*cpu"):
         attend(*tensors(), causal=True, backend="xformers")
@@ -37,17 +90,17 @@ def test_xformers_on_a_cpu_is_a_clear_error():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-@pytest.mark.parametrize("causal", [False, True])
-def test_xformers_equals_sdpa_on_a_gpu(causal):
+@pytest.mark.parametrize(("causal", "frame_size"), [(False, 1), (True, 1), (True, 4), (True, 3)])
+def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
     assert xformers_works()
     results = []
     for backend in ("xformers", "sdpa"):
         torch.manual_seed(0)
         query, key, value = (
-            torch.randn(4, 64, 4, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+            torch.randn(4, 60, 4, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
             for _ in range(3)
         )
-        out = attend(query, key, value, causal=causal, backend=backend)
+        out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
         out.float().square().sum().backward()
         results.append((out, query.grad, value.grad))
 
@@ -56,25 +109,45 @@ def test_xformers_equals_sdpa_on_a_gpu(causal):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("causal", [False, True])
-def test_xformers_real_entry_point_with_a_reference_operator(causal):
+@pytest.mark.parametrize(("causal", "frame_size"), CAUSAL_AND_FRAME_SIZE)
+def test_xformers_real_entry_point_with_a_reference_operator(causal, frame_size):
     """The real validation, bias classes and autograd of xformers, around a reference kernel."""
     pytest.importorskip("xformers")
     fmha = load_xformers()
     operator = reference_operator(fmha)
 
-    ours = tensors(seed=5)
-    out = xformers_attention(*ours, causal=causal, op=operator)
+    ours = tensors(length=9, seed=5)
+    out = xformers_attention(*ours, causal=causal, frame_size=frame_size, op=operator)
     out.square().sum().backward()
 
-    expected = tensors(seed=5)
+    expected = tensors(length=9, seed=5)
     heads_first = [x.transpose(1, 2) for x in expected]
-    reference = F.scaled_dot_product_attention(*heads_first, is_causal=causal).transpose(1, 2)
+    frame = torch.arange(9) // frame_size
+    seen = frame <= frame[:, None] if causal else None
+    reference = F.scaled_dot_product_attention(*heads_first, attn_mask=seen).transpose(1, 2)
     reference.square().sum().backward()
 
     torch.testing.assert_close(out, reference)
     for mine, theirs in zip(ours, expected, strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_kernel_of_xformers_takes_the_bias_of_frames(dtype):
+    """What its CUDA kernel says against these inputs is about the machine, not about the bias."""
+    pytest.importorskip("xformers")
+    fmha = load_xformers()
+    query = torch.zeros(2, 15, 3, 16, dtype=dtype)
+    bias = frame_bias(query, 5)
+
+    def objections(attn_bias):
+        inputs = fmha.Inputs(query=query, key=query, value=query, attn_bias=attn_bias)
+        kernels = (fmha.cutlass.FwOp, fmha.cutlass.BwOp)
+        return [text for k in kernels for text in k.not_supported_reasons(inputs) if "bias" in text]
+
+    assert objections(bias) == []
+    assert objections(bias.contiguous()) != []
 
 
 def reference_operator(fmha):
@@ -90,7 +163,11 @@ def reference_operator(fmha):
         "SUPPORTED_DEVICES": {"cpu"},
         "SUPPORTED_DTYPES": {torch.float32},
         "SUPPORTED_MAX_K": 256,
-        "SUPPORTED_ATTN_BIAS_TYPES": (type(None), fmha.attn_bias.LowerTriangularMask),
+        "SUPPORTED_ATTN_BIAS_TYPES": (
+            type(None),
+            torch.Tensor,
+            fmha.attn_bias.LowerTriangularMask,
+        ),
         "SUPPORTS_DROPOUT": False,
         "SUPPORTS_CUSTOM_SCALE": True,
         "OPERATOR": staticmethod(lambda: None),
@@ -101,7 +178,9 @@ def reference_operator(fmha):
         scale = inp.query.shape[-1] ** -0.5 if inp.scale is None else inp.scale
         query, key = (x.transpose(1, 2) for x in (inp.query, inp.key))
         scores = query @ key.transpose(-1, -2) * scale
-        if inp.attn_bias is not None:
+        if isinstance(inp.attn_bias, torch.Tensor):
+            scores = scores + inp.attn_bias
+        elif inp.attn_bias is not None:
             scores = scores + inp.attn_bias.materialize(scores.shape)
         return scores, scale
 

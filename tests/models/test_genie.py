@@ -1,17 +1,52 @@
 """The three models at toy size: shapes, causality, independence, gradients, refusals."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from genie_robo.build import build_genie, build_tokenizer
+from genie_robo.config.model import LatentActionInput
+from genie_robo.inference.rollout import imagine
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.train.stages import WorldModelStage, dynamics_loss, latent_action_loss
+from genie_robo.train.stages import WorldModelStage
+from genie_robo.types import EpisodeBatch, video_to_float
 
 
 @pytest.fixture
 def genie(config):
     torch.manual_seed(0)
     return build_genie(config).eval()
+
+
+def world_model(config, actions_from=LatentActionInput.pixels):
+    config.model.latent_action = replace(config.model.latent_action, input=actions_from)
+    torch.manual_seed(0)
+    genie = build_genie(config)
+    genie.tokenizer.eval().requires_grad_(False)
+    return WorldModelStage(
+        genie.latent_action,
+        genie.dynamics,
+        encode_tokens=genie.tokenizer.encode,
+        min_mask_rate=0.5,
+        seed=0,
+    )
+
+
+def as_batch(video, is_pad=None):
+    num_windows, num_frames = video.shape[:2]
+    return EpisodeBatch(
+        episode_ids=("unused",) * num_windows,
+        video=(video * 255).byte(),
+        robot_actions=torch.zeros(num_windows, num_frames - 1, 7),
+        action_mask=torch.ones(num_windows, 7).bool(),
+        is_pad=torch.zeros(num_windows, num_frames).bool() if is_pad is None else is_pad,
+        positions=torch.arange(num_windows),
+    )
+
+
+def gradients(model):
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
 def changed_from(video, frame):
@@ -111,7 +146,7 @@ def test_batch_items_do_not_see_each_other(genie, video):
     tokens, actions = torch.randint(20, (3, 6, 8)), torch.randn(3, 5, 3)
     pairs = [
         (genie.tokenizer(video).video, genie.tokenizer(video[:1]).video),
-        (genie.latent_action(video).frames, genie.latent_action(video[:1]).frames),
+        (genie.latent_action(video).error, genie.latent_action(video[:1]).error),
         (genie.dynamics(tokens, actions), genie.dynamics(tokens[:1], actions[:1])),
     ]
 
@@ -145,58 +180,91 @@ def test_tokenizer_decoder_cache_equals_the_full_window(genie, video):
     )
 
 
-def test_no_gradient_goes_from_the_dynamics_into_the_latent_action_model(genie, video):
-    stage = WorldModelStage(
-        genie.latent_action.train(),
-        genie.dynamics.train(),
-        encode_tokens=genie.tokenizer.encode,
-        min_mask_rate=0.5,
-    )
-    codes, _, _ = latent_action_loss(stage.latent_action, video, torch.ones(3, 6).bool())
-    tokens = genie.tokenizer.encode(video)
-    loss, _ = dynamics_loss(
-        stage.dynamics, tokens, codes.detach(), torch.ones(3, 6).bool(), min_mask_rate=0.5
-    )
+@pytest.mark.parametrize("actions_from", LatentActionInput)
+def test_no_gradient_goes_from_the_dynamics_into_the_latent_action_model(
+    config, video, actions_from
+):
+    stage = world_model(config, actions_from)
+    batch = as_batch(video)
+    totals = stage.totals(batch)
+
+    loss, sums = stage.loss(stage, batch, totals)
     loss.backward()
-    assert all(p.grad is None for p in stage.latent_action.parameters())
-
+    of_both = gradients(stage.latent_action)
     stage.zero_grad()
-    total, _ = stage((video * 255).byte(), torch.zeros(3, 6).bool())
-    total.backward()
-    assert stage.latent_action.quantizer.codebook.grad.abs().sum() > 0
-    assert all(p.grad is not None for p in stage.parameters())
-    assert all(p.grad is None for p in genie.tokenizer.parameters())
+    tokens = stage.encode_tokens(video_to_float(batch.video))
+    action = stage.latent_action(video_to_float(batch.video), tokens)
+    own_loss = action.error.sum() / totals["change"] + action.vq_loss.mean()
+    own_loss.backward()
+
+    assert sums["dynamics_loss"] > 0.1
+    for name, gradient in gradients(stage.latent_action).items():
+        torch.testing.assert_close(of_both[name], gradient, msg=name)
+    assert of_both["quantizer.codebook"].any()
 
 
-def test_dynamics_loss_never_hides_frame_one_and_scores_hidden_tokens_only(genie, monkeypatch):
-    seen = []
-    forward = genie.dynamics.forward
+@pytest.mark.parametrize("actions_from", LatentActionInput)
+def test_both_models_learn_and_the_tokenizer_does_not(config, video, actions_from):
+    stage = world_model(config, actions_from)
+    batch = as_batch(video)
+
+    stage.loss(stage, batch, stage.totals(batch))[0].backward()
+
+    assert all(parameter.grad is not None for parameter in stage.parameters())
+    assert all(parameter.grad.any() for parameter in stage.dynamics.parameters())
+    assert all(parameter.grad is None for parameter in stage.encode_tokens.__self__.parameters())
+
+
+def test_the_dynamics_sees_frame_one_whole_and_scores_what_it_does_not_see(
+    config, video, monkeypatch
+):
+    stage, batch, seen = world_model(config), as_batch(video.repeat(14, 1, 1, 1, 1)), []
+    forward = stage.dynamics.forward
 
     def watched(tokens, codes):
         seen.append(tokens)
         return forward(tokens, codes)
 
-    monkeypatch.setattr(genie.dynamics, "forward", watched)
-    tokens, valid = torch.randint(20, (40, 6, 8)), torch.ones(40, 6).bool()
-    dynamics_loss(genie.dynamics, tokens, torch.zeros(40, 5, 3), valid, min_mask_rate=0.5)
+    monkeypatch.setattr(stage.dynamics, "forward", watched)
+    totals = stage.totals(batch)
+    stage.loss(stage, batch, totals)
 
-    hidden = seen[0] == genie.dynamics.mask_token
+    tokens = stage.encode_tokens(video_to_float(batch.video))
+    hidden = seen[0] == stage.dynamics.mask_token
     assert not hidden[:, 0].any()
     assert torch.equal(seen[0][~hidden], tokens[~hidden])
+    assert hidden.sum() == totals["tokens"]
     rate = hidden[:, 1:].float().mean((1, 2))
     assert rate.min() > 0.25
     assert 0.65 < rate.mean() < 0.85
     assert rate.std() > 0.1
 
 
-def test_padded_frames_change_no_loss(genie, video):
-    valid = torch.tensor([[True] * 4 + [False] * 2]).expand(3, 6)
-    losses = [
-        latent_action_loss(genie.latent_action, candidate, valid)[1]
-        for candidate in (video, changed_from(video, 4))
-    ]
+@pytest.mark.parametrize("actions_from", LatentActionInput)
+def test_padded_frames_change_no_loss(config, video, actions_from):
+    stage, num_frames = world_model(config, actions_from), torch.tensor([4, 6, 4])
+    is_pad = torch.arange(6) >= num_frames[:, None]
+    changed = torch.where(is_pad[..., None, None, None], 1 - video, video)
+
+    losses = []
+    for candidate in (video, changed):
+        batch = as_batch(candidate, is_pad)
+        losses.append(stage.loss(stage, batch, stage.totals(batch))[0])
 
     torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("actions_from", LatentActionInput)
+def test_a_rollout_infers_the_actions_inside_its_prompt(config, video, actions_from):
+    config.model.latent_action = replace(config.model.latent_action, input=actions_from)
+    genie = build_genie(config).eval()
+    prompt = (video[:, :3] * 255).byte()
+
+    rollout = imagine(genie, prompt, torch.tensor([[4], [0], [2]]), seeds=[0, 1, 2])
+
+    inferred = genie.infer_actions(video_to_float(prompt)).indices
+    assert torch.equal(rollout.latent_actions[:, :2], inferred)
+    assert rollout.video.shape == (3, 4, 16, 32, 3)
 
 
 def test_tokenizer_build_refuses_a_patch_that_does_not_fit(config):

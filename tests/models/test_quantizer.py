@@ -1,8 +1,11 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from genie_robo.models.quantizer import VectorQuantizer, code_information, perplexity, vq_loss
+from genie_robo.ranks import OneProcess
 
 
 def quantizer(**changes):
@@ -45,7 +48,7 @@ def test_gradient_passes_straight_through_and_codes_learn_from_the_vq_loss():
     assert model.codebook.grad is None
     assert encoded.grad.abs().sum() > 0
 
-    output.loss.backward()
+    output.loss.mean().backward()
     assert model.codebook.grad[output.indices].abs().sum() > 0
 
 
@@ -57,15 +60,30 @@ def test_quantiser_computes_in_fp32_under_autocast():
     assert output.loss.dtype == torch.float32
 
 
-def test_padding_counts_neither_in_the_loss_nor_in_the_use():
-    model = quantizer()
+def finish(model, seed=0):
+    return model.finish_step(OneProcess(), torch.Generator().manual_seed(seed))
+
+
+def test_padding_is_not_counted():
+    padded, cut = quantizer(), quantizer()
     encoded = torch.randn(8, 3)
-    valid = torch.tensor([True] * 5 + [False] * 3)
+    padded(encoded, torch.tensor([True] * 5 + [False] * 3))
+    cut(encoded[:5])
 
-    padded, cut = model(encoded, valid), model(encoded[:5])
+    assert padded.use.tolist() == cut.use.tolist()
+    assert finish(padded) == finish(cut)
 
-    torch.testing.assert_close(padded.loss, cut.loss)
-    torch.testing.assert_close(padded.perplexity, cut.perplexity)
+
+def test_a_batch_in_parts_ends_in_the_same_step():
+    whole, parts = (quantizer(reset_after=1, warmup_steps=2, entropy_weight=0.1) for _ in range(2))
+    for step in range(5):
+        encoded = torch.randn(40, 3, generator=torch.Generator().manual_seed(step)) + 1
+        whole(encoded)
+        parts(encoded[:10])
+        parts(encoded[10:])
+        assert str(finish(whole, step)) == str(finish(parts, step))  # NaN while warming up
+        assert torch.equal(whole.codebook, parts.codebook)
+        torch.testing.assert_close(whole.marginal, parts.marginal)
 
 
 def test_dead_codes_restart_at_live_codes_only():
@@ -74,9 +92,9 @@ def test_dead_codes_restart_at_live_codes_only():
     live = torch.tensor([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
 
     model(live)
-    assert model.reset_dead_codes() == 0
+    assert finish(model) == (pytest.approx(2.0), 0, 0)
     model(live)
-    assert model.reset_dead_codes() == 2
+    assert finish(model) == (pytest.approx(2.0), 2, 2)
 
     cosines = F.normalize(model.codebook.detach(), dim=-1) @ model.codebook.detach()[:2].T
     assert cosines[2:].amax(-1).min() > 0.9
@@ -84,11 +102,42 @@ def test_dead_codes_restart_at_live_codes_only():
     torch.testing.assert_close(model.codebook[0], torch.tensor([1.0, 0, 0]))
 
 
-def test_nothing_restarts_while_no_code_is_live():
+def test_nothing_restarts_or_ages_in_a_step_without_codes():
     model = quantizer(reset_after=1)
     model.age.fill_(5)
 
-    assert model.reset_dead_codes() == 0
+    use = finish(model)
+
+    assert math.isnan(use.perplexity)
+    assert (use.num_dead, use.num_restarted) == (0, 0)
+    assert model.age.tolist() == [5, 5, 5, 5]
+
+
+def test_the_codebook_starts_at_the_centres_of_the_last_step_of_the_warmup():
+    model = quantizer(num_codes=3, warmup_steps=2)
+    model(torch.randn(30, 3))
+    finish(model)
+    corners = torch.eye(3).repeat(20, 1) + torch.randn(60, 3) * 0.01
+    output = model(corners)
+    assert not torch.equal(output.codes, model.lookup(output.indices))  # not quantised yet
+    assert output.loss.abs().sum() == 0
+    finish(model)
+
+    assert model.nearest(torch.eye(3)).sort().values.tolist() == [0, 1, 2]
+    assert (model.lookup(model.nearest(torch.eye(3))) - torch.eye(3)).abs().max() < 0.02
+    output = model(corners)
+    torch.testing.assert_close(output.codes, model.lookup(output.indices))
+
+
+def test_a_continuous_bottleneck_lets_encodings_pass_and_codes_follow():
+    model = quantizer(continuous=True)
+    encoded = torch.randn(50, 3, requires_grad=True)
+    output = model(encoded, noise=torch.zeros(50, 3))
+
+    torch.testing.assert_close(output.codes, F.normalize(encoded, dim=-1))
+    output.loss.sum().backward()
+    assert encoded.grad is None or encoded.grad.abs().sum() == 0
+    assert model.codebook.grad.abs().sum() > 0
 
 
 def test_evaluation_does_not_age_the_codes():
@@ -103,9 +152,20 @@ def test_perplexity_known_answers():
     assert perplexity(torch.tensor([5, 5, 5, 5])) == pytest.approx(4.0)
 
 
-def test_code_information_is_zero_when_collapsed_and_log_k_when_all_codes_are_used():
-    sure = torch.eye(4) * 20
+def test_code_information_known_answers():
+    sure, unsure, even = torch.eye(4), torch.full((4, 4), 0.25), torch.full((4,), 0.25)
 
-    assert code_information(sure[:1].expand(8, 4)) == pytest.approx(0.0, abs=1e-4)
-    assert code_information(sure) == pytest.approx(torch.tensor(4.0).log().item(), abs=1e-3)
-    assert code_information(torch.zeros(8, 4)) == pytest.approx(0.0, abs=1e-5)
+    assert code_information(sure, even).tolist() == pytest.approx([math.log(4)] * 4)
+    assert code_information(unsure, even).tolist() == pytest.approx([0.0] * 4)
+    collapsed = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    assert code_information(sure[:1], collapsed).tolist() == pytest.approx([0.0])
+
+
+def test_mean_code_information_is_the_mutual_information():
+    assignment = torch.randn(100, 5).mul(3).softmax(-1)
+    marginal = assignment.mean(0)
+    joint = assignment / len(assignment)
+    independent = marginal / len(assignment)
+
+    mutual_information = (joint * (joint / independent).log()).sum()
+    torch.testing.assert_close(code_information(assignment, marginal).mean(), mutual_information)

@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from genie_robo.models.attention import attend
-from genie_robo.models.transformer import STTransformer, rotate
+from genie_robo.models.blocks import FullBlock, SpatialBlock, STBlock, rotate
+from genie_robo.models.transformer import STTransformer
 
 BACKENDS = ["sdpa", "matmul"]
+LAYOUTS = ["space_time", "space", "space_then_full", "full_then_space"]
+LOOKING_BACK = ["space_time", "space_then_full", "full_then_space"]
 
 
 def stack(backend="auto", **changes):
@@ -13,25 +15,84 @@ def stack(backend="auto", **changes):
     return STTransformer(**sizes, backend=backend).eval()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_changing_a_frame_moves_no_earlier_output(backend):
-    model, x = stack(backend), torch.randn(2, 7, 5, 20)
+def test_changing_a_frame_moves_no_earlier_output(backend, layout):
+    model, x = stack(backend, layout=layout), torch.randn(2, 16, 5, 20)
     changed = x.clone()
-    changed[:, 4] = torch.randn(2, 5, 20)
+    changed[:, 10] = torch.randn(2, 5, 20)
 
     before, after = model(x), model(changed)
 
-    assert torch.equal(before[:, :4], after[:, :4])
-    assert (before[:, 4:] != after[:, 4:]).any(dim=-1).all()
+    assert torch.equal(before[:, :10], after[:, :10])
+    last_moved = 10 if layout == "space" else 15
+    assert (before[:, 10 : last_moved + 1] != after[:, 10 : last_moved + 1]).any(dim=-1).all()
+    assert torch.equal(before[:, last_moved + 1 :], after[:, last_moved + 1 :])
 
 
-def test_gradient_of_an_output_reaches_all_past_frames_and_no_future_one():
+@pytest.mark.parametrize("layout", LOOKING_BACK)
+def test_gradient_of_an_output_reaches_all_past_frames_and_no_future_one(layout):
     x = torch.randn(1, 6, 4, 20, requires_grad=True)
 
-    stack()(x)[:, 3].square().sum().backward()
+    stack(layout=layout)(x)[:, 3].square().sum().backward()
 
     reached = x.grad.abs().sum((0, 2, 3)) > 0
     assert reached.tolist() == [True, True, True, True, False, False]
+
+
+def test_one_full_block_sees_every_patch_of_the_past():
+    x = torch.randn(1, 4, 3, 20, requires_grad=True)
+
+    stack(num_blocks=1, layout="space_then_full")(x)[0, 2, 1].square().sum().backward()
+
+    reached = x.grad[0].abs().sum(-1) > 0
+    assert reached.tolist() == [[True] * 3, [True] * 3, [True] * 3, [False] * 3]
+
+
+def test_blocks_of_a_layout_are_in_order():
+    def kinds(layout):
+        return [type(block) for block in stack(num_blocks=5, layout=layout).blocks]
+
+    assert kinds("space_time") == [STBlock] * 5
+    assert kinds("space") == [SpatialBlock] * 5
+    assert kinds("space_then_full") == [SpatialBlock] * 2 + [FullBlock] * 3
+    assert kinds("full_then_space") == [FullBlock] * 3 + [SpatialBlock] * 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradient_reaches_every_parameter_of_every_layout(layout):
+    model = stack(layout=layout)
+
+    model(torch.randn(2, 4, 5, 20)).square().sum().backward()
+
+    assert [n for n, p in model.named_parameters() if not p.grad.abs().sum() > 0] == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_checkpointed_activations_change_no_loss_and_no_gradient(layout):
+    x, results, forwards = torch.randn(2, 4, 5, 20), [], []
+    for checkpointed in (False, True):
+        model = stack(layout=layout).train()
+        model.checkpoint_activations = checkpointed
+        counter = []
+        model.blocks[1].register_forward_pre_hook(lambda *_, seen=counter: seen.append(1))
+        loss = model(x).square().sum()
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in model.parameters())])
+        forwards.append(len(counter))
+
+    assert all(torch.equal(kept, again) for kept, again in zip(*results, strict=True))
+    assert forwards == [1, 2]
+
+
+def test_activations_are_checkpointed_in_training_only():
+    model, calls = stack(), []
+    model.checkpoint_activations = True
+    model.blocks[0].register_forward_hook(lambda *_: calls.append(1))
+
+    model.eval()(torch.randn(1, 2, 3, 20)).sum().backward()
+
+    assert len(calls) == 1
 
 
 def test_batch_items_do_not_see_each_other():
@@ -47,21 +108,6 @@ def test_spatial_attention_mixes_patches_of_a_frame():
     changed[:, :, 0] = torch.randn(20)
 
     assert (model(x)[:, :, 4] != model(changed)[:, :, 4]).any()
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_backends_agree_forward_and_backward(causal):
-    outputs, gradients = [], []
-    for backend in BACKENDS:
-        torch.manual_seed(3)
-        query, key, value = (torch.randn(2, 9, 3, 8, requires_grad=True) for _ in range(3))
-        out = attend(query, key, value, causal=causal, backend=backend)
-        out.square().sum().backward()
-        outputs.append(out)
-        gradients.append(query.grad)
-
-    torch.testing.assert_close(*outputs)
-    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
 
 
 def test_rotary_attention_depends_on_frame_distance_only():
@@ -83,8 +129,9 @@ def test_projections_may_be_rectangular():
 
 
 @pytest.mark.parametrize("num_prompt", [1, 3])
-def test_cache_gives_the_output_of_the_full_window(num_prompt):
-    model, x = stack(), torch.randn(2, 8, 5, 20)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cache_gives_the_output_of_the_full_window(num_prompt, layout):
+    model, x = stack(layout=layout), torch.randn(2, 8, 5, 20)
     full = model(x)
     cache = model.new_cache(max_frames=8)
 
@@ -99,8 +146,9 @@ def test_cache_gives_the_output_of_the_full_window(num_prompt):
     torch.testing.assert_close(torch.cat(frames, dim=1), full, atol=1e-5, rtol=1e-5)
 
 
-def test_cache_slides_and_does_not_grow():
-    model = stack(num_blocks=1)
+@pytest.mark.parametrize("layout", ["space_time", "space_then_full"])
+def test_cache_slides_and_does_not_grow(layout):
+    model = stack(num_blocks=1, layout=layout)
     x = torch.randn(1, 20, 2, 20)
     cache = model.new_cache(max_frames=4)
     for t in range(20):

@@ -1,6 +1,11 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from torch import Tensor
 
 from genie_robo.config import (
     DataConfig,
@@ -17,7 +22,10 @@ from genie_robo.config import (
     TrainConfig,
     TransformerConfig,
 )
+from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.train.metrics import read_log
+from genie_robo.train.run import train
 
 
 @pytest.fixture(scope="session")
@@ -26,15 +34,65 @@ def small_dataset(tmp_path_factory) -> Path:
     return record_dataset(tmp_path_factory.mktemp("small") / "dataset", spec)
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, small_dataset) -> TrainConfig:
+    """A finished run of `config`; tests that change its folder copy it first."""
+    config = tiny_config(tmp_path_factory.mktemp("trained") / "run", small_dataset)
+    train(config)
+    return config
+
+
 @pytest.fixture
 def config(tmp_path, small_dataset) -> TrainConfig:
+    return tiny_config(tmp_path / "run", small_dataset)
+
+
+@pytest.fixture
+def copy_of_trained(trained, tmp_path) -> Callable[..., TrainConfig]:
+    """A copy of the finished run, or of its tokenizer alone."""
+
+    def copy(*, tokenizer_only: bool = False) -> TrainConfig:
+        folder = tmp_path / "copy"
+        shutil.copytree(trained.run, folder)
+        if tokenizer_only:
+            shutil.rmtree(folder / "world_model")
+        return replace(trained, run=str(folder))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str | Path], dict[str, Tensor]]:
+    """All finished weights of a run."""
+    return lambda run: {
+        f"{path.stem}/{name}": tensor
+        for path in sorted(Path(run).glob("*/*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+@pytest.fixture(scope="session")
+def logged() -> Callable[..., list[float]]:
+    """What a stage logged under a name, where it did."""
+    return lambda run, stage, name="loss": [
+        line[name] for line in read_log(RunFolder.at(run).log(stage)) if name in line
+    ]
+
+
+def tiny_config(run: Path, dataset: Path) -> TrainConfig:
     stack = TransformerConfig(num_blocks=1, dim=16, num_heads=2, head_dim=8)
     codes = QuantizerConfig(num_codes=16, code_dim=4, warmup_steps=2, reset_after=3)
-    stage = StageConfig(num_steps=8, batch_size=2, num_frames=4, optim=OptimConfig(warmup_steps=2))
+    stage = StageConfig(
+        num_steps=8,
+        batch_size=2,
+        num_frames=4,
+        validation_windows=2,
+        optim=OptimConfig(warmup_steps=2),
+    )
     return TrainConfig(
-        run=str(tmp_path / "run"),
+        run=str(run),
         data=DataConfig(
-            path=str(small_dataset),
+            path=str(dataset),
             source=SourceConfig(camera="observation/image"),
             image_height=32,
             image_width=32,

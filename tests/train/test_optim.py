@@ -33,3 +33,19 @@ def test_only_matrices_decay():
     assert decayed["weight_decay"] == 0.5
     assert plain["weight_decay"] == 0.0
     assert len(plain["params"]) == 4
+
+
+def test_wsd_stays_at_the_peak_and_goes_down_at_the_end():
+    """40 of 200 steps go down: 1.0 at step 160, half way at 180, 0.1 at 200."""
+    settings = {"num_steps": 200, "warmup_steps": 10, "peak": 1.0, "final": 0.1}
+    found = [
+        learning_rate_at(step, **settings, schedule="wsd", decay_fraction=0.2)
+        for step in (0, 9, 10, 100, 160, 170, 180, 200, 300)
+    ]
+    assert found == pytest.approx([0.1, 1.0, 1.0, 1.0, 1.0, 0.775, 0.55, 0.1, 0.1])
+
+
+def test_constant_stays_at_the_peak():
+    settings = {"num_steps": 20, "warmup_steps": 4, "peak": 2.0, "final": 0.1}
+    found = [learning_rate_at(s, **settings, schedule="constant") for s in (0, 1, 4, 19, 20, 99)]
+    assert found == pytest.approx([0.5, 1.0, 2.0, 2.0, 2.0, 2.0])

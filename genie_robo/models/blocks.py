@@ -1,0 +1,145 @@
+"""The kinds of block that a stack is made of: what a patch looks at before its feed-forward.
+
+`STBlock` is Genie's. The other two make the tokenizers of the paper's ablation and look once
+instead of twice; their feed-forward is wider by the parameters of the attention that they lack,
+so that equal settings give equally many parameters.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genie_robo.models.attention import Attention, Backend
+from genie_robo.models.cache import BlockCache
+
+
+class STBlock(nn.Module):
+    """Attention over the patches of a frame, then over the past of a patch, then feed-forward."""
+
+    def __init__(
+        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+    ) -> None:
+        super().__init__()
+        self.spatial_norm = nn.LayerNorm(dim)
+        self.spatial = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.temporal_norm = nn.LayerNorm(dim)
+        self.temporal = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.ff_norm = nn.LayerNorm(dim)
+        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier))
+
+    def forward(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
+    ) -> Float[Tensor, "b t s d"]:
+        """One block on the residual stream."""
+        x = x + attend_frame(self.spatial, self.spatial_norm(x))
+        x = x + self._attend_time(self.temporal_norm(x), cache)
+        return x + self.ff(self.ff_norm(x))
+
+    def _attend_time(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]:
+        query, key, value = project_frames(self.temporal, x, cache)
+        attended = self.temporal.attend(query, key, value, causal=query.shape[2] > 1)
+        return attended.transpose(1, 2)
+
+
+class SpatialBlock(nn.Module):
+    """Attention over the patches of a frame, then feed-forward: frames never meet."""
+
+    def __init__(
+        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+    ) -> None:
+        super().__init__()
+        self.spatial_norm = nn.LayerNorm(dim)
+        self.spatial = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.ff_norm = nn.LayerNorm(dim)
+        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
+
+    def forward(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
+    ) -> Float[Tensor, "b t s d"]:
+        """One block on the residual stream; it has no past to keep in a cache."""
+        del cache
+        x = x + attend_frame(self.spatial, self.spatial_norm(x))
+        return x + self.ff(self.ff_norm(x))
+
+
+class FullBlock(nn.Module):
+    """Attention over every patch of this and of all earlier frames, then feed-forward.
+
+    Time and memory grow with the square of the number of frames.
+    """
+
+    def __init__(
+        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+    ) -> None:
+        super().__init__()
+        self.full_norm = nn.LayerNorm(dim)
+        self.full = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.ff_norm = nn.LayerNorm(dim)
+        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
+
+    def forward(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
+    ) -> Float[Tensor, "b t s d"]:
+        """One block on the residual stream."""
+        x = x + self._attend_past(self.full_norm(x), cache)
+        return x + self.ff(self.ff_norm(x))
+
+    def _attend_past(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]:
+        num_frames, frame_size = x.shape[1:3]
+        query, key, value = (
+            rearrange(part, "b s t heads e -> b (t s) heads e")
+            for part in project_frames(self.full, x, cache)
+        )
+        attended = self.full.attend(query, key, value, causal=num_frames > 1, frame_size=frame_size)
+        return rearrange(attended, "b (t s) d -> b t s d", s=frame_size)
+
+
+def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
+    """Two projections around a GELU."""
+    return nn.Sequential(
+        nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False)
+    )
+
+
+def attend_frame(attention: Attention, x: Float[Tensor, "b t s d"]) -> Float[Tensor, "b t s d"]:
+    """Attention among the patches of each frame."""
+    queries_keys, value = attention.project(x)
+    query, key = queries_keys.unbind(-3)
+    return attention.attend(query, key, value, causal=False)
+
+
+def project_frames(
+    attention: Attention, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+) -> tuple[
+    Float[Tensor, "b s t heads e"],
+    Float[Tensor, "b s t_past heads e"],
+    Float[Tensor, "b s t_past heads e"],
+]:
+    """Queries of these frames; keys and values of these and of the cached ones before them."""
+    queries_keys, value = attention.project(x.transpose(1, 2))
+    queries_keys = rotate(queries_keys, first=cache.num_seen if cache else 0)
+    query, key = queries_keys.unbind(-3)
+    if cache:
+        key, value = cache.put(key, value)
+    return query, key, value
+
+
+def rotate(
+    x: Float[Tensor, "b s t qk heads e"], *, first: int
+) -> Float[Tensor, "b s t qk heads e"]:
+    """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
+
+    Attention then depends on the distance of two frames only, so a window may slide.
+    """
+    half = x.shape[-1] // 2
+    frequency = 100.0 ** (-torch.arange(half, device=x.device) / half)
+    position = torch.arange(first, first + x.shape[2], device=x.device)
+    angle = (position[:, None] * frequency)[:, None, None]
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    left, right = x[..., :half], x[..., half:]
+    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)

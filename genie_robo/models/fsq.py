@@ -1,0 +1,96 @@
+"""Finite scalar quantisation: a grid of codes that needs no learning."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from genie_robo.models.quantizer import Quantized, Quantizer
+
+LEVELS = {
+    2: (2,),
+    4: (2, 2),
+    8: (2, 2, 2),
+    16: (4, 4),
+    64: (8, 8),
+    256: (8, 6, 5),
+    1024: (8, 5, 5, 5),
+    4096: (7, 5, 5, 5, 5),
+    16384: (8, 8, 8, 6, 5),
+    65536: (8, 8, 8, 5, 5, 5),
+}
+"""Levels for about so many codes: from 256 on the paper's table 1, below it ours."""
+
+
+class FiniteScalarQuantizer(Quantizer):
+    """Every dimension of an encoding, squashed by tanh, rounds to one of a few levels.
+
+    Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3. Differs: the levels lie evenly on
+    [-1, 1] also where their number is even. The paper shifts those by half a level, which for two
+    levels puts the border between them where hardly an encoding is.
+    """
+
+    digit_values: Int[Tensor, " e"]
+    top: Int[Tensor, " e"]
+
+    def __init__(self, levels: Sequence[int], *, reset_after: int) -> None:
+        """Lay the grid.
+
+        Args:
+            levels: Number of levels of every dimension.
+            reset_after: Training steps without use after which a code counts as dead.
+
+        Raises:
+            ValueError: No dimension, or one with less than two levels.
+        """
+        if not levels or min(levels) < 2:
+            raise ValueError(
+                f"quantizer.levels={list(levels)} must name at least one dimension, each with 2 "
+                "levels or more; for example [8, 5, 5, 5]"
+            )
+        super().__init__(num_codes=math.prod(levels), code_dim=len(levels), reset_after=reset_after)
+        values = [math.prod(levels[:dimension]) for dimension in range(len(levels))]
+        self.register_buffer("digit_values", torch.tensor(values), persistent=False)
+        self.register_buffer("top", torch.tensor(levels) - 1, persistent=False)
+
+    def forward(
+        self,
+        encoded: Float[Tensor, "*n e"],
+        valid: Bool[Tensor, "*n"] | None = None,
+        noise: Float[Tensor, "*n e"] | None = None,
+    ) -> Quantized:
+        """Round, and in training count the use of every code; there is no loss and no noise."""
+        del noise
+        with torch.autocast(encoded.device.type, enabled=False):
+            valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
+            bounded = encoded.float().tanh()
+            indices = self.nearest(encoded)
+            self._count(indices, valid)
+            straight_through = bounded + (self.lookup(indices) - bounded).detach()
+            return Quantized(straight_through, indices, torch.zeros_like(bounded[..., 0]))
+
+    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """Index of the code that an encoding rounds to."""
+        digits = ((encoded.float().tanh() + 1) / 2 * self.top).round().long()
+        return (digits * self.digit_values).sum(-1)
+
+    def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
+        """The points of the grid in [-1, 1]."""
+        digits = indices[..., None] // self.digit_values % (self.top + 1)
+        return digits / self.top * 2 - 1
+
+
+def levels_for(num_codes: int) -> tuple[int, ...]:
+    """Levels that make about `num_codes` codes.
+
+    Raises:
+        ValueError: There is no recommendation for that number.
+    """
+    if num_codes not in LEVELS:
+        raise ValueError(
+            f"quantizer.kind=fsq knows no levels for quantizer.num_codes={num_codes}; take one of "
+            f"{', '.join(map(str, LEVELS))}, or give quantizer.levels, such as [8, 5, 5, 5]"
+        )
+    return LEVELS[num_codes]

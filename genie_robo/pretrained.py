@@ -1,0 +1,109 @@
+"""A trained Genie as a folder of its own, in the layout of Hugging Face: config.json and weights.
+
+Nothing is downloaded and nothing is executed: JSON and safetensors only.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from genie_robo.build import build_genie
+from genie_robo.config import DataConfig, ModelConfig, StageConfig, TrainConfig
+from genie_robo.config_file import from_plain
+from genie_robo.models import genie as networks
+from genie_robo.run_folder import write_atomic
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+FORMAT_VERSION = 1
+
+
+class Genie(networks.Genie):
+    """A Genie that knows how it was built, so that it can be saved and loaded.
+
+    genie = Genie.from_pretrained("exported/my_robot")
+    codes = genie.infer_actions(video).indices
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Fresh weights.
+
+        Raises:
+            ValueError: The sizes do not fit together.
+        """
+        built = build_genie(config)
+        super().__init__(
+            tokenizer=built.tokenizer,
+            latent_action=built.latent_action,
+            dynamics=built.dynamics,
+            num_frames=built.num_frames,
+        )
+        self.config = config
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, each complete or not at all."""
+        folder = Path(folder)
+        described = {
+            "model_type": "genie_robo",
+            "format_version": FORMAT_VERSION,
+            "image_height": self.config.data.image_height,
+            "image_width": self.config.data.image_width,
+            "num_frames": self.num_frames,
+            "model": asdict(self.config.model),
+        }
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        write_atomic(folder / WEIGHTS_FILE, save(weights, {"format": "pt"}))
+        text = json.dumps(described, indent=2, default=lambda member: member.name)
+        write_atomic(folder / CONFIG_FILE, text + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Genie":
+        """Load what `save_pretrained` wrote, ready for inference.
+
+        Raises:
+            FileNotFoundError: A file is missing.
+            ValueError: A file is damaged, or of another version or architecture.
+        """
+        folder = Path(folder)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if not (folder / name).exists():
+                raise FileNotFoundError(
+                    f"{folder} holds no pretrained Genie: {name} is missing. Give a folder that "
+                    "`genie-robo export` or `Genie.save_pretrained` wrote"
+                )
+        genie = cls(_read_config(folder / CONFIG_FILE))
+        try:
+            genie.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE} does not load into the Genie that {CONFIG_FILE} "
+                f"describes: {reason}. Export it again"
+            ) from error
+        return genie.to(device).eval()
+
+
+def _read_config(path: Path) -> TrainConfig:
+    try:
+        described: dict[str, Any] = json.loads(path.read_text())
+        version = described["format_version"]
+        if described["model_type"] != "genie_robo" or version != FORMAT_VERSION:
+            raise ValueError(
+                f"it describes a {described['model_type']} of format version {version}, not a "
+                f"genie_robo of version {FORMAT_VERSION}"
+            )
+        return TrainConfig(
+            run="",
+            data=DataConfig(
+                image_height=int(described["image_height"]),
+                image_width=int(described["image_width"]),
+            ),
+            model=from_plain(ModelConfig, described["model"]),
+            world_model=StageConfig(num_frames=int(described["num_frames"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not describe a Genie: {error}. Export it again") from error

@@ -1,0 +1,235 @@
+"""From a training configuration to the objects of one stage."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+
+from genie_robo.build import (
+    build_genie,
+    build_training_windows,
+    build_windows,
+    is_steered_by_robot,
+)
+from genie_robo.checkpoint import load_weights, weights_digest
+from genie_robo.config import Stage, StageConfig, TrainConfig
+from genie_robo.data.loader import WindowLoader, WindowSet
+from genie_robo.data.mixture import MixedWindows
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.statistics import dataset_statistics, scaling
+from genie_robo.data.tokens import TokenizedWindows, TokenStore
+from genie_robo.data.windows import split_episodes
+from genie_robo.models.genie import Genie
+from genie_robo.run_folder import RunFolder
+from genie_robo.train.average import WeightAverage
+from genie_robo.train.checkpoints import Checkpoints
+from genie_robo.train.codebooks import CodebookWatch
+from genie_robo.train.engine import checkpoint_activations, make_ranks
+from genie_robo.train.labels import RobotActions
+from genie_robo.train.loop import Loop
+from genie_robo.train.metrics import open_logs
+from genie_robo.train.optim import build_optimizer, learning_rate_at
+from genie_robo.train.stages import TokenizerStage, WorldModelStage
+from genie_robo.train.step import TrainStep
+from genie_robo.train.validation import Validation, fixed_batches
+from genie_robo.types import Split
+
+logger = logging.getLogger(__name__)
+
+Datasets = Mapping[str, RldsDataset]
+TrainedStage = TokenizerStage | WorldModelStage
+
+
+def build_stage(
+    stage: Stage, run: RunFolder, config: TrainConfig, datasets: Datasets, fabric: Fabric
+) -> TrainedStage:
+    """The networks of a stage with fresh weights, and its loss.
+
+    Raises:
+        FileNotFoundError: The world model needs a trained tokenizer, and there is none.
+    """
+    genie = build_genie(config)
+    if stage is Stage.tokenizer:
+        return TokenizerStage(genie.tokenizer, seed=config.seed)
+    load_weights(run, "tokenizer", genie.tokenizer)
+    fabric.to_device(genie.tokenizer.eval().requires_grad_(False))  # noqa: FBT003
+    return WorldModelStage(
+        genie.latent_action,
+        genie.dynamics,
+        encode_tokens=genie.tokenizer.encode,
+        min_mask_rate=config.model.dynamics.min_mask_rate,
+        seed=config.seed,
+        robot_actions=_robot_actions(config, genie, datasets),
+    )
+
+
+def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> RobotActions | None:
+    """For ablations: true actions to steer by, or a few labels."""
+    steers, wanted = is_steered_by_robot(config.model), config.labels.num_transitions
+    if not steers and not wanted:
+        return None
+    if len(datasets) > 1:
+        raise ValueError(
+            "model.dynamics.steered_by=robot_actions and labels.num_transitions need the scale of "
+            f"one dataset's actions, but data.mix has {len(datasets) - 1} more; train on one"
+        )
+    (dataset,) = datasets.values()
+    fractions = {
+        "val_fraction": config.data.val_fraction,
+        "test_fraction": config.data.test_fraction,
+    }
+    statistics = dataset_statistics(dataset, **fractions)
+    centre, reach = scaling(statistics.splits[Split.train.value].commanded)
+    labelled = []
+    for episode in split_episodes(dataset.episode_ids, **fractions)[Split.train]:
+        if wanted > 0:
+            labelled.append(dataset.episode_ids[episode])
+            wanted -= int(dataset.lengths[episode]) - 1
+    return RobotActions(
+        centre=torch.from_numpy(centre),
+        reach=torch.from_numpy(reach),
+        code_dim=genie.latent_action.code_dim,
+        steer=steers,
+        labelled=labelled,
+        weight=config.labels.weight,
+    )
+
+
+def build_loop(
+    stage: TrainedStage,
+    run: RunFolder,
+    config: TrainConfig,
+    datasets: Datasets,
+    fabric: Fabric,
+) -> Loop:
+    """Everything that trains a stage, on this engine.
+
+    Raises:
+        ValueError: The batch cannot be divided among the processes, or a period is not positive.
+    """
+    settings: StageConfig = getattr(config, stage.name)
+    if min(settings.validate_every, config.log_every) < 1:
+        raise ValueError(
+            f"{stage.name}.validate_every={settings.validate_every} and log_every="
+            f"{config.log_every} must be at least 1; {stage.name}.validation_windows=0 turns "
+            "validation off"
+        )
+    ranks, optim = make_ranks(fabric), settings.optim
+    if config.engine.checkpoint_activations:
+        checkpoint_activations(stage)
+    module = fabric.setup_module(stage.train())
+    optimizer = build_optimizer(
+        module,
+        learning_rate=optim.learning_rate,
+        betas=(optim.beta1, optim.beta2),
+        weight_decay=optim.weight_decay,
+    )
+    average = WeightAverage(stage, optim.ema_decay) if optim.ema_decay else None
+    part_size = _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
+    train_step = TrainStep(
+        fabric=fabric,
+        ranks=ranks,
+        stage=stage,
+        module=module,
+        optimizer=optimizer,
+        average=average,
+        learning_rate=partial(
+            learning_rate_at,
+            num_steps=settings.num_steps,
+            warmup_steps=optim.warmup_steps,
+            peak=optim.learning_rate,
+            final=optim.final_learning_rate,
+            schedule=optim.schedule.value,
+            decay_fraction=optim.decay_fraction,
+        ),
+        max_grad_norm=optim.max_grad_norm,
+        num_parts=config.engine.accumulate,
+        seed=config.seed,
+    )
+    windows = build_training_windows(config.data, datasets, num_frames=settings.num_frames)
+    return Loop(
+        train_step=train_step,
+        stage=stage,
+        loader=WindowLoader(
+            _with_stored_tokens(stage, run, windows),
+            batch_size=part_size,
+            seed=config.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        ),
+        validate=_validation(train_step, settings, config, datasets, part_size),
+        checkpoints=Checkpoints(
+            run.checkpoints(stage.name), fabric, num_kept=config.num_checkpoints
+        ),
+        open_logs=lambda step: open_logs(
+            run, stage.name, config.loggers, resume_at=step, settings=asdict(config)
+        ),
+        watches=_watches(stage),
+        num_steps=settings.num_steps,
+        log_every=config.log_every,
+        validate_every=settings.validate_every,
+        save_every_s=config.save_every_s,
+    )
+
+
+def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
+    """Windows that a process computes at once."""
+    num_parts = world_size * accumulate
+    if accumulate < 1 or batch_size % num_parts:
+        raise ValueError(
+            f"a batch of {batch_size} windows cannot be divided among {world_size} processes x "
+            f"engine.accumulate={accumulate}; make batch_size a multiple of "
+            f"{world_size * max(1, accumulate)}"
+        )
+    return batch_size // num_parts
+
+
+def _with_stored_tokens(stage: TrainedStage, run: RunFolder, windows: MixedWindows) -> WindowSet:
+    """The windows with their tokens when `genie-robo tokenize` has stored them for this run."""
+    if isinstance(stage, TokenizerStage) or not run.tokens.exists():
+        return windows
+    store = TokenStore(
+        run.tokens,
+        tokenizer=weights_digest(run, "tokenizer"),
+        windows=windows.fingerprint,
+    )
+    logger.info("reading tokens from %s", run.tokens)
+    return TokenizedWindows(windows, store)
+
+
+def _validation(
+    train_step: TrainStep,
+    settings: StageConfig,
+    config: TrainConfig,
+    datasets: Datasets,
+    batch_size: int,
+) -> Validation | None:
+    """On the validation episodes of the first dataset."""
+    if not settings.validation_windows:
+        return None
+    fabric, dataset = train_step.fabric, next(iter(datasets.values()))
+    windows = build_windows(config.data, dataset, Split.val, num_frames=settings.num_frames)
+    return Validation(
+        fabric=fabric,
+        ranks=train_step.ranks,
+        stage=train_step.stage,
+        module=train_step.module,
+        average=train_step.average,
+        batches=fixed_batches(
+            windows,
+            num_windows=settings.validation_windows,
+            batch_size=batch_size,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        ),
+    )
+
+
+def _watches(stage: TrainedStage) -> dict[str, CodebookWatch]:
+    if isinstance(stage, TokenizerStage):
+        return {"": CodebookWatch("the tokenizer's codebook", stage.tokenizer.num_codes)}
+    name, codes = "the codebook of latent actions", stage.latent_action.num_codes
+    return {"lam_": CodebookWatch(name, codes)}

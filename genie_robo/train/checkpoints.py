@@ -1,0 +1,196 @@
+"""Training states on disk: sharded, atomic, resumable by another number of processes.
+
+One folder per step holds safetensors of every process and a state.json. Neither executes code.
+"""
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from genie_robo.run_folder import write_atomic
+
+FORMAT_VERSION = 2
+STATE_FILE, BEST_FILE = "state.json", "best.json"
+_CHUNK_BYTES = 2**22
+_LOGGERS = ("torch.distributed.checkpoint", "c10d-NullHandler-dcp_logger")
+
+
+class Checkpoints:
+    """The training states of one stage: the newest few, and the one of the lowest score.
+
+    Every process must call `save` and `load`, at the same step.
+    """
+
+    def __init__(self, folder: Path, fabric: Fabric, *, num_kept: int) -> None:
+        """Keep the newest `num_kept`.
+
+        Raises:
+            ValueError: None would be kept.
+        """
+        if num_kept < 1:
+            raise ValueError(f"num_checkpoints={num_kept} must be at least 1")
+        self.folder = folder
+        self._fabric = fabric
+        self._num_kept = num_kept
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        *,
+        score: float | None = None,
+    ) -> None:
+        """Write everything needed to go on at `step`; then delete what is not kept.
+
+        Args:
+            step: Training steps made.
+            tensors: What to save; sharded tensors are written by those who hold the parts.
+            numbers: What else, as JSON.
+            score: The lower, the better; None when it is not known.
+        """
+        final, partial = self.folder / _name(step), self.folder / f".{_name(step)}.partial"
+        if self._fabric.is_global_zero:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self._fabric.barrier()
+        with _quiet():
+            writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+            save(dict(tensors), storage_writer=writer)
+        self._fabric.barrier()
+        if self._fabric.is_global_zero:
+            state = {"format_version": FORMAT_VERSION, "step": step, **numbers}
+            state["checksums"] = {path.name: _checksum(path) for path in _shards(partial)}
+            state["checksum"] = _checksum_of_json(state)
+            write_atomic(partial / STATE_FILE, json.dumps(state, indent=1) + "\n")
+            shutil.rmtree(final, ignore_errors=True)
+            partial.replace(final)
+            self._mark_best(step, score)
+            self._prune()
+        self._fabric.barrier()
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """Step and score of the best state."""
+        path = self.folder / BEST_FILE
+        return json.loads(path.read_text()) if path.exists() else None
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of which there is a state, ascending."""
+        return sorted(int(path.name.removeprefix("step_")) for path in self.folder.glob("step_*"))
+
+    def load(self, step: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Fill tensors with a saved state and return its numbers.
+
+        Raises:
+            ValueError: The state is damaged, of another format version or of another model.
+        """
+        folder = self.folder / _name(step)
+        state = self._read_state(folder)
+        try:
+            with _quiet():
+                reader = HuggingFaceStorageReader(str(folder))
+                surplus = reader.read_metadata().state_dict_metadata.keys() - tensors.keys()
+                if surplus:
+                    raise KeyError(f"no place for its {min(surplus)}")
+                load(tensors, storage_reader=reader)
+        # Whatever torch makes of a file that does not fit; its own is no Exception.
+        except (Exception, CheckpointException) as error:
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise ValueError(
+                f"the checkpoint {folder} does not fit this model ({reason}); go on with the "
+                "settings of the run that wrote it, or train into another run folder"
+            ) from error
+        return state
+
+    def _read_state(self, folder: Path) -> dict[str, Any]:
+        advice = "Delete that folder to go on from the checkpoint before it"
+        try:
+            state = json.loads((folder / STATE_FILE).read_text())
+            version = state["format_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"the checkpoint {folder} cannot be read ({type(error).__name__}: {STATE_FILE}). "
+                f"{advice}"
+            ) from error
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"the checkpoint {folder} has format version {version}, this genie_robo reads "
+                f"version {FORMAT_VERSION}; train into another run folder"
+            )
+        if state.pop("checksum", None) != _checksum_of_json(state):
+            raise ValueError(f"the checkpoint {folder} is damaged: {STATE_FILE}. {advice}")
+        checksums = state["checksums"]
+        for name in sorted({*checksums, *(path.name for path in _shards(folder))}):
+            path = folder / name
+            if not path.exists() or _checksum(path) != checksums.get(name):
+                found = "is damaged" if path.exists() else "is missing"
+                raise ValueError(f"the checkpoint {folder} is incomplete: {name} {found}. {advice}")
+        return state
+
+    def _mark_best(self, step: int, score: float | None) -> None:
+        if score is not None and (self.best is None or score < self.best["score"]):
+            content = json.dumps({"step": step, "score": score}) + "\n"
+            write_atomic(self.folder / BEST_FILE, content)
+
+    def _prune(self) -> None:
+        best = self.best
+        kept = set(self.steps[-self._num_kept :]) | ({best["step"]} if best else set())
+        for step in set(self.steps) - kept:
+            shutil.rmtree(self.folder / _name(step))
+        for partial in self.folder.glob(".step_*.partial"):
+            shutil.rmtree(partial)
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08d}"
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _checksum(path: Path) -> str:
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            checksum.update(chunk)
+    return checksum.digest().hex()
+
+
+def _checksum_of_json(content: Mapping[str, Any]) -> str:
+    return google_crc32c.Checksum(json.dumps(content).encode()).digest().hex()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's notes on every tensor, and its warning that there is one process only."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,96 @@
+"""Robot actions in training: for ablations only, never by default."""
+
+import logging
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from genie_robo.types import ACTION_NAMES, EpisodeBatch
+
+_log = logging.getLogger(__name__)
+
+
+class RobotActions(nn.Module):
+    """True actions that steer the dynamics, or that label a few transitions for the LAM.
+
+    Actions are scaled as `genie_robo.data.statistics.normalize` does; dimensions that a dataset
+    lacks are zero.
+    """
+
+    centre: Float[Tensor, " 7"]
+    reach: Float[Tensor, " 7"]
+
+    def __init__(
+        self,
+        *,
+        centre: Float[Tensor, " 7"],
+        reach: Float[Tensor, " 7"],
+        code_dim: int,
+        steer: bool = False,
+        labelled: Collection[str] = (),
+        weight: float = 1.0,
+    ) -> None:
+        """Plan what robot actions are used for.
+
+        Args:
+            centre: Action that becomes 0, by dimension.
+            reach: Distance from it that becomes 1.
+            code_dim: Width of the latent action's encoding, from which labels are read.
+            steer: The dynamics gets the true actions instead of the latent ones.
+            labelled: Ids of the episodes whose transitions have labels.
+            weight: Of the label loss.
+        """
+        super().__init__()
+        self.steer = steer
+        self.labelled = frozenset(labelled)
+        self.weight = weight
+        self.register_buffer("centre", centre.float())
+        self.register_buffer("reach", reach.float())
+        self.read_action = nn.Linear(code_dim, len(ACTION_NAMES)) if labelled else None
+        if steer:
+            _log.warning(
+                "ROBOT ACTIONS steer the dynamics of this run: an upper bound, not Genie. Say so "
+                "wherever its numbers are shown"
+            )
+        if labelled:
+            _log.warning(
+                "ACTION LABELS of %d episodes are in the loss of this run's latent action model: "
+                "its latent actions are not learned from video alone. Say so wherever its numbers "
+                "are shown",
+                len(self.labelled),
+            )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether some transitions are labelled."""
+        return bool(self.labelled)
+
+    def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
+        """Labelled numbers in a batch."""
+        return {"labels": self._label_mask(batch).sum().double()}
+
+    def inputs(self, batch: EpisodeBatch) -> dict[str, Tensor]:
+        """Scaled actions, and which of their numbers are labels."""
+        scaled = (batch.robot_actions - self.centre) / self.reach
+        known = batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
+        return {"actions": scaled * known, "is_label": self._label_mask(batch)}
+
+    def loss(
+        self,
+        continuous: Float[Tensor, "b t e"],
+        totals: dict[str, Tensor],
+        *,
+        actions: Float[Tensor, "b t 7"],
+        is_label: Bool[Tensor, "b t 7"],
+    ) -> Float[Tensor, ""]:
+        """Squared error of the labelled actions as a linear reading of the latent ones."""
+        assert self.read_action is not None
+        error = (self.read_action(continuous).float() - actions).square() * is_label
+        return self.weight * error.sum() / totals["labels"].clamp(min=1)
+
+    def _label_mask(self, batch: EpisodeBatch) -> Bool[Tensor, "b t 7"]:
+        chosen = torch.tensor([name in self.labelled for name in batch.episode_ids])
+        known = batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
+        return known & chosen.to(known.device)[:, None, None]

@@ -1,0 +1,107 @@
+"""One optimizer step over a batch that may come in parts and be spread over processes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from genie_robo.models.quantizer import CodeUse
+from genie_robo.ranks import Ranks
+from genie_robo.train.average import WeightAverage
+from genie_robo.train.noise import step_generator
+from genie_robo.train.stages import Sums, TrainingStage
+from genie_robo.types import EpisodeBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a training step did."""
+
+    numbers: Mapping[str, float]
+    code_use: Mapping[str, CodeUse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainStep:
+    """The objects that take part in a step; calling it makes one."""
+
+    fabric: Fabric
+    ranks: Ranks
+    stage: TrainingStage
+    module: Any
+    """The stage as the engine wrapped it."""
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
+    learning_rate: Callable[[int], float]
+    max_grad_norm: float
+    num_parts: int
+    """Of a batch, one after the other, on each process."""
+    seed: int
+
+    def __call__(self, step: int, batches: Iterator[EpisodeBatch]) -> StepResult:
+        """Learn from the next batch; `step` steps were made before.
+
+        Raises:
+            ValueError: The loss or the gradient is not finite; nothing was changed.
+        """
+        rate = self.learning_rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        parts = [next(batches).to(self.fabric.device) for _ in range(self.num_parts)]
+        totals = pool([self.stage.totals(part) for part in parts], self.ranks)
+        found = [self._backward(part, totals, is_last=part is parts[-1]) for part in parts]
+        sums = floats(pool(found, self.ranks))
+        norm = self._clip(step, sums["loss"], parts)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update(step)
+        code_use = self.stage.finish_step(self.ranks, step_generator(self.seed, step))
+        loss = sums.pop("loss")
+        numbers = {"loss": loss, **self.stage.describe(sums), "grad_norm": norm}
+        return StepResult(numbers={**numbers, "learning_rate": rate}, code_use=code_use)
+
+    def _backward(self, part: EpisodeBatch, totals: Sums, *, is_last: bool) -> Sums:
+        """Add the gradient of a part; processes share gradients after the last one."""
+        waits = not is_last and self.fabric.world_size > 1
+        with self.fabric.no_backward_sync(self.module, enabled=waits):
+            loss, sums = compute_loss(self.stage, self.module, part, totals)
+            self.fabric.backward(loss * self.fabric.world_size)  # processes average gradients
+        return {"loss": loss.detach(), **sums}
+
+    def _clip(self, step: int, loss: float, parts: Sequence[EpisodeBatch]) -> float:
+        """Scale the gradient down to its greatest norm; stop before a non-finite step."""
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
+        total = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        if not (torch.isfinite(torch.tensor([total, loss])).all()):
+            episodes = sorted({name for part in parts for name in part.episode_ids})
+            raise ValueError(
+                f"training {self.stage.name} met a loss of {loss} and a gradient norm of {total} "
+                f"at step {step}, in windows of the episodes {', '.join(episodes)}. The weights "
+                "of the step before are safe in the last checkpoint; try a lower learning rate "
+                "or engine.precision=fp32"
+            )
+        return total
+
+
+def compute_loss(
+    stage: TrainingStage, module: nn.Module, batch: EpisodeBatch, totals: Sums
+) -> tuple[Tensor, Sums]:
+    """A part's share in the loss of its batch; the stage decides what the module may see."""
+    return stage.loss(module, batch, totals)
+
+
+def pool(parts: Sequence[Sums], ranks: Ranks) -> Sums:
+    """Sums over the parts of all processes."""
+    names = list(parts[0])
+    rows = torch.stack([torch.stack([part[name].double() for name in names]) for part in parts])
+    return dict(zip(names, ranks.sum(rows.sum(0)).unbind(), strict=True))
+
+
+def floats(sums: Sums) -> dict[str, float]:
+    """Sums as plain numbers, in one transfer."""
+    return dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))

@@ -1,0 +1,107 @@
+"""Dynamics with each way of joining a latent action to its frame."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genie_robo.build import build_genie
+from genie_robo.config.model import ActionInput
+from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.transformer import STTransformer
+
+
+@pytest.fixture(params=ActionInput, ids=lambda joining: joining.value)
+def dynamics(request, config):
+    config.model.actions = request.param
+    torch.manual_seed(0)
+    model = build_genie(config).dynamics.eval()
+    torch.nn.init.normal_(model.embed_action.bias, std=0.1)
+    return model
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(20, (2, 6, 8), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def actions():
+    return torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(4))
+
+
+def test_the_cache_gives_the_logits_of_the_full_window(dynamics, tokens, actions):
+    full = dynamics(tokens, actions)
+    cache, everywhere = dynamics.transformer.new_cache(6), torch.arange(8).expand(2, 8)
+
+    frames = []
+    for t in range(6):
+        action = actions[:, t - 1 : t] if t else None
+        hidden = torch.full((2, 1, 8), dynamics.mask_token)
+        dynamics.next_frame(hidden, action, cache, everywhere)  # leaves nothing behind
+        frames.append(dynamics.next_frame(tokens[:, t : t + 1], action, cache, everywhere))
+        cache.finish()
+
+    torch.testing.assert_close(torch.stack(frames, 1), full, atol=1e-5, rtol=0)
+
+
+def test_logits_come_for_the_places_asked_for(dynamics, tokens, actions):
+    def first_frame(places):
+        cache = dynamics.transformer.new_cache(6)
+        return dynamics.next_frame(tokens[:, :1], None, cache, places)
+
+    everywhere = first_frame(torch.arange(8).expand(2, 8))
+
+    some = first_frame(torch.tensor([[7, 0], [3, 4]]))
+    torch.testing.assert_close(some, torch.stack([everywhere[0, [7, 0]], everywhere[1, [3, 4]]]))
+    assert first_frame(torch.zeros(2, 0).long()).shape == (2, 0, 20)
+
+
+def test_an_action_moves_its_own_frame_and_later_ones(dynamics, tokens, actions):
+    changed = actions.clone()
+    changed[:, 2] += 5.0
+
+    moved = (dynamics(tokens, actions) != dynamics(tokens, changed)).flatten(2).any(-1)
+
+    assert moved.tolist() == [[False, False, False, True, True, True]] * 2
+
+
+def test_no_later_frame_moves_an_earlier_one(dynamics, tokens, actions):
+    changed = tokens.clone()
+    changed[:, 4:] = dynamics.mask_token
+
+    before, after = dynamics(tokens, actions), dynamics(changed, actions)
+
+    assert torch.equal(before[:, :4], after[:, :4])
+
+
+def test_gradient_reaches_every_parameter_and_the_actions(dynamics, tokens, actions):
+    actions.requires_grad_()
+
+    dynamics(tokens, actions).square().sum().backward()
+
+    assert all(parameter.grad.any() for parameter in dynamics.parameters())
+    assert actions.grad.any(dim=-1).all()
+
+
+@pytest.mark.parametrize("joining", [kind.value for kind in ActionInput])
+def test_it_learns_what_an_action_does(joining):
+    """The action names the tokens it leads to: only a model that hears it can know them."""
+    torch.manual_seed(0)
+    model = DynamicsModel(
+        num_tokens=2,
+        tokens_per_frame=3,
+        action_dim=2,
+        actions=joining,
+        transformer=STTransformer(num_blocks=1, dim=32, num_heads=2, head_dim=16),
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    named = torch.randint(2, (32, 3))
+    hidden = torch.full((32, 4, 3), model.mask_token)
+    for _ in range(20):
+        logits = model(hidden, F.one_hot(named, 2).float())[:, 1:]
+        loss = F.cross_entropy(logits.flatten(0, 2), named.repeat_interleave(3))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    assert loss < 0.1

@@ -1,0 +1,246 @@
+"""Every kind of latent action model: what it may see, what learns, that it learns, refusals."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from genie_robo.build import build_genie
+from genie_robo.config import LatentActionConfig, QuantizerConfig
+from genie_robo.config.model import (
+    ActionInput,
+    DecoderView,
+    LatentActionInput,
+    QuantizerKind,
+    Target,
+)
+from genie_robo.ranks import OneProcess
+
+HISTORY = {"decoder_view": DecoderView.history}
+PAPER = HISTORY | {"target": Target.frame, "sees_difference": False, "jacobian": False}
+TOKENS = {"input": LatentActionInput.tokens}
+
+KINDS = {
+    "default": {},
+    "paper": PAPER,
+    "tokens": TOKENS,
+    "paper_tokens": TOKENS | HISTORY | {"sees_difference": False},
+    "history": HISTORY,
+    "frame": {"target": Target.frame},
+    "no_difference": {"sees_difference": False},
+    "no_jacobian": {"jacobian": False},
+    "concatenated": {"actions": ActionInput.concatenated},
+    "prepended": {"actions": ActionInput.prepended},
+    "prepended_history": HISTORY | {"actions": ActionInput.prepended},
+    "two_codes": {"codes_per_transition": 2},
+    "fsq": {"quantizer": QuantizerConfig(kind=QuantizerKind.fsq, num_codes=8)},
+    "continuous": {"quantizer": QuantizerConfig(QuantizerKind.continuous, 5, code_dim=3)},
+}
+SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in kind]
+
+
+def build(config, name, *, steady=True):
+    """A Genie with the named latent action model, its output heads away from their zero start."""
+    changes = dict(KINDS[name])
+    config.model.actions = changes.pop("actions", config.model.actions)
+    config.model.latent_action = replace(config.model.latent_action, **changes)
+    torch.manual_seed(0)
+    genie = build_genie(config).eval()
+    if steady and hasattr(genie.latent_action, "to_change"):
+        torch.nn.init.normal_(genie.latent_action.to_change.weight, std=0.1)
+    return genie
+
+
+def moving_squares(num_videos=8, num_frames=4):
+    """A square that goes one way in each video: left, right, up or down."""
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randint(5, 8, (num_videos,), generator=generator)
+    columns = torch.randint(10, 18, (num_videos,), generator=generator)
+    video = torch.zeros(num_videos, num_frames, 16, 32, 3)
+    for index in range(num_videos):
+        down, right = [(0, -2), (0, 2), (-1, 0), (1, 0)][index % 4]
+        for t in range(num_frames):
+            row, column = int(rows[index]) + down * t, int(columns[index]) + right * t
+            video[index, t, max(row, 0) : row + 5, max(column, 0) : column + 5] = 1.0
+    return video
+
+
+def forward(genie, video):
+    with torch.no_grad():
+        tokens = genie.tokenizer.encode(video)
+    return genie.latent_action(video, tokens)
+
+
+@pytest.fixture(params=KINDS)
+def genie(request, config):
+    return build(config, request.param)
+
+
+def test_shapes_and_ranges(genie, video):
+    model, output = genie.latent_action, forward(genie, video)
+    actions = genie.infer_actions(video)
+
+    assert output.error.shape == output.vq_loss.shape == output.indices.shape == (3, 5)
+    assert output.codes.shape == output.continuous.shape == (3, 5, model.code_dim)
+    assert 0 <= output.indices.min() <= output.indices.max() < model.num_codes
+    assert torch.equal(actions.indices, output.indices)
+    assert torch.equal(actions.continuous, output.continuous)
+    assert model.codes(actions.indices).shape == output.codes.shape
+    assert (model.error_unit(video) > 0).all()
+    assert genie.dynamics.embed_action.in_features == model.code_dim
+
+
+def test_latent_action_i_sees_frames_0_to_i_plus_1_only(genie, video):
+    changed = video.clone()
+    changed[:, 4:] = 1 - changed[:, 4:]
+
+    before, after = genie.infer_actions(video), genie.infer_actions(changed)
+
+    assert torch.equal(before.continuous[:, :3], after.continuous[:, :3])
+    assert (before.continuous[:, 3:] != after.continuous[:, 3:]).any(dim=-1).all()
+
+
+def test_with_fixed_codes_a_prediction_sees_no_frame_after_its_own(genie, video):
+    model = genie.latent_action
+    changed = video.clone()
+    changed[:, 3] = 1 - changed[:, 3]
+    codes = torch.randn(3, 6, model.code_dim)
+
+    before, after = (
+        model.predict(model.look(clip, genie.tokenizer.encode(clip)), codes)
+        for clip in (video, changed)
+    )
+
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert (before[:, 3] != after[:, 3]).any()
+
+
+def moved_predictions(config, name, video, *, frame=None, code=None):
+    """Which predictions change when one frame or one code does."""
+    model = build(config, name).latent_action
+    codes = torch.randn(3, 6, model.code_dim)
+    frames = torch.randint(20, (3, 6, 8)) if model.reads_tokens else model.scale_down(video)
+    other_frames, other_codes = frames.clone(), codes.clone()
+    if frame is not None:
+        other_frames[:, frame] = 1 - frames[:, frame] if frames.is_floating_point() else 7
+    if code is not None:
+        other_codes[:, code] += 3.0
+    moved = model.predict(frames, codes) != model.predict(other_frames, other_codes)
+    return moved.flatten(2).any(-1).any(0).tolist()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_which_predictions_a_frame_and_a_code_move(config, video, name):
+    later = name not in SEES_ONE_FRAME
+
+    by_frame = moved_predictions(config, name, video, frame=2)
+    by_code = moved_predictions(config, name, video, code=2)
+
+    assert by_frame == by_code == [False, False, True, later, later, later]
+
+
+def test_gradient_reaches_every_parameter(genie):
+    model, video = genie.latent_action.train(), moving_squares()
+
+    output = forward(genie, video)
+    (output.error.mean() + output.vq_loss.mean()).backward()
+
+    alone = "history" not in model.design.decoder_view
+    idle = ("temporal.gain",) if alone else ()  # one frame attends to itself whatever the gain
+    silent = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    }
+    assert all(name.startswith("decoder.") and name.endswith(idle) for name in silent), silent
+    assert all(parameter.grad is None for parameter in genie.tokenizer.parameters())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_error_falls_in_twenty_steps(config, name):
+    genie, video = build(config, name, steady=False), moving_squares()
+    model, tokens = genie.latent_action.train(), genie.tokenizer.encode(video)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(21):
+        output = model(video, tokens)
+        error = output.error.sum() / model.error_unit(video).sum()
+        (error + output.vq_loss.mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        model.quantizer.finish_step(OneProcess(), torch.Generator().manual_seed(0))
+        errors.append(error.item())
+
+    assert errors[-1] < 0.9 * errors[0]
+
+
+def test_the_error_of_pixels_is_the_mean_square_and_its_unit_that_of_the_change(config, video):
+    model = build(config, "default").latent_action
+    output, seen = model(video), model.scale_down(video)
+    predicted = model.predict(seen[:, :-1], output.codes)
+
+    error = ((predicted[1, 2] - seen[1, 3]) ** 2).mean()
+    change = ((seen[1, 3] - seen[1, 2]) ** 2).mean()
+
+    torch.testing.assert_close(output.error[1, 2], error)
+    torch.testing.assert_close(model.error_unit(video)[1, 2], change)
+
+
+def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
+    genie = build(config, "tokens")
+    model, tokens = genie.latent_action, genie.tokenizer.encode(video)
+    output = model(video, tokens)
+    logits = model.predict(tokens[:, :-1], output.codes)
+
+    shares = logits.softmax(-1)[1, 2, torch.arange(8), tokens[1, 3]]
+
+    torch.testing.assert_close(output.error[1, 2], -shares.log().mean())
+    assert model.error_unit(video).tolist() == [[1.0] * 5] * 3
+
+
+def test_the_frame_as_target_stays_between_black_and_white(config, video):
+    model = build(config, "paper").latent_action
+    torch.nn.init.normal_(model.to_change.weight, std=10.0)
+
+    predicted = model.predict(model.scale_down(video), torch.randn(3, 6, model.code_dim))
+
+    assert 0 <= predicted.min() < 0.1
+    assert 0.9 < predicted.max() <= 1
+
+
+def test_decoding_shows_pixels_at_the_resolution_that_the_model_sees(config, video):
+    model = build(config, "default").latent_action
+    indices = model.encode(video).indices
+
+    decoded = model.decode(video[:, :-1], indices)
+
+    predicted = model.predict(model.scale_down(video[:, :-1]), model.codes(indices))
+    assert decoded.shape == (3, 5, 8, 16, 3)
+    assert torch.equal(decoded, predicted.clamp(0, 1))
+
+
+def test_without_tokens_a_model_that_reads_them_refuses(config, video):
+    model = build(config, "tokens").latent_action
+
+    with pytest.raises(ValueError, match=r"input=tokens and got a video of 6 frames without"):
+        model(video)
+    with pytest.raises(ValueError, match=r"input=tokens: it predicts tokens, not pixels"):
+        model.decode(video, torch.zeros(3, 6).long())
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        ({"target": Target.change}, "target=change and jacobian=None"),
+        ({"jacobian": True}, "target=None and jacobian=True"),
+    ],
+)
+def test_tokens_have_no_change_and_no_jacobian(change, got):
+    with pytest.raises(ValueError, match=rf"input=tokens predicts the tokens.*got {got}"):
+        LatentActionConfig(input=LatentActionInput.tokens, **change)
+
+
+def test_tokens_may_be_told_what_they_do_anyway():
+    config = LatentActionConfig(input=LatentActionInput.tokens, target=Target.frame, jacobian=False)
+
+    assert config.target is Target.frame

@@ -1,0 +1,122 @@
+"""Losses as sums over pooled totals: how a batch is divided changes nothing."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from genie_robo.build import build_dataset, build_genie, build_windows
+from genie_robo.data.loader import collate
+from genie_robo.ranks import OneProcess
+from genie_robo.train.stages import TokenizerStage, WorldModelStage
+from genie_robo.train.step import compute_loss, floats, pool
+from genie_robo.types import EpisodeBatch, Split
+
+STAGES = ("tokenizer", "world_model")
+
+
+@pytest.fixture
+def batch(config) -> EpisodeBatch:
+    """Four windows, of which two are padded, by one frame and by two."""
+    windows = build_windows(config.data, build_dataset(config.data), Split.train, num_frames=4)
+    batch = collate([windows[k] for k in (0, 3, 9, 11)], first_position=20)
+    is_pad = batch.is_pad.clone()
+    is_pad[1, 3:] = True
+    is_pad[2, 2:] = True
+    return replace(batch, is_pad=is_pad)
+
+
+@pytest.fixture
+def stage(config, request) -> TokenizerStage | WorldModelStage:
+    torch.manual_seed(1)
+    genie = build_genie(config)
+    if request.param == "tokenizer":
+        return TokenizerStage(genie.tokenizer, seed=5).train()
+    return WorldModelStage(
+        genie.latent_action,
+        genie.dynamics,
+        encode_tokens=genie.tokenizer.eval().encode,
+        min_mask_rate=0.5,
+        seed=5,
+    ).train()
+
+
+def rows(batch: EpisodeBatch, *places: int) -> EpisodeBatch:
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    chosen = {k: v[list(places)] for k, v in values.items() if isinstance(v, Tensor)}
+    return replace(batch, **chosen, episode_ids=tuple(batch.episode_ids[i] for i in places))
+
+
+def learn(stage, parts) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Numbers and gradients of a batch that comes in parts."""
+    stage.zero_grad()
+    totals, found = pool([stage.totals(part) for part in parts], OneProcess()), []
+    for part in parts:
+        loss, sums = compute_loss(stage, stage, part, totals)
+        loss.backward()
+        found.append({"loss": loss.detach(), **sums})
+    gradients = {k: p.grad.clone() for k, p in stage.named_parameters() if p.grad is not None}
+    return floats(pool(found, OneProcess())), gradients
+
+
+@pytest.mark.parametrize("stage", STAGES, indirect=True)
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_the_parts_of_a_batch_add_up_to_it(stage, batch, is_warm):
+    if is_warm:
+        for part in stage.modules():
+            if hasattr(part, "warmup_steps"):
+                part.num_steps.fill_(part.warmup_steps)
+    numbers, gradients = learn(stage, [batch])
+    for division in (((0, 1), (2, 3)), ((3,), (0,), (2,), (1,))):
+        found, parts = learn(stage, [rows(batch, *places) for places in division])
+        assert found == pytest.approx(numbers, rel=1e-6, abs=1e-6)
+        assert parts.keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("stage", STAGES, indirect=True)
+def test_frames_of_padding_are_not_learned_from(stage, batch):
+    """Changed where they are padding, they change nothing of the windows before them."""
+    video = batch.video.clone()
+    video[batch.is_pad] = 255 - video[batch.is_pad]
+    totals = stage.totals(batch)
+    one, other = (
+        compute_loss(stage, stage, candidate, totals)[0]
+        for candidate in (batch, replace(batch, video=video))
+    )
+    torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["tokenizer"], indirect=True)
+def test_the_tokenizers_loss_is_in_units_of_the_pixel_variance(stage, batch):
+    numbers, _ = learn(stage.eval(), [batch])
+    pixels = batch.video.double() / 255
+    with torch.no_grad():
+        output = stage.tokenizer(pixels.float(), ~batch.is_pad)
+    error = (output.video - pixels).square()[~batch.is_pad].mean()
+    vq_loss = output.vq_loss[~batch.is_pad].mean()
+    assert numbers["mse"] == pytest.approx(float(error), rel=1e-5)
+    wanted = float(error / pixels.var(correction=0) + vq_loss)
+    assert numbers["loss"] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["world_model"], indirect=True)
+def test_latent_actions_learn_from_their_own_loss_alone(stage, batch):
+    """The codebook has a gradient, and nothing of it comes from the dynamics."""
+    for part in stage.modules():
+        if hasattr(part, "warmup_steps"):
+            part.warmup_steps = 0
+    _, gradients = learn(stage, [batch])
+    codebook = gradients["latent_action.quantizer.codebook"]
+    assert codebook.abs().sum() > 0
+    assert gradients["dynamics.embed_action.weight"].abs().sum() > 0
+
+    with torch.no_grad():  # dynamics that does something else altogether
+        for parameter in stage.dynamics.parameters():
+            parameter.mul_(3.0)
+    _, others = learn(stage, [batch])
+    for name in gradients:
+        if name.startswith("latent_action."):
+            assert torch.equal(gradients[name], others[name]), name
