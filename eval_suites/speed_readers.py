@@ -1,27 +1,23 @@
 """Programs that read shuffled windows and measure themselves, each in a process of its own.
 
-Processor time and peak memory belong to a process, so every reader gets a fresh one. Those with
-tf.data are the only code here that loads TensorFlow, by name and when called: importing this
-module, or genie_robo, never does.
+Those with tf.data are the only code here that loads TensorFlow, by name and when called: importing
+this module, or genie_robo, never does.
 """
 
 import importlib
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from eval_suites.speed_process import peak_memory_mb
 from genie_robo.data.sources import Source
 
 WARM_UP_BATCHES = 2
@@ -74,12 +70,6 @@ Batch = tuple[UInt8[np.ndarray, "b t h w c"], Sequence[Any]]
 def has_tensorflow() -> bool:
     """Whether the extra `tf` is installed, without importing it."""
     return find_spec("tensorflow") is not None
-
-
-def run_alone(reader: Callable[[ReadingTask], Reading], task: ReadingTask) -> Reading:
-    """Run a reader in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(reader, task).result()
 
 
 def read_with_genie_robo(task: ReadingTask) -> Reading:
@@ -190,16 +180,6 @@ def _measure(batches: Iterator[Batch], task: ReadingTask) -> Reading:
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - wall,
         num_frames=num_frames,
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
         episodes_per_batch=distinct / task.num_batches,
     )
-
-
-def _peak_memory_mb() -> float:
-    """Largest resident size of this process. The kernel's own count would include its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
-        return int(line.split()[1]) / 1000
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)

@@ -13,7 +13,12 @@ from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
 
 COMMANDS = list(find_commands())
-REQUIRED = {"run": "runs/x", "path": "datasets/x", "data.path": "datasets/x"}
+REQUIRED = {
+    "run": "runs/x",
+    "path": "datasets/x",
+    "data.path": "datasets/x",
+    "output": "exported/x",
+}
 GROUPS = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 USER_OF_GROUP = {
     "data": ("train", "data"),
@@ -22,6 +27,7 @@ USER_OF_GROUP = {
     "optim": ("train", "optim@world_model.optim"),
     "suite": ("eval", "suite"),
     "experiment": ("demo", "experiment"),
+    "variant": ("demo", "variant"),
 }
 
 

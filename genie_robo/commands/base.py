@@ -1,7 +1,7 @@
 """What a command is, and how the ones that are installed are found."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -16,15 +16,29 @@ _ORDER = (
     "train",
     "tokenize",
     "eval",
+    "compare",
     "imagine",
     "play",
     "view",
+    "export",
     "doctor",
 )
 
 
 class UsageError(ValueError):
     """The command line itself is wrong: nothing was started, exit status 2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweptRun:
+    """One combination of a sweep, after its turn."""
+
+    name: str
+    """Its overrides."""
+    config: Any | None
+    """An instance of the command's dataclass; None when the overrides made none."""
+    error: Exception | None
+    """Why it failed, None when it did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +52,8 @@ class Command:
     """Dataclass from which its settings, their types, defaults and meanings are read."""
     run: Callable[[Any], None]
     """Gets an instance of `config`; raises instead of returning a status."""
+    after_sweep: Callable[[Sequence[SweptRun]], None] | None = None
+    """Gets every combination of `-m` when all have had their turn."""
     details: str = ""
     """A paragraph for its help page."""
     examples: tuple[str, ...] = ()

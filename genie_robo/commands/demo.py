@@ -1,5 +1,6 @@
 """`genie-robo demo`: the whole job in one run folder."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from genie_robo import config as cfg
 from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
 from genie_robo.commands.base import Command
+from genie_robo.commands.compare import check_columns, compare_sweep
+from genie_robo.commands.shared_tokenizer import take_tokenizer
 from genie_robo.pipeline import Stage, run_stages, stamps_of
 from genie_robo.run_folder import RunFolder
 
@@ -18,12 +21,15 @@ _WHERE_AND_HOW_FAST = frozenset(
 )
 """Settings that do not shape a result."""
 
-_MODELS = ("record", "tokenizer", "world_model")
-"""Stages whose results every later one reads."""
-
 
 def run(config: cfg.DemoConfig) -> None:
-    """Bring every stage up to date, then say where the results are."""
+    """Bring every stage up to date, then say where the results are.
+
+    Raises:
+        ValueError: The run folder is of another configuration, or the comparison asks for numbers
+            that there are not.
+    """
+    check_columns(config.comparison)
     folder = RunFolder.at(config.run)
     console = Console(highlight=False, soft_wrap=True)
     run_stages(demo_stages(config), stamps_of(folder), announce=console.print)
@@ -34,31 +40,56 @@ def run(config: cfg.DemoConfig) -> None:
 
 
 def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
-    """Record, train twice, evaluate, imagine, report: what each depends on and what it leaves."""
+    """Record, train twice, evaluate, imagine, report: what each depends on and what it leaves.
+
+    A dataset of the user's own is not recorded; its fingerprint is among the settings instead.
+    """
     folder = RunFolder.at(config.run)
-    models = [
-        _record(config, folder),
-        _train(config, folder, cfg.Stage.tokenizer, needs=("record",)),
-        _train(config, folder, cfg.Stage.world_model, needs=("record", "tokenizer")),
-    ]
-    results = [_evaluate(config, folder, suite) for suite in config.suite]
-    results.append(_imagine(config, folder))
-    needs = tuple(stage.name for stage in [*models[1:], *results])
+    is_recorded = Path(config.data.path) == Path(config.record.path)
+    data = [_record(config, folder)] if is_recorded else []
+    origin = {} if is_recorded else {"dataset": _fingerprints(config.data)}
+    tokenizer = _train(config, folder, cfg.Stage.tokenizer, needs=_names(data), origin=origin)
+    models = [*data, tokenizer]
+    world_model = _train(config, folder, cfg.Stage.world_model, needs=_names(models), origin=origin)
+    models.append(world_model)
+    suites = [suite for suite, settings in config.suite.items() if settings is not None]
+    results = [_evaluate(config, folder, suite, needs=_names(models)) for suite in suites]
+    if config.imagine.num_episodes:
+        results.append(_imagine(config, folder, needs=_names(models)))
+    needs = _names([tokenizer, world_model, *results])
     return [*models, *results, _report(folder, needs=needs)]
 
 
+def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
+    return tuple(stage.name for stage in stages)
+
+
+def _fingerprints(data: cfg.DataConfig) -> dict[str, str]:
+    from genie_robo.build import build_datasets
+
+    return {name: dataset.fingerprint for name, dataset in build_datasets(data).items()}
+
+
 def _record(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
+    """Into the run folder, or once for all runs of a sweep; that one is never deleted."""
+    path = Path(config.record.path)
     return Stage(
         name="record",
         settings={"record": _shaping(config.record)},
-        folder=folder.dataset,
-        outputs=(Path(config.data.path),),
+        folder=path,
+        outputs=(path,),
         run=lambda: record.run(config.record),
+        is_long=path != folder.dataset,
     )
 
 
 def _train(
-    config: cfg.DemoConfig, folder: RunFolder, stage: cfg.Stage, *, needs: tuple[str, ...]
+    config: cfg.DemoConfig,
+    folder: RunFolder,
+    stage: cfg.Stage,
+    *,
+    needs: tuple[str, ...],
+    origin: Mapping[str, Any],
 ) -> Stage:
     settings = cfg.TrainConfig(
         run=config.run,
@@ -69,27 +100,38 @@ def _train(
         world_model=config.world_model,
         engine=config.engine,
         seed=config.seed,
+        labels=config.labels,
     )
-    parts = ("tokenizer",) if stage is cfg.Stage.tokenizer else ("latent_action", "dynamics")
+    is_first = stage is cfg.Stage.tokenizer
+    parts = ("tokenizer",) if is_first else ("latent_action", "dynamics")
     shaping = _shaping(settings)
+    shapes = {
+        "data": shaping["data"],
+        "model": {part: shaping["model"][part] for part in parts},
+        stage.value: shaping[stage.value],
+        "engine": shaping["engine"],
+        "seed": config.seed,
+        **origin,
+    }
+    if not is_first:
+        shapes |= {"actions": config.model.actions, "labels": shaping["labels"]}
+    source = config.tokenizer_from if is_first else ""
+    if source:
+        shapes["tokenizer_from"] = source
     return Stage(
         name=stage.value,
-        settings={
-            "data": shaping["data"],
-            "model": {part: shaping["model"][part] for part in parts},
-            stage.value: shaping[stage.value],
-            "engine": shaping["engine"],
-            "seed": config.seed,
-        },
+        settings=shapes,
         folder=folder.path / stage.value,
         outputs=tuple(folder.weights(stage.value, part) for part in parts),
-        run=lambda: train.run(settings),
+        run=lambda: take_tokenizer(settings, source) if source else train.run(settings),
         needs=needs,
         is_long=True,
     )
 
 
-def _evaluate(config: cfg.DemoConfig, folder: RunFolder, suite: str) -> Stage:
+def _evaluate(
+    config: cfg.DemoConfig, folder: RunFolder, suite: str, *, needs: tuple[str, ...]
+) -> Stage:
     """One suite is one stage, so that an interrupted evaluation keeps the finished ones."""
     settings = cfg.EvalConfig(
         run=config.run,
@@ -105,18 +147,18 @@ def _evaluate(config: cfg.DemoConfig, folder: RunFolder, suite: str) -> Stage:
         folder=folder.suite(suite),
         outputs=(folder.suite(suite) / "metrics.json",),
         run=lambda: evaluate.run(settings),
-        needs=_MODELS,
+        needs=needs,
     )
 
 
-def _imagine(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
+def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:
     return Stage(
         name="imagine",
         settings={"imagine": _shaping(config.imagine)},
         folder=folder.rollouts,
         outputs=(folder.rollouts,),
         run=lambda: imagine.run(config.imagine),
-        needs=_MODELS,
+        needs=needs,
     )
 
 
@@ -155,17 +197,27 @@ COMMAND = Command(
     summary="the whole job: record, train, evaluate, imagine, report",
     config=cfg.DemoConfig,
     run=run,
+    after_sweep=compare_sweep,
     details=(
         "Records scripted episodes in MuJoCo, trains tokenizer and world model on them without "
         "action labels, measures how far the latent actions are the robot's, imagines test "
         "episodes beside MuJoCo, and writes a report. Finished stages are skipped, interrupted "
         "ones go on, and a run folder of another configuration is refused. experiment=default "
-        "takes about a quarter of an hour on two CPU cores, experiment=smoke a few minutes."
+        "takes about a quarter of an hour on two CPU cores, experiment=smoke a few minutes. "
+        "data=NAME data.path=FOLDER trains on a dataset of your own and records nothing. With -m "
+        "the experiments ablation_tokenizer, ablation_latent_action, scaling_model and "
+        "scaling_batch run all their variants and end in one table and one figure: "
+        "comparison.md, .csv and .png in comparison.folder. The same line again skips what is "
+        "finished, goes on with what was interrupted and tries again what failed; "
+        "experiment=[NAME,smoke] is a toy of it. docs/experiments.md"
     ),
     examples=(
         "genie-robo demo",
         "genie-robo demo experiment=smoke run=runs/smoke",
         "genie-robo demo run=runs/longer record.num_episodes=1000 world_model.num_steps=20000",
+        "genie-robo demo data=bridge_dataset data.path=~/rlds/bridge_dataset run=runs/bridge",
         "genie-robo demo -m seed=0,1,2 'run=runs/seed_${seed}'",
+        "genie-robo demo -m experiment=ablation_tokenizer seed=0,1,2",
+        "genie-robo demo -m experiment=ablation_latent_action variant=default,paper_lam,tokens",
     ),
 )

@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 
-from genie_robo.commands.base import Command, UsageError
+from genie_robo.commands.base import Command, SweptRun, UsageError
 from genie_robo.commands.compose import conf_dir, expand_home, register, to_config
 from genie_robo.commands.refusals import check_overrides, explain
 
@@ -26,7 +26,8 @@ def run_sweep(
 ) -> int:
     """Run the command for every combination of values; returns how many of them failed.
 
-    A combination that fails with one of the `expected` errors is reported, and the sweep goes on.
+    A combination that fails with one of the `expected` errors is reported, and the sweep goes on;
+    what the command does after a sweep counts as one more.
 
     Raises:
         UsageError: The overrides fit no combination.
@@ -34,23 +35,33 @@ def run_sweep(
     name = register(command)
     overrides = expand_home(overrides)
     check_overrides(command, overrides, conf_dir())
-    failed = []
+    runs: list[SweptRun] = []
 
     def task(composed: Any) -> None:
-        job = HydraConfig.get()
-        announce(f"sweep {job.job.num}: {job.job.override_dirname.replace(',', ' ')}")
+        job = HydraConfig.get().job
+        words, config, failure = job.override_dirname.replace(",", " "), None, None
+        announce(f"sweep {job.num}: {words}")
         try:
-            command.run(to_config(command, composed))
+            config = to_config(command, composed)
+            command.run(config)
         except expected as error:
-            failed.append(error)
+            failure = error
             report(error)
+        runs.append(SweptRun(name=words, config=config, error=failure))
 
     with tempfile.TemporaryDirectory() as scratch, _hydra_arguments(overrides, scratch):
         try:
             hydra.main(str(conf_dir()), name, version_base="1.3")(task)()
         except HydraException as error:
             raise UsageError(explain(error, command)) from error
-    return len(failed)
+    num_failed = sum(run.error is not None for run in runs)
+    try:
+        if command.after_sweep:
+            command.after_sweep(runs)
+    except expected as error:
+        report(error)
+        num_failed += 1
+    return num_failed
 
 
 @contextmanager

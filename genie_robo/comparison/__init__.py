@@ -1,0 +1,1 @@
+"""Many runs beside each other: numbers by address, one table, one figure."""

@@ -1,0 +1,183 @@
+"""A number of a finished run by its address, or why there is none.
+
+| address | number |
+|---|---|
+| eval/SUITE/METRIC | of RUN/eval/SUITE/metrics.json, by full name or by the end of a headline's |
+| log/STAGE/NAME | the last one that training logged, once it has finished |
+| parameters/PART | of tokenizer, latent_action or dynamics |
+| seconds/STAGE | that a stage of `demo` took, over all interruptions |
+| windows/STAGE | that training has seen |
+| activations/tokenizer | MiB kept for the gradient of one window: fp32, attention written out |
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genie_robo.build import build_genie, build_tokenizer
+from genie_robo.config import Attention, StageConfig, TrainConfig
+from genie_robo.config_file import read_config
+from genie_robo.pipeline import seconds_spent, stamps_of
+from genie_robo.run_folder import RunFolder
+from genie_robo.train.metrics import read_log
+
+MIB = 2**20
+
+
+class Number(NamedTuple):
+    """A value, or None with the reason why there is none."""
+
+    value: float | None
+    reason: str = ""
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address.
+
+    Raises:
+        ValueError: It names no kind of number, stage or part.
+    """
+    kind, _, rest = address.partition("/")
+    choices = _CHOICES.get(kind)
+    first, _, name = rest.partition("/")
+    needs_name = kind in ("eval", "log")
+    if choices is None or (choices and first not in choices) or bool(name) != needs_name:
+        raise ValueError(
+            f"{address!r} is not the address of a number; write eval/SUITE/METRIC, "
+            "log/tokenizer/NAME, log/world_model/NAME, parameters/PART with tokenizer, "
+            "latent_action or dynamics, seconds/STAGE, windows/tokenizer, windows/world_model or "
+            "activations/tokenizer"
+        )
+
+
+def read_number(run: RunFolder, address: str) -> Number:
+    """The number of a run at an address.
+
+    Raises:
+        ValueError: It is not an address, or a file of the run is damaged.
+    """
+    check_address(address)
+    if not run.path.exists():
+        return Number(None, "not started")
+    kind, _, rest = address.partition("/")
+    return _READERS[kind](run, rest)
+
+
+def _metric(run: RunFolder, rest: str) -> Number:
+    suite, _, name = rest.partition("/")
+    path = run.suite(suite) / "metrics.json"
+    if not path.exists():
+        return Number(None, f"suite {suite} has not been evaluated")
+    try:
+        content = json.loads(path.read_text())
+        metrics, headline = content["metrics"], content["headline"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not the result of a suite ({type(error).__name__}: {error}); delete "
+            f"{path.parent} and evaluate again"
+        ) from error
+    ends = [full for full in headline if full.endswith(f"/{name}")]
+    found = metrics.get(name) or (metrics[ends[0]] if ends else None)
+    if found is None:
+        return Number(None, f"suite {suite} has no metric {name}")
+    return Number(found["value"], found.get("reason", ""))
+
+
+def _logged(run: RunFolder, rest: str) -> Number:
+    """Only of a finished stage: half-trained numbers compare with nothing."""
+    stage, _, name = rest.partition("/")
+    settings = _stage(run, stage)
+    log = read_log(run.log(stage))
+    step = int(log[-1]["step"] or 0) if log else 0
+    if settings is None or step < settings.num_steps:
+        wanted = f" of {settings.num_steps}" if settings else ""
+        return Number(None, f"{stage} is trained to step {step}{wanted}")
+    known = [line[name] for line in log if line.get(name) is not None]
+    return Number(known[-1]) if known else Number(None, f"{stage} did not log {name}")
+
+
+def _parameters(run: RunFolder, part: str) -> Number:
+    config = _config(run)
+    if config is None:
+        return Number(None, "training has not begun")
+    with torch.device("meta"):
+        module = getattr(build_genie(config), part)
+    return Number(float(sum(parameter.numel() for parameter in module.parameters())))
+
+
+def _seconds(run: RunFolder, stage: str) -> Number:
+    seconds = seconds_spent(stamps_of(run))
+    if stage in seconds:
+        return Number(seconds[stage])
+    return Number(None, f"stage {stage} has not finished in a demo")
+
+
+def _windows(run: RunFolder, stage: str) -> Number:
+    settings = _stage(run, stage)
+    if settings is None:
+        return Number(None, "training has not begun")
+    return Number(float(settings.num_steps * settings.batch_size))
+
+
+def _activations(run: RunFolder, _: str) -> Number:
+    config = _config(run)
+    if config is None:
+        return Number(None, "training has not begun")
+    plain = replace(config.model, attention=Attention.matmul)
+    size = (config.data.image_height, config.data.image_width)
+    video = torch.zeros(1, config.tokenizer.num_frames, *size, 3)
+    return Number(kept_bytes(build_tokenizer(plain, config.data), video) / MIB)
+
+
+def kept_bytes(module: nn.Module, *inputs: Tensor) -> int:
+    """Bytes of the tensors that a forward pass keeps for the gradient, without parameters."""
+    own = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage  # held, so that no later one gets its identity
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(*inputs)
+    return sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+
+
+def _stage(run: RunFolder, stage: str) -> StageConfig | None:
+    config: Any = _config(run)
+    return getattr(config, stage) if config else None
+
+
+def _config(run: RunFolder) -> TrainConfig | None:
+    return _read_config(run, run.config.stat().st_mtime_ns) if run.config.exists() else None
+
+
+@cache
+def _read_config(run: RunFolder, _changed: int) -> TrainConfig:
+    return read_config(run, TrainConfig)
+
+
+_TRAINED = ("tokenizer", "world_model")
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "eval": (),
+    "log": _TRAINED,
+    "parameters": ("tokenizer", "latent_action", "dynamics"),
+    "seconds": (),
+    "windows": _TRAINED,
+    "activations": ("tokenizer",),
+}
+"""What may follow each kind; nothing listed means any name."""
+_READERS: dict[str, Callable[[RunFolder, str], Number]] = {
+    "eval": _metric,
+    "log": _logged,
+    "parameters": _parameters,
+    "seconds": _seconds,
+    "windows": _windows,
+    "activations": _activations,
+}
