@@ -111,15 +111,29 @@ def attend(
             attended = xformers_attention(q, k, v, causal=causal, frame_size=frame_size)
             return attended.view(query.shape)
         case "sdpa":
-            q, k, v = query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
-            by_frame = causal and frame_size > 1
-            seen = ~future(q.shape[-2], frame_size, q.device) if by_frame else None
-            attended = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=seen, is_causal=causal and not by_frame
-            )
-            return attended.transpose(-2, -3)
+            return sdpa_attention(query, key, value, causal=causal, frame_size=frame_size)
         case _:
             return matmul_attention(query, key, value, causal=causal, frame_size=frame_size)
+
+
+def sdpa_attention(
+    query: Float[Tensor, "*n q heads e"],
+    key: Float[Tensor, "*n k heads e"],
+    value: Float[Tensor, "*n k heads e"],
+    *,
+    causal: bool,
+    frame_size: int = 1,
+) -> Float[Tensor, "*n q heads e"]:
+    """Attention by torch, which picks a kernel."""
+    q, k, v = query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
+    if query.is_cuda:  # fused kernels take four dimensions there; on a CPU that is slower
+        q, k, v = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
+    by_frame = causal and frame_size > 1
+    seen = ~future(q.shape[-2], frame_size, q.device) if by_frame else None
+    attended = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=seen, is_causal=causal and not by_frame
+    )
+    return attended.transpose(-2, -3).reshape(query.shape)
 
 
 def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Tensor, "q k"]:

@@ -47,10 +47,16 @@ class DynamicsModel(nn.Module):
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s k"]:
         """Logits for every token of every frame; action i leads to frame i + 1."""
+        return self.to_logits(self.features(tokens, actions))
+
+    def features(
+        self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
+    ) -> Float[Tensor, "b t s d"]:
+        """What the logits of every token are made of."""
         reached_by = self.embed_action(actions)
         unreached = reached_by.new_zeros(len(tokens), 1, self.transformer.dim)
         x = self._embed(tokens, torch.cat([unreached, reached_by], dim=1))
-        return self.to_logits(self.action_input.drop(self.transformer(x)))
+        return self.action_input.drop(self.transformer(x))
 
     def next_frame(
         self,

@@ -124,7 +124,8 @@ def _strategy(wanted: Strategy, num_processes: int) -> Any:
         )
     match wanted:
         case Strategy.ddp:
-            return DDPStrategy(forward_sync_buffers=False)  # they are equal already
+            # Buffers are equal already.
+            return DDPStrategy(forward_sync_buffers=False, gradient_as_bucket_view=True)
         case Strategy.fsdp:
             return ModelParallelStrategy(
                 parallelize_fn=_shard, data_parallel_size=num_processes, tensor_parallel_size=1

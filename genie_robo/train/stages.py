@@ -221,10 +221,10 @@ def masked_token_loss(
     hidden: Bool[Tensor, "b t s"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy of the hidden tokens (paper section 2.1) and the number of right guesses."""
-    logits = model(tokens.masked_fill(hidden, model.mask_token), actions)
-    scored_logits, targets = logits[hidden].float(), tokens[hidden]
-    loss = F.cross_entropy(scored_logits, targets, reduction="sum")
-    return loss, (scored_logits.argmax(-1) == targets).float().sum()
+    features = model.features(tokens.masked_fill(hidden, model.mask_token), actions)
+    logits, targets = model.to_logits(features[hidden]).float(), tokens[hidden]
+    loss = F.cross_entropy(logits, targets, reduction="sum")
+    return loss, (logits.argmax(-1) == targets).float().sum()
 
 
 def encoding_noise(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
@@ -66,8 +67,9 @@ class TrainStep:
         return StepResult(numbers={**numbers, "learning_rate": rate}, code_use=code_use)
 
     def _backward(self, part: EpisodeBatch, totals: Sums, *, is_last: bool) -> Sums:
-        """Add the gradient of a part; processes share gradients after the last one."""
-        waits = not is_last and self.fabric.world_size > 1
+        """Add the gradient of a part; DDP shares gradients after the last one."""
+        # FSDP2 would keep whole gradients until then: it shares those of every part.
+        waits = not is_last and isinstance(self.fabric.strategy, DDPStrategy)
         with self.fabric.no_backward_sync(self.module, enabled=waits):
             loss, sums = compute_loss(self.stage, self.module, part, totals)
             self.fabric.backward(loss * self.fabric.world_size)  # processes average gradients

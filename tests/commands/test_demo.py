@@ -120,7 +120,7 @@ def test_settings_that_shape_nothing_may_change(run, run_cli):
     ("stage", "model", "method"),
     [
         ("tokenizer", VideoTokenizer, "forward"),
-        ("world_model", DynamicsModel, "forward"),
+        ("world_model", DynamicsModel, "features"),
         ("eval.tokenizer", VideoTokenizer, "decode"),
         ("imagine", DynamicsModel, "next_frame"),
     ],

@@ -219,13 +219,13 @@ def test_the_dynamics_sees_frame_one_whole_and_scores_what_it_does_not_see(
     config, video, monkeypatch
 ):
     stage, batch, seen = world_model(config), as_batch(video.repeat(14, 1, 1, 1, 1)), []
-    forward = stage.dynamics.forward
+    features = stage.dynamics.features
 
     def watched(tokens, codes):
         seen.append(tokens)
-        return forward(tokens, codes)
+        return features(tokens, codes)
 
-    monkeypatch.setattr(stage.dynamics, "forward", watched)
+    monkeypatch.setattr(stage.dynamics, "features", watched)
     totals = stage.totals(batch)
     stage.loss(stage, batch, totals)
 
