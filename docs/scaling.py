@@ -121,13 +121,12 @@ class Training:
         )
         return (kept + 16 * self.num_scores) / 1e9
 
-    def state_gb(self, num_gpus: int, *, is_sharded: bool, accumulates: bool = False) -> float:
+    def state_gb(self, num_gpus: int, *, is_sharded: bool) -> float:
         """Weights, gradients, AdamW and bf16 copies on each GPU."""
         trained, frozen = self.num_parameters, 4 * self.num_frozen
         if is_sharded:
-            gathered = 14 * self.block_parameters + (4 * trained if accumulates else 0)
-            return (16 * trained / num_gpus + gathered + frozen) / 1e9
-        return ((18 if num_gpus == 1 else 22) * trained + frozen) / 1e9
+            return (16 * trained / num_gpus + 14 * self.block_parameters + frozen) / 1e9
+        return (18 * trained + frozen) / 1e9
 
     def days(self, num_gpus: int, *, checkpoint: bool) -> float:
         """A checkpointed forward pass is computed twice: 4 / 3 of the operations."""
@@ -153,7 +152,7 @@ class Training:
         """The fewest parts of a GPU's share that fit one after the other; 0 when none does."""
         share = self.job.batch_size // num_gpus
         for num_parts in (n for n in range(1, share + 1) if share % n == 0):
-            states = self.state_gb(num_gpus, is_sharded=is_sharded, accumulates=num_parts > 1)
+            states = self.state_gb(num_gpus, is_sharded=is_sharded)
             activations = share // num_parts * self.window_gb(checkpoint=checkpoint)
             if states + activations <= USABLE_GB:
                 return num_parts
