@@ -111,9 +111,8 @@ def training(scaling):
 
 def test_known_memory_and_time(scaling, training):
     assert training.state_gb(1, is_sharded=False) == pytest.approx(18)
-    assert training.state_gb(8, is_sharded=False) == pytest.approx(22)
+    assert training.state_gb(8, is_sharded=False) == pytest.approx(18)
     assert training.state_gb(8, is_sharded=True) == pytest.approx(2 + 14)
-    assert training.state_gb(8, is_sharded=True, accumulates=True) == pytest.approx(2 + 14 + 4)
     assert training.window_gb(checkpoint=False) == pytest.approx(0.082)
     assert training.step_flops == pytest.approx(8 * 1000 * (6e9 + 12 * 1000 * 110))
     days = training.step_flops / (scaling.UTILISATION * scaling.PEAK)
@@ -126,6 +125,9 @@ def test_plans(scaling, training, monkeypatch):
     assert training.plan(8).startswith("DDP, ")
     monkeypatch.setattr(scaling, "USABLE_GB", 18.1)
     assert training.plan(1).startswith("/8, ")
+    assert training.plan(8).startswith("DDP, ")
+    monkeypatch.setattr(scaling, "USABLE_GB", 17)
+    assert training.plan(1) == "does not fit"
     assert training.plan(8).startswith("FSDP2, ")
     monkeypatch.setattr(scaling, "USABLE_GB", 10)
-    assert training.plan(1) == "does not fit"
+    assert training.plan(8) == "does not fit"
