@@ -5,6 +5,8 @@ instead of twice; their feed-forward is wider by the parameters of the attention
 so that equal settings give equally many parameters.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -44,39 +46,15 @@ class STBlock(nn.Module):
         return attended.transpose(1, 2)
 
 
-class SpatialBlock(nn.Module):
-    """Attention over the patches of a frame, then feed-forward: frames never meet."""
+class OneAttentionBlock(nn.Module, ABC):
+    """One attention, then feed-forward."""
 
     def __init__(
         self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
     ) -> None:
         super().__init__()
-        self.spatial_norm = nn.LayerNorm(dim)
-        self.spatial = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
-        self.ff_norm = nn.LayerNorm(dim)
-        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
-
-    def forward(
-        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
-    ) -> Float[Tensor, "b t s d"]:
-        """One block on the residual stream; it has no past to keep in a cache."""
-        del cache
-        x = x + attend_frame(self.spatial, self.spatial_norm(x))
-        return x + self.ff(self.ff_norm(x))
-
-
-class FullBlock(nn.Module):
-    """Attention over every patch of this and of all earlier frames, then feed-forward.
-
-    Time and memory grow with the square of the number of frames.
-    """
-
-    def __init__(
-        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
-    ) -> None:
-        super().__init__()
-        self.full_norm = nn.LayerNorm(dim)
-        self.full = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
         self.ff_norm = nn.LayerNorm(dim)
         self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
 
@@ -84,18 +62,42 @@ class FullBlock(nn.Module):
         self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
     ) -> Float[Tensor, "b t s d"]:
         """One block on the residual stream."""
-        x = x + self._attend_past(self.full_norm(x), cache)
+        x = x + self._attend(self.norm(x), cache)
         return x + self.ff(self.ff_norm(x))
 
-    def _attend_past(
+    @abstractmethod
+    def _attend(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]: ...
+
+
+class SpatialBlock(OneAttentionBlock):
+    """Attention over the patches of a frame: frames never meet, and there is no past to cache."""
+
+    def _attend(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]:
+        del cache
+        return attend_frame(self.attention, x)
+
+
+class FullBlock(OneAttentionBlock):
+    """Attention over every patch of this and of all earlier frames.
+
+    Time and memory grow with the square of the number of frames.
+    """
+
+    def _attend(
         self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
     ) -> Float[Tensor, "b t s d"]:
         num_frames, frame_size = x.shape[1:3]
         query, key, value = (
             rearrange(part, "b s t heads e -> b (t s) heads e")
-            for part in project_frames(self.full, x, cache)
+            for part in project_frames(self.attention, x, cache)
         )
-        attended = self.full.attend(query, key, value, causal=num_frames > 1, frame_size=frame_size)
+        attended = self.attention.attend(
+            query, key, value, causal=num_frames > 1, frame_size=frame_size
+        )
         return rearrange(attended, "b (t s) d -> b t s d", s=frame_size)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genie_robo.models.attention import Backend
-from genie_robo.models.blocks import FullBlock, SpatialBlock, STBlock
+from genie_robo.models.blocks import FullBlock, OneAttentionBlock, SpatialBlock, STBlock
 from genie_robo.models.cache import BlockCache, KVCache
 
 Layout = Literal["space_time", "space", "space_then_full", "full_then_space"]
@@ -70,9 +70,7 @@ class STTransformer(nn.Module):
             nn.init.normal_(module.weight, std=0.02 * scale)
 
 
-def lay_out(
-    layout: Layout, num_blocks: int
-) -> list[type[STBlock] | type[SpatialBlock] | type[FullBlock]]:
+def lay_out(layout: Layout, num_blocks: int) -> list[type[STBlock] | type[OneAttentionBlock]]:
     """The blocks of a stack in order; of an odd number one more is a `FullBlock`."""
     num_spatial = num_blocks // 2
     num_full = num_blocks - num_spatial
