@@ -97,7 +97,9 @@ def draw_curves(log: Sequence[Mapping[str, float | int | None]], names: Sequence
     """One panel for each logged number over the training steps, with validation where it is."""
     panels = new_axes(len(names), width=4.2 * len(names), height=3.2)
     for axes, name in zip(panels, names, strict=True):
-        axes.plot(*_curve(log, name), color=BLUE, label="training batch")
+        steps, values = _curve(log, name)
+        lone = "o" if len(steps) == 1 else ""  # a line of one point cannot be seen
+        axes.plot(steps, values, marker=lone, color=BLUE, label="training batch")
         steps, values = _curve(log, f"val_{name}")
         if len(steps):
             axes.plot(steps, values, "o-", color=ORANGE, label="validation episodes")
