@@ -64,7 +64,7 @@ def _write_share(
     from genie_robo.progress import progress_bar
 
     rank, world_size = fabric.global_rank, fabric.world_size
-    share = range(rank, writer.manifest.num_chunks, world_size)
+    share = writer.manifest.share(rank, world_size)
     num_windows = {number: len(writer.manifest.chunk(number)) for number in share}
     with progress_bar(
         "tokenize",

@@ -58,6 +58,10 @@ class TokenManifest:
         """How many times `CHUNK` windows, rounded up."""
         return -(-self.num_windows // CHUNK)
 
+    def share(self, rank: int, world_size: int) -> range:
+        """The chunks that one of `world_size` processes writes."""
+        return range(rank, self.num_chunks, world_size)
+
     def chunk(self, number: int) -> range:
         """The windows of a chunk."""
         return range(number * CHUNK, min((number + 1) * CHUNK, self.num_windows))
@@ -229,7 +233,7 @@ def write_chunks(
         advance: Called with the number of windows of every chunk written.
     """
     done = writer.done
-    for chunk in range(rank, writer.manifest.num_chunks, world_size):
+    for chunk in writer.manifest.share(rank, world_size):
         if chunk in done:
             continue
         rows = writer.manifest.chunk(chunk)

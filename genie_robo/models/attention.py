@@ -13,9 +13,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 Backend = Literal["auto", "xformers", "sdpa", "matmul"]
+Along = Literal["patches", "frames"]
+"""Which positions attend to each other: the patches of a frame, or the frames of a patch."""
 
 MATMUL_MAX_LENGTH = 128
 """On a CPU explicit matmul trains faster than fused attention up to about this many keys."""
+
+SHORT_ROW = 32
+"""Below it torch's bf16 softmax has no vector to fill and takes longer than the one in fp32."""
 
 HEAD_DIM_MULTIPLE = 8
 """The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
@@ -64,40 +69,44 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(num_heads * head_dim, dim, bias=False)
 
     def project(
-        self, x: Float[Tensor, "*n d"]
-    ) -> tuple[Float[Tensor, "*n 2 heads e"], Float[Tensor, "*n heads e"]]:
-        """Normalised queries and keys stacked, and values, of every position."""
+        self, x: Float[Tensor, "b t s d"], *, along: Along
+    ) -> tuple[Float[Tensor, "2 b group heads length e"], Float[Tensor, "b group heads length e"]]:
+        """Normalised queries and keys, and values, of the sequences along one axis.
+
+        Along `patches` a frame is a group, along `frames` a patch is one. Laid out head by head in
+        a single copy, as the products of attention read them.
+        """
         joint = self.to_qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
-        queries_keys, values = joint[..., :2, :, :], joint[..., 2, :, :]
-        return F.layer_norm(queries_keys, (self.head_dim,)).to(values.dtype), values
+        order = (3, 0, 1, 4, 2, 5) if along == "patches" else (3, 0, 2, 4, 1, 5)
+        queries_keys, values = joint.permute(order).contiguous().split((2, 1))
+        return F.layer_norm(queries_keys, (self.head_dim,)).to(values.dtype), values[0]
 
     def attend(
         self,
-        query: Float[Tensor, "*n q heads e"],
-        key: Float[Tensor, "*n k heads e"],
-        value: Float[Tensor, "*n k heads e"],
+        query: Float[Tensor, "*n heads q e"],
+        key: Float[Tensor, "*n heads k e"],
+        value: Float[Tensor, "*n heads k e"],
         *,
         causal: bool,
         frame_size: int = 1,
-    ) -> Float[Tensor, "*n q d"]:
-        """Attend, join the heads and project back to the width."""
-        query = query * self.gain.to(query.dtype)
-        attended = attend(
-            query, key, value, causal=causal, frame_size=frame_size, backend=self.backend
+    ) -> Float[Tensor, "*n heads q e"]:
+        """Attend with scale gain / sqrt(e); the heads are still apart."""
+        scale = (self.gain / math.sqrt(self.head_dim))[:, None].to(query.dtype)
+        return attend(
+            query * scale, key, value, causal=causal, frame_size=frame_size, backend=self.backend
         )
-        return self.to_out(attended.flatten(-2))
 
 
 def attend(
-    query: Float[Tensor, "*n q heads e"],
-    key: Float[Tensor, "*n k heads e"],
-    value: Float[Tensor, "*n k heads e"],
+    query: Float[Tensor, "*n heads q e"],
+    key: Float[Tensor, "*n heads k e"],
+    value: Float[Tensor, "*n heads k e"],
     *,
     causal: bool,
     backend: Backend,
     frame_size: int = 1,
-) -> Float[Tensor, "*n q heads e"]:
-    """Softmax attention with scale 1 / sqrt(e).
+) -> Float[Tensor, "*n heads q e"]:
+    """Softmax attention of queries that carry their scale.
 
     Positions lie frame after frame, `frame_size` each. `causal` lets frame i see frames 0..i, all
     positions of frame i included, and needs as many queries as keys.
@@ -105,11 +114,11 @@ def attend(
     Raises:
         ValueError: `xformers` was asked for where it has no kernel.
     """
-    match choose_backend(backend, query, num_keys=key.shape[-3]):
+    match choose_backend(backend, query, num_keys=key.shape[-2]):
         case "xformers":
-            q, k, v = query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4)
+            q, k, v = (x.flatten(0, -4).transpose(-2, -3) for x in (query, key, value))
             attended = xformers_attention(q, k, v, causal=causal, frame_size=frame_size)
-            return attended.view(query.shape)
+            return attended.transpose(-2, -3).unflatten(0, query.shape[:-3])
         case "sdpa":
             return sdpa_attention(query, key, value, causal=causal, frame_size=frame_size)
         case _:
@@ -117,23 +126,23 @@ def attend(
 
 
 def sdpa_attention(
-    query: Float[Tensor, "*n q heads e"],
-    key: Float[Tensor, "*n k heads e"],
-    value: Float[Tensor, "*n k heads e"],
+    query: Float[Tensor, "*n heads q e"],
+    key: Float[Tensor, "*n heads k e"],
+    value: Float[Tensor, "*n heads k e"],
     *,
     causal: bool,
     frame_size: int = 1,
-) -> Float[Tensor, "*n q heads e"]:
+) -> Float[Tensor, "*n heads q e"]:
     """Attention by torch, which picks a kernel."""
-    q, k, v = query.transpose(-2, -3), key.transpose(-2, -3), value.transpose(-2, -3)
+    q, k, v = query, key, value
     if query.is_cuda:  # fused kernels take four dimensions there; on a CPU that is slower
         q, k, v = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
     by_frame = causal and frame_size > 1
     seen = ~future(q.shape[-2], frame_size, q.device) if by_frame else None
     attended = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=seen, is_causal=causal and not by_frame
+        q, k, v, attn_mask=seen, is_causal=causal and not by_frame, scale=1.0
     )
-    return attended.transpose(-2, -3).reshape(query.shape)
+    return attended.view(query.shape)
 
 
 def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Tensor, "q k"]:
@@ -164,20 +173,23 @@ def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend
 
 
 def matmul_attention(
-    query: Float[Tensor, "*n q heads e"],
-    key: Float[Tensor, "*n k heads e"],
-    value: Float[Tensor, "*n k heads e"],
+    query: Float[Tensor, "*n heads q e"],
+    key: Float[Tensor, "*n heads k e"],
+    value: Float[Tensor, "*n heads k e"],
     *,
     causal: bool,
     frame_size: int = 1,
-) -> Float[Tensor, "*n q heads e"]:
+) -> Float[Tensor, "*n heads q e"]:
     """Attention as two matrix products; torch's softmax accumulates in fp32."""
-    query = query.transpose(-2, -3) / math.sqrt(query.shape[-1])
-    scores = query @ key.transpose(-2, -3).transpose(-1, -2)
+    scores = query @ key.transpose(-1, -2)
     if causal:
         unseen = future(scores.shape[-1], frame_size, scores.device)
-        scores = scores.masked_fill(unseen, -torch.inf)
-    return (scores.softmax(-1) @ value.transpose(-2, -3)).transpose(-2, -3)
+        scores = scores + torch.zeros_like(unseen, dtype=scores.dtype).masked_fill_(
+            unseen, -torch.inf
+        )
+    in_fp32 = scores.shape[-1] < SHORT_ROW
+    weights = scores.softmax(-1, dtype=torch.float32 if in_fp32 else None)
+    return weights.to(value.dtype) @ value
 
 
 def xformers_attention(
@@ -189,7 +201,7 @@ def xformers_attention(
     frame_size: int = 1,
     op: Any = None,
 ) -> Float[Tensor, "n q heads e"]:
-    """Xformers memory-efficient attention (Rabe and Staats 2021; Lefaudeux et al. 2022).
+    """Xformers memory-efficient attention (Rabe and Staats 2021; Lefaudeux et al. 2022), scale 1.
 
     No bias class of xformers lets the positions of a frame see each other and hides later frames,
     so frames of more than one position get a bias that is written out, shared by batch and heads.
@@ -201,7 +213,7 @@ def xformers_attention(
         bias = frame_bias(query, frame_size)
     elif causal:
         bias = fmha.attn_bias.LowerTriangularMask()
-    return fmha.memory_efficient_attention(query, key, value, attn_bias=bias, op=op)
+    return fmha.memory_efficient_attention(query, key, value, attn_bias=bias, scale=1.0, op=op)
 
 
 def frame_bias(

@@ -6,6 +6,7 @@ so that equal settings give equally many parameters.
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -42,8 +43,8 @@ class STBlock(nn.Module):
         self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
     ) -> Float[Tensor, "b t s d"]:
         query, key, value = project_frames(self.temporal, x, cache)
-        attended = self.temporal.attend(query, key, value, causal=query.shape[2] > 1)
-        return attended.transpose(1, 2)
+        attended = self.temporal.attend(query, key, value, causal=x.shape[1] > 1)
+        return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
 
 class OneAttentionBlock(nn.Module, ABC):
@@ -92,13 +93,14 @@ class FullBlock(OneAttentionBlock):
     ) -> Float[Tensor, "b t s d"]:
         num_frames, frame_size = x.shape[1:3]
         query, key, value = (
-            rearrange(part, "b s t heads e -> b (t s) heads e")
+            rearrange(part, "b s heads t e -> b heads (t s) e")
             for part in project_frames(self.attention, x, cache)
         )
         attended = self.attention.attend(
             query, key, value, causal=num_frames > 1, frame_size=frame_size
         )
-        return rearrange(attended, "b (t s) d -> b t s d", s=frame_size)
+        joined = rearrange(attended, "b heads (t s) e -> b t s (heads e)", s=frame_size)
+        return self.attention.to_out(joined)
 
 
 def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
@@ -110,38 +112,59 @@ def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
 
 def attend_frame(attention: Attention, x: Float[Tensor, "b t s d"]) -> Float[Tensor, "b t s d"]:
     """Attention among the patches of each frame."""
-    queries_keys, value = attention.project(x)
-    query, key = queries_keys.unbind(-3)
-    return attention.attend(query, key, value, causal=False)
+    queries_keys, value = attention.project(x, along="patches")
+    query, key = queries_keys.unbind()
+    attended = attention.attend(query, key, value, causal=False)
+    return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
 
 
 def project_frames(
     attention: Attention, x: Float[Tensor, "b t s d"], cache: BlockCache | None
 ) -> tuple[
-    Float[Tensor, "b s t heads e"],
-    Float[Tensor, "b s t_past heads e"],
-    Float[Tensor, "b s t_past heads e"],
+    Float[Tensor, "b s heads t e"],
+    Float[Tensor, "b s heads t_past e"],
+    Float[Tensor, "b s heads t_past e"],
 ]:
     """Queries of these frames; keys and values of these and of the cached ones before them."""
-    queries_keys, value = attention.project(x.transpose(1, 2))
-    queries_keys = rotate(queries_keys, first=cache.num_seen if cache else 0)
-    query, key = queries_keys.unbind(-3)
+    queries_keys, value = attention.project(x, along="frames")
+    query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
     if cache:
         key, value = cache.put(key, value)
     return query, key, value
 
 
-def rotate(
-    x: Float[Tensor, "b s t qk heads e"], *, first: int
-) -> Float[Tensor, "b s t qk heads e"]:
+def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]:
     """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
 
     Attention then depends on the distance of two frames only, so a window may slide.
     """
     half = x.shape[-1] // 2
     frequency = 100.0 ** (-torch.arange(half, device=x.device) / half)
-    position = torch.arange(first, first + x.shape[2], device=x.device)
-    angle = (position[:, None] * frequency)[:, None, None]
+    angle = torch.arange(first, first + x.shape[-2], device=x.device)[:, None] * frequency
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    left, right = x[..., :half], x[..., half:]
-    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
+    return Rotation.apply(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+
+
+class Rotation(torch.autograd.Function):
+    """Turn the pairs (x_i, x_i+half) by angles; the gradient turns back, and nothing is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """`cos` and `sin` are (t, e); `sin` is negative in the first half."""
+        ctx.save_for_backward(cos, sin)
+        return turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The rotation by the opposite angle."""
+        cos, sin = ctx.saved_tensors
+        return turn(grads[0], cos, -sin), None, None
+
+
+def turn(
+    x: Float[Tensor, "*n t e"], cos: Float[Tensor, "t e"], sin: Float[Tensor, "t e"]
+) -> Float[Tensor, "*n t e"]:
+    """The rotated pairs, x cos + swap(x) sin, in long rows: time and head dimension as one."""
+    left, right = x.chunk(2, dim=-1)
+    swapped = torch.cat([right, left], dim=-1).flatten(-2)
+    return (x.flatten(-2) * cos.flatten()).addcmul_(swapped, sin.flatten()).view(x.shape)

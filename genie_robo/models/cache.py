@@ -25,25 +25,23 @@ class BlockCache:
         return min(self.num_seen, self.max_frames - 1)
 
     def put(
-        self, key: Float[Tensor, "b s t heads e"], value: Float[Tensor, "b s t heads e"]
+        self, key: Float[Tensor, "b s heads t e"], value: Float[Tensor, "b s heads t e"]
     ) -> tuple[Tensor, Tensor]:
         """Lay the unfinished frames behind the finished ones; all of them come back."""
         if self.keys is None or self.values is None:
-            size = (*key.shape[:2], key.shape[3], self.max_frames, key.shape[4])
-            # Head by head in memory, as attention multiplies them: nothing is copied to read them.
-            self.keys = key.new_zeros(size).transpose(2, 3)
-            self.values = value.new_zeros(size).transpose(2, 3)
-        end = self.num_kept + key.shape[2]
-        self.keys[:, :, self.num_kept : end] = key
-        self.values[:, :, self.num_kept : end] = value
-        return self.keys[:, :, :end], self.values[:, :, :end]
+            size = (*key.shape[:3], self.max_frames, key.shape[4])
+            self.keys, self.values = key.new_zeros(size), value.new_zeros(size)
+        end = self.num_kept + key.shape[3]
+        self.keys[..., self.num_kept : end, :] = key
+        self.values[..., self.num_kept : end, :] = value
+        return self.keys[..., :end, :], self.values[..., :end, :]
 
     def finish(self, num_frames: int) -> None:
         """Keep the frames just put; the oldest slide out when the window is full."""
         overflow = self.num_kept + num_frames - (self.max_frames - 1)
         if overflow > 0 and self.keys is not None and self.values is not None:
             for stored in (self.keys, self.values):
-                stored.copy_(stored.roll(-overflow, dims=2))
+                stored.copy_(stored.roll(-overflow, dims=3))
         self.num_seen += num_frames
 
 

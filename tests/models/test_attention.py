@@ -21,17 +21,17 @@ from genie_robo.models.attention import (
 CAUSAL_AND_FRAME_SIZE = [(False, 1), (True, 1), (True, 3)]
 
 
-def tensors(length=8, dtype=torch.float32, seed=0):
+def tensors(length=8, dtype=torch.float32, seed=0, size=(2, 3)):
     generator = torch.Generator().manual_seed(seed)
     return [
-        torch.randn(2, length, 3, 8, generator=generator).to(dtype).requires_grad_()
+        torch.randn(*size, length, 8, generator=generator).to(dtype).requires_grad_()
         for _ in range(3)
     ]
 
 
 def test_auto_on_a_cpu_goes_by_dtype_and_length():
     def choice(dtype, num_keys):
-        return choose_backend("auto", torch.zeros(1, 4, 1, 8, dtype=dtype), num_keys=num_keys)
+        return choose_backend("auto", torch.zeros(1, 1, 4, 8, dtype=dtype), num_keys=num_keys)
 
     assert choice(torch.bfloat16, 64) == "matmul"
     assert choice(torch.bfloat16, 1024) == "matmul"
@@ -42,7 +42,7 @@ def test_auto_on_a_cpu_goes_by_dtype_and_length():
 def test_auto_passes_over_xformers_where_it_has_no_kernel(monkeypatch):
     monkeypatch.setattr(attention, "xformers_works", lambda: True)
     with FakeTensorMode():
-        heads = {size: torch.empty(1, 4, 1, size, device="cuda") for size in (12, 16)}
+        heads = {size: torch.empty(1, 1, 4, size, device="cuda") for size in (12, 16)}
 
         assert choose_backend("auto", heads[12], num_keys=4) == "sdpa"
         assert choose_backend("auto", heads[16], num_keys=4) == "xformers"
@@ -97,7 +97,7 @@ def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
     for backend in ("xformers", "sdpa"):
         torch.manual_seed(0)
         query, key, value = (
-            torch.randn(4, 60, 4, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+            torch.randn(4, 4, 60, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
             for _ in range(3)
         )
         out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
@@ -117,17 +117,17 @@ def test_xformers_real_entry_point_with_a_reference_operator(causal, frame_size)
     operator = reference_operator(fmha)
 
     ours = tensors(length=9, seed=5)
-    out = xformers_attention(*ours, causal=causal, frame_size=frame_size, op=operator)
+    positions_first = [x.transpose(1, 2) for x in ours]
+    out = xformers_attention(*positions_first, causal=causal, frame_size=frame_size, op=operator)
     out.square().sum().backward()
 
     expected = tensors(length=9, seed=5)
-    heads_first = [x.transpose(1, 2) for x in expected]
     frame = torch.arange(9) // frame_size
     seen = frame <= frame[:, None] if causal else None
-    reference = F.scaled_dot_product_attention(*heads_first, attn_mask=seen).transpose(1, 2)
+    reference = F.scaled_dot_product_attention(*expected, attn_mask=seen, scale=1.0)
     reference.square().sum().backward()
 
-    torch.testing.assert_close(out, reference)
+    torch.testing.assert_close(out.transpose(1, 2), reference)
     for mine, theirs in zip(ours, expected, strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad)
 

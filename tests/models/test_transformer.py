@@ -155,7 +155,7 @@ def test_cache_slides_and_does_not_grow(layout):
         last = model(x[:, t : t + 1], cache)
         cache.finish()
 
-    assert cache.blocks[0].keys.shape[2] == 4
+    assert cache.blocks[0].keys.shape[3] == 4
     assert cache.blocks[0].num_kept == 3
     window = model(x[:, 16:])[:, -1:]
     torch.testing.assert_close(last, window, atol=1e-4, rtol=1e-4)
