@@ -1,25 +1,27 @@
-"""How fast this machine reads windows and trains, beside what a user would write without us."""
+"""How fast this machine reads, trains and imagines, beside what a user would write without us."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from eval_suites.base import EvalContext, SuiteResult
+from eval_suites.speed_imagining import ImaginingSpeed
 from eval_suites.speed_reading import ReadingSpeed
 from eval_suites.speed_training import TrainingSpeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Reading and training, each measurement in a fresh process."""
+    """Reading, training and imagining, each measurement in a fresh process."""
 
     name: ClassVar[str] = "speed"
-    summary: ClassVar[str] = "how fast this machine reads shuffled windows and trains the dynamics"
+    summary: ClassVar[str] = "how fast this machine reads windows, trains and imagines"
 
-    parts: Sequence[str] = ("reading", "training")
-    """What to measure: reading, training or both."""
+    parts: Sequence[str] = ("reading", "training", "imagining")
+    """What to measure: some of reading, training and imagining."""
     reading: ReadingSpeed = field(default_factory=ReadingSpeed)
     training: TrainingSpeed = field(default_factory=TrainingSpeed)
+    imagining: ImaginingSpeed = field(default_factory=ImaginingSpeed)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Measure the parts asked for, one after another.
@@ -27,7 +29,11 @@ class Speed:
         Raises:
             ValueError: An unknown part, none at all, or a number below one.
         """
-        known: Mapping[str, _Part] = {"reading": self.reading, "training": self.training}
+        known: Mapping[str, _Part] = {
+            "reading": self.reading,
+            "training": self.training,
+            "imagining": self.imagining,
+        }
         if not self.parts or set(self.parts) - set(known):
             raise ValueError(
                 f"suite.speed.parts must name some of {', '.join(known)}; got {list(self.parts)}"
