@@ -42,6 +42,11 @@ class RunFolder:
         return self.path / "rollouts"
 
     @property
+    def action_map(self) -> Path:
+        """Between latent and robot actions, fitted when it is first needed."""
+        return self.path / "action_map"
+
+    @property
     def report(self) -> Path:
         """The page to read first."""
         return self.path / "report.md"

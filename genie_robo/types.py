@@ -113,6 +113,14 @@ class Rollout:
     """Decoded frames; the first `num_prompt_frames` are the tokenizer's view of the prompt."""
     latent_actions: Int[Tensor, "b t-1"]
     num_prompt_frames: int
+    token_entropy: Float[Tensor, "b t s"] | None = None
+    """How unsure the model was of each token when it was revealed (nats); the prompt's, which are
+    given, have 0."""
+
+    @property
+    def uncertainty(self) -> Float[Tensor, "b t"] | None:
+        """Mean token entropy of each frame (nats)."""
+        return None if self.token_entropy is None else self.token_entropy.mean(-1)
 
 
 def video_to_float(video: UInt8[Tensor, "*b h w c"]) -> Float[Tensor, "*b h w c"]:

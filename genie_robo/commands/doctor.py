@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import Enum
+from importlib import util
 from pathlib import Path
 
 from rich.console import Console
@@ -162,12 +163,13 @@ def check_viewer() -> Iterator[Finding]:
 def check_robots() -> Iterator[Finding]:
     """The built-in arm needs nothing; other robots come from the Menagerie."""
     root = os.environ.get("MENAGERIE_ROOT", "")
-    is_there = bool(root) and Path(root).is_dir()
+    package = "mujoco-menagerie" if util.find_spec("mujoco_menagerie") else ""
+    found = root if root and Path(root).is_dir() else package
     yield Finding(
         what="Menagerie robots",
-        state=State.ok if is_there else State.optional,
-        found=root if is_there else "MENAGERIE_ROOT names no folder; the built-in arm works",
-        fix="" if is_there else "export MENAGERIE_ROOT=FOLDER for record robot=google_robot",
+        state=State.ok if found else State.optional,
+        found=found or "MENAGERIE_ROOT names no folder; the built-in arm works",
+        fix="" if found else "export MENAGERIE_ROOT=FOLDER for record robot=google_robot",
     )
 
 
@@ -211,9 +213,9 @@ def _render_elsewhere(kind: str) -> str:
 
 def _render_once(kind: str) -> str:
     try:
+        # Ours first: it explains a MUJOCO_GL that MuJoCo does not start with.
+        from genie_robo.sim.render import make_renderer  # noqa: I001
         import mujoco
-
-        from genie_robo.sim.render import make_renderer
 
         model = mujoco.MjModel.from_xml_string(_SCENE)
         data = mujoco.MjData(model)

@@ -1,160 +1,150 @@
-"""`genie-robo play`: a key picks a latent action, the next imagined frame appears."""
+"""`genie-robo play`: a key picks an action, the next imagined frame appears."""
 
 import contextlib
+import logging
+import os
+import stat
 import sys
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, TextIO
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
-from rich.style import Style
-from rich.text import Text
 
 from genie_robo.commands.base import Command
-from genie_robo.config import PlayConfig
+from genie_robo.config import Interface, PlayConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import UInt8
-
     from genie_robo.commands.trained_run import TrainedRun
-    from genie_robo.inference.rollout import Imagination
+    from genie_robo.inference.action_map import ActionMap as FittedMap
+    from genie_robo.play.game import Game
+    from genie_robo.play.start import Start, Starts
 
-KEYS = "0123456789abcdefghijklmnoprstvwxyz"
-"""One key per latent action; u and q are taken."""
-UNDO, QUIT = "u", "q"
+_log = logging.getLogger(__name__)
 
 
 def run(config: PlayConfig) -> None:
-    """Play in the terminal, or follow keys from a pipe."""
+    """Play in a web page, in the terminal, or by keys from a pipe."""
     from genie_robo.commands.trained_run import open_run
 
-    game = Game(open_run(config.run, device=config.device), config)
-    console = Console(highlight=False)
-    if console.is_terminal:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            _play(game, lambda: live.update(game.picture(), refresh=True))
-    else:
-        _play(game, lambda: console.print(game.status()))
+    trained = open_run(config.run, device=config.device)
+    starts = make_starts(trained, config)
+    start = starts.episode(config.episode)
+    in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_fed())
+    with contextlib.suppress(KeyboardInterrupt):
+        if in_terminal:
+            from genie_robo.play.terminal import play_in_terminal
+
+            fitted = find_action_map(trained, config)
+            play_in_terminal(make_game(trained, start, fitted, config))
+        else:
+            _serve(trained, starts, start, config)
 
 
-class Game:
-    """An imagined episode that is steered one latent action at a time."""
+def make_starts(trained: "TrainedRun", config: PlayConfig) -> "Starts":
+    """The prompts of a run: its test episodes, fresh scenes, and images."""
+    from genie_robo.commands.trained_run import choose_window
+    from genie_robo.play.start import Starts
+    from genie_robo.types import Split
 
-    def __init__(self, trained: "TrainedRun", config: PlayConfig) -> None:
-        from genie_robo.commands.trained_run import choose_window
-        from genie_robo.types import Split
-
-        self.config = config
-        self.genie = trained.genie
-        self.device = trained.device
-        self.num_codes = min(trained.genie.latent_action.num_codes, len(KEYS))
-        window = choose_window(trained.windows(Split.test), config.episode, min_frames=1)
-        self.prompt = window.video[:1]
-        self.frames = [window.video[0]]
-        self.actions: list[int] = []
-        self._imagination = self._restart()
-
-    def act(self, action: int) -> None:
-        """Imagine the next frame."""
-        self.actions.append(action)
-        self.frames.append(self._step(self._imagination, action))
-
-    def undo(self) -> None:
-        """Take the last action back; imagining the others again gives the same frames."""
-        if not self.actions:
-            return
-        self.actions.pop()
-        self.frames.pop()
-        self._imagination = self._restart()
-        for action in self.actions:
-            self._step(self._imagination, action)
-
-    def status(self) -> str:
-        """One line: where we are and what can be pressed."""
-        taken = " ".join(map(str, self.actions[-12:])) or "none"
-        keys = f"{KEYS[0]}..{KEYS[self.num_codes - 1]}"
-        return (
-            f"frame {len(self.actions)}  actions: {taken}  |  {keys} act, {UNDO} undo, {QUIT} quit"
-        )
-
-    def picture(self) -> Text:
-        """The current frame as half-block characters, the status below."""
-        return half_blocks(self.frames[-1]).append(f"\n{self.status()}")
-
-    def _restart(self) -> "Imagination":
-        import torch
-
-        from genie_robo.commands.trained_run import build_sampler
-        from genie_robo.inference.rollout import Imagination
-
-        prompt = torch.from_numpy(self.prompt[None]).to(self.device)
-        sampler = build_sampler(self.config.sampler)
-        return Imagination(self.genie, prompt, seeds=[self.config.seed], sampler=sampler)
-
-    def _step(self, imagination: "Imagination", action: int) -> "UInt8[np.ndarray, 'h w c']":
-        import torch
-
-        return imagination.step(torch.tensor([action], device=self.device))[0].cpu().numpy()
+    windows = trained.windows(Split.test)
+    return Starts(
+        num_episodes=len(windows.episodes),
+        window=partial(choose_window, windows, min_frames=1),
+        episode=lambda number: trained.dataset[windows.episodes[number]],
+        image_size=windows.image_size,
+        resize=trained.data.resize.value,
+        frame_stride=windows.frame_stride,
+        renderer=config.renderer.value,
+    )
 
 
-def half_blocks(frame: "UInt8[np.ndarray, 'h w c']") -> Text:
-    """A frame as text, two pixels above each other in one character."""
-    text = Text(no_wrap=True, overflow="crop")
-    for y in range(0, len(frame) - 1, 2):
-        for upper, lower in zip(frame[y].tolist(), frame[y + 1].tolist(), strict=True):
-            colors = (f"rgb({','.join(map(str, pixel))})" for pixel in (upper, lower))
-            text.append("\N{UPPER HALF BLOCK}", Style.parse(" on ".join(colors)))
-        text.append("\n")
-    return text
+def make_game(
+    trained: "TrainedRun", start: "Start", fitted: "FittedMap | None", config: PlayConfig
+) -> "Game":
+    """A game at its prompt."""
+    from genie_robo.commands.trained_run import build_sampler
+    from genie_robo.play.game import Game
+
+    return Game(
+        trained.genie,
+        start,
+        sampler=build_sampler(config.sampler),
+        seed=config.seed,
+        action_map=fitted,
+        renderer=config.renderer.value,
+    )
 
 
-def read_keys(source: TextIO) -> Generator[str, None, None]:
-    """Single key presses from a terminal, the characters of every line from anything else."""
-    if not source.isatty():
-        for line in source:
-            yield from line.strip()
-        return
-    import termios
-    import tty
+def find_action_map(trained: "TrainedRun", config: PlayConfig) -> "FittedMap | None":
+    """The run's action map, fitted when it is missing; None where that is not possible."""
+    from genie_robo.commands.fit_action_map import fetch_action_map
 
-    settings = termios.tcgetattr(source)
     try:
-        tty.setcbreak(source)
-        while key := source.read(1):
-            yield key
-    finally:
-        termios.tcsetattr(source, termios.TCSADRAIN, settings)
+        return fetch_action_map(trained, num_labels=config.action_map.num_labels)
+    except ValueError as error:
+        _log.warning("playing without robot actions: %s", error)
+        return None
 
 
-def _play(game: Game, show: Callable[[], None]) -> None:
-    show()
-    with contextlib.closing(read_keys(sys.stdin)) as keys:
-        for key in keys:
-            action = KEYS.find(key)
-            if key == QUIT:
-                return
-            if key == UNDO:
-                game.undo()
-            elif 0 <= action < game.num_codes:
-                game.act(action)
-            show()
+def describe_map(fitted: "FittedMap | None") -> str:
+    """How far robot actions can be trusted to steer."""
+    if fitted is None or fitted.report.accuracy.value is None:
+        return ""
+    return (
+        f"the action map names the right code for {fitted.report.accuracy.value:.0%} of held-out "
+        f"steps; always naming the most frequent would for {fitted.report.majority:.0%}"
+    )
+
+
+def _serve(trained: "TrainedRun", starts: "Starts", start: "Start", config: PlayConfig) -> None:
+    from genie_robo.play.recording import write_session
+    from genie_robo.play.server import free_port, serve
+
+    port = free_port(config.host, config.port)
+    fitted = find_action_map(trained, config)
+    serve(
+        partial(make_game, trained, start, fitted, config),
+        starts=starts,
+        record=partial(write_session, trained.folder.rollouts),
+        title=config.run,
+        note=describe_map(fitted),
+        host=config.host,
+        port=port,
+        browser=config.browser,
+        announce=_announce,
+    )
+
+
+def _is_fed() -> bool:
+    """Whether standard input is a pipe or a file, so that keys come from there."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # no standard input at all
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _announce(text: str) -> None:
+    Console(soft_wrap=True, highlight=False).print(text, markup=False)
 
 
 COMMAND = Command(
     name="play",
-    summary="steer the world model from the keyboard, one latent action per key",
+    summary="steer the world model in a web page, one action per key",
     config=PlayConfig,
     run=run,
     details=(
-        "Starts from the first frame of a test episode and draws the imagined frames in the "
-        "terminal (24-bit colour). Keys 0, 1, ... pick a latent action, u takes the last one "
-        "back, q quits. Without a terminal, keys are read from standard input and one line is "
-        "printed per frame."
+        "Opens a page that this machine serves to itself: the imagined frame large, MuJoCo beside "
+        "it, a button and a key for each latent action and, with an action map, for moving the "
+        "robot. Starts from the first frame of a test episode; other episodes, fresh simulator "
+        "scenes and image files are chosen on the page. Recordings go to RUN/rollouts. "
+        "ui=terminal draws in the terminal instead; keys from a pipe print one line per frame. "
+        "docs/play.md lists the keys."
     ),
     examples=(
         "genie-robo play run=runs/demo",
-        "genie-robo play run=runs/demo episode=3 sampler.num_steps=4",
+        "genie-robo play run=runs/demo port=0 browser=false sampler.num_steps=4",
+        "genie-robo play run=runs/demo ui=terminal episode=3",
         "echo 00112u3q | genie-robo play run=runs/demo",
     ),
 )

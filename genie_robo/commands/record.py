@@ -34,11 +34,12 @@ COMMAND = Command(
     details=(
         "The dataset is array_record with RT-1 style 7-D actions, opens with "
         "tfds.builder_from_directory, and holds the simulator state of every step. It is written "
-        "beside its place and moved there when it is complete. A Menagerie robot needs "
-        "MENAGERIE_ROOT to name the folder that holds it."
+        "beside its place and moved there when it is complete. google_robot and wx250s are read "
+        "from the folder that MENAGERIE_ROOT names, or from the package mujoco-menagerie."
     ),
     examples=(
         "genie-robo record path=datasets/tabletop",
+        "genie-robo record path=datasets/google robot=google_robot",
         "genie-robo record path=datasets/big num_episodes=2000 image_size=128 renderer=egl",
         "genie-robo record path=datasets/pick pick=1 push=0 random=0 control_hz=5",
     ),

@@ -63,10 +63,14 @@ def build_sampler(config: SamplerConfig) -> Sampler:
     """How frames are decoded.
 
     Raises:
-        ValueError: No steps, a negative temperature, or an unknown order.
+        ValueError: No steps, or a negative temperature, top_k or guidance.
     """
     return Sampler(
-        num_steps=config.num_steps, temperature=config.temperature, order=config.order.value
+        num_steps=config.num_steps,
+        temperature=config.temperature,
+        order=config.order.value,
+        top_k=config.top_k,
+        guidance=config.guidance,
     )
 
 

@@ -47,12 +47,14 @@ from genie_robo.config.train import (
     TrainConfig,
 )
 from genie_robo.config.use import (
+    ActionMapConfig,
     CompareConfig,
     DoctorConfig,
     EvalConfig,
     ExportConfig,
     ImagineConfig,
     InspectConfig,
+    Interface,
     Order,
     PlayConfig,
     SamplerConfig,
@@ -63,6 +65,7 @@ from genie_robo.config.use import (
 __all__ = [
     "REQUIRED",
     "ActionInput",
+    "ActionMapConfig",
     "ActionSourceConfig",
     "Attention",
     "CompareConfig",
@@ -79,6 +82,7 @@ __all__ = [
     "Gripper",
     "ImagineConfig",
     "InspectConfig",
+    "Interface",
     "LabelConfig",
     "LatentActionConfig",
     "LatentActionInput",

@@ -27,7 +27,8 @@ class RecordConfig:
     control_hz: float = 3.0
     image_size: int = 64
     robot: str = "arm"
-    """arm is built in; a Menagerie robot is found below MENAGERIE_ROOT."""
+    """arm is built in; google_robot and wx250s are found below MENAGERIE_ROOT, or in the package
+    mujoco-menagerie."""
     renderer: Renderer = Renderer.auto
     pick: float = 1.0
     """Share of pick episodes, relative to push and random."""

@@ -24,6 +24,18 @@ class SamplerConfig:
     temperature: float = 0.25
     order: Order = Order.random
     """Which tokens come first; confidence copies the last frame in static video."""
+    top_k: int = 0
+    """Draw among so many most likely tokens only; 0 draws among all."""
+    guidance: float = 1.0
+    """Exaggerate what the latent action changes; 1 is off, anything else takes twice the time."""
+
+
+@dataclass
+class ActionMapConfig:
+    """The map between latent and robot actions, fitted when it is first needed."""
+
+    num_labels: int = 200
+    """Steps of val episodes whose robot action is looked at."""
 
 
 @dataclass
@@ -37,23 +49,41 @@ class EvalConfig:
     """Another dataset than the run's own, for example data=bridge_dataset data.path=FOLDER."""
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
+    world_model: str = "genie"
+    """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, copy_first,
+    copy_last, or your own as package.module:Class."""
+    encoder: str = "genie"
+    """What infers latent actions: genie (the run's own), oracle, random, shuffled, or your own as
+    package.module:Class."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     device: str = "auto"
     seed: int = 0
 
 
 @dataclass
 class ImagineConfig:
-    """`genie-robo imagine`: roll the world model out from the test episodes of a run."""
+    """`genie-robo imagine`: roll the world model out from a prompt."""
 
     run: str = REQUIRED
+    prompt: Any = "episode"
+    """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
+    are several frames."""
+    actions: Any = None
+    """inferred (from what really followed), robot (the true ones, mapped to codes), random,
+    [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null takes inferred, and random
+    after a picture."""
+    branches: bool = False
+    """Hold each code for the whole horizon instead, all from one prompt."""
     num_episodes: int = 3
+    """Test episodes, or fresh scenes; pictures make one rollout."""
     start: int = 0
     """Step of the episode that is the prompt frame."""
     num_prompt_frames: int = 1
     horizon: int = 15
     """Frames to imagine."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
     device: str = "auto"
     seed: int = 0
@@ -109,6 +139,14 @@ class ExportConfig:
     """Folder for config.json and model.safetensors."""
 
 
+class Interface(Enum):
+    """Where `genie-robo play` is played; `auto` is the page unless keys come from a pipe."""
+
+    auto = "auto"
+    page = "page"
+    terminal = "terminal"
+
+
 @dataclass
 class PlayConfig:
     """`genie-robo play`: press a key, see the next frame."""
@@ -116,7 +154,17 @@ class PlayConfig:
     run: str = REQUIRED
     episode: int = 0
     """Test episode whose first frame is the prompt."""
+    ui: Interface = Interface.auto
+    """page, terminal, or auto: the page unless keys come from a pipe."""
+    host: str = "127.0.0.1"
+    """Address that serves the page; any other than this one lets other machines play too."""
+    port: int = 8090
+    """0 takes any free one."""
+    browser: bool = True
+    """Open the page; its address is printed in any case."""
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(num_steps=8))
+    action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
+    renderer: Renderer = Renderer.auto
     device: str = "auto"
     seed: int = 0
 

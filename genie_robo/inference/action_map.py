@@ -1,9 +1,20 @@
 """Latent actions to robot actions and back (paper Appendix E)."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from genie_robo.run_folder import write_atomic
+
+FORMAT_VERSION = 1
+ARRAYS, REPORT = "action_map.npz", "action_map.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +41,7 @@ class ActionDictionary:
         Raises:
             ValueError: No transition at all, or a code outside 0..num_codes - 1.
         """
-        if len(latent_actions) == 0:
-            raise ValueError("an action dictionary needs at least one labelled transition, got 0")
-        if not 0 <= latent_actions.min() <= latent_actions.max() < num_codes:
-            raise ValueError(
-                f"latent actions must be 0..{num_codes - 1}, got {latent_actions.min()} to "
-                f"{latent_actions.max()}"
-            )
+        _check_labels(latent_actions, num_codes=num_codes)
         return cls(
             robot_actions=tuple(robot_actions[latent_actions == code] for code in range(num_codes))
         )
@@ -68,3 +73,191 @@ class ActionDictionary:
         means = self.mean(seen) / scale
         distances = np.linalg.norm(robot_actions[:, None] / scale - means[None], axis=-1)
         return seen[distances.argmin(1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRegressor:
+    """Robot action to latent action: multinomial logistic regression.
+
+    Its features are the seven numbers in units of their spread, and the squares of those: a code
+    may stand for a large motion in whichever direction.
+    """
+
+    centre: Float[np.ndarray, " a"]
+    scale: Float[np.ndarray, " a"]
+    codes: Int[np.ndarray, " seen"]
+    """Those that were among the labels: no other is ever predicted."""
+    weights: Float[np.ndarray, "seen f"]
+    bias: Float[np.ndarray, " seen"]
+
+    @classmethod
+    def fit(
+        cls,
+        robot_actions: Float[np.ndarray, "n a"],
+        codes: Int[np.ndarray, " n"],
+        *,
+        num_codes: int,
+    ) -> "CodeRegressor":
+        """Learn from labelled transitions.
+
+        Raises:
+            ValueError: No transition at all, a code outside 0..num_codes - 1, or an action that is
+                not finite.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        _check_labels(codes, num_codes=num_codes)
+        _check_finite(robot_actions)
+        spread = robot_actions.std(0)
+        centre, scale = robot_actions.mean(0), np.where(spread > 1e-8, spread, 1.0)
+        seen = np.unique(codes)
+        features = _with_squares((robot_actions - centre) / scale)
+        weights, bias = np.zeros((len(seen), features.shape[1])), np.zeros(len(seen))
+        if len(seen) > 1:
+            model = LogisticRegression(max_iter=1000).fit(features, codes)
+            # Of two classes scikit-learn keeps the second one's row alone.
+            weights[-len(model.coef_) :], bias[-len(model.coef_) :] = model.coef_, model.intercept_
+        return cls(
+            centre=centre.astype(np.float64),
+            scale=scale.astype(np.float64),
+            codes=seen.astype(np.int64),
+            weights=weights,
+            bias=bias,
+        )
+
+    def predict(self, robot_actions: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
+        """The most likely code of each robot action.
+
+        Raises:
+            ValueError: An action is not finite.
+        """
+        _check_finite(robot_actions)
+        features = _with_squares((robot_actions - self.centre) / self.scale)
+        return self.codes[(features @ self.weights.T + self.bias).argmax(1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A number on held-out episodes, None where it is undefined."""
+
+    value: float | None
+    ci95: tuple[float, float] | None
+    """Over episodes; None when there are too few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionMapReport:
+    """How far an action map is right on episodes that it was not fitted to."""
+
+    num_labels: int
+    """Labelled steps it was fitted to, of val episodes."""
+    num_fit_episodes: int
+    num_test_steps: int
+    num_test_episodes: int
+    r2: Mapping[str, Measured]
+    """By dimension: of the dictionary's mean, about the mean of the labels."""
+    accuracy: Measured
+    """Share of steps whose code the regressor names."""
+    majority: float
+    """The same for always naming the most frequent code of the labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionMap:
+    """Both ways between latent and robot actions, and how good they are."""
+
+    dictionary: ActionDictionary
+    regressor: CodeRegressor
+    report: ActionMapReport
+    origin: Mapping[str, str | int]
+    """What it was made from: another origin means that it is out of date."""
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and report; the report, which names the arrays, comes last."""
+        lists = self.dictionary.robot_actions
+        buffer = BytesIO()
+        np.savez_compressed(
+            buffer,
+            robot_actions=np.concatenate(lists),
+            counts=np.array([len(seen) for seen in lists]),
+            **{name: getattr(self.regressor, name) for name in CodeRegressor.__slots__},
+        )
+        content = buffer.getvalue()
+        described = {
+            "format_version": FORMAT_VERSION,
+            "arrays": _digest(content),
+            "origin": dict(self.origin),
+            "report": asdict(self.report),
+        }
+        write_atomic(folder / ARRAYS, content)
+        write_atomic(folder / REPORT, json.dumps(described, indent=2))
+
+    @classmethod
+    def load(cls, folder: Path) -> "ActionMap":
+        """Read what `save` wrote; nothing in it can execute code.
+
+        Raises:
+            FileNotFoundError: There is none.
+            ValueError: It is damaged, or of another version.
+        """
+        if not (folder / REPORT).exists():
+            raise FileNotFoundError(f"there is no action map in {folder}: {REPORT} is missing")
+        try:
+            described = json.loads((folder / REPORT).read_text())
+            content = (folder / ARRAYS).read_bytes()
+            if described["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"its format is {described['format_version']}")
+            if described["arrays"] != _digest(content):
+                raise ValueError(f"{ARRAYS} is not the file that {REPORT} describes")
+            with np.load(BytesIO(content), allow_pickle=False) as arrays:
+                ends = np.cumsum(arrays["counts"])[:-1]
+                lists = tuple(np.split(arrays["robot_actions"], ends))
+                regressor = CodeRegressor(**{n: arrays[n] for n in CodeRegressor.__slots__})
+            return cls(
+                dictionary=ActionDictionary(robot_actions=lists),
+                regressor=regressor,
+                report=_read_report(described["report"]),
+                origin=described["origin"],
+            )
+        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"the action map in {folder} cannot be read: {error}. Delete the folder, and it is "
+                "fitted again when it is needed"
+            ) from error
+
+
+def _read_report(plain: dict) -> ActionMapReport:
+    measured = {name: _measured(value) for name, value in plain["r2"].items()}
+    accuracy = _measured(plain["accuracy"])
+    return ActionMapReport(**plain | {"r2": measured, "accuracy": accuracy})
+
+
+def _measured(plain: dict) -> Measured:
+    interval = plain["ci95"]
+    return Measured(plain["value"], tuple(interval) if interval else None)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _with_squares(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n f"]:
+    return np.concatenate([x, x**2], axis=1)
+
+
+def _check_finite(robot_actions: Float[np.ndarray, "n a"]) -> None:
+    bad = np.flatnonzero(~np.isfinite(robot_actions).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"robot actions must be finite numbers, but number {bad[0]} of {len(robot_actions)} is "
+            f"{robot_actions[bad[0]].tolist()}"
+        )
+
+
+def _check_labels(codes: Int[np.ndarray, " n"], *, num_codes: int) -> None:
+    if len(codes) == 0:
+        raise ValueError("an action map needs at least one labelled transition, got 0")
+    if not 0 <= codes.min() <= codes.max() < num_codes:
+        raise ValueError(
+            f"latent actions must be 0..{num_codes - 1}, got {codes.min()} to {codes.max()}"
+        )

@@ -1,20 +1,23 @@
 """Prompt frames and latent actions to an imagined rollout, in token space all the way."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from genie_robo.inference.sampler import Sampler, decode_frame
+from genie_robo.inference.past import Past
+from genie_robo.inference.sampler import DecodedFrame, Sampler, decode_frame
 from genie_robo.models.genie import Genie
-from genie_robo.types import Rollout, video_to_bytes, video_to_float
+from genie_robo.models.maskgit import guide
+from genie_robo.types import Rollout, video_to_float
 
 
 @torch.no_grad()
 def imagine(
     genie: Genie,
-    prompt: UInt8[Tensor, "b p h w c"],
+    prompt: UInt8[Tensor, "prompts p h w c"],
     latent_actions: Int[Tensor, "b n"],
     *,
     seeds: Sequence[int],
@@ -25,15 +28,16 @@ def imagine(
 
     Latent action i leads from frame p - 1 + i to frame p + i. Actions inside the prompt are
     inferred. Generated pixels are never encoded again. The same seed gives the same rollout,
-    whatever else is in the batch. `advance` is called after every imagined frame.
+    whatever else is in the batch. A single prompt may be shared by all rollouts. `advance` is
+    called after every imagined frame.
 
     Raises:
         ValueError: A latent action outside the codebook, another number of seeds or actions
             than of prompts, or frames of another size than the tokenizer's.
     """
-    _check(genie, prompt, latent_actions, seeds)
+    _check_actions(genie, latent_actions, num_rollouts=len(seeds))
     genie.eval()
-    imagination = Imagination(genie, prompt, seeds=seeds, sampler=sampler or Sampler())
+    imagination = Imagination(genie, prompt, seeds=seeds, sampler=sampler or Sampler(), keep=True)
     for action in latent_actions.unbind(1):
         imagination.step(action)
         if advance:
@@ -41,81 +45,166 @@ def imagine(
     return imagination.rollout()
 
 
+class _Moment(NamedTuple):
+    """A finished frame."""
+
+    tokens: Int[Tensor, "b s"]
+    entropy: Float[Tensor, "b s"]
+    frame: UInt8[Tensor, "b h w c"]
+
+
 class Imagination:
     """A rollout that goes on one latent action at a time.
 
-    Finished frames live in KV caches of the dynamics and of the tokenizer's decoder, so a step
-    costs one frame, however long the past.
+    Finished frames live in KV caches, so a step costs one frame, however long the past. Unless
+    frames are kept, neither time nor memory grows with the number of steps.
     """
 
     def __init__(
         self,
         genie: Genie,
-        prompt: UInt8[Tensor, "b p h w c"],
+        prompt: UInt8[Tensor, "prompts p h w c"],
         *,
         seeds: Sequence[int],
         sampler: Sampler,
+        keep: bool = False,
     ) -> None:
+        """Begin with the prompt.
+
+        Args:
+            genie: The world model.
+            prompt: Frames to begin with, for each rollout its own or one for all, which is then
+                encoded once.
+            seeds: One per rollout.
+            sampler: How a frame is decoded.
+            keep: Remember every frame for `rollout`; else the last one alone.
+
+        Raises:
+            ValueError: Another number of prompts than of seeds, frames of another size than the
+                tokenizer's, or a model that robot actions steer.
+        """
         _refuse_robot_steering(genie)
+        _check_prompt(genie, prompt, num_rollouts=len(seeds))
         self.genie = genie
         self.sampler = sampler
         self.num_prompt_frames = prompt.shape[1]
+        self._keep = keep
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._dynamics_cache = genie.dynamics.transformer.new_cache(genie.num_frames)
-        self._decoder_cache = genie.tokenizer.decoder.new_cache(genie.num_frames)
-        self._tokens: list[Tensor] = []
-        self._frames: list[Tensor] = []
+        self._past = Past(genie)
+        self._moments: list[_Moment] = []
         self._actions: list[Tensor] = []
         self._start(prompt)
+        if len(prompt) < len(seeds):
+            self._fan_out(len(seeds))
+
+    @property
+    def tokens(self) -> Int[Tensor, "b s"]:
+        """Tokens of the last frame."""
+        return self._moments[-1].tokens
+
+    @property
+    def frame(self) -> UInt8[Tensor, "b h w c"]:
+        """Pixels of the last frame; of a prompt the tokenizer's view."""
+        return self._moments[-1].frame
+
+    @property
+    def token_entropy(self) -> Float[Tensor, "b s"]:
+        """How unsure the model was of each token of the last frame (nats), 0 in a prompt."""
+        return self._moments[-1].entropy
+
+    @property
+    def uncertainty(self) -> Float[Tensor, " b"]:
+        """Mean token entropy of the last frame (nats)."""
+        return self.token_entropy.mean(-1)
 
     @torch.no_grad()
     def step(self, latent_action: Int[Tensor, " b"]) -> UInt8[Tensor, "b h w c"]:
         """Imagine the next frame."""
         dynamics = self.genie.dynamics
-        code = self.genie.latent_action.codes(latent_action)[:, None]
+        code = self.genie.latent_action.codes(latent_action)
         size = (len(latent_action), dynamics.tokens_per_frame)
         hidden = torch.full(size, dynamics.mask_token, device=latent_action.device)
-        tokens = decode_frame(
-            lambda known, places: dynamics.next_frame(
-                known[:, None], code, self._dynamics_cache, places
-            ),
+        decoded = decode_frame(
+            lambda known, places: self._logits(known, code, places),
             hidden,
             sampler=self.sampler,
             generators=self._generators,
         )
-        self._finish(tokens, code)
-        self._actions.append(latent_action)
-        return self._frames[-1]
+        self._finish(decoded, latent_action)
+        return self.frame
 
     def rollout(self) -> Rollout:
-        """Everything so far, the prompt included."""
-        none = self._tokens[0].new_zeros(len(self._tokens[0]), 0)
+        """Everything so far, the prompt included.
+
+        Raises:
+            RuntimeError: Frames are not kept.
+        """
+        if not self._keep:
+            raise RuntimeError(
+                "this imagination keeps its last frame alone; make it with keep=True for a rollout"
+            )
+        tokens, entropy, frames = (torch.stack(p, 1) for p in zip(*self._moments, strict=True))
+        none = tokens.new_zeros(len(tokens), 0)
         return Rollout(
-            tokens=torch.stack(self._tokens, dim=1),
-            video=torch.stack(self._frames, dim=1),
+            tokens=tokens,
+            video=frames,
             latent_actions=torch.stack(self._actions, dim=1) if self._actions else none,
             num_prompt_frames=self.num_prompt_frames,
+            token_entropy=entropy,
         )
 
     @torch.no_grad()
-    def _start(self, prompt: UInt8[Tensor, "b p h w c"]) -> None:
+    def _start(self, prompt: UInt8[Tensor, "prompts p h w c"]) -> None:
         video = video_to_float(prompt)
         tokens = self.genie.tokenizer.encode(video)
-        self._finish(tokens[:, 0], None)
+        actions: list[Tensor | None] = [None]
         if prompt.shape[1] > 1:
-            inferred = self.genie.latent_action.encode(video, tokens).indices
-            for frame, action in zip(tokens[:, 1:].unbind(1), inferred.unbind(1), strict=True):
-                self._finish(frame, self.genie.latent_action.codes(action)[:, None])
-                self._actions.append(action)
+            actions += self.genie.latent_action.encode(video, tokens).indices.unbind(1)
+        sure = torch.zeros(tokens[:, 0].shape, device=tokens.device)
+        for frame, action in zip(tokens.unbind(1), actions, strict=True):
+            self._finish(DecodedFrame(frame, sure), action)
 
-    def _finish(self, tokens: Int[Tensor, "b s"], code: Tensor | None) -> None:
-        """Put a frame whose tokens are final into both caches, and decode its pixels."""
-        none = tokens[:, :0]
-        self.genie.dynamics.next_frame(tokens[:, None], code, self._dynamics_cache, none)
-        self._dynamics_cache.finish()
-        frame = self.genie.tokenizer.decode(tokens[:, None], self._decoder_cache)
-        self._tokens.append(tokens)
-        self._frames.append(video_to_bytes(frame[:, 0]))
+    def _fan_out(self, num_rollouts: int) -> None:
+        """Let every rollout go on from the one prompt."""
+        self._past.fan_out(num_rollouts)
+        self._moments = [
+            _Moment(*(part.repeat_interleave(num_rollouts, 0) for part in moment))
+            for moment in self._moments
+        ]
+        self._actions = [action.repeat_interleave(num_rollouts, 0) for action in self._actions]
+
+    def _logits(
+        self, known: Int[Tensor, "b s"], code: Float[Tensor, "b e"], places: Int[Tensor, "b r"]
+    ) -> Float[Tensor, "b r k"]:
+        """Logits of the frame being decoded, at the places asked for."""
+        conditioned = self._past.logits(known, code, places)
+        if self.sampler.guidance == 1:
+            return conditioned
+        any_code = mean_code(self.genie).expand_as(code)
+        unconditioned = self._past.logits(known, any_code, places)
+        return guide(conditioned, unconditioned, guidance=self.sampler.guidance)
+
+    def _finish(self, decoded: DecodedFrame, action: Int[Tensor, " b"] | None) -> None:
+        """Make a frame whose tokens are final part of the past."""
+        frame = self._past.finish(decoded.tokens, action)
+        if not self._keep:
+            self._moments.clear()
+        elif action is not None:
+            self._actions.append(action)
+        self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
+
+
+def mean_code(genie: Genie) -> Float[Tensor, " e"]:
+    """The mean of all codes of the latent action codebook: no action in particular.
+
+    Nothing here was trained without an action. A frame without any is the first of a video, which
+    has no past either; the embedding of the mean code is the mean embedding of the actions that
+    the dynamics knows.
+    """
+    device = next(genie.latent_action.parameters()).device
+    return genie.latent_action.codes(
+        torch.arange(genie.latent_action.num_codes, device=device)
+    ).mean(0)
 
 
 def _refuse_robot_steering(genie: Genie) -> None:
@@ -128,8 +217,8 @@ def _refuse_robot_steering(genie: Genie) -> None:
         )
 
 
-def _check(genie: Genie, prompt: Tensor, latent_actions: Tensor, seeds: Sequence[int]) -> None:
-    num_codes, image_size = genie.latent_action.num_codes, genie.tokenizer.image_size
+def _check_actions(genie: Genie, latent_actions: Tensor, *, num_rollouts: int) -> None:
+    num_codes = genie.latent_action.num_codes
     if (
         latent_actions.numel()
         and not 0 <= int(latent_actions.min()) <= int(latent_actions.max()) < num_codes
@@ -138,10 +227,19 @@ def _check(genie: Genie, prompt: Tensor, latent_actions: Tensor, seeds: Sequence
             f"latent actions must be 0..{num_codes - 1}, the codes of this model; got values from "
             f"{int(latent_actions.min())} to {int(latent_actions.max())}"
         )
-    if not len(prompt) == len(latent_actions) == len(seeds):
+    if len(latent_actions) != num_rollouts:
         raise ValueError(
-            f"got {len(prompt)} prompts, {len(latent_actions)} rows of latent actions and "
-            f"{len(seeds)} seeds; give one of each per rollout"
+            f"got {len(latent_actions)} rows of latent actions and {num_rollouts} seeds; give one "
+            "of each per rollout"
+        )
+
+
+def _check_prompt(genie: Genie, prompt: Tensor, *, num_rollouts: int) -> None:
+    image_size = genie.tokenizer.image_size
+    if len(prompt) not in (1, num_rollouts):
+        raise ValueError(
+            f"got {len(prompt)} prompts and {num_rollouts} seeds; give a seed per rollout, and a "
+            "prompt per rollout or one for all"
         )
     if tuple(prompt.shape[2:4]) != tuple(image_size):
         raise ValueError(

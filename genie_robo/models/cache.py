@@ -44,6 +44,16 @@ class BlockCache:
                 stored.copy_(stored.roll(-overflow, dims=3))
         self.num_seen += num_frames
 
+    def restart(self) -> None:
+        """Forget all frames; the memory stays."""
+        self.num_seen = 0
+
+    def repeat(self, times: int) -> None:
+        """The past of every sequence `times` over, one copy after the other."""
+        if self.keys is not None and self.values is not None:
+            self.keys = self.keys.repeat_interleave(times, dim=0)
+            self.values = self.values.repeat_interleave(times, dim=0)
+
 
 @dataclass(slots=True)
 class KVCache:
@@ -60,3 +70,13 @@ class KVCache:
         """The last `num_frames` frames given to the stack are final."""
         for block in self.blocks:
             block.finish(num_frames)
+
+    def restart(self) -> None:
+        """Forget all frames; the memory stays."""
+        for block in self.blocks:
+            block.restart()
+
+    def repeat(self, times: int) -> None:
+        """The past of every sequence `times` over, for rollouts that share it."""
+        for block in self.blocks:
+            block.repeat(times)

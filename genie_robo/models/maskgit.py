@@ -33,18 +33,33 @@ def random_mask(rate: Float[Tensor, "*b"], noise: Float[Tensor, "*b s"]) -> Bool
 
 
 def sample_tokens(
-    logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n"], *, temperature: float
+    logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n"], *, temperature: float, top_k: int = 0
 ) -> Int[Tensor, "*n"]:
     """Draw from softmax(logits / temperature) by its inverse distribution function.
 
-    `noise` is one uniform number in [0, 1) per token; temperature 0 takes the best.
+    `noise` is one uniform number in [0, 1) per token; temperature 0 takes the best. With `top_k`
+    only the so many best tokens can be drawn; 0 lets all of them.
     """
     if temperature == 0:
         return logits.argmax(-1)
+    if 0 < top_k < logits.shape[-1]:
+        best, tokens = logits.topk(top_k, dim=-1)
+        drawn = sample_tokens(best, noise, temperature=temperature)
+        return tokens.gather(-1, drawn[..., None])[..., 0]
     distribution = (logits / temperature).softmax(-1).cumsum(-1)
     threshold = noise[..., None] * distribution[..., -1:]
     drawn = torch.searchsorted(distribution, threshold, right=True)[..., 0]
     return drawn.clamp(max=logits.shape[-1] - 1)
+
+
+def guide(
+    conditioned: Float[Tensor, "*n k"], unconditioned: Float[Tensor, "*n k"], *, guidance: float
+) -> Float[Tensor, "*n k"]:
+    """Go from the unconditioned logits towards the conditioned ones, and with more than 1 beyond.
+
+    Source: Ho and Salimans 2022, eq. 6, for logits.
+    """
+    return unconditioned + guidance * (conditioned - unconditioned)
 
 
 def hidden_places(

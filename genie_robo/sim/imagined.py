@@ -1,54 +1,61 @@
-"""A Gymnasium environment whose physics is the world model: actions are latent actions."""
+"""A Gymnasium environment whose physics is the world model."""
 
 from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
-from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
+from genie_robo.sim.imagined_inputs import (
+    ToCodes,
+    action_space,
+    draw_seed,
+    read_actions,
+    read_prompt,
+)
+from genie_robo.sim.worlds import Worlds
+
+METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
 
 
 class Imagined(gymnasium.Env[dict[str, Any], Any]):
     """Every step imagines the next frame under one of the model's latent actions.
 
-    An episode starts from a prompt image, given here or as `reset(options={"prompt": image})`.
-    Observations are `pixels`, as Tabletop's; the first is the tokenizer's view of the prompt. There
-    is no reward: the model knows no task.
+    An episode starts from a prompt, given here or as `reset(options={"prompt": image})`, which then
+    stays the prompt. Observations are `pixels`, as Tabletop's; the first is the tokenizer's view of
+    the prompt. There is no reward and no success: the model knows no task. `info` has `tokens` of
+    the frame, `uncertainty` (their mean entropy, nats) and after a step `code`, the latent action.
 
     Args:
         genie: The trained world model, on the device where it shall run.
-        prompt: Image of the model's size to start from, when `reset` names no other.
+        prompt: uint8 image of any size, or a stack of p frames; it is scaled to the model's size.
+        to_codes: Robot actions (n 7) to latent actions (n). With it actions are those of Tabletop,
+            without it they are the model's codes.
         sampler: How a frame is decoded; 25 steps by default.
-        max_steps: Latent actions until the episode is truncated.
+        max_steps: Actions until the episode is truncated.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 (as gymnasium declares it)
+    metadata: dict[str, Any] = METADATA
 
     def __init__(
         self,
         genie: Genie,
         *,
-        prompt: UInt8[np.ndarray, "h w 3"] | None = None,
+        prompt: np.ndarray | None = None,
+        to_codes: ToCodes | None = None,
         sampler: Sampler | None = None,
         max_steps: int = 40,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        self._genie = genie.eval()
-        self._device = next(genie.parameters()).device
-        self._prompt, self._sampler = prompt, sampler or Sampler()
-        self._max_steps, self._num_actions = max_steps, 0
-        self._imagination: Imagination | None = None
+        self._worlds = Worlds(genie, num_worlds=1, sampler=sampler)
+        self._prompt, self._to_codes, self._max_steps = prompt, to_codes, max_steps
+        self._num_actions: int | None = None
         self.render_mode = render_mode
-        self._shape = (*genie.tokenizer.image_size, 3)
-        self.action_space = gymnasium.spaces.Discrete(genie.latent_action.num_codes)
-        self.observation_space = gymnasium.spaces.Dict(
-            {"pixels": gymnasium.spaces.Box(0, 255, self._shape, np.uint8)}
-        )
+        self.action_space = action_space(self._worlds.num_codes, to_codes)
+        self.observation_space = self._worlds.observation_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -56,43 +63,31 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         """Start from a prompt; the seed fixes everything that will be sampled.
 
         Raises:
-            ValueError: There is no prompt, or it is not an image of the model's size.
+            ValueError: There is no prompt, or it holds no uint8 RGB images.
         """
         super().reset(seed=seed, options=options)
         prompt = (options or {}).get("prompt", self._prompt)
-        if prompt is None:
-            raise ValueError(
-                "an imagined episode starts from an image, but there is none; give "
-                'Imagined(genie, prompt=image) or reset(options={"prompt": image})'
-            )
-        if prompt.dtype != np.uint8 or prompt.shape != self._shape:
-            raise ValueError(
-                f"the prompt must be a uint8 image of shape {self._shape}, the model's size; it is "
-                f"{prompt.dtype} of shape {prompt.shape}"
-            )
-        video = torch.from_numpy(np.array(prompt))[None, None].to(self._device)
-        seeds = [int(self.np_random.integers(2**31))]
-        self._imagination = Imagination(self._genie, video, seeds=seeds, sampler=self._sampler)
-        self._num_actions = 0
-        return {"pixels": self.render()}, {}
+        frames = read_prompt(prompt, image_size=self._worlds.image_shape[:2])
+        self._prompt, self._num_actions = prompt, 0
+        seeds = [draw_seed(self.np_random)]
+        self._worlds.start(np.zeros(1, np.int64), frames[None], seeds=seeds)
+        return {"pixels": self.render()}, self._worlds.info(0)
 
     def step(
-        self, action: np.integer[Any] | int
+        self, action: np.ndarray | np.integer[Any] | int
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Imagine the next frame.
 
         Raises:
-            ValueError: The action is not one of the model's codes.
+            ValueError: The action is not in the action space.
             RuntimeError: The environment was not reset.
         """
-        if not self.action_space.contains(action):
-            raise ValueError(
-                f"latent action {action} is not one of this model's codes, 0 to "
-                f"{self._genie.latent_action.num_codes - 1}"
-            )
-        self._started.step(torch.tensor([int(action)], device=self._device))
-        self._num_actions += 1
-        return {"pixels": self.render()}, 0.0, False, self._num_actions >= self._max_steps, {}
+        num_actions = self._started() + 1
+        codes = read_actions([action], num_codes=self._worlds.num_codes, to_codes=self._to_codes)
+        self._worlds.step(codes, moving=np.ones(1, bool))
+        self._num_actions = num_actions
+        info = self._worlds.info(0) | {"code": int(codes[0])}
+        return {"pixels": self.render()}, 0.0, False, num_actions >= self._max_steps, info
 
     def render(self) -> UInt8[np.ndarray, "h w 3"]:
         """The frame imagined last.
@@ -100,10 +95,10 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         Raises:
             RuntimeError: The environment was not reset.
         """
-        return self._started.rollout().video[0, -1].cpu().numpy()
+        self._started()
+        return self._worlds.frames[0].copy()
 
-    @property
-    def _started(self) -> Imagination:
-        if self._imagination is None:
+    def _started(self) -> int:
+        if self._num_actions is None:
             raise RuntimeError("call reset before step or render: there is no frame yet")
-        return self._imagination
+        return self._num_actions

@@ -4,6 +4,7 @@ Source: https://github.com/google-deepmind/mujoco_menagerie. Differs: gravity co
 stiffer position servos, so that the arm follows 5 cm steps at 3 Hz; a tool site; grippy fingers.
 """
 
+import importlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import mujoco
 from genie_robo.sim.robots import POINTING_DOWN, Robot
 
 MENAGERIE_ROOT = "MENAGERIE_ROOT"
+"""Names the folder of the Menagerie; without it the package mujoco-menagerie is asked."""
+PACKAGE = "mujoco_menagerie"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
     """Add a Menagerie robot to a scene.
 
     Raises:
-        FileNotFoundError: MENAGERIE_ROOT is not set or does not hold the robot.
+        FileNotFoundError: neither MENAGERIE_ROOT nor the package mujoco-menagerie has the robot.
     """
     child = mujoco.MjSpec.from_file(str(_find(mount)))
     child.option.timestep = spec.option.timestep
@@ -128,10 +131,7 @@ def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
 def _find(mount: MenagerieRobot) -> Path:
     root = os.environ.get(MENAGERIE_ROOT)
     if not root:
-        raise FileNotFoundError(
-            f"robot={mount.robot.name} is read from the MuJoCo Menagerie, but {MENAGERIE_ROOT} is "
-            f"not set; set it to a Menagerie folder, or take robot=arm, which is built in"
-        )
+        return _find_in_package(mount)
     path = Path(root) / mount.file
     if not path.is_file():
         raise FileNotFoundError(
@@ -139,3 +139,22 @@ def _find(mount: MenagerieRobot) -> Path:
             f"({root}) to the folder that holds {mount.file}, or take robot=arm"
         )
     return path
+
+
+def _find_in_package(mount: MenagerieRobot) -> Path:
+    """The robot from the package mujoco-menagerie, which downloads it at its first use."""
+    name, file = mount.file.split("/")
+    where = f"robot={mount.robot.name} is read from the MuJoCo Menagerie, but {MENAGERIE_ROOT}"
+    fix = f"set {MENAGERIE_ROOT} to a Menagerie folder, or take robot=arm, which is built in"
+    try:
+        package = importlib.import_module(PACKAGE)
+    except ModuleNotFoundError:
+        raise FileNotFoundError(
+            f"{where} is not set and the package mujoco-menagerie is not installed; {fix}"
+        ) from None
+    try:
+        return package.get(name).path() / file
+    except (package.MenagerieError, OSError) as error:
+        raise FileNotFoundError(
+            f"{where} is not set and the package mujoco-menagerie has no copy ({error}); {fix}"
+        ) from error

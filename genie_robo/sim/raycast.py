@@ -140,12 +140,13 @@ def _is_border(image: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
 def geom_colors(model: mujoco.MjModel) -> Float[np.ndarray, "g 3"]:
     """Colour of each geom: its own, or its material's times the mean of the texture."""
     colors = model.geom_rgba[:, :3].astype(np.float64)
+    texels = [_mean_texel(model, texture) for texture in range(model.ntex)]
     for geom in np.flatnonzero(model.geom_matid >= 0):
         material = model.geom_matid[geom]
         colors[geom] = model.mat_rgba[material, :3]
         texture = int(model.mat_texid[material].max())
         if texture >= 0:
-            colors[geom] *= _mean_texel(model, texture)
+            colors[geom] *= texels[texture]
     return colors
 
 
@@ -154,4 +155,6 @@ def _mean_texel(model: mujoco.MjModel, texture: int) -> Float[np.ndarray, " 3"]:
     size = model.tex_height[texture] * model.tex_width[texture] * channels
     start = model.tex_adr[texture]
     texels = model.tex_data[start : start + size].reshape(-1, channels)
-    return texels[:, :3].mean(axis=0) / 255
+    # Channel by channel: a sum along a short inner axis takes seven times as long.
+    sums = [texels[:, channel].sum(dtype=np.int64) for channel in range(3)]
+    return np.array(sums) / len(texels) / 255

@@ -131,6 +131,7 @@ def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
     counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
     with closing(_open(spec, "explore")) as env:
         drawn_by, features = env.renderer_name, _features(spec, num_states=env.padded_state_size)
+    _log.info("robot=%s, frames drawn by %s", spec.robot, drawn_by)
     # Decided once, so that every worker draws alike.
     decided = replace(spec, renderer=drawn_by)
     jobs = [(decided, index, policy) for index, policy in enumerate(policies)]

@@ -22,7 +22,7 @@ CAMERA = "primary"
 DIRECTIONS = {"away": (1, 0), "closer": (-1, 0), "left": (0, 1), "right": (0, -1)}
 """Push directions as the robot sees them."""
 MAX_BOXES = 4
-TASKS = ("pick", "push", "explore")
+TASKS = ("pick", "push", "reach", "explore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,8 @@ class SceneSpec:
         """The task in words."""
         box = self.boxes[self.target].color
         match self.task:
+            case "reach":
+                return f"reach the {box} box"
             case "pick":
                 return f"pick up the {box} box"
             case "push":

@@ -1,5 +1,6 @@
 """A Gymnasium environment: a robot arm over a table with boxes, RT-1 style 7-D actions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -7,6 +8,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from genie_robo.sim.actions import checked_action, robot_action_space
 from genie_robo.sim.control import ArmController
 from genie_robo.sim.render import make_renderer
 from genie_robo.sim.robots import Robot
@@ -21,15 +23,11 @@ from genie_robo.sim.scene import (
     sample_scene,
 )
 
-# The names of genie_robo.types, written again: that module imports PyTorch, which would treble the
-# start of every recording process.
-ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
-ACTION_LOW = np.array([-0.06, -0.06, -0.06, -0.35, -0.35, -0.35, 0.0])
-ACTION_HIGH = np.array([0.06, 0.06, 0.06, 0.35, 0.35, 0.35, 1.0])
-"""Metres, radians, gripper 1 = open."""
 _LIFTED = 0.05
 _PUSHED = 0.05
 """Metres that a box must rise or move for success."""
+_REACHED = 0.03
+"""Metres from the tool to the top of the box for success."""
 _FARTHEST = 4.0
 """Bound of the tool pose: angles to pi, and no robot here reaches 4 m."""
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -37,16 +35,29 @@ _STATE_PER_BOX = 7 + 6 + 6 + 6 + 6
 """Position, velocity, warm start, applied generalised and Cartesian force of a free body."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabletopState:
+    """Where an episode is; it can be pickled, and continued in any Tabletop."""
+
+    scene: SceneSpec
+    physics: Float[np.ndarray, " n"]
+    """MuJoCo's integration state."""
+    num_actions: int
+    """Taken since the reset."""
+
+
 class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
-    """Pick or push boxes on a table.
+    """Reach, pick or push boxes on a table.
 
     Actions are dx dy dz (m), droll dpitch dyaw (rad, about the world's axes) and gripper
     (1 = open, absolute). Observations are the camera image `pixels` and the tool pose
-    `agent_pos` (x y z roll pitch yaw gripper). The reward is 1 while the task is solved.
+    `agent_pos` (x y z roll pitch yaw gripper). The reward is 1 while the task is solved, and
+    an episode ends only by truncation. `scene.instruction` names the box.
 
     Args:
-        task: pick, push or explore (no goal).
-        robot: arm is built in; Menagerie robots need MENAGERIE_ROOT.
+        task: reach (the tool within 3 cm of the top of the box), pick (the box 5 cm above the
+            table), push (the box 5 cm towards the given side) or explore (no goal).
+        robot: arm is built in; wx250s and google_robot are read from the MuJoCo Menagerie.
         image_size: Height and width.
         renderer: auto, raycast, egl or osmesa.
         control_hz: Actions per second.
@@ -78,9 +89,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._task, self._robot_name, self._control_hz = task, robot, control_hz
         self._image_size, self._renderer_kind, self._max_steps = image_size, renderer, max_steps
         self.render_mode = render_mode
-        self.action_space = gymnasium.spaces.Box(
-            ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32)
-        )
+        self.action_space = robot_action_space()
         self.observation_space = gymnasium.spaces.Dict(
             {
                 "pixels": gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8),
@@ -137,7 +146,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         Raises:
             ValueError: the action is not seven finite numbers within the action space.
         """
-        self._control.command(self._data, _checked(action))
+        self._control.command(self._data, checked_action(action))
         self._num_actions += 1
         self._settle()
 
@@ -203,6 +212,15 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         mujoco.mj_setState(self._model, self._data, state[:size].astype(np.float64), _STATE)
         self._settle()
 
+    def get_state(self) -> TabletopState:
+        """All that the rest of the episode depends on."""
+        return TabletopState(scene=self._scene, physics=self.state(), num_actions=self._num_actions)
+
+    def set_state(self, state: TabletopState) -> None:
+        """Continue exactly where `get_state` was called, here or in another Tabletop."""
+        self.restore(state.scene, state.physics)
+        self._num_actions = state.num_actions
+
     @property
     def scene(self) -> SceneSpec:
         """What is on the table."""
@@ -249,6 +267,9 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         scene = self._scene
         box, position = scene.boxes[scene.target], self.box_position(scene.target)
         match scene.task:
+            case "reach":
+                top = position + np.array([0.0, 0.0, box.half_size[2]])
+                return bool(np.linalg.norm(self.pose[:3] - top) < _REACHED)
             case "pick":
                 return bool(position[2] - box.half_size[2] > _LIFTED)
             case "push":
@@ -256,19 +277,3 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
                 return bool(moved @ np.array(DIRECTIONS[scene.direction]) > _PUSHED)
             case _:
                 return False
-
-
-def _checked(action: np.ndarray) -> Float[np.ndarray, " 7"]:
-    """The action as float64, or a readable refusal."""
-    action = np.asarray(action, dtype=np.float64)
-    if action.shape != (7,) or not np.isfinite(action).all():
-        raise ValueError(
-            f"an action is seven finite numbers, {' '.join(ACTION_NAMES)}, but it is {action}"
-        )
-    for name, value, low, high in zip(ACTION_NAMES, action, ACTION_LOW, ACTION_HIGH, strict=True):
-        if not low - 1e-6 <= value <= high + 1e-6:
-            raise ValueError(
-                f"action {name}={value:.4g} is outside [{low:g}, {high:g}]; clip actions to the "
-                f"action space, as gymnasium.wrappers.ClipAction does"
-            )
-    return np.clip(action, ACTION_LOW, ACTION_HIGH)

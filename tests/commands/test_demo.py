@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from genie_robo import Genie, cli
 from genie_robo.checkpoint import load_genie
-from genie_robo.commands import play
 from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
@@ -199,33 +198,6 @@ def test_play_follows_keys_from_a_pipe(run, run_cli, monkeypatch, tmp_path):
         "frame 1  actions: 0",
         "frame 2  actions: 0 3",
     ]
-
-
-def test_undo_and_redo_gives_the_same_frame(run):
-    from genie_robo.commands.trained_run import open_run
-
-    command = load_command("play")
-    config = to_config(command, compose_config(command, [f"run={run.path}", "device=cpu"]))
-    game = play.Game(open_run(str(run.path), device="cpu"), config)
-    game.act(1)
-    game.act(2)
-    second = game.frames[-1]
-    game.undo()
-    game.act(2)
-    assert (game.frames[-1] == second).all()
-    assert game.picture().plain.count("▀") == 64 * 32
-    game.undo()
-    game.undo()
-    game.undo()
-    assert (game.actions, len(game.frames)) == ([], 1)
-
-
-def test_half_blocks_put_two_pixels_into_one_character():
-    frame = np.zeros((2, 1, 3), np.uint8)
-    frame[0, 0], frame[1, 0] = (255, 0, 0), (0, 0, 255)
-    text = play.half_blocks(frame)
-    assert text.plain == "▀\n"
-    assert str(text.spans[0].style) == "rgb(255,0,0) on rgb(0,0,255)"
 
 
 @pytest.mark.parametrize(

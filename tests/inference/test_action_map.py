@@ -1,7 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 
-from genie_robo.inference.action_map import ActionDictionary
+from genie_robo.inference.action_map import (
+    ARRAYS,
+    REPORT,
+    ActionDictionary,
+    ActionMap,
+    ActionMapReport,
+    CodeRegressor,
+    Measured,
+)
 
 
 def dictionary():
@@ -37,3 +47,108 @@ def test_refuses_no_labels_and_foreign_codes():
         ActionDictionary.fit(np.zeros(0, dtype=int), np.zeros((0, 7)), num_codes=8)
     with pytest.raises(ValueError, match=r"must be 0\.\.7, got 3 to 8"):
         ActionDictionary.fit(np.array([3, 8]), np.zeros((2, 7)), num_codes=8)
+
+
+def labelled(count, seed=0):
+    """Three codes by direction along x, a fourth for large steps along z either way."""
+    rng = np.random.default_rng(seed)
+    actions = rng.normal(size=(count, 7)) * [0.03, 0.03, 0.01, 0.1, 0.1, 0.0, 0.5]
+    codes = np.digitize(actions[:, 0], [-0.015, 0.015])
+    codes[np.abs(actions[:, 2]) > 0.015] = 4
+    return actions, codes
+
+
+def test_regressor_finds_a_rule_of_directions_and_sizes():
+    regressor = CodeRegressor.fit(*labelled(2000), num_codes=8)
+    actions, codes = labelled(1000, seed=1)
+
+    assert (regressor.predict(actions) == codes).mean() > 0.95
+    assert set(regressor.predict(actions * 100)) <= {0, 1, 2, 4}
+
+
+@pytest.mark.parametrize("names", [[3], [2, 6]])
+def test_regressor_of_one_or_two_codes(names):
+    actions = np.linspace(-1, 1, 20)[:, None].repeat(7, 1)
+    codes = np.array(names)[(actions[:, 0] > 0).astype(int) % len(names)]
+
+    regressor = CodeRegressor.fit(actions, codes, num_codes=8)
+
+    assert regressor.predict(actions).tolist() == codes.tolist()
+
+
+def test_regressor_agrees_with_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    actions, codes = labelled(300)
+    regressor = CodeRegressor.fit(actions, codes, num_codes=8)
+    scaled = (actions - actions.mean(0)) / np.where(actions.std(0) > 0, actions.std(0), 1)
+    features = np.concatenate([scaled, scaled**2], 1)
+
+    wanted = LogisticRegression(max_iter=1000).fit(features, codes).predict(features)
+    assert np.array_equal(regressor.predict(actions), wanted)
+
+
+def test_regressor_refuses_what_is_no_action():
+    actions, codes = labelled(50)
+    with pytest.raises(ValueError, match=r"must be 0\.\.3, got 0 to 4"):
+        CodeRegressor.fit(actions, codes, num_codes=4)
+    with pytest.raises(ValueError, match="at least one labelled transition, got 0"):
+        CodeRegressor.fit(actions[:0], codes[:0], num_codes=8)
+    regressor = CodeRegressor.fit(actions, codes, num_codes=8)
+    actions[7, 2] = np.nan
+    for act in (regressor.predict, lambda a: CodeRegressor.fit(a, codes, num_codes=8)):
+        with pytest.raises(ValueError, match=r"finite numbers, but number 7 of 50 is \[.*nan"):
+            act(actions)
+
+
+@pytest.fixture
+def action_map():
+    actions, codes = labelled(60)
+    report = ActionMapReport(
+        num_labels=60,
+        num_fit_episodes=2,
+        num_test_steps=100,
+        num_test_episodes=3,
+        r2={"dx": Measured(0.5, (0.4, 0.6)), "dyaw": Measured(None, None)},
+        accuracy=Measured(0.75, None),
+        majority=0.25,
+    )
+    return ActionMap(
+        dictionary=ActionDictionary.fit(codes, actions, num_codes=6),
+        regressor=CodeRegressor.fit(actions, codes, num_codes=6),
+        report=report,
+        origin={"weights": "abc", "num_labels": 60},
+    )
+
+
+def test_saved_map_comes_back(action_map, tmp_path):
+    action_map.save(tmp_path / "map")
+    loaded = ActionMap.load(tmp_path / "map")
+
+    assert loaded.report == action_map.report
+    assert loaded.origin == action_map.origin
+    assert loaded.dictionary.counts.tolist() == action_map.dictionary.counts.tolist()
+    actions, codes = labelled(40, seed=3)
+    assert np.array_equal(loaded.regressor.predict(actions), action_map.regressor.predict(actions))
+    assert np.array_equal(loaded.dictionary.mean(codes), action_map.dictionary.mean(codes))
+
+
+def test_missing_and_damaged_maps_are_refused(action_map, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"action_map\.json is missing"):
+        ActionMap.load(tmp_path)
+    action_map.save(tmp_path)
+    content = (tmp_path / ARRAYS).read_bytes()
+    (tmp_path / ARRAYS).write_bytes(content[:-10])
+    with pytest.raises(ValueError, match=r"npz is not the file that action_map\.json describes"):
+        ActionMap.load(tmp_path)
+    (tmp_path / ARRAYS).unlink()
+    with pytest.raises(ValueError, match=r"cannot be read: .*Delete the folder"):
+        ActionMap.load(tmp_path)
+    (tmp_path / ARRAYS).write_bytes(content)
+    described = json.loads((tmp_path / REPORT).read_text())
+    (tmp_path / REPORT).write_text(json.dumps(described | {"format_version": 2}))
+    with pytest.raises(ValueError, match="its format is 2"):
+        ActionMap.load(tmp_path)
+    (tmp_path / REPORT).write_text("{")
+    with pytest.raises(ValueError, match="cannot be read"):
+        ActionMap.load(tmp_path)

@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 
 from genie_robo.build import build_genie
-from genie_robo.inference.rollout import Imagination, imagine
+from genie_robo.inference.rollout import imagine, mean_code
 from genie_robo.inference.sampler import Sampler, decode_frame
+from genie_robo.inference.uncertainty import token_entropy
+from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.types import video_to_bytes, video_to_float
 from tests.models.conftest import toy_config
 
@@ -45,6 +49,17 @@ def test_same_seed_same_rollout_whatever_the_batch(genie, prompt):
     assert not torch.equal(alone.tokens, other.tokens)
 
 
+@pytest.mark.parametrize("order", ["random", "confidence"])
+def test_the_batch_does_not_matter_with_every_option_on(genie, prompt, order):
+    actions = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    sampler = Sampler(num_steps=3, temperature=1.5, order=order, top_k=5, guidance=2.5)
+
+    together = imagine(genie, prompt, actions, seeds=[1, 2], sampler=sampler)
+    alone = imagine(genie, prompt[1:], actions[1:], seeds=[2], sampler=sampler)
+
+    assert torch.equal(together.tokens[1:], alone.tokens)
+
+
 def test_given_actions_are_used(genie, prompt):
     zeros, ones = torch.zeros(2, 2, dtype=torch.long), torch.ones(2, 2, dtype=torch.long)
     with torch.no_grad():
@@ -55,35 +70,6 @@ def test_given_actions_are_used(genie, prompt):
         genie.dynamics.embed_action.weight.div_(200)
 
     assert not torch.equal(first.tokens, second.tokens)
-
-
-def test_cached_decoding_equals_recomputing_the_window_at_every_step(genie, prompt):
-    """The logits of every MaskGIT step, against the full window without a cache."""
-    actions = torch.tensor([[0, 1, 2, 3], [3, 4, 0, 1]])
-    imagination = Imagination(genie, prompt, seeds=[1, 2], sampler=SAMPLER)
-    dynamics, codes = genie.dynamics, genie.latent_action.codes(actions)
-    cached = dynamics.next_frame
-    differences = []
-
-    def compare(tokens, code, cache, places):
-        logits = cached(tokens, code, cache, places)
-        past = torch.stack(imagination._tokens, 1) if imagination._tokens else tokens[:, :0]
-        window = torch.cat([past, tokens], 1)
-        full = dynamics(window, codes[:, : window.shape[1] - 1])[:, -1]
-        wanted = full.take_along_dim(places[..., None], 1)
-        if places.numel():  # a finished frame asks for no logits
-            differences.append((logits - wanted).abs().max())
-        return logits
-
-    dynamics.next_frame = compare
-    try:
-        for action in actions.unbind(1):
-            imagination.step(action)
-    finally:
-        del dynamics.next_frame
-
-    assert len(differences) == 4 * SAMPLER.num_steps
-    assert max(differences) < 1e-5
 
 
 def test_actions_inside_a_longer_prompt_are_inferred(genie):
@@ -116,7 +102,7 @@ def test_decode_frame_reveals_what_the_schedule_says_and_asks_for_no_more(order,
         places_asked.append(places.shape[1])
         return torch.randn(2, places.shape[1], 4)
 
-    tokens = decode_frame(
+    tokens, entropy = decode_frame(
         logits,
         torch.full((2, 16), 4),
         sampler=Sampler(num_steps=4, order=order),
@@ -126,6 +112,7 @@ def test_decode_frame_reveals_what_the_schedule_says_and_asks_for_no_more(order,
     assert hidden == [[16] * 2, [14] * 2, [11] * 2, [6] * 2]
     assert places_asked == asked
     assert tokens.max() < 4
+    assert ((entropy > 0) & (entropy <= math.log(4))).all()
 
 
 @pytest.mark.parametrize("order", ["random", "confidence"])
@@ -141,7 +128,7 @@ def test_known_tokens_never_change(order):
         torch.full((1, 30), 8),
         sampler=Sampler(num_steps=7, order=order),
         generators=[torch.Generator().manual_seed(3)],
-    )
+    ).tokens
     for before in frames:
         known = before != 8
         assert torch.equal(last[known], before[known])
@@ -156,9 +143,48 @@ def test_pixels_round_trip_through_floats():
 def test_refusals_name_what_was_found(genie, prompt):
     with pytest.raises(ValueError, match=r"must be 0\.\.4.*from 0 to 5"):
         imagine(genie, prompt, torch.tensor([[0], [5]]), seeds=[1, 2])
-    with pytest.raises(ValueError, match=r"2 prompts, 2 rows.*1 seeds"):
+    with pytest.raises(ValueError, match=r"2 rows of latent actions and 1 seeds"):
         imagine(genie, prompt, torch.tensor([[0], [1]]), seeds=[1])
+    with pytest.raises(ValueError, match=r"2 prompts and 3 seeds"):
+        imagine(genie, prompt, torch.zeros(3, 1, dtype=torch.long), seeds=[1, 2, 3])
     with pytest.raises(ValueError, match=r"the prompt has 8x32 pixels.*trained on 16x32"):
         imagine(genie, prompt[:, :, :8], torch.tensor([[0], [1]]), seeds=[1, 2])
     with pytest.raises(ValueError, match=r"num_steps=0"):
         Sampler(num_steps=0)
+    with pytest.raises(ValueError, match=r"top_k=-1 must be at least 0 .*guidance=1.0"):
+        Sampler(top_k=-1)
+    with pytest.raises(ValueError, match=r"guidance=-0.5 at least 0"):
+        Sampler(guidance=-0.5)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_guidance_goes_from_the_mean_code_past_the_given_one(genie, prompt, guidance):
+    """The logits that a frame is decoded from, against two whole windows without a cache."""
+    code = genie.latent_action.codes(torch.tensor([[3], [4]]))
+    past = genie.tokenizer.encode(video_to_float(prompt))
+    hidden = torch.full((2, 1, 8), genie.dynamics.mask_token)
+    window = torch.cat([past, hidden], 1)
+    free = genie.dynamics(window, mean_code(genie).expand_as(code))[:, -1]
+    wanted = free + guidance * (genie.dynamics(window, code)[:, -1] - free)
+
+    sampler = Sampler(num_steps=1, temperature=0.0, guidance=guidance)
+    rollout = imagine(genie, prompt, torch.tensor([[3], [4]]), seeds=[0, 0], sampler=sampler)
+
+    assert torch.equal(rollout.tokens[:, 1], wanted.argmax(-1))
+    torch.testing.assert_close(rollout.token_entropy[:, 1], token_entropy(wanted))
+
+
+def test_guidance_of_one_computes_nothing_more(genie, prompt, monkeypatch):
+    calls = []
+    computed = DynamicsModel.next_frame
+    monkeypatch.setattr(
+        DynamicsModel, "next_frame", lambda *args: calls.append(1) or computed(*args)
+    )
+    actions = torch.tensor([[0], [1]])
+
+    for guidance in (1.0, 2.0):
+        sampler = Sampler(num_steps=3, guidance=guidance)
+        imagine(genie, prompt, actions, seeds=[0, 1], sampler=sampler)
+
+    # A prompt frame, so many decode steps, the finished frame.
+    assert len(calls) == (1 + 3 + 1) + (1 + 2 * 3 + 1)

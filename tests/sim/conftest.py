@@ -1,12 +1,19 @@
+import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from sim_episodes import SPEC, read_raw, to_episode
 
+from genie_robo.build import build_genie
+from genie_robo.models.genie import Genie
 from genie_robo.sim.record import record_dataset
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode
+from tests.models.conftest import toy_config
 
 MENAGERIE_FOLDER = Path(__file__).parents[2].parent / "shared" / "menagerie"
 
@@ -41,3 +48,27 @@ def env():
     tabletop.reset(seed=0)
     yield tabletop
     tabletop.close()
+
+
+@pytest.fixture(scope="session")
+def genie() -> Genie:
+    """Untrained; frames of 16 x 32 pixels, five codes."""
+    torch.manual_seed(0)
+    return build_genie(toy_config())
+
+
+@pytest.fixture
+def prompt(genie) -> np.ndarray:
+    size = (*genie.tokenizer.image_size, 3)
+    return np.random.default_rng(0).integers(256, size=size, dtype=np.uint8)
+
+
+@pytest.fixture
+def count_tensors() -> Callable[[], int]:
+    """How many numbers are alive in tensors."""
+
+    def count() -> int:
+        gc.collect()
+        return sum(item.numel() for item in gc.get_objects() if type(item) is torch.Tensor)
+
+    return count

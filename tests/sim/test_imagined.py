@@ -1,31 +1,31 @@
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from imagined_worlds import SAMPLER, to_codes
 
-from genie_robo.build import build_genie
+from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
-from genie_robo.inference.sampler import Sampler
 from genie_robo.sim.imagined import Imagined
-from tests.models.conftest import toy_config
+from genie_robo.sim.tabletop import Tabletop
 
-SAMPLER = Sampler(num_steps=2)
-
-
-@pytest.fixture(scope="module")
-def genie():
-    torch.manual_seed(0)
-    return build_genie(toy_config())
+STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
 
-@pytest.fixture
-def prompt(genie) -> np.ndarray:
-    size = (*genie.tokenizer.image_size, 3)
-    return np.random.default_rng(0).integers(256, size=size, dtype=np.uint8)
-
-
-def test_gymnasium_accepts_it(genie, prompt):
-    check_env(Imagined(genie, prompt=prompt, sampler=SAMPLER), skip_render_check=True)
+@pytest.mark.parametrize("codes", [None, to_codes])
+def test_gymnasium_makes_it_and_accepts_it(genie, prompt, codes):
+    env = gymnasium.make(
+        "genie_robo.sim:Genie/Imagined-v0",
+        genie=genie,
+        prompt=prompt,
+        sampler=SAMPLER,
+        to_codes=codes,
+    )
+    imagined = env.unwrapped
+    assert isinstance(imagined, Imagined)
+    assert imagined._worlds._genie is genie, "a copy would double the memory"
+    check_env(imagined)  # raises or warns, and warnings are errors
 
 
 def test_it_imagines_what_a_rollout_does(genie, prompt):
@@ -37,8 +37,24 @@ def test_it_imagines_what_a_rollout_does(genie, prompt):
     video = torch.from_numpy(prompt)[None, None]
     rollout = imagine(genie, video, torch.tensor([[2, 0, 1]]), seeds=[seed], sampler=SAMPLER)
     assert np.array_equal(frames, rollout.video[0].numpy())
+    infos = [result[4] for result in results]
+    assert np.array_equal([info["tokens"] for info in infos], rollout.tokens[0, 1:].numpy())
+    assert [info["code"] for info in infos] == [2, 0, 1]
     assert [result[3] for result in results] == [False, False, True]
     assert {result[1] for result in results} == {0.0}
+
+
+def test_info_tells_tokens_and_uncertainty(genie, prompt):
+    env = Imagined(genie, prompt=prompt, sampler=SAMPLER)
+    info = env.reset(seed=0)[1]
+    assert sorted(info) == ["is_success", "tokens", "uncertainty"]
+    assert info["uncertainty"] == 0.0
+    info = env.step(1)[4]
+    assert info["tokens"].shape == (genie.dynamics.tokens_per_frame,)
+    assert info["tokens"].dtype.kind == "i"
+    # An untrained model is unsure of every token; nobody can be less sure than of equal odds.
+    assert 0 < info["uncertainty"] <= np.log(genie.tokenizer.num_codes)
+    assert info["is_success"] is False
 
 
 def test_same_seed_same_frames(genie, prompt):
@@ -51,18 +67,133 @@ def test_same_seed_same_frames(genie, prompt):
     assert not np.array_equal(rolls[0], rolls[2])
 
 
-def test_missing_and_misfit_prompts_are_refused(genie, prompt):
-    env = Imagined(genie)
-    with pytest.raises(ValueError, match="starts from an image, but there is none; give"):
-        env.reset()
-    with pytest.raises(ValueError, match=r"uint8 image of shape \(.*\), .* it is float64 of shape"):
-        env.reset(options={"prompt": prompt / 255})
+def test_a_prompt_may_have_any_size_and_several_frames_and_stays(genie, prompt):
+    env = Imagined(genie, sampler=SAMPLER)
+    large = np.random.default_rng(1).integers(256, size=(50, 70, 3), dtype=np.uint8)
+    first = env.reset(seed=0, options={"prompt": large})[0]["pixels"]
+    small = resize_frame(large, image_size=prompt.shape[:2], resize="stretch")
+    assert np.array_equal(first, env.reset(seed=0, options={"prompt": small})[0]["pixels"])
+    assert np.array_equal(first, env.reset(seed=0)[0]["pixels"])
+    frames = np.stack([small, prompt, prompt])
+    env.reset(seed=0, options={"prompt": frames})
+    video = env.step(2)[0]["pixels"]
+    seed = int(np.random.default_rng(0).integers(2**31))
+    prompts = torch.from_numpy(frames)[None]
+    rollout = imagine(genie, prompts, torch.tensor([[2]]), seeds=[seed], sampler=SAMPLER)
+    assert np.array_equal(video, rollout.video[0, -1].numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda prompt: None, "starts from an image, but there is none; give prompt=image"),
+        (lambda prompt: prompt / 255, r"uint8 image .* it is float64 of shape \(16, 32, 3\)"),
+        (lambda prompt: prompt[0], r"it is uint8 of shape \(32, 3\)"),
+        (lambda prompt: prompt[..., :1], r"it is uint8 of shape \(16, 32, 1\)"),
+        (lambda prompt: prompt[None][:0], r"it is uint8 of shape \(0, 16, 32, 3\)"),
+        (lambda prompt: prompt[None, None], r"it is uint8 of shape \(1, 1, 16, 32, 3\)"),
+    ],
+)
+def test_missing_and_misfit_prompts_are_refused(genie, prompt, change, message):
+    with pytest.raises(ValueError, match=message):
+        Imagined(genie).reset(options={"prompt": change(prompt)})
 
 
 def test_step_needs_a_reset_and_a_known_action(genie, prompt):
     env = Imagined(genie, prompt=prompt)
-    with pytest.raises(RuntimeError, match="call reset before step"):
-        env.step(0)
+    for early in (lambda: env.step(0), env.render):
+        with pytest.raises(RuntimeError, match="call reset before step"):
+            early()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="latent action 99 is not one of this model's codes, 0 to"):
         env.step(99)
+
+
+def test_robot_actions_become_codes(genie, prompt):
+    seen = []
+
+    def remember(actions: np.ndarray) -> np.ndarray:
+        seen.append(actions)
+        return to_codes(actions)
+
+    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=remember)
+    by_code = Imagined(genie, prompt=prompt, sampler=SAMPLER)
+    assert env.action_space == Tabletop(image_size=(8, 8)).action_space
+    env.reset(seed=3)
+    by_code.reset(seed=3)
+    action = STILL + [0.05, 0, 0, 0, 0, 0, 0]  # noqa: RUF005 (a sum, not a list)
+    obs, _, _, _, info = env.step(action)
+    assert np.array_equal(seen, [[action]])
+    assert info["code"] == to_codes(action[None])[0] == 4
+    assert np.array_equal(obs["pixels"], by_code.step(4)[0]["pixels"])
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "message"),
+    [
+        (0, np.nan, "seven finite numbers, dx dy dz droll dpitch dyaw gripper"),
+        (1, 0.3, r"action dy=0.3 is outside \[-0.06, 0.06\]; clip"),
+    ],
+)
+def test_bad_robot_actions_are_refused_as_on_the_tabletop(genie, prompt, index, value, message):
+    action = STILL.copy()
+    action[index] = value
+    imagined = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=to_codes)
+    for env in (imagined, Tabletop(image_size=(8, 8))):
+        env.reset(seed=0)
+        with pytest.raises(ValueError, match=message):
+            env.step(action)
+
+
+@pytest.mark.parametrize("codes", [np.array([5]), np.array([0, 1]), np.array([0.5])])
+def test_codes_that_the_model_does_not_know_are_refused(genie, prompt, codes):
+    env = Imagined(genie, prompt=prompt, to_codes=lambda actions: codes)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="to_codes must give 1 codes from 0 to 4, one per action"):
+        env.step(STILL)
+
+
+def collect(env: gymnasium.Env, *, num_steps: int) -> tuple[list[dict], list[float], list[bool]]:
+    """What a learner's collector does: it knows nothing but Gymnasium's interface."""
+    env.action_space.seed(0)
+    obs, _ = env.reset(seed=0)
+    observations, rewards, ends = [obs], [], []
+    for _ in range(num_steps):
+        obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert env.observation_space.contains(obs)
+        assert {"is_success"} <= info.keys()
+        ends.append(terminated or truncated)
+        if ends[-1]:
+            obs, _ = env.reset()
+        observations.append(obs)
+        rewards.append(float(reward))
+    return observations, rewards, ends
+
+
+@pytest.mark.parametrize("name", ["Tabletop-v0", "Imagined-v0"])
+def test_one_collector_runs_on_both_environments(genie, prompt, name):
+    size = prompt.shape[:2]
+    options = {
+        "Tabletop-v0": {"task": "reach", "image_size": size},
+        "Imagined-v0": {"genie": genie, "prompt": prompt, "to_codes": to_codes, "sampler": SAMPLER},
+    }
+    env = gymnasium.make(f"genie_robo.sim:Genie/{name}", max_steps=4, **options[name])
+    observations, rewards, ends = collect(env, num_steps=9)
+    assert ends == [False, False, False, True] * 2 + [False]
+    assert {obs["pixels"].shape for obs in observations} == {(*size, 3)}
+    assert len(rewards) == 9
+    again, *_ = collect(env, num_steps=9)
+    pairs = zip(observations, again, strict=True)
+    assert all(np.array_equal(one["pixels"], other["pixels"]) for one, other in pairs)
+    env.close()
+
+
+def test_memory_does_not_grow_with_the_steps(genie, prompt, count_tensors):
+    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, max_steps=1000)
+    env.reset(seed=0)
+    counts = []
+    for _ in range(2):
+        for _ in range(8):
+            env.step(1)
+        counts.append(count_tensors())
+    assert counts[0] == counts[1]

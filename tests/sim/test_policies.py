@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.menagerie import MENAGERIE
 from genie_robo.sim.policies import POLICIES, make_policy
-from genie_robo.sim.tabletop import ACTION_HIGH, ACTION_LOW, Tabletop
+from genie_robo.sim.tabletop import Tabletop
 
 BAD = ("idle", "jitter", "wrong_way", "empty_handed")
 
@@ -19,11 +21,29 @@ def roll(env: Tabletop, name: str, seed: int, *, noise: float, num_steps: int = 
     return False, np.array(actions)
 
 
-@pytest.mark.parametrize("task", ["pick", "push"])
+@pytest.mark.parametrize("task", ["pick", "push", "reach"])
 def test_experts_succeed_without_noise(task):
     env = Tabletop(task=task, image_size=(8, 8))
     successes = [roll(env, task, seed, noise=0.0)[0] for seed in range(10)]
     assert sum(successes) >= 9
+
+
+@pytest.mark.parametrize("task", ["pick", "push", "reach"])
+@pytest.mark.parametrize("robot", MENAGERIE)
+def test_experts_succeed_with_menagerie_robots(menagerie, robot, task):
+    env = Tabletop(task=task, robot=robot, image_size=(8, 8))
+    successes = [roll(env, task, seed, noise=1.0, num_steps=40)[0] for seed in range(5)]
+    assert sum(successes) >= 4
+
+
+def test_reaching_leaves_the_box_where_it_is():
+    env = Tabletop(task="reach", image_size=(8, 8))
+    env.reset(seed=0)
+    before = env.box_position(env.scene.target)
+    policy = make_policy("reach", seed=0, noise=0.0)
+    while not env.is_success:
+        env.advance(policy.act(env))
+    assert np.allclose(env.box_position(env.scene.target), before, atol=0.001)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -14,6 +14,7 @@ from PIL import Image
 from sim_episodes import SPEC, read_raw, to_episode
 
 from genie_robo.sim import record
+from genie_robo.sim.menagerie import MENAGERIE
 from genie_robo.sim.record import RecordSpec, record_dataset
 from genie_robo.sim.replay import replay
 from genie_robo.sim.rlds_writer import RldsWriter
@@ -121,10 +122,13 @@ def test_shares_are_exact(tmp_path):
     assert policies == 3 * [b"pick"] + 2 * [b"random"]
 
 
-def test_menagerie_robot_is_recorded_and_replayed(menagerie, tmp_path):
-    spec = RecordSpec(num_episodes=1, num_steps=6, robot="wx250s", image_size=(24, 24))
+@pytest.mark.parametrize("robot", MENAGERIE)
+def test_menagerie_robot_is_recorded_and_replayed(menagerie, tmp_path, robot, caplog):
+    spec = RecordSpec(num_episodes=1, num_steps=6, robot=robot, image_size=(24, 24))
+    caplog.set_level("INFO")
     folder = record_dataset(tmp_path, replace(spec, num_workers=1))
-    episode = to_episode(read_raw(folder)[0], "wx250s")
+    assert f"robot={robot}, frames drawn by raycast" in caplog.text
+    episode = to_episode(read_raw(folder)[0], robot)
     result = replay(episode, start=2, robot_actions=episode.robot_actions[2:-1])
     frames = [np.asarray(Image.open(io.BytesIO(png))) for png in episode.images["primary"]]
     assert np.array_equal(result.video, frames[2:])

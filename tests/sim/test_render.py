@@ -1,6 +1,9 @@
 import importlib
 import logging
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -87,6 +90,23 @@ def test_missing_graphics_library_is_a_readable_error(monkeypatch, kind, failure
     with pytest.raises(RuntimeError, match=rf"renderer={kind} does not work .*no library.*raycast"):
         draw(RED_BOX.format(light="", floor=""), kind=kind)
     assert os.environ["PYOPENGL_PLATFORM"] == "before"
+
+
+def test_a_missing_library_in_mujoco_gl_is_a_readable_error():
+    process = subprocess.run(
+        [sys.executable, "-c", "import genie_robo.sim"],
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: MuJoCo does not start with MUJOCO_GL=nonsense here (")
+    assert last.endswith(
+        "unset MUJOCO_GL: renderer= names what draws, and renderer=raycast needs "
+        "no graphics library"
+    )
 
 
 def test_auto_casts_rays_and_says_so_once(caplog):

@@ -1,9 +1,13 @@
 import itertools
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from genie_robo.sim.menagerie import PACKAGE
 from genie_robo.sim.scene import (
     MAX_BOXES,
     TASKS,
@@ -48,6 +52,7 @@ def test_instructions_name_the_box_and_the_direction():
     color = scene.boxes[scene.target].color
     assert scene.instruction == f"push the {color} box to the left"
     assert replace(scene, direction="closer").instruction == f"push the {color} box closer"
+    assert replace(scene, task="reach").instruction == f"reach the {color} box"
     assert replace(scene, task="pick").instruction == f"pick up the {color} box"
 
 
@@ -61,8 +66,34 @@ def test_unknown_task_and_robot_are_refused(monkeypatch):
 def test_missing_menagerie_is_a_readable_error(monkeypatch, tmp_path):
     scene = sample_scene(np.random.default_rng(0), robot="wx250s")
     monkeypatch.delenv("MENAGERIE_ROOT", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"MENAGERIE_ROOT is not set; .*robot=arm"):
+    monkeypatch.setitem(sys.modules, PACKAGE, None)
+    with pytest.raises(FileNotFoundError, match=r"is not installed; set MENAGERIE_ROOT .*=arm"):
         build_model(scene)
     monkeypatch.setenv("MENAGERIE_ROOT", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"wx250s.xml, which does not exist"):
+        build_model(scene)
+
+
+class MenageriePackage(SimpleNamespace):
+    """Stands for the package mujoco-menagerie: `get(name).path()` or its own error."""
+
+    class MenagerieError(Exception):
+        pass
+
+    def get(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(path=lambda: self.path(name))
+
+    def path(self, name: str) -> Path:
+        if self.root is None:
+            raise self.MenagerieError("no network")
+        return self.root / name
+
+
+def test_without_a_root_the_menagerie_package_is_asked(menagerie, monkeypatch):
+    monkeypatch.delenv("MENAGERIE_ROOT")
+    scene = sample_scene(np.random.default_rng(0), robot="wx250s")
+    monkeypatch.setitem(sys.modules, PACKAGE, MenageriePackage(root=menagerie))
+    assert build_model(scene)[1].name == "wx250s"
+    monkeypatch.setitem(sys.modules, PACKAGE, MenageriePackage(root=None))
+    with pytest.raises(FileNotFoundError, match=r"has no copy \(no network\); set MENAGERIE_ROOT"):
         build_model(scene)

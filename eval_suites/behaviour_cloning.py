@@ -1,0 +1,250 @@
+"""Behaviour cloning from video without action labels (paper Appendix E)."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from eval_suites import figures
+from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.cloned_policy import clone_actions, clone_codes
+from eval_suites.cloning_task import Act, CloningTask, Demonstration
+from genie_robo.inference.action_map import ActionDictionary
+from genie_robo.progress import progress_bar
+from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.policies import make_policy
+
+LATENT, LABELS_ONLY, ORACLE, EXPERT, RANDOM = "latent", "labels_only", "oracle", "expert", "random"
+FAST_EPISODES, FAST_DEMONSTRATIONS, FAST_STEPS, FAST_LABELS = 4, 12, 40, (20,)
+FIRST_DEMONSTRATION, FIRST_TRIAL = 1_000_000, 2_000_000
+"""Seeds of scenes: none is demonstrated and tried."""
+
+Solved = dict[str, Bool[np.ndarray, " n"]]
+"""Whether each trial was solved, by policy; those with labels are named `latent/200`."""
+
+
+class _Steps(NamedTuple):
+    """The steps of all demonstrations, one after the other."""
+
+    frames: UInt8[np.ndarray, "n h w c"]
+    goals: Float[np.ndarray, "n g"]
+    codes: Int[np.ndarray, " n"]
+    robot_actions: Float[np.ndarray, "n 7"]
+    """Hidden from everything but the labels asked for, and from the oracle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BehaviourCloning:
+    """Success of a policy that learned latent actions from video, against labels for its map."""
+
+    name: ClassVar[str] = "behaviour_cloning"
+    summary: ClassVar[str] = "can a robot learn a task from video, and how many labels does it need"
+
+    task: str = "reach"
+    """reach, push or pick."""
+    num_demonstrations: int = 200
+    labels: Sequence[int] = (10, 50, 200, 1000)
+    """Steps with a robot action, from which the dictionary is made."""
+    num_trials: int = 40
+    max_steps: int = 20
+    train_steps: int = 1500
+    """Of the policy's network."""
+    renderer: str = "auto"
+
+    def evaluate(self, context: EvalContext) -> SuiteResult:
+        """Demonstrate, label, clone, try."""
+        if not (task := self._task(context)):
+            reason = "the dataset holds no simulated scene, so there is no task to try policies in"
+            return _nothing(reason)
+        fast = context.fast
+        demonstrations = self._demonstrate(
+            task, FAST_DEMONSTRATIONS if fast else self.num_demonstrations, seed=context.seed
+        )
+        if not demonstrations:
+            return _nothing(f"the scripted expert solved no {self.task} episode")
+        steps = _label(demonstrations, context)
+        wanted = FAST_LABELS if fast else self.labels
+        labels = sorted({min(count, len(steps.codes)) for count in wanted})
+        policies = self._clone(steps, labels, context)
+        solved = self._try(task, policies, FAST_EPISODES if fast else self.num_trials, context.seed)
+        return SuiteResult(
+            metrics=_metrics(solved, labels, self._protocol(len(demonstrations), steps)),
+            headline=(f"success/{labels[-1]}", *(f"success/{n}" for n in labels[:-1])),
+            per_episode=[
+                {"policy": name, "trial": float(trial), "solved": float(is_solved)}
+                for name, trials in solved.items()
+                for trial, is_solved in enumerate(trials)
+            ],
+            figures={"success": _figure(solved, labels)},
+            notes=(
+                "All policies are given the goal: colour of the target box, direction of a push. "
+                "The expert reads poses from the simulator, the cloned ones see pixels only.",
+            ),
+        )
+
+    def _task(self, context: EvalContext) -> CloningTask | None:
+        """As the run's dataset was recorded."""
+        episode = context.dataset[context.test.episodes[0]]
+        if episode.sim_state is None:
+            return None
+        height, width = context.test.whole_episode(0).video.shape[1:3]
+        return CloningTask(
+            name=self.task,
+            robot=json.loads(episode.scene)["robot"],
+            image_size=(height, width),
+            control_hz=episode.control_hz / context.test.frame_stride,
+            max_steps=self.max_steps,
+            renderer=self.renderer,
+        )
+
+    def _demonstrate(self, task: CloningTask, count: int, *, seed: int) -> list[Demonstration]:
+        first = FIRST_DEMONSTRATION + seed * count
+        with progress_bar(f"{self.name}: demonstrate", total=count, unit="episodes") as advance:
+            return task.demonstrate(range(first, first + count), advance)
+
+    def _clone(self, steps: _Steps, labels: Sequence[int], context: EvalContext) -> dict[str, Act]:
+        """Every policy by name."""
+        num_steps = FAST_STEPS if context.fast else self.train_steps
+        seed = context.seed
+        chosen = np.random.default_rng(seed).permutation(len(steps.codes))
+        total = num_steps * (2 + len(labels))
+        with progress_bar(f"{self.name}: clone", total=total, unit="steps") as advance:
+
+            def clone(rows: Int[np.ndarray, " n"]) -> Act:
+                parts = (steps.frames[rows], steps.goals[rows], steps.robot_actions[rows])
+                cloned = clone_actions(*parts, num_steps=num_steps, seed=seed, advance=advance)
+                return lambda _, frame, goal: _inside(cloned(frame, goal))
+
+            choose = clone_codes(
+                steps.frames,
+                steps.goals,
+                steps.codes,
+                num_codes=context.encoder.num_codes,
+                num_steps=num_steps,
+                seed=seed,
+                advance=advance,
+            )
+            policies: dict[str, Act] = {ORACLE: clone(np.arange(len(steps.codes)))}
+            for count in labels:
+                known = chosen[:count]
+                dictionary = ActionDictionary.fit(
+                    steps.codes[known],
+                    steps.robot_actions[known],
+                    num_codes=context.encoder.num_codes,
+                )
+                policies[f"{LATENT}/{count}"] = _through(dictionary, choose, seed=seed)
+                policies[f"{LABELS_ONLY}/{count}"] = clone(known)
+        space = np.random.default_rng(seed)
+        policies[RANDOM] = lambda *_: space.uniform(ACTION_LOW, ACTION_HIGH)
+        return policies
+
+    def _try(self, task: CloningTask, policies: dict[str, Act], count: int, seed: int) -> Solved:
+        """Every policy in the same scenes; the expert starts anew in each."""
+        seeds = range(FIRST_TRIAL + seed * count, FIRST_TRIAL + (seed + 1) * count)
+        total = count * (1 + len(policies))
+        with progress_bar(f"{self.name}: try", total=total, unit="episodes") as advance:
+            solved = {name: task.try_policy(act, seeds, advance) for name, act in policies.items()}
+            expert = [
+                task.try_policy(_expert(self.task, trial), [trial], advance)[0] for trial in seeds
+            ]
+        return {**solved, EXPERT: np.array(expert)}
+
+    def _protocol(self, num_demonstrations: int, steps: _Steps) -> str:
+        return (
+            f"share of {self.task} scenes never demonstrated that are solved within "
+            f"{self.max_steps} steps; a network from pixels and goal to latent actions, trained on "
+            f"{num_demonstrations} videos of the expert ({len(steps.codes)} steps) with the codes "
+            "of the latent action model; at run time a robot action is drawn from those of the "
+            "labelled steps with the same code; interval of a proportion (Wilson) over scenes"
+        )
+
+
+def _label(demonstrations: Sequence[Demonstration], context: EvalContext) -> _Steps:
+    """Codes from the frames alone."""
+    codes = [context.encoder.encode(shown.window).codes for shown in demonstrations]
+    return _Steps(
+        frames=np.concatenate([shown.frames[:-1] for shown in demonstrations]),
+        goals=np.concatenate(
+            [np.tile(shown.goal, (len(shown.robot_actions), 1)) for shown in demonstrations]
+        ),
+        codes=np.concatenate(codes),
+        robot_actions=np.concatenate([shown.robot_actions for shown in demonstrations]),
+    )
+
+
+def _through(
+    dictionary: ActionDictionary, choose: Callable[[np.ndarray, np.ndarray], int], *, seed: int
+) -> Act:
+    """A policy of latent actions through a dictionary of robot actions."""
+    rng = np.random.default_rng(seed)
+
+    def act(_: object, frame: UInt8[np.ndarray, "h w c"], goal: Float[np.ndarray, " g"]):  # noqa: ANN202
+        return _inside(dictionary.sample(np.array([choose(frame, goal)]), rng)[0])
+
+    return act
+
+
+def _expert(task: str, seed: int) -> Act:
+    expert = make_policy(task, seed=seed, noise=0.0)
+    return lambda env, *_: expert.act(env)
+
+
+def _inside(action: Float[np.ndarray, " 7"]) -> Float[np.ndarray, " 7"]:
+    return np.clip(action, ACTION_LOW, ACTION_HIGH)
+
+
+def _metrics(solved: Solved, labels: Sequence[int], protocol: str) -> dict[str, Metric]:
+    rates = {name: float(trials.mean()) for name, trials in solved.items()}
+    return {
+        f"success/{count}": Metric(
+            value=rates[f"{LATENT}/{count}"],
+            ci95=_interval(solved[f"{LATENT}/{count}"]),
+            n_units=len(solved[EXPERT]),
+            unit="share",
+            protocol=f"{protocol}; {count} labelled steps",
+            baselines={
+                "random": rates[RANDOM],
+                "labels only": rates[f"{LABELS_ONLY}/{count}"],
+                "all labels": rates[ORACLE],
+            },
+            ceiling=rates[EXPERT],
+        )
+        for count in labels
+    }
+
+
+def _interval(trials: Bool[np.ndarray, " n"]) -> tuple[float, float]:
+    found = binomtest(int(trials.sum()), len(trials)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _figure(solved: Solved, labels: Sequence[int]) -> Figure:
+    """Success over labels, with the policies that do not depend on them as lines across."""
+    (axes,) = figures.new_axes(1, width=7.0, height=4.5)
+    for name, colour in ((LATENT, figures.BLUE), (LABELS_ONLY, figures.ORANGE)):
+        rates = [float(solved[f"{name}/{n}"].mean()) for n in labels]
+        ends = np.array([_interval(solved[f"{name}/{n}"]) for n in labels])
+        axes.fill_between(labels, ends[:, 0], ends[:, 1], color=colour, alpha=0.15)
+        axes.plot(labels, rates, marker="o", color=colour, label=name.replace("_", " "))
+    for name, style in ((EXPERT, "-"), (ORACLE, "--"), (RANDOM, ":")):
+        rate = float(solved[name].mean())
+        axes.axhline(rate, color="black", linestyle=style, linewidth=1, label=name)
+    axes.set_xscale("log")
+    axes.set_xticks(labels, [str(n) for n in labels])
+    axes.set_xlabel("steps with a robot action")
+    axes.set_ylabel("share of scenes solved")
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figures.owner(axes)
+
+
+def _nothing(reason: str) -> SuiteResult:
+    metric = undefined(reason, unit="share", protocol="success of a cloned policy")
+    return SuiteResult(
+        metrics={"success": metric}, headline=("success",), per_episode=[], figures={}
+    )

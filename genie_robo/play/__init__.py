@@ -1,0 +1,1 @@
+"""Playing with a trained world model: an imagined episode, steered one action at a time."""

@@ -1,0 +1,280 @@
+"""The web page of a game: pictures, keys, what happened so far, and where to begin."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from nicegui import Event, events, run, ui
+from PIL import Image
+
+from genie_robo.play.game import Action, Game
+from genie_robo.play.keys import RECORD, Key, code_keys, robot_keys, session_keys
+from genie_robo.play.start import Start, Starts
+from genie_robo.play.turns import Job, Turns
+from genie_robo.types import ACTION_NAMES, GRIPPER
+
+THUMBNAILS = 9
+"""Test episodes shown at once."""
+MAX_UPLOAD_BYTES = 20_000_000
+_CSS = """
+.q-uploader__subtitle, .q-uploader__list { display: none; }
+.pixels { width: 100%; image-rendering: pixelated; background: #0002; }
+.key .q-btn__content { text-transform: none; }
+.key kbd { margin-left: .5em; padding: 0 .4em; border: 1px solid #0003; border-radius: 3px;
+  font-size: .8em; opacity: .7; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One game, shared by every page that is open."""
+
+    title: str
+    note: str
+    """About the robot keys."""
+    game: Game
+    starts: Starts
+    record: Callable[[Game], Path]
+    """Write the session so far; raises ValueError when there is nothing to write."""
+    turns: Turns
+    changed: Event[[]]
+    said: Event[[str]]
+
+    def keys(self) -> list[Key]:
+        """All that work by key or button, but recording."""
+        return [*code_keys(self.game), *robot_keys(self.game), *session_keys(self.game)]
+
+    def write(self) -> str:
+        """Record, and say where."""
+        return f"wrote {self.record(self.game)} and the .mp4 beside it"
+
+    def begin(self, start: Callable[[], Start]) -> None:
+        """Start anew from a prompt that is made in the thread of the jobs."""
+        self.game.begin(start())
+
+
+class Page:
+    """What one browser tab shows."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        keys = session.keys()
+        self._by_key = {key.key: Job(key.name, key.press) for key in keys if key.key}
+        self._by_key[RECORD] = Job("record", session.write)
+        ui.add_css(_CSS)
+        # Buttons keep the focus after a click, and keys shall work all the same.
+        ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "textarea"])
+        self._draw_header()
+        with ui.row(wrap=False).classes("w-full gap-4 p-2 items-start"):
+            with ui.column().classes("grow gap-3"):
+                self._draw_pictures()
+                self._draw_numbers()
+                self._draw_keys()
+            with ui.column().classes("w-80 shrink-0 gap-4"):
+                with ui.card().classes("w-full gap-2"):
+                    self._draw_prompts()
+                with ui.card().classes("w-full gap-2"):
+                    self._actions_title = ui.label().classes("font-medium")
+                    self._actions = ui.label().classes("actions max-h-40 overflow-auto")
+        session.changed.subscribe(self.refresh)
+        session.said.subscribe(self._notify)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the game as it is."""
+        session, game = self._session, self._session.game
+        now, true = game.now, game.now.truth
+        self._imagined.set_source(data_url(now.frame))
+        self._true.set_source(data_url(true.frame if true else game.start.frame))
+        self._true_title.set_text("MuJoCo, the same actions" if true else "prompt, as it was given")
+        self._true_note.set_text(describe(game))
+        self._numbers["frame"].set_text(str(len(game.actions)))
+        self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")
+        speed = 1 / game.median_latency_s if game.median_latency_s else 0.0
+        self._numbers["frames per second"].set_text(f"{speed:.1f}")
+        self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
+        self._actions_title.set_text(f"actions from {game.start.name}")
+        self._actions.set_text(" ".join(action.name for action in game.actions) or "none yet")
+        self._status.set_text(status(session.turns))
+        self._status.props(f"color={'orange' if session.turns.running else 'green'}")
+
+    def _draw_header(self) -> None:
+        with ui.header().classes("items-center py-1 px-4"):
+            ui.label("genie-robo play").classes("text-lg")
+            ui.label(self._session.title).classes("opacity-80")
+            ui.space()
+            self._status = ui.badge().classes("status px-3 py-1 text-sm")
+
+    def _draw_pictures(self) -> None:
+        with ui.grid(columns=2).classes("w-full gap-4"):
+            with ui.column().classes("gap-1"):
+                ui.label("imagined").classes("font-medium")
+                self._imagined = ui.interactive_image().classes("pixels imagined")
+            with ui.column().classes("gap-1"):
+                self._true_title = ui.label().classes("font-medium")
+                self._true = ui.interactive_image().classes("pixels true")
+        self._true_note = ui.label().classes("note text-sm opacity-70")
+
+    def _draw_numbers(self) -> None:
+        self._numbers = {}
+        with ui.row().classes("gap-8"):
+            for name in ("frame", "latency", "frames per second", "uncertainty"):
+                with ui.column().classes("gap-0"):
+                    ui.label(name).classes("text-xs opacity-60")
+                    marker = name.replace(" ", "-")
+                    self._numbers[name] = ui.label().classes(f"{marker} text-lg").mark(marker)
+
+    def _draw_keys(self) -> None:
+        game = self._session.game
+        rows = {
+            "latent action": code_keys(game),
+            "robot": robot_keys(game),
+            "session": session_keys(game),
+        }
+        with ui.grid(columns="6rem 1fr").classes("w-full gap-y-2 items-center"):
+            for name, keys in rows.items():
+                if not keys:
+                    continue
+                ui.label(name).classes("text-sm opacity-70")
+                with ui.row().classes("gap-2 max-h-28 overflow-auto"):
+                    for key in keys:
+                        self._draw_button(key.key, Job(key.name, key.press))
+                    if name == "robot":
+                        ui.label(self._session.note).classes("w-80 text-xs opacity-60")
+                    if name == "session":
+                        self._draw_button(RECORD, self._by_key[RECORD])
+
+    def _draw_button(self, key: str, job: Job) -> None:
+        button = ui.button(on_click=partial(self._take, job)).props("outline dense no-caps")
+        with button.classes("key px-2").mark(f"key-{job.name}"):
+            ui.label(job.name)
+            if key != job.name and key:
+                ui.html(f"<kbd>{key}</kbd>", sanitize=False)
+
+    def _draw_prompts(self) -> None:
+        ui.label("begin from").classes("font-medium")
+        with ui.tabs().props("dense no-caps").classes("w-full") as tabs:
+            episode, scene, image = (ui.tab(name) for name in ("episode", "scene", "image"))
+        with ui.tab_panels(tabs, value=episode).classes("w-full"):
+            with ui.tab_panel(episode).classes("p-0"):
+                self._draw_episodes()
+            with ui.tab_panel(scene).classes("p-0"):
+                self._draw_scene()
+            with ui.tab_panel(image).classes("p-0"):
+                self._draw_upload()
+
+    def _draw_episodes(self) -> None:
+        count = self._session.starts.num_episodes
+        ui.label(f"test episodes 0 to {count - 1}").classes("text-sm opacity-70")
+        self._thumbnails = ui.grid(columns=3).classes("w-full gap-2")
+        num_pages = -(-count // THUMBNAILS)
+        if num_pages > 1:
+            ui.pagination(1, num_pages, on_change=self._on_page)
+        ui.timer(0, partial(self._show_episodes, 0), once=True)
+
+    async def _on_page(self, event: events.ValueChangeEventArguments[int | None]) -> None:
+        await self._show_episodes((event.value or 1) - 1)
+
+    async def _show_episodes(self, page: int) -> None:
+        starts = self._session.starts
+        first = page * THUMBNAILS
+        numbers = range(first, min(first + THUMBNAILS, starts.num_episodes))
+        pictures = await run.io_bound(lambda: [data_url(starts.episode(n).frame) for n in numbers])
+        self._thumbnails.clear()
+        with self._thumbnails:
+            for number, picture in zip(numbers, pictures or [], strict=False):
+                with ui.column().classes("gap-0 items-center cursor-pointer") as thumbnail:
+                    ui.interactive_image(picture).classes("pixels thumbnail")
+                    ui.label(str(number)).classes("text-xs")
+                thumbnail.on("click", partial(self._begin, partial(starts.episode, number)))
+
+    def _draw_scene(self) -> None:
+        ui.label("a fresh simulator scene").classes("text-sm opacity-70")
+        seed = ui.number("seed", value=0, min=0, precision=0).classes("w-full")
+
+        async def begin() -> None:
+            await self._begin(partial(self._session.starts.scene, int(seed.value or 0)))
+
+        ui.button("start", on_click=begin).props("outline no-caps").mark("start-scene")
+
+    def _draw_upload(self) -> None:
+        ui.label("any image, JPEG or PNG").classes("text-sm opacity-70")
+
+        async def begin(upload: events.UploadEventArguments) -> None:
+            content = await upload.file.read()
+            await self._begin(partial(self._session.starts.image, upload.file.name, content))
+
+        ui.upload(
+            label="choose or drop a file",
+            on_upload=begin,
+            on_rejected=lambda: ui.notify("that is no JPEG or PNG below 20 MB", type="negative"),
+            max_file_size=MAX_UPLOAD_BYTES,
+            auto_upload=True,
+        ).props("accept='.jpg,.jpeg,.png' flat").classes("w-full")
+
+    async def _on_key(self, event: events.KeyEventArguments) -> None:
+        modifiers = event.modifiers
+        if not event.action.keydown or modifiers.ctrl or modifiers.alt or modifiers.meta:
+            return
+        job = self._by_key.get(event.key.name.lower())
+        if job:
+            await self._take(job)
+
+    async def _begin(self, start: Callable[[], Start]) -> None:
+        await self._take(Job("begin", partial(self._session.begin, start)))
+
+    async def _take(self, job: Job) -> None:
+        if not await self._session.turns.take(job):
+            self._notify(f"busy: {job.name} was not taken, another one is waiting already")
+
+    def _notify(self, text: str) -> None:
+        ui.notify(text, position="bottom-right", multi_line=True)
+
+
+def data_url(frame: UInt8[np.ndarray, "h w c"]) -> str:
+    """A frame as a PNG that a page can hold without another request."""
+    buffer = BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def status(turns: Turns) -> str:
+    """What is going on, in a few words."""
+    if turns.running is None:
+        return "ready"
+    waiting = f", {turns.waiting.name} waits" if turns.waiting else ""
+    return f"busy: {turns.running.name}{waiting}"
+
+
+def describe(game: Game) -> str:
+    """What stands beside the imagined frame, and why."""
+    if game.now.truth is not None:
+        last = game.now.action
+        return f"MuJoCo executed {describe_action(last)}" if last else game.start.instruction
+    if game.start.sim is None:
+        return "No simulator knows this prompt, so there is no true frame."
+    return "MuJoCo cannot follow codes without an action map, so there is no true frame."
+
+
+def describe_action(action: Action) -> str:
+    """An action in centimetres, degrees and gripper opening."""
+    if action.robot_action is None:
+        return action.name
+    given = zip(ACTION_NAMES, action.robot_action, strict=True)
+    moves = [f"{name} {100 * value:+.1f} cm" for name, value in list(given)[:3]]
+    turns = [
+        f"{name} {np.degrees(value):+.0f}°"
+        for name, value in zip(ACTION_NAMES[3:GRIPPER], action.robot_action[3:GRIPPER], strict=True)
+    ]
+    whose = (
+        f"the mean robot action of code {action.code}"
+        if action.name == str(action.code)
+        else f"{action.name}, which the model took as code {action.code}"
+    )
+    turned = turns if np.abs(action.robot_action[3:GRIPPER]).max() >= np.radians(0.5) else []
+    return f"{whose}: {', '.join([*moves, *turned])}, gripper {action.robot_action[GRIPPER]:.1f}"

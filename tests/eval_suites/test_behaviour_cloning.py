@@ -1,0 +1,161 @@
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from eval_fakes import FakeEncoder, ToyRobot, make_context
+
+from eval_suites.base import Transitions
+from eval_suites.behaviour_cloning import FIRST_DEMONSTRATION, FIRST_TRIAL, BehaviourCloning
+from eval_suites.cloned_policy import clone_actions, clone_codes
+from eval_suites.cloning_task import CloningTask, goal_of
+from genie_robo.sim.policies import make_policy
+from genie_robo.sim.scene import COLORS
+
+TASK = CloningTask(
+    name="reach",
+    robot="arm",
+    image_size=(32, 32),
+    control_hz=3.0,
+    max_steps=20,
+    renderer="raycast",
+)
+
+
+def ignore(*_):
+    return None
+
+
+@dataclass
+class Recorded:
+    """A dataset that says how its simulated episodes were recorded."""
+
+    robot: ToyRobot
+    scene: str = '{"robot": "arm"}'
+
+    def __len__(self):
+        return len(self.robot)
+
+    def __getitem__(self, e):
+        return replace(self.robot[e], scene=self.scene)
+
+
+@dataclass
+class KnowsActions:
+    """A perfect latent action model: the nearest of some true actions, by looking them up."""
+
+    demonstrations: list
+    num_codes: int = 8
+    codes_of: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        every = np.concatenate([shown.robot_actions for shown in self.demonstrations])
+        chosen = np.random.default_rng(0).choice(len(every), self.num_codes, replace=False)
+        for shown in self.demonstrations:
+            distances = np.linalg.norm(shown.robot_actions[:, None] - every[chosen], axis=-1)
+            self.codes_of[shown.frames.tobytes()] = distances.argmin(1)
+
+    def encode(self, window):
+        assert not window.robot_actions.any()
+        codes = self.codes_of[window.video.tobytes()]
+        return Transitions(codes, np.eye(self.num_codes)[codes])
+
+
+@pytest.fixture(scope="module")
+def demonstrations():
+    return TASK.demonstrate(range(FIRST_DEMONSTRATION, FIRST_DEMONSTRATION + 12), ignore)
+
+
+@pytest.fixture(scope="module")
+def context():
+    robot = ToyRobot(6, simulated=True)
+    encoder = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
+    return replace(make_context(robot, encoder=encoder), dataset=Recorded(robot), fast=True)
+
+
+def test_demonstrations_end_with_success_and_hide_their_actions(demonstrations):
+    assert len(demonstrations) >= 11
+    for shown in demonstrations:
+        assert len(shown.frames) == len(shown.robot_actions) + 1
+        assert len(shown.robot_actions) < TASK.max_steps
+        assert np.abs(shown.robot_actions[:, :3]).max() > 0.02
+        assert not shown.window.robot_actions.any()
+        assert not shown.window.action_mask.any()
+
+
+def test_the_goal_is_the_colour_of_the_target():
+    env = TASK.new_env()
+    env.reset(seed=3)
+
+    goal = goal_of(env)
+
+    box = env.scene.boxes[env.scene.target]
+    np.testing.assert_allclose(goal[:3], COLORS[box.color], atol=0.1)
+    assert not goal[3:].any()
+    env.close()
+
+
+def test_the_expert_solves_and_an_idle_policy_does_not():
+    def expert(seed):
+        policy = make_policy("reach", seed=seed, noise=0.0)
+        return lambda env, *_: policy.act(env)
+
+    solved = [TASK.try_policy(expert(seed), [seed], ignore)[0] for seed in range(5)]
+    idle = TASK.try_policy(lambda *_: np.array([0, 0, 0, 0, 0, 0, 1.0]), range(5), ignore)
+
+    assert sum(solved) >= 4
+    assert not idle.any()
+
+
+def test_clones_learn_what_can_be_seen():
+    """A bright square left or right of the middle, and a goal that turns the answer around."""
+    rng = np.random.default_rng(0)
+    frames = np.zeros((64, 32, 32, 3), np.uint8)
+    is_right, goals = rng.integers(2, size=64), rng.integers(2, size=(64, 1)).astype(float)
+    for frame, right in zip(frames, is_right, strict=True):
+        frame[10:20, 4 + 16 * right : 12 + 16 * right] = 255
+    codes = (is_right + goals[:, 0].astype(int)) % 2
+    actions = np.zeros((64, 7))
+    actions[:, 1] = 0.04 * codes
+    common = {"num_steps": 200, "seed": 0, "advance": ignore}
+
+    choose = clone_codes(frames, goals, codes, num_codes=2, **common)
+    act = clone_actions(frames, goals, actions, **common)
+
+    assert [choose(f, g) for f, g in zip(frames, goals, strict=True)] == codes.tolist()
+    found = np.stack([act(f, g) for f, g in zip(frames, goals, strict=True)])
+    np.testing.assert_allclose(found, actions, atol=0.008)
+
+
+def test_with_perfect_codes_the_whole_way_runs(context):
+    suite = BehaviourCloning(task="reach")
+    knows = KnowsActions(suite._demonstrate(replace(TASK, renderer="auto"), 12, seed=context.seed))
+    first = suite.evaluate(replace(context, encoder=knows))
+    again = suite.evaluate(replace(context, encoder=knows))
+
+    metric = first.metrics["success/20"]
+    assert metric.ceiling >= 0.75
+    assert metric.ceiling >= metric.value >= 0
+    assert metric.ci95[0] <= metric.value <= metric.ci95[1]
+    assert set(metric.baselines) == {"random", "labels only", "all labels"}
+    assert metric.n_units == 4
+    assert {row["policy"] for row in first.per_episode} == {
+        "latent/20",
+        "labels_only/20",
+        "oracle",
+        "random",
+        "expert",
+    }
+    assert first.per_episode == again.per_episode
+
+
+def test_no_scene_is_demonstrated_and_tried():
+    assert FIRST_TRIAL - FIRST_DEMONSTRATION > 100_000
+
+
+def test_without_a_simulator_there_is_nothing_to_try(context):
+    real = replace(context, dataset=ToyRobot(6))
+
+    metric = BehaviourCloning().evaluate(real).metrics["success"]
+
+    assert metric.value is None
+    assert "no simulated scene" in metric.reason

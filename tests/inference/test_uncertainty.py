@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+
+from genie_robo.build import build_genie
+from genie_robo.inference.rollout import imagine
+from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.uncertainty import disagreement, token_entropy
+from genie_robo.types import video_to_float
+from tests.models.conftest import toy_config
+
+
+def test_entropy_known_answers():
+    logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, 0.0, 0.0], [1.0, 1.0, -90.0, -90.0]])
+
+    expected = torch.tensor([math.log(4), 0.0, math.log(2)])
+    torch.testing.assert_close(token_entropy(logits), expected, atol=1e-5, rtol=0)
+
+
+def test_disagreement_is_the_share_that_differs_from_the_mode():
+    samples = torch.tensor([[7, 1], [7, 2], [7, 1], [7, 3]])
+
+    assert disagreement(samples).tolist() == [0.0, 0.5]
+    assert disagreement(samples[:, None]).shape == (1, 2)
+    assert disagreement(torch.arange(5)[:, None]).tolist() == [pytest.approx(0.8)]
+
+
+def draw_pictures(colors, count, generator):
+    """Patches of random colours among those given."""
+    chosen = colors[torch.randint(len(colors), (count, 1, 2, 4), generator=generator)]
+    return (chosen.repeat_interleave(8, 2).repeat_interleave(8, 3) * 255).byte()
+
+
+@pytest.fixture(scope="module")
+def colors():
+    return torch.rand(12, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def still_world(colors):
+    """A genie whose dynamics learned that pictures in the first six colours never change."""
+    torch.manual_seed(0)
+    genie = build_genie(toy_config()).eval()
+    optimizer = torch.optim.AdamW(genie.dynamics.parameters(), lr=3e-3)
+    actions = genie.latent_action.codes(torch.zeros(32, 1, dtype=torch.long)).detach()
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(150):
+        video = video_to_float(draw_pictures(colors[:6], 32, generator))
+        with torch.no_grad():
+            tokens = genie.tokenizer.encode(video).repeat(1, 2, 1)
+        rate = torch.rand(32, 1, generator=generator).clamp(min=0.5)
+        is_hidden = torch.rand(32, 8, generator=generator) < rate
+        seen = tokens.clone()
+        seen[:, 1] = tokens[:, 1].masked_fill(is_hidden, genie.dynamics.mask_token)
+        logits = genie.dynamics(seen, actions)[:, 1]
+        loss = torch.nn.functional.cross_entropy(logits[is_hidden], tokens[:, 1][is_hidden])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return genie
+
+
+def test_uncertainty_and_disagreement_rise_on_colours_never_seen(still_world, colors):
+    def look(some_colors):
+        """Share of tokens that stay, uncertainty, disagreement of eight samples of each prompt."""
+        prompts = draw_pictures(some_colors, 8, torch.Generator().manual_seed(2))
+        rollout = imagine(
+            still_world,
+            prompts.repeat_interleave(8, 0),
+            torch.zeros(64, 1, dtype=torch.long),
+            seeds=range(64),
+            sampler=Sampler(num_steps=4, temperature=1.0),
+        )
+        before, after = rollout.tokens.unbind(1)
+        samples = after.reshape(8, 8, -1).transpose(0, 1)
+        assert rollout.token_entropy.shape == rollout.tokens.shape
+        return (
+            (before == after).float().mean(),
+            rollout.uncertainty[:, 1].mean(),
+            disagreement(samples).mean(),
+        )
+
+    known, foreign = look(colors[:6]), look(colors[6:])
+
+    assert known[0] > 0.98 > 0.85 > foreign[0]
+    assert foreign[1] > 3 * known[1]
+    assert foreign[2] > known[2] + 0.02

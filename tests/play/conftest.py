@@ -1,0 +1,93 @@
+"""A run that was never trained, its dataset, and an action map that is easy to know by heart."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from genie_robo.build import build_genie
+from genie_robo.checkpoint import STAGE_OF_PART, save_weights
+from genie_robo.commands.base import load_command
+from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.play import make_starts
+from genie_robo.commands.trained_run import TrainedRun, open_run
+from genie_robo.config import PlayConfig
+from genie_robo.config_file import write_config
+from genie_robo.inference.sampler import Sampler
+from genie_robo.play.game import Game
+from genie_robo.play.start import Starts
+from genie_robo.run_folder import RunFolder
+from genie_robo.sim.record import RecordSpec, record_dataset
+from tests.models.conftest import toy_config
+
+SAMPLER = Sampler(num_steps=2)
+
+
+class EasyMap:
+    """Code k is 2 cm times k - 2 along x, and the other way round."""
+
+    @property
+    def regressor(self) -> "EasyMap":
+        return self
+
+    @property
+    def dictionary(self) -> "EasyMap":
+        return self
+
+    def mean(self, latent_actions: np.ndarray) -> np.ndarray:
+        actions = np.zeros((len(latent_actions), 7))
+        actions[:, 0], actions[:, 6] = 0.02 * (latent_actions - 2), 1.0
+        return actions
+
+    def predict(self, robot_actions: np.ndarray) -> np.ndarray:
+        return np.rint(robot_actions[:, 0] / 0.02).astype(np.int64) + 2
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> RunFolder:
+    """As training leaves it; the weights are random."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "untrained")
+    spec = RecordSpec(num_episodes=6, num_steps=5, num_workers=1)
+    record_dataset(folder.dataset, spec)
+    train = load_command("train")
+    words = [f"run={folder.path}", "data=tabletop", f"data.path={folder.dataset}"]
+    data = to_config(train, compose_config(train, words)).data
+    config = replace(toy_config(), run=str(folder.path), data=data)
+    write_config(folder, config)
+    torch.manual_seed(0)
+    genie = build_genie(config)
+    for part in STAGE_OF_PART:
+        save_weights(folder, part, getattr(genie, part).state_dict())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(run) -> TrainedRun:
+    return open_run(str(run.path), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def starts(trained) -> Starts:
+    return make_starts(trained, PlayConfig(run=str(trained.folder.path)))
+
+
+@pytest.fixture
+def make(trained, starts):
+    """A game, by default from test episode 0 with the easy action map."""
+    games = []
+
+    def build(start=None, *, action_map=None, seed=0) -> Game:
+        start = start or starts.episode(0)
+        games.append(Game(trained.genie, start, sampler=SAMPLER, seed=seed, action_map=action_map))
+        return games[-1]
+
+    yield build
+    for game in games:
+        game.close()
+
+
+@pytest.fixture
+def mapped(make):
+    return partial(make, action_map=EasyMap())

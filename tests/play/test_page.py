@@ -1,0 +1,178 @@
+"""The page as NiceGUI's simulated user sees it, without a browser."""
+
+import asyncio
+import io
+import socket
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+from nicegui.testing.user_simulation import user_simulation
+from PIL import Image
+
+from genie_robo.play.page import data_url
+from genie_robo.play.recording import write_session
+from genie_robo.play.server import free_port, make_session, show_page
+from genie_robo.play.turns import Job
+
+
+@pytest.fixture
+def visit(starts, tmp_path):
+    """Run a coroutine function on an open page: it gets the user and the session."""
+
+    def run(make_game, story, note=""):
+        session = make_session(
+            make_game,
+            starts=starts,
+            record=partial(write_session, tmp_path),
+            title="runs/mine",
+            note=note,
+        )
+
+        async def on_page():
+            async with user_simulation(lambda: show_page(session)) as user:
+                await user.open("/")
+                await story(user, session)
+
+        try:
+            asyncio.run(on_page())
+        finally:
+            session.turns.close()
+
+    return run
+
+
+def source(user: User, name: str) -> str:
+    (image,) = [e for e in user.find(ui.interactive_image).elements if name in e.classes]
+    return image.source
+
+
+async def settled(session, num_actions):
+    for _ in range(500):
+        await asyncio.sleep(0.02)
+        if session.turns.running is None and len(session.game.actions) == num_actions:
+            return
+    raise AssertionError(f"{len(session.game.actions)} actions after 10 s")
+
+
+def test_a_button_imagines_a_frame_and_undo_takes_it_back(visit, make):
+    async def story(user, session):
+        await user.should_see("runs/mine")
+        await user.should_see("MuJoCo cannot follow codes without an action map")
+        prompt = source(user, "imagined")
+        user.find(marker="key-1").click()
+        await settled(session, 1)
+        assert source(user, "imagined") == data_url(session.game.now.frame) != prompt
+        latency = f"{1000 * session.game.now.latency_s:.0f} ms"
+        await user.should_see(marker="latency", content=latency)
+        await user.should_see("ready")
+        user.find(marker="key-undo").click()
+        await settled(session, 0)
+        assert source(user, "imagined") == prompt
+
+    visit(make, story)
+
+
+def test_without_an_action_map_there_are_no_robot_buttons(visit, make, mapped):
+    async def without(user, session):
+        await user.should_not_see(marker="key-+x")
+
+    async def with_map(user, session):
+        await user.should_see("names the right code for 40%")
+        user.find(marker="key-+x").click()
+        await settled(session, 1)
+        await user.should_see("MuJoCo executed +x, which the model took as code 4: dx +4.0 cm")
+        assert source(user, "true") == data_url(session.game.now.truth.frame)
+        user.find(marker="key-3").click()
+        await settled(session, 2)
+        await user.should_see("the mean robot action of code 3: dx +2.0 cm")
+
+    visit(make, without)
+    visit(mapped, with_map, note="names the right code for 40%")
+
+
+def test_busy_is_said_and_one_press_waits(visit, make):
+    async def story(user, session):
+        gate = threading.Event()
+
+        def work() -> None:
+            gate.wait(10)
+
+        first = asyncio.ensure_future(session.turns.take(Job("slow", work)))
+        await asyncio.sleep(0.05)
+        user.find(marker="key-1").click()
+        await user.should_see("busy: slow, 1 waits")
+        user.find(marker="key-2").click()
+        await user.should_see("busy: 2 was not taken, another one is waiting already")
+        gate.set()
+        await first
+        await settled(session, 1)
+        assert [action.name for action in session.game.actions] == ["1"]
+
+    visit(make, story)
+
+
+def test_every_kind_of_prompt_can_be_chosen(visit, make):
+    async def story(user, session):
+        user.find("scene").click()
+        user.find("seed").clear().type("5")
+        user.find(marker="start-scene").click()
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if session.game.start.name == "scene 5":
+                break
+        await user.should_see("actions from scene 5")
+        assert source(user, "true") == data_url(session.game.start.frame)
+
+        user.find("image").click()
+        picture = io.BytesIO()
+        Image.fromarray(np.full((80, 80, 3), 200, np.uint8)).save(picture, "PNG")
+        upload = user.find(ui.upload).elements.pop()
+        for name, content in (("wrong.png", b"no image"), ("cup.png", picture.getvalue())):
+            await upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", content)])
+            await asyncio.sleep(0.5)
+        await user.should_see("wrong.png cannot be a prompt")
+        await user.should_see("actions from cup.png")
+        await user.should_see("No simulator knows this prompt")
+
+    visit(make, story)
+
+
+def test_a_recording_is_announced(visit, mapped, tmp_path):
+    async def story(user, session):
+        user.find(marker="key-record").click()
+        await user.should_see("record: there is nothing to record yet")
+        user.find(marker="key-4").click()
+        await settled(session, 1)
+        user.find(marker="key-record").click()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if (tmp_path / "play_000.rrd").exists() and session.turns.running is None:
+                break
+        await user.should_see(f"wrote {tmp_path / 'play_000.rrd'}")
+
+    visit(mapped, story)
+
+
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_port_that_cannot_be(port):
+    with pytest.raises(ValueError, match=rf"port={port} must be between 1 and 65535, or 0"):
+        free_port("127.0.0.1", port)
+
+
+def test_any_free_port_is_a_port():
+    assert free_port("127.0.0.1", 0) > 1023
+
+
+def test_port_in_use_names_the_way_out():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = (
+            rf"^cannot listen on port {port} of 127\.0\.0\.1 \(Address already in use\); stop what "
+            r"listens there, choose another with port=NUMBER, or take any free one with port=0$"
+        )
+        with pytest.raises(ValueError, match=said):
+            free_port("127.0.0.1", port)

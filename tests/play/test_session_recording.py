@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+
+from genie_robo.play.recording import view_session, write_session
+from viz.recording import check_recording
+
+
+def test_session_is_written_as_recording_and_video(mapped, tmp_path):
+    game = mapped()
+    game.press_code(4)
+    game.move("-x", np.array([-0.04, 0.0, 0.0]))
+
+    first, second = write_session(tmp_path, game), write_session(tmp_path, game)
+
+    assert [path.name for path in (first, second)] == ["play_000.rrd", "play_001.rrd"]
+    check_recording(first)
+    with av.open(str(tmp_path / "play_000.mp4")) as video:
+        shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(shown) == 3
+    assert shown[0].shape == (256, 512, 3)
+
+
+def test_recording_shows_what_was_played(mapped):
+    game = mapped()
+    game.press_code(4)
+    game.toggle_gripper()
+
+    view = view_session(game)
+
+    assert (view.imagined_video == np.stack([m.frame for m in game.moments])).all()
+    assert (view.true_video == np.stack([m.truth.frame for m in game.moments])).all()
+    assert (view.replay.video == view.true_video).all()
+    assert view.latent_actions.tolist() == [4, 2]
+    assert view.robot_actions.tolist() == [[0.04, 0, 0, 0, 0, 0, 1], [0] * 7]
+    assert view.psnr["copy_last"][0] == 100.0
+    assert "Pressed: 4 close" in view.summary
+
+
+def test_slow_frames_replay_one_state_each(mapped, starts):
+    game = mapped(replace(starts.episode(0), steps_per_frame=2))
+    game.press_code(4)
+    game.press_code(0)
+
+    view = view_session(game)
+
+    assert view.replay.positions.shape[0] == 3
+    assert (view.replay.video == view.true_video).all()
+
+
+def test_without_a_simulator_the_true_camera_is_black(make, tmp_path):
+    game = make()
+    game.press_code(0)
+
+    view = view_session(game)
+
+    assert view.replay is None
+    assert view.true_video.max() == 0
+    assert np.isnan(view.robot_actions).all()
+    assert (view.psnr, "There are no true frames" in view.summary) == ({}, True)
+    check_recording(write_session(tmp_path, game))
+
+
+def test_there_must_be_something_to_record(make, tmp_path):
+    with pytest.raises(ValueError, match="there is nothing to record yet"):
+        write_session(tmp_path, make())
+    assert list(tmp_path.iterdir()) == []
