@@ -47,12 +47,12 @@ class BehaviourCloning:
 
     task: str = "reach"
     """reach, push or pick."""
-    num_demonstrations: int = 200
+    num_demonstrations: int = 500
     labels: Sequence[int] = (10, 50, 200, 1000)
     """Steps with a robot action, from which the dictionary is made."""
     num_trials: int = 40
     max_steps: int = 20
-    train_steps: int = 1500
+    train_steps: int = 2500
     """Of the policy's network."""
     renderer: str = "auto"
 

@@ -64,11 +64,14 @@ class CloningTask:
         )
 
     def demonstrate(self, seeds: Sequence[int], advance: Advance) -> list[Demonstration]:
-        """Episodes of the scripted expert without detours, one per seed, failed ones left out."""
+        """Episodes of the scripted expert, one per seed, failed ones left out.
+
+        With its detours: a policy that strays must have seen the way back.
+        """
         found: list[Demonstration] = []
         with closing(self.new_env()) as env:
             for seed in seeds:
-                expert = make_policy(self.name, seed=seed, noise=0.0)
+                expert = make_policy(self.name, seed=seed)
                 frames, actions = _roll(env, lambda env, *_, e=expert: e.act(env), seed)
                 if env.is_success and actions:
                     found.append(Demonstration(np.stack(frames), goal_of(env), np.stack(actions)))

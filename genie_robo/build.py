@@ -45,6 +45,7 @@ def build_tokenizer(model: cfg.ModelConfig, data: cfg.DataConfig) -> VideoTokeni
     return VideoTokenizer(
         image_size=(data.image_height, data.image_width),
         patch_size=model.tokenizer.patch_size,
+        patch_layers=model.tokenizer.patch_layers.value,
         encoder=build_transformer(model.tokenizer.encoder, model.attention.value, layouts.encoder),
         decoder=build_transformer(model.tokenizer.decoder, model.attention.value, layouts.decoder),
         quantizer=build_quantizer(model.tokenizer.quantizer),

@@ -21,6 +21,13 @@ class TokenizerKind(Enum):
     c_vivit = "c_vivit"
 
 
+class PatchLayers(Enum):
+    """What stands between pixels and patches."""
+
+    linear = "linear"
+    convolutional = "convolutional"
+
+
 class ActionInput(Enum):
     """How a latent action comes to the tokens of a frame, in the LAM's decoder and the dynamics."""
 
@@ -101,6 +108,9 @@ class TokenizerConfig:
     kind: TokenizerKind = TokenizerKind.st_vivit
     """st_vivit: space, then time; vit: space only; c_vivit: space, then all of space-time."""
     patch_size: int = 8
+    patch_layers: PatchLayers = PatchLayers.convolutional
+    """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
+    patch sizes that are powers of two."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=350))

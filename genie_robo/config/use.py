@@ -42,7 +42,8 @@ class ActionMapConfig:
 class EvalConfig:
     """`genie-robo eval`: suites on the held-out episodes of a run."""
 
-    run: str = REQUIRED
+    run: str = ""
+    """Run folder; only suite=selfcheck needs none."""
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
     data: DataConfig | None = None

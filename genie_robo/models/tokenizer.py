@@ -7,7 +7,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.cache import KVCache
-from genie_robo.models.patches import patch_grid, patchify, unpatchify
+from genie_robo.models.patches import patch_grid
+from genie_robo.models.pixels import (
+    ConvEmbedding,
+    ConvPixels,
+    LinearEmbedding,
+    LinearPixels,
+    PatchLayers,
+)
 from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.transformer import Layout, STTransformer
 
@@ -43,6 +50,7 @@ class VideoTokenizer(nn.Module):
         *,
         image_size: tuple[int, int],
         patch_size: int,
+        patch_layers: PatchLayers = "linear",
         encoder: STTransformer,
         decoder: STTransformer,
         quantizer: Quantizer,
@@ -51,14 +59,16 @@ class VideoTokenizer(nn.Module):
         self.image_size = image_size
         self.patch_size = patch_size
         self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
-        pixels, code_dim = 3 * patch_size**2, quantizer.code_dim
+        is_linear = patch_layers == "linear"
+        embedding = LinearEmbedding if is_linear else ConvEmbedding
+        pixels = LinearPixels if is_linear else ConvPixels
         self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer
-        self.embed = nn.Linear(pixels, encoder.dim)
+        self.embed = embedding(patch_size=patch_size, dim=encoder.dim)
         self.encoder_position = nn.Parameter(torch.randn(self.tokens_per_frame, encoder.dim) * 0.02)
-        self.to_code = nn.Linear(encoder.dim, code_dim)
-        self.from_code = nn.Linear(code_dim, decoder.dim)
+        self.to_code = nn.Linear(encoder.dim, quantizer.code_dim)
+        self.from_code = nn.Linear(quantizer.code_dim, decoder.dim)
         self.decoder_position = nn.Parameter(torch.randn(self.tokens_per_frame, decoder.dim) * 0.02)
-        self.to_pixels = nn.Linear(decoder.dim, pixels)
+        self.to_pixels = pixels(patch_size=patch_size, dim=decoder.dim)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -104,11 +114,11 @@ class VideoTokenizer(nn.Module):
         return video.float().clamp(0.0, 1.0)
 
     def _encode(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s e"]:
-        x = self.embed(patchify(video, self.patch_size) - 0.5) + self.encoder_position
+        x = self.embed(video - 0.5) + self.encoder_position
         return self.to_code(self.encoder(x))
 
     def _decode(
         self, codes: Float[Tensor, "b t s e"], cache: KVCache | None
     ) -> Float[Tensor, "b t h w c"]:
         x = self.decoder(self.from_code(codes) + self.decoder_position, cache)
-        return unpatchify(self.to_pixels(x).float() + 0.5, self.patch_size, self.grid)
+        return self.to_pixels(x, self.grid).float() + 0.5
