@@ -1,13 +1,13 @@
 """Genie, and the simplest world models, behind the protocols of base.py."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import Prompt, Reconstruction, Transitions
+from eval_suites.base import Prompt, Reconstruction, Transitions, WorldModel
 from genie_robo.inference.rollout import imagine
 from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
@@ -88,6 +88,25 @@ class GenieWorld:
             sampler=self.sampler,
         )
         return rollout.video[:, rollout.num_prompt_frames :].cpu().numpy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """A world model of latent actions that robot actions steer."""
+
+    world_model: WorldModel
+    to_codes: Callable[[Float[np.ndarray, "m 7"]], Int[np.ndarray, " m"]]
+    """The latent action of each robot action."""
+
+    def imagine_robot(
+        self,
+        prompts: Sequence[Prompt],
+        robot_actions: Float[np.ndarray, "b n 7"],
+        seeds: Sequence[int],
+    ) -> UInt8[np.ndarray, "b n h w c"]:
+        """Map the actions one by one and imagine."""
+        codes = self.to_codes(robot_actions.reshape(-1, 7)).reshape(robot_actions.shape[:2])
+        return self.world_model.imagine(prompts, codes, seeds)
 
 
 class CopyLast:

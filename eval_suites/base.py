@@ -107,6 +107,25 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
+class RobotWorldModel(Protocol):
+    """Sees prompt frames and robot actions, imagines what follows."""
+
+    def imagine_robot(
+        self,
+        prompts: Sequence[Prompt],
+        robot_actions: Float[np.ndarray, "b n 7"],
+        seeds: Sequence[int],
+    ) -> UInt8[np.ndarray, "b n h w c"]:
+        """The n frames after each prompt, one per action.
+
+        Actions are dx dy dz (m), droll dpitch dyaw (rad), gripper (1 = open); the first one leads
+        on from the last prompt frame. The same prompt, actions and seed must give the same frames
+        in any batch.
+        """
+        ...
+
+
+@runtime_checkable
 class FrameTokenizer(Protocol):
     """Turns video into tokens and back."""
 
@@ -155,6 +174,8 @@ class EvalContext:
     """Test episodes: reported once, never fitted to."""
     num_frames: int
     """Frames that the models see at once."""
+    robot_world_model: RobotWorldModel | None = None
+    """Steered by robot actions; None where nothing maps those to latent actions."""
     action_is_achieved: bool = False
     """True when the stored actions are the motion that happened, not the one commanded."""
     seed: int = 0

@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.cloned_policy import clone_actions, clone_codes
-from eval_suites.cloning_task import Act, CloningTask, Demonstration
+from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
+from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW

@@ -6,9 +6,15 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import EpisodeSet, LatentActionEncoder, Prompt, WorldModel
+from eval_suites.base import (
+    EpisodeSet,
+    LatentActionEncoder,
+    Prompt,
+    RobotWorldModel,
+    WorldModel,
+)
 from eval_suites.episodes import read_episodes
 from genie_robo.progress import progress_bar
 from genie_robo.types import Window
@@ -33,6 +39,11 @@ class Clip(NamedTuple):
     def future(self) -> UInt8[np.ndarray, "n h w c"]:
         """What really follows."""
         return self.window.video[self.num_prompt_frames :]
+
+    @property
+    def robot_actions(self) -> Float[np.ndarray, "n 7"]:
+        """What the robot did from the last prompt frame on, one action for each future frame."""
+        return self.window.robot_actions[self.num_prompt_frames - 1 :].astype(np.float64)
 
     @property
     def key(self) -> str:
@@ -92,6 +103,27 @@ def imagine_branches(
             prompts = [branch.prompt for branch in batch]
             videos.append(world_model.imagine(prompts, actions, [branch.seed for branch in batch]))
             advance(len(batch))
+    return np.concatenate(videos)
+
+
+def imagine_robot_actions(
+    world_model: RobotWorldModel,
+    prompts: Sequence[Prompt],
+    robot_actions: Float[np.ndarray, "r n 7"],
+    seeds: Sequence[int],
+    *,
+    batch_size: int,
+    description: str,
+) -> UInt8[np.ndarray, "r n h w c"]:
+    """Imagine one rollout after each prompt under robot actions, a batch at a time."""
+    videos = []
+    with progress_bar(description, total=len(prompts), unit="rollouts") as advance:
+        for first in range(0, len(prompts), batch_size):
+            batch = slice(first, first + batch_size)
+            videos.append(
+                world_model.imagine_robot(prompts[batch], robot_actions[batch], seeds[batch])
+            )
+            advance(len(videos[-1]))
     return np.concatenate(videos)
 
 

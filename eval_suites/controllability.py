@@ -18,12 +18,13 @@ from eval_suites.clips import (
     infer_actions,
     stable_seed,
 )
-from eval_suites.image_metrics import PSNR_CAP_DB, frame_psnr, motion
+from eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
 from eval_suites.statistics import (
     bootstrap,
     episode_mean,
     episode_sums,
     notes_on_units,
+    number_episodes,
     ratio_of_sums,
     to_metric,
 )
@@ -188,20 +189,21 @@ def _metrics(
 
 
 def _motion_ratio(clips: Sequence[Clip], moved: Measures, *, seed: int) -> Metric:
-    names, number = np.unique([clip.number for clip in clips], return_inverse=True)
+    number = number_episodes(np.array([clip.number for clip in clips]))
+    num_episodes = int(number.max()) + 1
     true = np.array([motion(clip.future).sum() for clip in clips])
 
     def totals(branch: str) -> Float[np.ndarray, "e 2"]:
         imagined = moved[branch].mean(axis=1).sum(axis=-1)
         pairs = np.stack([imagined, true], axis=1)
-        return episode_sums(pairs, number, num_episodes=len(names))
+        return episode_sums(pairs, number, num_episodes=num_episodes)
 
     random = {
         law: bootstrap(totals(law), ratio_of_sums, seed=seed).value for law in LAWS if law in moved
     }
     return to_metric(
         bootstrap(totals(INFERRED), ratio_of_sums, seed=seed),
-        n_units=len(names),
+        n_units=num_episodes,
         unit="ratio",
         protocol=MOTION_PROTOCOL,
         baselines={"copy_last": 0.0, **random},

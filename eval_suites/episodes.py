@@ -17,15 +17,24 @@ def read_episodes(
     """The first episodes of a split with their numbers in it, under a progress bar.
 
     Episodes of a split are in the order of a hash, so the first ones are a random sample. One
-    that cannot be read is logged and left out.
+    that cannot be read is logged and left out. Equal episodes have equal ids, and the second of
+    them is passed over: seeing one twice proves nothing twice.
     """
     total = min(max_episodes, len(episodes.episodes))
+    seen: set[str] = set()
+    num_bad = 0
     with progress_bar(description, total=total, unit="episodes") as advance:
-        for e in range(total):
+        for e in range(len(episodes.episodes)):
+            if len(seen) + num_bad == total:
+                break
             try:
                 window = episodes.whole_episode(e)
             except BadEpisodeError as error:
                 _log.warning("%s leaves an episode out: %s", description, error)
+                num_bad += 1
             else:
+                if window.episode_id in seen:
+                    continue
+                seen.add(window.episode_id)
                 yield e, window
             advance()

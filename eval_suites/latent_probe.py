@@ -1,27 +1,29 @@
 """Are the latent actions the robot's actions? A linear probe on episodes never trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.gripper_events import gripper_metric
-from eval_suites.probe_data import ACHIEVED, ProbeData, collect
-from eval_suites.probe_metrics import (
+from eval_suites.probes.data import ACHIEVED, ProbeData, collect
+from eval_suites.probes.figures import probe_figures
+from eval_suites.probes.gripper_events import gripper_metric
+from eval_suites.probes.label_efficiency import label_metrics
+from eval_suites.probes.metrics import (
     PROTOCOL,
     code_metrics,
     dimension_metrics,
     gain_metrics,
+    information_metrics,
     lag_metrics,
     p_value_metrics,
     r2_metrics,
 )
-from eval_suites.probe_scores import (
+from eval_suites.probes.scores import (
     BASELINES,
+    TRANSLATION,
     Motion,
     ProbeSettings,
     Scores,
@@ -33,7 +35,6 @@ from eval_suites.probe_scores import (
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
 from genie_robo.types import ACTION_NAMES, GRIPPER
 
-TRANSLATION = (0, 1, 2)
 FAST_EPISODES = 12
 
 
@@ -46,11 +47,13 @@ class LatentProbe:
 
     max_episodes: int = 500
     """Of validation and of test episodes."""
-    max_lag: int = 1
+    max_lag: int = 3
     """Transitions by which codes are shifted against motions, both ways."""
     num_random_draws: int = 5
     num_components: int = 16
-    """Principal components of frame differences that the clustering baseline sees."""
+    """Principal components of frame differences, or of flow, that a clustering baseline sees."""
+    labels: Sequence[int] = (10, 50, 200, 1000)
+    """Labelled transitions for the label-efficiency curve."""
     min_move: float = 1e-3
     """Distance (m or rad) from the median that counts as motion of a dimension."""
     min_share: float = 0.1
@@ -86,7 +89,7 @@ class LatentProbe:
                 if name in metrics
             ),
             per_episode=_rows(test, motions[main], scores[main]) if main else [],
-            figures=_figures(metrics, test, motions, settings.num_codes) if main else {},
+            figures=probe_figures(metrics, test, motions, settings.num_codes) if main else {},
             notes=_notes(fit, test, motions),
         )
 
@@ -121,6 +124,8 @@ class LatentProbe:
             **gain_metrics(scores),
             **lag_metrics(lags, max_lag=self.max_lag, seed=settings.seed),
             **p_value_metrics(p_values(fit, test, motion, settings), scores),
+            **information_metrics(fit, test, motion, settings),
+            **label_metrics(fit, test, motion, settings, tuple(self.labels)),
         }
 
     def _metrics_of_targets(
@@ -144,7 +149,8 @@ class LatentProbe:
 
 
 def _headline(main: str) -> list[str]:
-    names = ["r2", "fraction_of_ceiling", "partial_r2_previous_action", "r2_latent", "best_lag"]
+    partial = ["partial_r2_previous_action", "partial_r2_current_frame"]
+    names = ["r2", "fraction_of_ceiling", *partial, "r2_latent", "best_lag"]
     gains = [f"gain_over/{name}" for name in BASELINES]
     target = main.split("/")[0]
     return [f"{main}/{name}" for name in names + gains] + [
@@ -170,69 +176,6 @@ def _rows(
             row[f"squared_deviation_{ACTION_NAMES[d]}"] = float(scores.deviation[e, column])
         rows.append(row)
     return rows
-
-
-def _figures(
-    metrics: Mapping[str, Metric],
-    test: ProbeData,
-    motions: Mapping[str, Motion],
-    num_codes: int,
-) -> dict[str, Figure]:
-    main, motion = next(iter(motions.items()))
-    keys = {"mean": f"{main}/r2"}
-    keys |= {ACTION_NAMES[d]: f"{main}/r2/{ACTION_NAMES[d]}" for d in motion.dimensions}
-    shown = [metrics[key] for key in keys.values()]
-    gains = {name: metrics[f"{main}/gain_over/{name}"] for name in BASELINES}
-    drawn = {
-        "r2": figures.bars_with_baselines(
-            list(keys),
-            [metric.value for metric in shown],
-            [metric.ci95 for metric in shown],
-            baselines={name: [metric.baselines[name] for metric in shown] for name in BASELINES},
-            ceilings=[metric.ceiling for metric in shown],
-            labels=(
-                f"{num_codes} latent actions",
-                f"best {num_codes} codes (oracle)",
-                f"R2 of the {motion.target} motion, test episodes",
-            ),
-        ),
-        "gain_over_baselines": figures.forest(
-            list(gains),
-            [metric.value for metric in gains.values()],
-            [metric.ci95 for metric in gains.values()],
-            label="R2 gained over the baseline, 95 % interval over episodes",
-        ),
-        "lag": _lag_figure(metrics, motions),
-        "code_usage": figures.usage(
-            np.bincount(test.codes, minlength=num_codes),
-            label="latent action",
-            title="use of latent actions in test episodes",
-        ),
-    }
-    if motion.dimensions[0] in TRANSLATION:
-        moves = test.targets[motion.target][:, list(TRANSLATION)]
-        drawn["displacement_rose"] = figures.displacement_rose(
-            test.codes, moves, num_codes=num_codes
-        )
-    return drawn
-
-
-def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) -> Figure:
-    lines, lags = {}, []
-    for name in motions:
-        found = {
-            int(key.rsplit("/", 1)[1]): metric
-            for key, metric in metrics.items()
-            if key.startswith(f"{name}/lag/")
-        }
-        lags = sorted(found)
-        lines[name.replace("/", ", ")] = figures.metric_curve([found[lag] for lag in lags])
-    return figures.curves(
-        lags,
-        lines,
-        labels=("lag: code of transition i against motion of transition i + lag", "R2"),
-        title="aligned codes peak at lag 0",
-    )
 
 
 def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
@@ -16,45 +16,58 @@ from eval_suites.clips import (
     Clip,
     choose_clips,
     imagine_branches,
+    imagine_robot_actions,
     infer_actions,
     stable_seed,
 )
-from eval_suites.image_metrics import (
-    CHANGE_THRESHOLD,
-    PSNR_CAP_DB,
-    changed_pixels,
-    changed_psnr,
-    frame_psnr,
+from eval_suites.metrics.image_metrics import CHANGE_THRESHOLD, PSNR_CAP_DB
+from eval_suites.plugs.truth import Truth, execute
+from eval_suites.simulated.decibels import (
+    COPY_LAST,
+    IMAGINED,
+    MEASURES,
+    PROTOCOL,
+    RANDOM,
+    RECORDED,
+    ROBOT,
+    TOKENIZER,
+    Measured,
+    decibel_metrics,
+    decibels,
 )
-from eval_suites.statistics import episode_mean, notes_on_units, to_metric
+from eval_suites.simulated.pose_reading import fit_pose_reader
+from eval_suites.simulated.poses import PoseReadings, no_pose_metrics, pose_metrics
+from eval_suites.statistics import notes_on_units
 from genie_robo.progress import progress_bar
-from genie_robo.sim.replay import replay
 
-IMAGINED, COPY_LAST, TOKENIZER, RECORDED = "imagined", "copy_last", "tokenizer", "recorded"
 FAST_CLIPS = 6
-MEASURES = {
-    "psnr": "PSNR against MuJoCo's frame",
-    "changed_psnr": "PSNR over the pixels that change from MuJoCo's frame t - 1 to t",
-}
-HEADLINE = (*MEASURES, *(f"{name}/gain_over_copy_last" for name in MEASURES), "replay_psnr")
-PROTOCOL = (
-    "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
-    "prompt and the latent actions inferred on the recorded frames; per-frame dB averaged over "
-    "prompts, interval over test episodes; copy_last holds the prompt frame, the ceiling is the "
-    "tokenizer's own reconstruction of MuJoCo's frames"
+POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
+HEADLINE = (
+    *MEASURES,
+    *(f"{name}/gain_over_copy_last" for name in MEASURES),
+    *(f"{name}/{path}" for name in ("psnr", "tool_error") for path in (ROBOT, RANDOM)),
+    "tool_error",
+    "box_error",
+    "gain",
+    "lag",
+    "replay_psnr",
 )
-
-
-Measured = dict[str, dict[str, Float[np.ndarray, "m n"]]]
-"""PSNR by measure and by whose frames; NaN where no pixel changed."""
+NO_ROBOT = "nothing maps robot actions to what steers this world model"
 
 
 class _Videos(NamedTuple):
     """Frames after the prompt, for every clip."""
 
-    true: UInt8[np.ndarray, "m t h w c"]
+    true: Sequence[Truth]
     """MuJoCo's, the prompt frame first."""
+    paths: Mapping[str, UInt8[np.ndarray, "m n h w c"]]
+    """Imagined, by what steered."""
     others: Mapping[str, UInt8[np.ndarray, "m n h w c"]]
+
+    @property
+    def true_video(self) -> UInt8[np.ndarray, "m t h w c"]:
+        """MuJoCo's frames of all clips."""
+        return np.stack([truth.video for truth in self.true])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +108,11 @@ class SimRollout:
             )
         videos = self._videos(context, clips)
         measured = self._measure(videos)
-        metrics = _metrics(clips, measured, seed=context.seed)
+        metrics = decibel_metrics(clips, measured, seed=context.seed)
+        metrics |= self._pose_metrics(context, clips, videos)
+        if ROBOT not in videos.paths:
+            metrics |= no_pose_metrics(NO_ROBOT, suffix=f"/{ROBOT}")
+            metrics |= _no_decibels(NO_ROBOT, suffix=f"/{ROBOT}")
         return SuiteResult(
             metrics=metrics,
             headline=HEADLINE,
@@ -105,98 +122,98 @@ class SimRollout:
         )
 
     def _videos(self, context: EvalContext, clips: Sequence[Clip]) -> _Videos:
-        actions = infer_actions(context.encoder, clips)
-        branches = [
-            Branch(clip.prompt, latent, stable_seed("sampler", context.seed, clip.key))
-            for clip, latent in zip(clips, actions, strict=True)
-        ]
-        imagined = imagine_branches(
-            context.world_model,
-            branches,
-            batch_size=self.batch_size,
-            description=f"{self.name}: imagine",
-        )
-        prompts = [clip.prompt for clip in clips]
+        paths, held = self._paths(context, clips)
         true = self._replay(context, clips)
         first = self.num_prompt_frames
         rebuilt = [
-            context.tokenizer.reconstruct(np.concatenate([clip.prompt.frames, video[1:]])).video
-            for clip, video in zip(clips, true, strict=True)
+            context.tokenizer.reconstruct(
+                np.concatenate([clip.prompt.frames, truth.video[1:]])
+            ).video
+            for clip, truth in zip(clips, true, strict=True)
         ]
-        return _Videos(
-            true,
-            {
-                IMAGINED: imagined,
-                COPY_LAST: CopyLast().imagine(prompts, actions, [0] * len(clips)),
-                TOKENIZER: np.stack([video[first:] for video in rebuilt]),
-                RECORDED: np.stack([clip.future for clip in clips]),
-            },
-        )
+        others = {
+            COPY_LAST: held,
+            TOKENIZER: np.stack([video[first:] for video in rebuilt]),
+            RECORDED: np.stack([clip.future for clip in clips]),
+        }
+        return _Videos(true, paths, others)
 
-    def _replay(
+    def _paths(
         self, context: EvalContext, clips: Sequence[Clip]
-    ) -> UInt8[np.ndarray, "m t h w c"]:
-        """MuJoCo's frames of every clip from its last prompt frame on."""
+    ) -> tuple[dict[str, UInt8[np.ndarray, "m n h w c"]], UInt8[np.ndarray, "m n h w c"]]:
+        """Rollouts by what steers them, and the last prompt frames held."""
+        inferred = infer_actions(context.encoder, clips)
+        rng = np.random.default_rng(stable_seed("random codes", context.seed))
+        drawn = rng.integers(context.encoder.num_codes, size=inferred.shape)
+        prompts = [clip.prompt for clip in clips]
+        seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
+        paths = {}
+        for path, codes in ((IMAGINED, inferred), (RANDOM, drawn)):
+            branches = [Branch(*row) for row in zip(prompts, codes, seeds, strict=True)]
+            paths[path] = imagine_branches(
+                context.world_model,
+                branches,
+                batch_size=self.batch_size,
+                description=f"{self.name}: {path}",
+            )
+        if context.robot_world_model is not None:
+            paths[ROBOT] = imagine_robot_actions(
+                context.robot_world_model,
+                prompts,
+                np.stack([clip.robot_actions for clip in clips]),
+                seeds,
+                batch_size=self.batch_size,
+                description=f"{self.name}: {ROBOT}",
+            )
+        return paths, CopyLast().imagine(prompts, inferred, seeds)
+
+    def _replay(self, context: EvalContext, clips: Sequence[Clip]) -> list[Truth]:
+        """What MuJoCo says about every clip from its last prompt frame on."""
         stride = context.test.frame_stride
-        videos = []
+        found = []
         with progress_bar(f"{self.name}: MuJoCo", total=len(clips), unit="rollouts") as advance:
             for clip in clips:
                 episode = context.dataset[context.test.episodes[clip.number]]
                 start = clip.window.start + (clip.num_prompt_frames - 1) * stride
                 stop = start + len(clip.future) * stride
                 height, width = clip.window.video.shape[1:3]
-                true = replay(
+                truth = execute(
                     episode,
                     start=start,
-                    robot_actions=episode.robot_actions[start:stop],
+                    robot_actions=episode.robot_actions[start:stop].astype(np.float64),
                     image_size=(height, width),
                     renderer=self.renderer,
                 )
-                videos.append(true.video[::stride])
+                found.append(truth.every(stride))
                 advance()
-        return np.stack(videos)
+        return found
 
     def _measure(self, videos: _Videos) -> Measured:
-        measured: Measured = {name: {} for name in MEASURES}
-        for who, other in videos.others.items():
-            rows = []
-            for true, video in zip(videos.true, other, strict=True):
-                changed = changed_pixels(true, threshold=self.change_threshold)
-                rows.append((frame_psnr(true[1:], video), changed_psnr(true[1:], video, changed)))
-            for name, values in zip(MEASURES, zip(*rows, strict=True), strict=True):
-                measured[name][who] = np.stack(values)
-        return measured
+        everything = {**videos.paths, **videos.others}
+        masks = np.stack([truth.is_robot[1:] for truth in videos.true])
+        return {
+            who: decibels(videos.true_video, video, masks, threshold=self.change_threshold)
+            for who, video in everything.items()
+        }
 
-
-def _metrics(clips: Sequence[Clip], measured: Measured, *, seed: int) -> dict[str, Metric]:
-    episode = np.array([clip.number for clip in clips])
-    num_episodes = len(np.unique(episode))
-
-    def mean(values: Float[np.ndarray, "m ..."], what: str, **context: float | None) -> Metric:
-        return to_metric(
-            episode_mean(values, episode, seed=seed),
-            n_units=num_episodes,
-            unit="dB",
-            protocol=f"{what}; {PROTOCOL}",
-            baselines={COPY_LAST: context[COPY_LAST]} if COPY_LAST in context else {},
-            ceiling=context.get(TOKENIZER),
-            reason="no pixel changes in MuJoCo's frames",
+    def _pose_metrics(
+        self, context: EvalContext, clips: Sequence[Clip], videos: _Videos
+    ) -> dict[str, Metric]:
+        if not len(context.fit.episodes):
+            return no_pose_metrics("there is no episode to fit a pose reader on")
+        reader = fit_pose_reader(
+            context,
+            max_episodes=FAST_POSE_EPISODES if context.fast else POSE_EPISODES,
+            description=self.name,
         )
-
-    metrics = {}
-    for name, what in MEASURES.items():
-        by_whom = measured[name]
-        means = {who: episode_mean(by_whom[who], episode).value for who in (COPY_LAST, TOKENIZER)}
-        metrics[name] = mean(by_whom[IMAGINED], f"{what}, mean over the horizon", **means)
-        gain = by_whom[IMAGINED] - by_whom[COPY_LAST]
-        metrics[f"{name}/gain_over_copy_last"] = mean(gain, f"{what}, imagined minus copy_last")
-        for who in (IMAGINED, COPY_LAST, TOKENIZER):
-            for t, column in enumerate(by_whom[who].T, start=1):
-                metrics[f"{name}/{who}/t{t}"] = mean(column, f"{what}, {who}, frame t")
-    metrics["replay_psnr"] = mean(
-        measured["psnr"][RECORDED], f"recorded frames against MuJoCo's; {PSNR_CAP_DB:.0f} = equal"
-    )
-    return metrics
+        readings = PoseReadings(reader, videos.true_video, [truth.poses for truth in videos.true])
+        return pose_metrics(
+            readings,
+            videos.paths,
+            copied=videos.others[COPY_LAST],
+            episode=np.array([clip.number for clip in clips]),
+            seed=context.seed,
+        )
 
 
 def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float | str | None]]:
@@ -206,8 +223,8 @@ def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float 
             "episode_id": clip.window.episode_id,
             "start": clip.window.start,
         }
-        for name, by_whom in measured.items():
-            for who, values in by_whom.items():
+        for who, by_name in measured.items():
+            for name, values in by_name.items():
                 for t, value in enumerate(values[c], start=1):
                     row[f"{name}_{who}_t{t}"] = float(value) if np.isfinite(value) else None
         rows.append(row)
@@ -217,28 +234,28 @@ def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float 
 def _figures(
     metrics: Mapping[str, Metric], videos: _Videos, measured: Measured
 ) -> dict[str, Figure]:
-    horizon = videos.true.shape[1] - 1
+    true = videos.true_video
+    horizon = true.shape[1] - 1
     frames = range(1, horizon + 1)
-    left, right = figures.new_axes(2, width=11.0)
-    titles = ("whole frame", "pixels that change")
-    for axes, name, title in zip((left, right), MEASURES, titles, strict=True):
+    panels = figures.new_axes(len(MEASURES), width=5.5 * len(MEASURES))
+    titles = ("whole frame", "pixels that change", "pixels of the robot")
+    for axes, name, title in zip(panels, MEASURES, titles, strict=True):
         lines = {
             who.replace("_", " "): figures.metric_curve(
                 [metrics[f"{name}/{who}/t{t}"] for t in frames]
             )
-            for who in (IMAGINED, COPY_LAST, TOKENIZER)
+            for who in (*videos.paths, COPY_LAST, TOKENIZER)
         }
         labels = ("imagined frame t", "PSNR against MuJoCo (dB)")
         figures.draw_curves(axes, frames, lines, labels=labels, title=title)
-    quality = measured["psnr"][IMAGINED].mean(axis=1)
+    quality = measured[IMAGINED]["psnr"].mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
-    prompt = videos.true[median, :1]
-    strip = {"MuJoCo": videos.true[median][shown]}
-    for who in (IMAGINED, TOKENIZER):
-        strip[who] = np.concatenate([prompt, videos.others[who][median]])[shown]
+    strip = {"MuJoCo": true[median][shown]}
+    for who, video in (*videos.paths.items(), (TOKENIZER, videos.others[TOKENIZER])):
+        strip[who.replace("_", " ")] = np.concatenate([true[median, :1], video[median]])[shown]
     return {
-        "horizon": figures.owner(left),
+        "horizon": figures.owner(panels[0]),
         "strip": figures.frame_strip(strip, titles=["prompt", *(f"t = {t}" for t in shown[1:])]),
     }
 
@@ -257,12 +274,14 @@ def _notes(clips: Sequence[Clip], replayed: Metric) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _nothing(reason: str) -> SuiteResult:
+def _no_decibels(reason: str, *, suffix: str = "") -> dict[str, Metric]:
     metric = undefined(reason, unit="dB", protocol=PROTOCOL)
+    return {f"{name}{suffix}": metric for name in MEASURES}
+
+
+def _nothing(reason: str) -> SuiteResult:
+    metrics = _no_decibels(reason) | no_pose_metrics(reason)
+    headline = (*MEASURES, "tool_error", "gain", "lag")
     return SuiteResult(
-        metrics=dict.fromkeys(MEASURES, metric),
-        headline=tuple(MEASURES),
-        per_episode=[],
-        figures={},
-        notes=(reason,),
+        metrics=metrics, headline=headline, per_episode=[], figures={}, notes=(reason,)
     )

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.speed_imagining import ImaginingSpeed
-from eval_suites.speed_reading import ReadingSpeed
-from eval_suites.speed_training import TrainingSpeed
+from eval_suites.timing.imagining import ImaginingSpeed
+from eval_suites.timing.reading import ReadingSpeed
+from eval_suites.timing.training import TrainingSpeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

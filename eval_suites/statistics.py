@@ -74,13 +74,22 @@ def bootstrap(
 def episode_mean(
     values: Float[np.ndarray, "n ..."], episode: Int[np.ndarray, " n"], *, seed: int = 0
 ) -> Estimate:
-    """Mean of what is measured in some episodes, with its interval; NaN counts as not measured."""
+    """Mean of what is measured in some episodes, with its interval; NaN counts as not measured.
+
+    Rows of one episode are one unit, wherever they stand: a row that is there twice narrows
+    nothing. Episodes are numbered as they first appear, so other numbers give the same interval.
+    """
     rows = values.reshape(len(values), -1)
     totals = np.stack([np.nansum(rows, axis=1), np.isfinite(rows).sum(axis=1)], axis=1)
-    names, number = np.unique(episode, return_inverse=True)
-    return bootstrap(
-        episode_sums(totals, number, num_episodes=len(names)), ratio_of_sums, seed=seed
-    )
+    number = number_episodes(episode)
+    sums = episode_sums(totals, number, num_episodes=number.max() + 1)
+    return bootstrap(sums, ratio_of_sums, seed=seed)
+
+
+def number_episodes(episode: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Episodes numbered 0, 1, .. in the order in which they first appear."""
+    _, first, number = np.unique(episode, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[number]
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult
 from eval_suites.episodes import read_episodes
-from eval_suites.image_metrics import (
+from eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     changed_pixels,
     changed_psnr,

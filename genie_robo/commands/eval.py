@@ -1,32 +1,88 @@
 """`genie-robo eval`: measurements on the held-out episodes of a run."""
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
-from genie_robo.commands.base import Command
+from genie_robo.commands.base import Command, UsageError
 from genie_robo.config import EvalConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
+    from eval_suites.selfcheck import Checked
     from genie_robo.commands.trained_run import TrainedRun
+    from genie_robo.inference.action_map import ActionMap
 
 _log = logging.getLogger(__name__)
 
 
 def run(config: EvalConfig) -> None:
     """Evaluate every suite that was asked for and write its folder."""
+    from dataclasses import replace
+
+    from eval_suites.plugs.choose import check_plugs, plug, plug_notes
     from eval_suites.results import write_result
     from genie_robo.commands.trained_run import open_run
 
-    suites = _build_suites(config)
+    suites = _check_metrics(_build_suites(config))
+    if not suites:
+        return
+    _require_run(config)
+    plugged = {"world_model": config.world_model, "encoder": config.encoder}
+    check_plugs(**plugged)
     trained = open_run(config.run, device=config.device, data=config.data)
-    context = _context(config, trained)
+    context = plug(_context(config, trained), **plugged)
     for suite in suites:
         result = suite.evaluate(context)
+        result = replace(result, notes=(*plug_notes(**plugged), *result.notes))
         folder = trained.folder.suite(suite.name + _suffix(config, trained))
         write_result(folder, result, suite=suite, provenance=_provenance(config, trained))
         _print_headline(suite, result)
         _log.info("%s", folder / "report.md")
+
+
+def _require_run(config: EvalConfig) -> None:
+    if not config.run:
+        raise UsageError(
+            "eval needs a value for run (the run folder to measure; only suite=selfcheck needs "
+            "none). Give it as run=VALUE"
+        )
+
+
+def _check_metrics(suites: "list[EvalSuite]") -> "list[EvalSuite]":
+    """Check the metrics themselves where that was asked for; the suites that are left.
+
+    Raises:
+        RuntimeError: A metric function does not give its known answer.
+    """
+    from eval_suites.metrics.known_answers import KNOWN
+    from eval_suites.selfcheck import SelfCheck, check
+
+    others = [suite for suite in suites if not isinstance(suite, SelfCheck)]
+    if len(others) < len(suites):
+        rows = check(KNOWN)
+        _print_checks(rows)
+        wrong = [row.known.name for row in rows if not row.is_ok]
+        if wrong:
+            raise RuntimeError(
+                f"{len(wrong)} of {len(rows)} metrics do not give their known answer: "
+                f"{', '.join(dict.fromkeys(wrong))}. Do not believe evaluations of this version"
+            )
+    return others
+
+
+def _print_checks(rows: "list[Checked]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "known answer", "expected", "found", "ok")
+    for known, found, is_ok in rows:
+        numbers = (f"{known.expected:.6g}", f"{found:.6g}")
+        table.add_row(known.name, known.why, *numbers, "yes" if is_ok else "NO")
+    Console(highlight=False).print(table)
 
 
 def _build_suites(config: EvalConfig) -> "list[EvalSuite]":
@@ -48,7 +104,7 @@ def _build_suites(config: EvalConfig) -> "list[EvalSuite]":
 def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     import torch
 
-    from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld
+    from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
     from eval_suites.base import EvalContext
     from genie_robo.build import build_genie
     from genie_robo.commands.trained_run import build_sampler
@@ -57,10 +113,12 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     genie, device = trained.genie, trained.device
     torch.manual_seed(config.seed)
     fresh = build_genie(trained.config).to(device).eval()
+    world = GenieWorld(genie=genie, sampler=build_sampler(config.sampler), device=device)
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=GenieEncoder(genie=fresh, device=device),
-        world_model=GenieWorld(genie=genie, sampler=build_sampler(config.sampler), device=device),
+        world_model=world,
+        robot_world_model=Steered(world_model=world, to_codes=_to_codes(config, trained)),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
         fit=trained.windows(Split.val),
@@ -72,9 +130,29 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     )
 
 
+def _to_codes(config: EvalConfig, trained: "TrainedRun") -> "Callable[[np.ndarray], np.ndarray]":
+    """Robot actions to latent actions by the run's action map, which is fitted at first use.
+
+    Another dataset than the run's own gets a map of its own, which is not kept.
+    """
+    from genie_robo.commands.fit_action_map import fetch_action_map, fit_action_map
+
+    num_labels = config.action_map.num_labels
+
+    @cache
+    def action_map() -> "ActionMap":
+        if config.data:
+            return fit_action_map(trained, num_labels=num_labels, origin={})
+        return fetch_action_map(trained, num_labels=num_labels)
+
+    return lambda robot_actions: action_map().regressor.predict(robot_actions)
+
+
 def _suffix(config: EvalConfig, trained: "TrainedRun") -> str:
-    """Another dataset's results lie beside the run's own, under the dataset's name."""
-    return f"@{trained.dataset.folder.parent.name}" if config.data else ""
+    """Results of another dataset or model lie beside the run's own, under its name."""
+    dataset = f"@{trained.dataset.folder.parent.name}" if config.data else ""
+    plugged = [name for name in (config.world_model, config.encoder) if name != "genie"]
+    return dataset + "".join(f"+{name.replace(':', '.')}" for name in plugged)
 
 
 def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | int | bool]:
@@ -86,6 +164,8 @@ def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | in
         "dataset_fingerprint": trained.dataset.fingerprint,
         "seed": config.seed,
         "fast": config.fast,
+        "world_model": config.world_model,
+        "encoder": config.encoder,
         "commit": git_commit() or "",
     }
 
@@ -101,15 +181,16 @@ def _print_headline(suite: "EvalSuite", result: "SuiteResult") -> None:
 
 
 def _describe(metric: "Metric") -> str:
-    """The value, what it has to beat and what it could reach, on one line."""
+    """The value, what stands beside it and what it could reach, on one line."""
     from eval_suites.results import format_value
 
     unit = "" if metric.value is None else f" {metric.unit}"
     parts = [f"{format_value(metric)}{unit}"]
     known = [(value, name) for name, value in metric.baselines.items() if value is not None]
     if known:
-        value, name = max(known)
-        parts.append(f"highest baseline {value:.3g} ({name.replace('_', ' ')})")
+        ends = dict.fromkeys((min(known), max(known)))  # which one is better depends on the metric
+        shown = " to ".join(f"{value:.3g} ({name.replace('_', ' ')})" for value, name in ends)
+        parts.append(f"baselines {shown}" if len(ends) > 1 else f"baseline {shown}")
     if metric.ceiling is not None:
         parts.append(f"ceiling {metric.ceiling:.3g}")
     return ", ".join(parts)
@@ -130,6 +211,8 @@ COMMAND = Command(
         "genie-robo eval run=runs/demo",
         "genie-robo eval run=runs/demo suite=latent_probe fast=true",
         "genie-robo eval run=runs/demo suite=[tokenizer,controllability] seed=1",
+        "genie-robo eval suite=selfcheck",
+        "genie-robo eval run=runs/demo suite=sim_rollout world_model=mujoco",
         "genie-robo eval run=runs/demo data=bridge_dataset data.path=~/rlds/bridge_dataset",
     ),
 )

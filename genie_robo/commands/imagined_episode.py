@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from eval_suites.adapters import GenieTokenizer
-from eval_suites.image_metrics import frame_psnr
+from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.commands.prompts import Followed, Prompt
 from genie_robo.commands.steering import Steering, single_steps
 from genie_robo.commands.trained_run import TrainedRun, build_sampler

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from eval_suites.image_metrics import frame_psnr
+from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.pictures import write_mp4
 from genie_robo.play.game import Game, Moment
 from genie_robo.play.start import Start

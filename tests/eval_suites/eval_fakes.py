@@ -11,6 +11,7 @@ import numpy as np
 
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Prompt, Reconstruction, Transitions
+from eval_suites.plugs.truth import Poses
 from genie_robo.types import Episode, Window
 
 SIZE, SQUARE = 32, 5
@@ -176,6 +177,40 @@ class TruePhysics:
             videos.append(follow(pose, self.table[codes]))
         assert len(seeds) == len(prompts)
         return np.stack(videos)
+
+
+@dataclass
+class ToyRobotWorld:
+    """The world itself, steered by robot actions."""
+
+    robot: ToyRobot
+    scale: float = 1.0
+    delay: int = 0
+
+    def imagine_robot(self, prompts: Sequence[Prompt], robot_actions, seeds):
+        names = [self.robot.name(e) for e in range(len(self.robot))]
+        videos = []
+        for prompt, actions in zip(prompts, robot_actions, strict=True):
+            step = prompt.start + len(prompt.frames) - 1
+            pose = self.robot.poses[names.index(prompt.episode_id)][step]
+            late = np.concatenate([np.zeros((self.delay, 7)), actions * self.scale])
+            videos.append(follow(pose, late[: len(actions)]))
+        assert len(seeds) == len(prompts)
+        return np.stack(videos)
+
+
+class ExactReader:
+    """Finds the square, and reads x y z (m) from where it is and how bright."""
+
+    def read(self, video):
+        grey = (video == video[..., :1]).all(axis=-1) & (video[..., 0] >= 110)
+        tool = []
+        for frame, mask in zip(video, grey, strict=True):
+            level = np.bincount(frame[mask][:, 0]).argmax()
+            rows, columns = np.nonzero(mask & (frame[..., 0] == level))
+            corner = np.array([columns.min(), rows.min()]) * PIXEL_M
+            tool.append([*corner, (level - 180) / 8 * LEVEL_M])
+        return Poses(np.array(tool), np.full((len(video), 5, 3), np.nan))
 
 
 class LosslessTokenizer:

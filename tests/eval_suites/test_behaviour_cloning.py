@@ -6,8 +6,8 @@ from eval_fakes import FakeEncoder, ToyRobot, make_context
 
 from eval_suites.base import Transitions
 from eval_suites.behaviour_cloning import FIRST_DEMONSTRATION, FIRST_TRIAL, BehaviourCloning
-from eval_suites.cloned_policy import clone_actions, clone_codes
-from eval_suites.cloning_task import CloningTask, goal_of
+from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
+from eval_suites.simulated.cloning_task import CloningTask, goal_of
 from genie_robo.sim.policies import make_policy
 from genie_robo.sim.scene import COLORS
 
@@ -109,10 +109,10 @@ def test_the_expert_solves_and_an_idle_policy_does_not():
 def test_clones_learn_what_can_be_seen():
     """A bright square left or right of the middle, and a goal that turns the answer around."""
     rng = np.random.default_rng(0)
-    frames = np.zeros((64, 32, 32, 3), np.uint8)
+    frames = np.zeros((64, 16, 16, 3), np.uint8)
     is_right, goals = rng.integers(2, size=64), rng.integers(2, size=(64, 1)).astype(float)
     for frame, right in zip(frames, is_right, strict=True):
-        frame[10:20, 4 + 16 * right : 12 + 16 * right] = 255
+        frame[5:10, 2 + 8 * right : 6 + 8 * right] = 255
     codes = (is_right + goals[:, 0].astype(int)) % 2
     actions = np.zeros((64, 7))
     actions[:, 1] = 0.04 * codes
@@ -127,7 +127,7 @@ def test_clones_learn_what_can_be_seen():
 
 
 def test_with_perfect_codes_the_whole_way_runs(context):
-    suite = BehaviourCloning(task="reach")
+    suite = BehaviourCloning(task="reach", max_steps=10)
     knows = KnowsActions(suite._demonstrate(replace(TASK, renderer="auto"), 12, seed=context.seed))
     first = suite.evaluate(replace(context, encoder=knows))
     again = suite.evaluate(replace(context, encoder=knows))

@@ -1,6 +1,6 @@
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
@@ -84,7 +84,7 @@ def test_an_unreadable_episode_is_logged_and_left_out(caplog):
         def whole_episode(self, e):
             if e == 1:
                 raise BadEpisodeError("8", "it is damaged")
-            return np.array(e)
+            return SimpleNamespace(episode_id=str(self.episodes[e]))
 
     with caplog.at_level("WARNING"):
         found = list(read_episodes(Damaged(), max_episodes=3, description="probe"))

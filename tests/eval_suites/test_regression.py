@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval_suites.regression import (
+from eval_suites.metrics.regression import (
     cluster,
     fit_standardiser,
     predict_by_ridge,
@@ -55,6 +55,16 @@ def test_ridge_recovers_a_linear_map_and_gives_up_on_noise():
     guesses = predict_by_ridge(features, fit_targets, new, groups=groups)
     assert r2(new_targets[:, :1], guesses[:, :1]) > 0.999
     assert np.std(guesses[:, 1]) < 0.15
+
+
+def test_a_feature_that_was_all_but_still_does_not_explode():
+    rng = np.random.default_rng(0)
+    features, new = rng.normal(size=(2, 100, 2))
+    features[:, 1] *= 1e-6
+    targets, new_targets = features[:, :1].copy(), new[:, :1].copy()
+    targets[:, 0] += 0.1 * rng.normal(size=100)
+    guesses = predict_by_ridge(features, targets, new, groups=np.repeat(np.arange(10), 10))
+    assert r2(new_targets, guesses) > 0.9
 
 
 def test_ridge_works_with_a_single_episode():

@@ -1,43 +1,47 @@
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from eval_fakes import (
-    LosslessTokenizer,
+    PIXEL_M,
+    ExactReader,
     ToyEpisodes,
     ToyRobot,
+    ToyRobotWorld,
     TransitionCodes,
     TruePhysics,
     follow,
     make_context,
 )
+from mujoco_fakes import TruePoseReader, record_context
 
 from eval_suites import sim_rollout
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Transitions
 from eval_suites.controllability import Controllability
-from eval_suites.image_metrics import frame_psnr
+from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.plugs.choose import plug
+from eval_suites.plugs.truth import Poses, Truth
 from eval_suites.sim_rollout import SimRollout
-from genie_robo.build import build_source
-from genie_robo.config import PoseSourceConfig, SourceConfig
-from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.windows import WindowDataset
-from genie_robo.sim.record import RecordSpec, record_dataset
-from genie_robo.sim.replay import replay
 
 
-def toy_replay(episode, *, start, robot_actions, image_size, renderer):
+def toy_execute(episode, *, start, robot_actions, image_size, renderer):
     """The toy's physics in the place of MuJoCo's."""
     assert (image_size, renderer) == ((32, 32), "auto")
     pose = episode.sim_state[start]
-    first = follow(pose, np.zeros((1, 7)))
-    return SimpleNamespace(video=np.concatenate([first, follow(pose, robot_actions)]))
+    video = follow(pose, np.concatenate([np.zeros((1, 7)), robot_actions]))
+    tool = np.concatenate([pose[:3][None], pose[:3] + np.cumsum(robot_actions[:, :3], axis=0)])
+    corners = ExactReader().read(video).tool
+    rows, columns = np.mgrid[:32, :32] * PIXEL_M
+    inside = [
+        (abs(columns - x - 0.02) < 0.021) & (abs(rows - y - 0.02) < 0.021) for x, y, _ in corners
+    ]
+    poses = Poses(tool, np.full((len(video), 5, 3), np.nan))
+    return Truth(video, poses, np.stack(inside), np.zeros(len(video), bool))
 
 
 @pytest.fixture
 def robot(monkeypatch):
-    monkeypatch.setattr(sim_rollout, "replay", toy_replay)
+    monkeypatch.setattr(sim_rollout, "execute", toy_execute)
+    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: ExactReader())
     return ToyRobot(12, simulated=True)
 
 
@@ -50,7 +54,7 @@ def compare(robot, world_model=None, *, context=None, **settings):
 
 def test_the_world_itself_reaches_the_cap(robot):
     result = compare(robot)
-    for name in ("psnr", "changed_psnr"):
+    for name in ("psnr", "changed_psnr", "robot_psnr"):
         assert result.metrics[name].value == 100.0
         assert result.metrics[name].ceiling == 100.0
         assert result.metrics[f"{name}/gain_over_copy_last"].ci95[0] > 0
@@ -80,6 +84,60 @@ def test_copy_last_holds_the_last_prompt_frame(robot, num_prompt_frames):
             assert row[f"psnr_recorded_t{t}"] == 100.0
 
 
+def test_three_paths_of_control(robot):
+    codes = TransitionCodes(robot)
+    context = {"robot_world_model": ToyRobotWorld(robot)}
+    metrics = compare(robot, context=context).metrics
+    assert metrics["psnr/robot_actions"].value == 100.0
+    assert metrics["psnr/random_codes"].value < 40
+    assert metrics["gain/robot_actions"].value == pytest.approx(1.0)
+    assert metrics["gain/random_codes"].value < 0.5
+    free = metrics["gain"].baselines["random_codes"]
+    assert free == metrics["gain/random_codes"].value
+    assert metrics["tool_error/random_codes"].value > 10
+    assert codes.num_codes > 1
+
+
+def test_without_a_map_the_robot_path_is_undefined_with_a_reason(robot):
+    metrics = compare(robot).metrics
+    for name in ("psnr", "robot_psnr", "tool_error", "tool_error/drift", "gain", "lag"):
+        assert metrics[f"{name}/robot_actions"].value is None
+        assert "nothing maps robot actions" in metrics[f"{name}/robot_actions"].reason
+
+
+def test_the_world_itself_has_gain_one_and_lag_zero(robot):
+    metrics = compare(robot).metrics
+    for name, expected in (
+        ("tool_error/above_floor", 0.0),
+        ("tool_error/drift", 0.0),
+        ("gain", 1.0),
+        ("lag", 0.0),
+    ):
+        assert metrics[name].value == pytest.approx(expected, abs=1e-12)
+    assert metrics["tool_error"].value == metrics["tool_error"].ceiling
+    assert metrics["box_error"].value is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "gain", "lag"), [({"scale": 0.5}, 0.5, 0), ({"delay": 1}, None, 1)]
+)
+def test_weak_and_late_worlds_are_found_out(robot, changes, gain, lag):
+    world = ToyRobotWorld(robot, **changes)
+    metrics = compare(robot, context={"robot_world_model": world}).metrics
+    if gain is not None:
+        # Positions are whole pixels, 1 cm, and motions are 2 cm.
+        assert metrics["gain/robot_actions"].value == pytest.approx(gain, abs=0.08)
+    assert metrics["lag/robot_actions"].value == lag
+    assert metrics["tool_error/above_floor/robot_actions"].value > 0
+
+
+def test_a_world_that_stands_still_has_no_gain_and_no_lag(robot):
+    metrics = compare(robot, CopyLast()).metrics
+    assert metrics["gain"].value == 0.0
+    assert metrics["lag"].value is None
+    assert metrics["tool_error"].value == metrics["tool_error"].baselines["copy_last"]
+
+
 def test_frames_and_steps_stay_aligned_under_a_stride(robot):
     class Still(TransitionCodes):
         num_codes = 1
@@ -104,10 +162,10 @@ def test_frames_and_steps_stay_aligned_under_a_stride(robot):
 
 def test_a_replay_that_differs_from_the_recording_is_named(robot, monkeypatch):
     def brighter(episode, **arguments):
-        video = toy_replay(episode, **arguments).video
-        return SimpleNamespace(video=np.clip(video.astype(int) + 20, 0, 255).astype(np.uint8))
+        truth = toy_execute(episode, **arguments)
+        return truth._replace(video=np.minimum(truth.video, 235) + 20)
 
-    monkeypatch.setattr(sim_rollout, "replay", brighter)
+    monkeypatch.setattr(sim_rollout, "execute", brighter)
     result = compare(robot)
     assert result.metrics["replay_psnr"].value < 30
     assert any("not the recording bit for bit" in note for note in result.notes)
@@ -135,79 +193,60 @@ def test_figures(robot):
     assert set(compare(robot).figures) == {"horizon", "strip"}
 
 
-class MujocoCodes:
-    """Every transition of a recorded dataset has a code of its own."""
-
-    def __init__(self, dataset):
-        self.first = dict(zip(dataset.episode_ids, np.cumsum(dataset.lengths), strict=True))
-        self.table = np.concatenate([dataset[i].robot_actions for i in range(len(dataset))])
-        self.num_codes = len(self.table)
-        self.first = {name: end - dataset.lengths[0] for name, end in self.first.items()}
-
-    def encode(self, window):
-        first = self.first[window.episode_id] + window.start
-        codes = first + np.arange(len(window.video) - 1)
-        return Transitions(codes, codes[:, None].astype(float))
-
-
-class MujocoWorld:
-    """MuJoCo itself as a world model."""
-
-    def __init__(self, dataset, table):
-        self.dataset, self.table = dataset, table
-
-    def imagine(self, prompts, latent_actions, seeds):
-        videos = []
-        for prompt, codes in zip(prompts, latent_actions, strict=True):
-            episode = self.dataset[self.dataset.episode_ids.index(prompt.episode_id)]
-            start = prompt.start + len(prompt.frames) - 1
-            actions = self.table[codes]
-            videos.append(replay(episode, start=start, robot_actions=actions).video[1:])
-        return np.stack(videos)
-
-
 @pytest.fixture(scope="module")
 def mujoco_context(tmp_path_factory) -> EvalContext:
-    path: Path = tmp_path_factory.mktemp("recorded")
-    spec = RecordSpec(num_episodes=4, num_steps=8, image_size=(32, 32), num_workers=1)
-    folder = record_dataset(path, spec)
-    source = SourceConfig(
-        camera="observation/image",
-        pose=PoseSourceConfig(
-            position="observation/state[0:3]",
-            rotation="observation/state[3:6]",
-            gripper="observation/state[6]",
-        ),
-        sim_state="observation/sim_state",
-        control_hz=3.0,
-    )
-    dataset = RldsDataset(folder, build_source(source))
-    codes = MujocoCodes(dataset)
-    fit, test = (
-        WindowDataset(dataset, numbers, num_frames=6, image_size=(32, 32))
-        for numbers in ((0,), (1, 2, 3))
-    )
-    return EvalContext(
-        encoder=codes,
-        untrained_encoder=None,
-        world_model=MujocoWorld(dataset, codes.table),
-        tokenizer=LosslessTokenizer(),
-        dataset=dataset,
-        fit=fit,
-        test=test,
-        num_frames=6,
-    )
+    path = tmp_path_factory.mktemp("recorded")
+    return record_context(path, num_episodes=6, num_steps=12, random=0.0)
 
 
-def test_mujoco_as_world_model_reaches_the_cap(mujoco_context):
-    result = SimRollout(num_clips=3).evaluate(mujoco_context)
-    assert result.metrics["replay_psnr"].value == 100.0
-    assert result.metrics["psnr"].value == 100.0
-    assert result.metrics["psnr"].baselines["copy_last"] < 40
+def simulate(context, world_model, **settings):
+    plugged = plug(context, world_model=world_model)
+    return SimRollout(num_clips=3, horizon=6, **settings).evaluate(plugged).metrics
 
 
-def test_mujoco_as_world_model_obeys(mujoco_context):
-    metrics = Controllability(num_clips=3, num_draws=1, horizon=4).evaluate(mujoco_context).metrics
-    assert metrics["psnr/inferred/t4"].value == 100.0
-    assert metrics["delta_psnr/uniform/t4"].value > 20
-    assert metrics["motion_ratio"].value == pytest.approx(1.0)
+def test_mujoco_as_world_model_reaches_the_best_of_everything(mujoco_context):
+    metrics = simulate(mujoco_context, "mujoco")
+    for path in ("", "/robot_actions"):
+        for name in ("psnr", "changed_psnr", "robot_psnr"):
+            assert metrics[f"{name}{path}"].value == 100.0
+        for thing in ("tool_error", "box_error"):
+            assert metrics[f"{thing}{path}"].value == metrics[f"{thing}{path}"].ceiling
+            assert metrics[f"{thing}/above_floor{path}"].value == 0.0
+            assert metrics[f"{thing}/drift{path}"].value == 0.0
+        assert metrics[f"gain{path}"].value == 1.0
+        assert metrics[f"lag{path}"].value == 0.0
+    assert metrics["replay_psnr"].value == 100.0
+    assert metrics["psnr"].baselines["copy_last"] < 40
+
+
+def test_a_standing_picture_of_mujoco_gains_nothing(mujoco_context):
+    metrics = simulate(mujoco_context, "copy_first")
+    assert metrics["gain/robot_actions"].value == pytest.approx(0.0, abs=1e-9)
+    assert metrics["lag"].value is None
+    assert metrics["psnr/gain_over_copy_last"].value == 0.0
+
+
+def test_half_the_motion_is_half_the_gain(mujoco_context, monkeypatch):
+    reader = TruePoseReader(monkeypatch)
+    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: reader)
+    metrics = simulate(mujoco_context, "mujoco_scaled")
+    # The arm follows a command within a few per cent.
+    assert metrics["gain/robot_actions"].value == pytest.approx(0.5, abs=0.05)
+    assert metrics["lag/robot_actions"].value == 0.0
+
+
+def test_a_late_answer_is_a_lag_of_one(mujoco_context, monkeypatch):
+    reader = TruePoseReader(monkeypatch)
+    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: reader)
+    metrics = simulate(mujoco_context, "mujoco_delayed")
+    assert metrics["lag/robot_actions"].value == 1.0
+    assert metrics["tool_error/above_floor"].value > 5
+
+
+def test_a_world_that_ignores_its_actions_has_no_delta_psnr(mujoco_context):
+    plugged = plug(mujoco_context, world_model="copy_first")
+    suite = Controllability(num_clips=3, num_draws=1, horizon=4)
+    metrics = suite.evaluate(plugged).metrics
+    for law in ("uniform", "marginal", "permuted"):
+        assert metrics[f"delta_psnr/{law}/t4"].value == 0.0
+    assert metrics["motion_ratio"].value == 0.0

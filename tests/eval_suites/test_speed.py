@@ -10,12 +10,12 @@ import tensorflow_datasets as tfds
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from PIL import Image
 
-from eval_suites import speed_reading
 from eval_suites.results import report_markdown
 from eval_suites.speed import Speed
-from eval_suites.speed_data import choose_records, write_copies
-from eval_suites.speed_process import peak_memory_mb, run_alone
-from eval_suites.speed_readers import (
+from eval_suites.timing import reading as speed_reading
+from eval_suites.timing.data import choose_records, write_copies
+from eval_suites.timing.process import peak_memory_mb, run_alone
+from eval_suites.timing.readers import (
     Reading,
     ReadingTask,
     has_tensorflow,
@@ -23,8 +23,8 @@ from eval_suites.speed_readers import (
     read_overlapping,
     read_skipping,
 )
-from eval_suites.speed_reading import ReadingSpeed
-from eval_suites.speed_reading_metrics import NAIVE, OVERLAPPING, SKIPPING, TF_DATA
+from eval_suites.timing.reading import ReadingSpeed
+from eval_suites.timing.reading_metrics import NAIVE, OVERLAPPING, SKIPPING, TF_DATA
 from genie_robo.build import build_source
 from genie_robo.config import SourceConfig
 from genie_robo.data.rlds import RldsDataset
@@ -194,7 +194,7 @@ def test_readers_of_tf_data(dataset, tmp_path):
 def test_a_program_runs_and_is_measured_alone():
     ballast = np.ones(40_000_000)
     assert peak_memory_mb() > ballast.nbytes / 1e6
-    program = "__import__('eval_suites.speed_process').speed_process.peak_memory_mb()"
+    program = "__import__('eval_suites.timing.process', fromlist=['_']).peak_memory_mb()"
     assert 5 < run_alone(eval, program) < 200
     assert run_alone(eval, "__import__('os').getpid()") != os.getpid()
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 
-from eval_suites import speed_imagining
 from eval_suites.results import report_markdown
 from eval_suites.speed import Speed
-from eval_suites.speed_imaginers import (
+from eval_suites.timing import imagining as speed_imagining
+from eval_suites.timing.imaginers import (
     Imagining,
     ImaginingTask,
     build_dynamics,
@@ -16,7 +16,7 @@ from eval_suites.speed_imaginers import (
     imagine_frames,
     recomputing_decoder,
 )
-from eval_suites.speed_imagining import GOALS, ImaginingSpeed
+from eval_suites.timing.imagining import GOALS, ImaginingSpeed
 from genie_robo.inference.sampler import Sampler
 
 TOY = ImaginingTask(

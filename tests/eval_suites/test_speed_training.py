@@ -5,12 +5,13 @@ import pytest
 import torch
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 
-from eval_suites import speed_training, speed_training_metrics
 from eval_suites.results import report_markdown
 from eval_suites.speed import Speed
-from eval_suites.speed_gpu import peak_flops
-from eval_suites.speed_plain_model import PlainDynamics
-from eval_suites.speed_trainers import (
+from eval_suites.timing import training as speed_training
+from eval_suites.timing import training_metrics as speed_training_metrics
+from eval_suites.timing.gpu import peak_flops
+from eval_suites.timing.plain_model import PlainDynamics
+from eval_suites.timing.trainers import (
     Training,
     TrainingTask,
     build_model,
@@ -19,8 +20,8 @@ from eval_suites.speed_trainers import (
     masked_loss,
     train,
 )
-from eval_suites.speed_training import TrainingSpeed, choose_ways, default_is_bf16
-from eval_suites.speed_training_metrics import GOALS, PLAIN
+from eval_suites.timing.training import TrainingSpeed, choose_ways, default_is_bf16
+from eval_suites.timing.training_metrics import GOALS, PLAIN
 from genie_robo.config import EngineConfig
 from genie_robo.train.engine import make_fabric
 

@@ -1,0 +1,235 @@
+"""Is the set of latent actions built like motions: do they invert, add up, and change anything?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from eval_suites import figures
+from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.matrices import heat_map
+from eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from eval_suites.probes.data import ProbeData, collect
+from eval_suites.probes.latent_algebra import composition_metrics, copying_metrics, swap_metric
+from eval_suites.probes.metrics import code_metrics
+from eval_suites.probes.reversed_video import best_permutation, reversed_codes, swapped_codes
+from eval_suites.probes.scores import ProbeSettings, main_motion
+from eval_suites.statistics import (
+    bootstrap,
+    episode_sums,
+    notes_on_units,
+    ratio_of_sums,
+    to_metric,
+)
+
+FAST_EPISODES, FAST_PAIRS, FAST_CLIPS = 12, 60, 6
+BACKWARD_PROTOCOL = (
+    "test videos are encoded forwards and backwards; the permutation of codes that turns one into "
+    "the other is chosen on validation episodes; interval over test episodes"
+)
+TRANSITION_PROTOCOL = (
+    "mutual information of a code and the code before it in the same test episode, corrected for "
+    "its bias; ceiling: entropy of the codes"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentStructure:
+    """Use of codes, reversal, composition, and what codes add to copying the frame."""
+
+    name: ClassVar[str] = "latent_structure"
+    summary: ClassVar[str] = "whether latent actions are used, invert and add up as motions do"
+
+    max_episodes: int = 200
+    """Of validation and of test episodes."""
+    max_pairs: int = 400
+    """Transitions of test episodes whose two frames change places."""
+    horizons: Sequence[int] = (2, 4, 8)
+    """Transitions whose decoded motions are added up."""
+    num_clips: int = 24
+    """Prompts after which one frame is imagined."""
+    batch_size: int = 16
+    min_move: float = 1e-3
+    min_share: float = 0.1
+
+    def evaluate(self, context: EvalContext) -> SuiteResult:
+        """Encode validation and test episodes forwards and backwards."""
+        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
+        fit, test = (
+            collect(context, side, max_episodes=limit, description=f"{self.name}: {name}")
+            for side, name in ((context.fit, "validation"), (context.test, "test"))
+        )
+        num_codes = context.encoder.num_codes
+        metrics = code_metrics(test, num_codes=num_codes, seed=context.seed)
+        metrics["codes/dead"] = _dead(metrics["codes/used"], num_codes)
+        metrics["transitions/information"] = _transition_metric(test, num_codes, context.seed)
+        back, pairs = self._backward(context, fit, test, limit)
+        metrics |= back
+        metrics |= self._motions(context, fit, test, limit)
+        metrics |= copying_metrics(
+            context,
+            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+            batch_size=self.batch_size,
+            description=self.name,
+        )
+        headline = ("codes/perplexity", "codes/dead", "forward_backward/agreement")
+        swap = ("endpoint_swap/r2", "composition/h2", "gain_over_copying/changed_psnr")
+        return SuiteResult(
+            metrics=metrics,
+            headline=tuple(name for name in (*headline, *swap) if name in metrics),
+            per_episode=_rows(test, pairs),
+            figures={
+                "transitions": _matrix(
+                    _successions(test, num_codes), ("latent action", "the next one")
+                ),
+                "forward_backward": _matrix(pairs, ("forwards", "the same transition backwards")),
+                "code_usage": figures.usage(
+                    np.bincount(test.codes, minlength=num_codes),
+                    label="latent action",
+                    title="use of latent actions in test episodes",
+                ),
+            },
+            notes=notes_on_units(test.num_episodes),
+        )
+
+    def _backward(
+        self, context: EvalContext, fit: ProbeData, test: ProbeData, limit: int
+    ) -> tuple[dict[str, Metric], Float[np.ndarray, "e k k"]]:
+        """Agreement of forward and backward codes, and how often each pair occurs."""
+        counts = []
+        for side, data in ((context.fit, fit), (context.test, test)):
+            found = reversed_codes(
+                context.encoder, side, max_episodes=limit, description=f"{self.name}: backwards"
+            )
+            back = np.concatenate([found[name] for name in data.episode_ids])
+            k = context.encoder.num_codes
+            shape = (data.num_episodes, k, k)
+            counts.append(joint_counts(data.codes, back, data.episode, shape=shape))
+        return backward_metrics(*counts, seed=context.seed), counts[1]
+
+    def _motions(
+        self, context: EvalContext, fit: ProbeData, test: ProbeData, limit: int
+    ) -> dict[str, Metric]:
+        """What needs the robot's motion: swapped frames and sums of motions."""
+        motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
+        if motion is None:
+            reason = f"the robot never moves by more than {self.min_move} m in validation episodes"
+            names = ("endpoint_swap/r2", *(f"composition/h{h}" for h in self.horizons))
+            return {n: undefined(reason, unit="R2", protocol=BACKWARD_PROTOCOL) for n in names}
+        swapped = swapped_codes(
+            context.encoder,
+            context.test,
+            max_episodes=limit,
+            max_pairs=FAST_PAIRS if context.fast else self.max_pairs,
+            description=f"{self.name}: swapped frames",
+        )
+        settings = ProbeSettings(
+            num_codes=context.encoder.num_codes,
+            num_random_draws=1,
+            num_components=1,
+            seed=context.seed,
+        )
+        return {
+            "endpoint_swap/r2": swap_metric(fit, test, motion, settings, swapped),
+            **composition_metrics(fit, test, motion, settings, tuple(self.horizons)),
+        }
+
+
+def backward_metrics(
+    fit_counts: Float[np.ndarray, "v k k"], counts: Float[np.ndarray, "e k k"], *, seed: int = 0
+) -> dict[str, Metric]:
+    """Is the code of a transition run backwards a permutation of its code run forwards?
+
+    Counts are of pairs (forward code, backward code) in each validation and each test episode.
+    """
+    shared = {"n_units": len(counts), "protocol": BACKWARD_PROTOCOL}
+    num_codes = counts.shape[-1]
+    names = ("agreement", "information", "involution")
+    if (counts.sum(axis=(0, 2)) > 0).sum() < 2:
+        reason = "only one code is in use, which agrees with itself whatever happens"
+        return {f"forward_backward/{n}": undefined(reason, unit="share", **shared) for n in names}
+    turned = best_permutation(fit_counts.sum(axis=0))
+    hits = counts[:, np.arange(num_codes), turned].sum(axis=-1)
+    totals = np.stack([hits, counts.sum(axis=(1, 2))], axis=1)
+    backward = counts.sum(axis=(0, 1))
+    use = counts.sum(axis=(0, 2))
+    returns = turned[turned] == np.arange(num_codes)
+    return {
+        "forward_backward/agreement": to_metric(
+            bootstrap(totals, ratio_of_sums, seed=seed),
+            unit="share",
+            baselines={"most_frequent_code": float(backward.max() / backward.sum())},
+            ceiling=1.0,
+            **shared,
+        ),
+        "forward_backward/information": to_metric(
+            bootstrap(counts, mutual_information, seed=seed),
+            unit="bits",
+            ceiling=float(entropy(use)),
+            **shared,
+        ),
+        "forward_backward/involution": Metric(
+            value=float((use * returns).sum() / use.sum()),
+            unit="share",
+            baselines={"random_permutation": 2 / num_codes},
+            ceiling=1.0,
+            n_units=len(counts),
+            protocol=f"share of use of codes that come back when turned twice; {BACKWARD_PROTOCOL}",
+        ),
+    }
+
+
+def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
+    same = np.diff(data.episode) == 0
+    return joint_counts(
+        data.codes[:-1][same],
+        data.codes[1:][same],
+        data.episode[1:][same],
+        shape=(data.num_episodes, num_codes, num_codes),
+    )
+
+
+def _transition_metric(test: ProbeData, num_codes: int, seed: int) -> Metric:
+    counts = _successions(test, num_codes)
+    return to_metric(
+        bootstrap(counts, mutual_information, seed=seed),
+        n_units=test.num_episodes,
+        unit="bits",
+        protocol=TRANSITION_PROTOCOL,
+        ceiling=float(entropy(counts.sum(axis=(0, 1)))) if counts.any() else None,
+        reason="no test episode has two transitions",
+    )
+
+
+def _dead(used: Metric, num_codes: int) -> Metric:
+    assert used.value is not None
+    return Metric(
+        value=num_codes - used.value,
+        n_units=used.n_units,
+        unit="codes",
+        protocol=f"codes of {num_codes} that never occur in the test episodes",
+    )
+
+
+def _matrix(counts: Float[np.ndarray, "e k k"], labels: tuple[str, str]) -> figures.Figure:
+    total = counts.sum(axis=0)
+    each = total.sum(axis=1, keepdims=True)
+    share = np.divide(total, each, out=np.full(total.shape, np.nan), where=each > 0)
+    names = [str(code) for code in range(len(share))]
+    return heat_map(
+        share, rows=names, columns=names, labels=labels, title="share of each row, test episodes"
+    )
+
+
+def _rows(
+    test: ProbeData, pairs: Float[np.ndarray, "e k k"]
+) -> list[Mapping[str, float | str | None]]:
+    used = episode_sums(
+        np.eye(pairs.shape[-1])[test.codes], test.episode, num_episodes=test.num_episodes
+    )
+    return [
+        {"episode_id": name, **{f"code_{k}": float(n) for k, n in enumerate(row)}}
+        for name, row in zip(test.episode_ids, used, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Pure functions on NumPy arrays: what is measured, without models or files."""

@@ -1,0 +1,73 @@
+"""Whether imagined motion has the size and the moment of the true one, from positions over time.
+
+Everything enters as sums per rollout, so that intervals can resample whole episodes.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+MAX_LAG = 2
+"""Frames by which imagined motion may come early or late."""
+_STILL = 1e-6
+"""Metres of motion per frame that count as none."""
+
+
+def gain_terms(
+    imagined: Float[np.ndarray, "t 3"],
+    seen: Float[np.ndarray, "t 3"],
+    true: Float[np.ndarray, "t 3"],
+) -> Float[np.ndarray, " 2"]:
+    """Products of displacement since the prompt with the true one: of `imagined`, of `seen`.
+
+    Their ratio is the gain: the slope of imagined on true displacement, where both are read from
+    pixels and the true one is the instrument, so that a reader that shrinks motion shrinks both.
+
+    Args:
+        imagined: Positions read in the prompt frame and in imagined frames.
+        seen: The same read in true frames.
+        true: Where it really was.
+    """
+    moved = true[1:] - true[0]
+    return np.array([((x[1:] - x[0]) * moved).sum() for x in (imagined, seen)])
+
+
+def lag_terms(
+    imagined: Float[np.ndarray, "t 3"], seen: Float[np.ndarray, "t 3"]
+) -> Float[np.ndarray, "l 3"]:
+    """For each lag -MAX_LAG .. MAX_LAG: product, square of imagined and of true motion per frame.
+
+    At lag k imagined motion t is held against true motion t - k: a world that answers one frame
+    late peaks at 1.
+    """
+    late, on_time = np.diff(imagined, axis=0), np.diff(seen, axis=0)
+    late = np.where(np.abs(late) < _STILL, 0.0, late)
+    rows = []
+    for lag in range(-MAX_LAG, MAX_LAG + 1):
+        count = max(len(late) - abs(lag), 0)
+        first, second = max(lag, 0), max(-lag, 0)
+        a, b = late[first : first + count], on_time[second : second + count]
+        rows.append([(a * b).sum(), (a * a).sum(), (b * b).sum()])
+    return np.array(rows)
+
+
+def best_lag(totals: Float[np.ndarray, "... l 3"]) -> Float[np.ndarray, "..."]:
+    """The lag with the highest correlation; NaN where nothing moves."""
+    product, *squares = np.moveaxis(totals, -1, 0)
+    scale = np.sqrt(squares[0] * squares[1])
+    correlation = np.divide(product, scale, out=np.full_like(product, -np.inf), where=scale > 0)
+    lags = correlation.argmax(axis=-1) - MAX_LAG
+    return np.where(np.isfinite(correlation.max(axis=-1)), lags, np.nan)
+
+
+def slope(values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
+    """Least-squares growth per frame of each row; NaN for a single frame."""
+    frames = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+    scale = (frames**2).sum()
+    return values @ frames / scale if scale else np.full(len(values), np.nan)
+
+
+def distance(
+    read: Float[np.ndarray, "... 3"], true: Float[np.ndarray, "... 3"]
+) -> Float[np.ndarray, "..."]:
+    """How far a position that was read is from the true one (mm)."""
+    return np.linalg.norm(read - true, axis=-1) * 1000.0

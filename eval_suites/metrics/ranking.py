@@ -1,0 +1,52 @@
+"""How well predicted values of policies order and scale like the true ones. Plain arrays.
+
+Source of MMRV: Li et al. 2024, Evaluating Real-World Robot Manipulation Policies in Simulation
+(SIMPLER), section 4. It weighs violations by TRUE differences, so it is not symmetric.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+_TIE = 1e-9
+"""Values nearer than this are equal."""
+
+
+def pearson(
+    predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
+) -> Float[np.ndarray, "..."]:
+    """Linear correlation over policies; NaN where all values are equal."""
+    first = predicted - predicted.mean(axis=-1, keepdims=True)
+    second = true - true.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    product = (first * second).sum(axis=-1)
+    return np.divide(product, scale, out=np.full_like(product, np.nan), where=scale > _TIE**2)
+
+
+def spearman(
+    predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
+) -> Float[np.ndarray, "..."]:
+    """Correlation of ranks, ties sharing their mean rank; NaN where all values are equal."""
+    return pearson(_ranks(predicted), _ranks(true))
+
+
+def mmrv(
+    predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
+) -> Float[np.ndarray, "..."]:
+    """Mean over policies of the largest true difference that the prediction orders wrongly.
+
+    MMRV = 1/N sum_i max_j |true_i - true_j| 1[(pred_i < pred_j) != (true_i < true_j)]
+
+    as in the paper; its code has > for <, which differs only where predictions tie.
+    """
+    apart = np.abs(_differences(true))
+    is_wrong = (_differences(predicted) < -_TIE) != (_differences(true) < -_TIE)
+    return (apart * is_wrong).max(axis=-1).mean(axis=-1)
+
+
+def _differences(values: Float[np.ndarray, "... p"]) -> Float[np.ndarray, "... p p"]:
+    return values[..., :, None] - values[..., None, :]
+
+
+def _ranks(values: Float[np.ndarray, "... p"]) -> Float[np.ndarray, "... p"]:
+    apart = _differences(values)
+    return (apart > _TIE).sum(axis=-1) + 0.5 * (np.abs(apart) <= _TIE).sum(axis=-1)

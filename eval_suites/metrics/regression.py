@@ -1,0 +1,146 @@
+"""Predicting actions from codes or features: fitted on one split, applied to another."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+
+ALPHAS = np.logspace(-3, 5, 17)
+"""Ridge penalties to choose from, for standardised features."""
+
+FEATURE_REACH = 5.0
+"""A new feature farther than this from the fitted mean, in fitted spreads, counts as this far: a
+dimension that hardly moved where a ridge was fitted must not explode where it does."""
+
+KMEANS_RESTARTS = 10
+
+
+class Standardiser(NamedTuple):
+    """Mean and standard deviation of the split that something is fitted on."""
+
+    mean: Float[np.ndarray, " d"]
+    scale: Float[np.ndarray, " d"]
+
+    def __call__(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Values in units of the fitted spread; constant columns become 0."""
+        return (values - self.mean) / self.scale
+
+
+def fit_standardiser(values: Float[np.ndarray, "n d"]) -> Standardiser:
+    """Mean and spread of the rows."""
+    spread = values.std(axis=0)
+    return Standardiser(values.mean(axis=0), np.where(spread > 0, spread, 1.0))
+
+
+def predict_from_codes(
+    fit_codes: Int[np.ndarray, " n"],
+    fit_targets: Float[np.ndarray, "n d"],
+    codes: Int[np.ndarray, " m"],
+    *,
+    num_codes: int,
+) -> Float[np.ndarray, "m d"]:
+    """Least squares on one-hot codes: each code predicts its mean, unseen ones the overall mean."""
+    counts = np.bincount(fit_codes, minlength=num_codes)[:, None]
+    totals = np.zeros((num_codes, fit_targets.shape[1]))
+    np.add.at(totals, fit_codes, fit_targets)
+    table = np.where(counts > 0, totals / np.maximum(counts, 1), fit_targets.mean(axis=0))
+    return table[codes]
+
+
+def predict_by_ridge(
+    fit_features: Float[np.ndarray, "n f"],
+    fit_targets: Float[np.ndarray, "n d"],
+    features: Float[np.ndarray, "m f"],
+    *,
+    groups: Int[np.ndarray, " n"],
+    num_folds: int = 5,
+) -> Float[np.ndarray, "m d"]:
+    """Linear regression with a penalty per target, chosen by cross-validation inside the fit split.
+
+    `groups` are episodes, which folds never cut; a single episode is cut into stretches of time.
+    """
+    return ridge_of_both(fit_features, fit_targets, features, groups=groups, num_folds=num_folds)[1]
+
+
+def ridge_of_both(
+    fit_features: Float[np.ndarray, "n f"],
+    fit_targets: Float[np.ndarray, "n d"],
+    features: Float[np.ndarray, "m f"],
+    *,
+    groups: Int[np.ndarray, " n"],
+    num_folds: int = 5,
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:
+    """As `predict_by_ridge`, with the fit split predicted too, each episode by the others.
+
+    The first prediction is as far off as the second, so that another model can be fitted to both.
+    """
+    folds = _folds(groups, num_folds)
+    held_path = np.zeros((len(ALPHAS), *fit_targets.shape))
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        held_path[:, held] = _ridge_path(
+            fit_features[~held], fit_targets[~held], fit_features[held]
+        )
+    best = ((held_path - fit_targets) ** 2).sum(axis=1).argmin(axis=0)[None, None, :]
+    path = _ridge_path(fit_features, fit_targets, features)
+    return np.take_along_axis(held_path, best, axis=0)[0], np.take_along_axis(path, best, axis=0)[0]
+
+
+def cluster(
+    fit_points: Float[np.ndarray, "n d"],
+    points: Float[np.ndarray, "m d"],
+    *,
+    num_codes: int,
+    seed: int = 0,
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """k-means codes of both sets of points; fewer codes when there are fewer distinct points."""
+    num_clusters = min(num_codes, len(np.unique(fit_points, axis=0)))
+    kmeans = KMeans(num_clusters, random_state=seed).set_params(n_init=KMEANS_RESTARTS)
+    kmeans.fit(fit_points)
+    return np.asarray(kmeans.predict(fit_points)), np.asarray(kmeans.predict(points))
+
+
+def principal_components(
+    fit_features: Float[np.ndarray, "n f"],
+    features: Float[np.ndarray, "m f"],
+    *,
+    num_components: int,
+) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, "m p"]]:
+    """Both sets of features along the main axes of the first."""
+    mean = fit_features.mean(axis=0)
+    axes = np.linalg.svd(fit_features - mean, full_matrices=False)[2][:num_components]
+    return (fit_features - mean) @ axes.T, (features - mean) @ axes.T
+
+
+def _folds(groups: Int[np.ndarray, " n"], num_folds: int) -> Int[np.ndarray, " n"]:
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) > 1:
+        return group % min(num_folds, len(names))
+    return np.arange(len(groups)) * min(num_folds, len(groups)) // len(groups)
+
+
+def _ridge_path(
+    features: Float[np.ndarray, "n f"],
+    targets: Float[np.ndarray, "n d"],
+    new_features: Float[np.ndarray, "m f"],
+) -> Float[np.ndarray, "p m d"]:
+    """Predictions for every penalty of ALPHAS, from one eigendecomposition."""
+    standardise = fit_standardiser(features)
+    mean = targets.mean(axis=0)
+    inputs, centred = standardise(features), targets - mean
+    if len(inputs) < inputs.shape[1]:
+        # As many equations as rows: w = X' (X X' + alpha)^-1 y.
+        weights = inputs.T @ _penalised_solutions(inputs @ inputs.T, centred)
+    else:
+        weights = _penalised_solutions(inputs.T @ inputs, inputs.T @ centred)
+    return np.clip(standardise(new_features), -FEATURE_REACH, FEATURE_REACH) @ weights + mean
+
+
+def _penalised_solutions(
+    gram: Float[np.ndarray, "g g"], right: Float[np.ndarray, "g d"]
+) -> Float[np.ndarray, "p g d"]:
+    """(gram + alpha)^-1 right for every alpha of ALPHAS."""
+    power, axes = np.linalg.eigh(gram)
+    shrunk = (axes.T @ right) / (np.maximum(power, 0.0) + ALPHAS[:, None])[:, :, None]
+    return axes @ shrunk

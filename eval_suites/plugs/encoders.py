@@ -1,0 +1,131 @@
+"""Latent actions with known answers, in the place of the inferred ones: `encoder=NAME`.
+
+Each has as many codes as the model whose place it takes, and the latent action of a transition is
+the same in every window that shows it.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+
+from eval_suites.base import EvalContext, LatentActionEncoder, Transitions
+from eval_suites.clips import stable_seed
+from genie_robo.data.actions import achieved_deltas, compose_actions
+from genie_robo.types import Episode, Window
+
+
+class OracleEncoder:
+    """Looks the true motion up, in as many clusters as there are codes.
+
+    k-means of dx dy dz: of the motion that happened where the dataset has proprioception or stores
+    it as action, of the commanded one elsewhere. Clusters are fitted on the episodes to fit on.
+    The latent before quantisation is the motion itself (m).
+
+    Raises:
+        ValueError: fewer transitions to fit on than codes.
+    """
+
+    def __init__(self, context: EvalContext) -> None:
+        self.num_codes = context.encoder.num_codes
+        self._motions = {}
+        for side in (context.fit, context.test):
+            for number in side.episodes:
+                episode = context.dataset[number]
+                moved = _motion(context, episode, stride=side.frame_stride)
+                self._motions[episode.episode_id] = (moved, side.frame_stride)
+        seen = [self._motions[context.dataset[n].episode_id][0] for n in context.fit.episodes]
+        motions = np.concatenate(seen) if seen else np.zeros((0, 3))
+        if len(motions) < self.num_codes:
+            raise ValueError(
+                f"encoder=oracle clusters the transitions of the episodes to fit on into "
+                f"{self.num_codes} codes, but there are {len(motions)} in {len(seen)} episodes"
+            )
+        self._spread = np.where(motions.std(axis=0) > 0, motions.std(axis=0), 1.0)
+        self._clusters = KMeans(self.num_codes, random_state=context.seed).set_params(n_init=4)
+        self._clusters.fit(motions / self._spread)
+
+    def encode(self, window: Window) -> Transitions:
+        """The cluster of every true motion; what lies behind the end of the episode is zero."""
+        moved, stride = self._motions[window.episode_id]
+        motions = np.zeros((len(window.video) - 1, 3))
+        known = moved[window.start // stride :][: len(motions)]
+        motions[: len(known)] = known
+        codes = np.asarray(self._clusters.predict(motions / self._spread))
+        return Transitions(codes.astype(np.int64), motions)
+
+
+class RandomEncoder:
+    """Every code equally likely, whatever is to be seen."""
+
+    def __init__(self, context: EvalContext) -> None:
+        self.num_codes = context.encoder.num_codes
+        self._seed, self._stride = context.seed, context.test.frame_stride
+
+    def encode(self, window: Window) -> Transitions:
+        """Codes that depend on the seed, the episode and the step only."""
+        first = window.start // self._stride
+        rng = np.random.default_rng(stable_seed("random codes", self._seed, window.episode_id))
+        codes = rng.integers(self.num_codes, size=first + len(window.video) - 1)[first:]
+        return Transitions(codes, np.eye(self.num_codes)[codes])
+
+
+class ShuffledEncoder:
+    """The model's own latent actions, of another episode of the same side of the split.
+
+    Each episode gets those of the next one, repeated or cut to its length: natural sequences that
+    know nothing of what is to be seen.
+
+    Raises:
+        ValueError: a side has fewer than two episodes.
+    """
+
+    def __init__(self, context: EvalContext) -> None:
+        self.num_codes = context.encoder.num_codes
+        self._encoder, self._stride = context.encoder, context.test.frame_stride
+        self._others = {}
+        self._encoded: dict[str, Transitions] = {}
+        for side in (context.fit, context.test):
+            count = len(side.episodes)
+            if count < 2:
+                raise ValueError(
+                    f"encoder=shuffled takes latent actions from another episode, but a side of "
+                    f"the split has {count}"
+                )
+            for e, number in enumerate(side.episodes):
+                self._others[context.dataset[number].episode_id] = (side, (e + 1) % count)
+
+    def encode(self, window: Window) -> Transitions:
+        """The other episode's latent actions at these steps."""
+        if window.episode_id not in self._encoded:
+            side, other = self._others[window.episode_id]
+            self._encoded[window.episode_id] = _real(self._encoder, side.whole_episode(other))
+        encoded = self._encoded[window.episode_id]
+        first = window.start // self._stride
+        steps = np.arange(first, first + len(window.video) - 1) % len(encoded.codes)
+        return Transitions(encoded.codes[steps], encoded.latents[steps])
+
+
+ENCODERS: Mapping[str, Callable[[EvalContext], LatentActionEncoder]] = {
+    "oracle": OracleEncoder,
+    "random": RandomEncoder,
+    "shuffled": ShuffledEncoder,
+}
+"""Latent action models that need no training, by name."""
+
+
+def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.ndarray, "n 3"]:
+    """Dx dy dz from each frame to the next (m)."""
+    if episode.end_effector_pose is not None and not context.action_is_achieved:
+        poses = episode.end_effector_pose[::stride]
+        return achieved_deltas(poses)[:, :3].astype(np.float64)
+    actions = episode.robot_actions[: (episode.num_steps - 1) // stride * stride]
+    return compose_actions(actions, stride=stride)[:, :3].astype(np.float64)
+
+
+def _real(encoder: LatentActionEncoder, window: Window) -> Transitions:
+    """Latent actions of an episode without its padding."""
+    count: Int[np.ndarray, ""] = (~window.is_pad[1:]).sum()
+    encoded = encoder.encode(window)
+    return Transitions(encoded.codes[:count], encoded.latents[:count])

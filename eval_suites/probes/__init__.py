@@ -1,0 +1,1 @@
+"""What latent actions say about the robot: rows of transitions, probes, and their baselines."""

@@ -1,0 +1,129 @@
+"""What a probe sees of one split: a row per transition, episodes one after another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eval_suites.base import EpisodeSet, EvalContext
+from eval_suites.episodes import read_episodes
+from eval_suites.probes.pixel_features import block_flow, coarse_grey
+from genie_robo.data.actions import achieved_deltas
+from genie_robo.types import Episode, Window
+
+ACHIEVED, COMMANDED = "achieved", "commanded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeData:
+    """Transitions of the episodes of one split, without padding, in the order of their ids."""
+
+    episode_ids: tuple[str, ...]
+    episode: Int[np.ndarray, " n"]
+    """Which of `episode_ids` a transition belongs to."""
+    codes: Int[np.ndarray, " n"]
+    latents: Float[np.ndarray, "n e"]
+    untrained_latents: Float[np.ndarray, "n u"] | None
+    frames: Float[np.ndarray, "n f"]
+    """Coarse grey image of the frame that a transition starts from, flattened."""
+    differences: Float[np.ndarray, "n f"]
+    """Change of that image up to the next frame."""
+    flow: Float[np.ndarray, "n g"]
+    """Optical flow from this frame to the next."""
+    targets: Mapping[str, Float[np.ndarray, "n 7"]]
+    """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
+    masks: Mapping[str, Bool[np.ndarray, " 7"]]
+    """Which of the seven dimensions a target really has."""
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of independent units."""
+        return len(self.episode_ids)
+
+    def by_episode(self, values: Float[np.ndarray, "n d"]) -> list[Float[np.ndarray, "_ d"]]:
+        """Rows cut into episodes."""
+        return np.split(values, np.flatnonzero(np.diff(self.episode)) + 1)
+
+    def previous(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d+1"]:
+        """Rows of the transition before, then 1; all zero at the start of an episode."""
+        starts = np.diff(self.episode, prepend=-1) != 0
+        shifted = np.concatenate([np.roll(values, 1, axis=0), np.ones((len(values), 1))], axis=1)
+        return np.where(starts[:, None], 0.0, shifted)
+
+
+def collect(
+    context: EvalContext, episodes: EpisodeSet, *, max_episodes: int, description: str
+) -> ProbeData:
+    """Encode the episodes of a split and line their transitions up with the robot's actions.
+
+    Equal episodes, which have equal ids, are one episode: seeing one twice proves nothing twice.
+    Nothing depends on the order in which episodes come.
+
+    Raises:
+        ValueError: No episode has two frames.
+    """
+    rows: dict[str, Mapping[str, np.ndarray]] = {}
+    masks = {COMMANDED: [], ACHIEVED: []}
+    for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):
+        num_transitions = int((~window.is_pad[1:]).sum())
+        if num_transitions and window.episode_id not in rows:
+            episode = context.dataset[episodes.episodes[e]]
+            values = _transitions(context, window, episode, stride=episodes.frame_stride)
+            rows[window.episode_id] = {n: value[:num_transitions] for n, value in values.items()}
+            masks[COMMANDED].append(window.action_mask)
+            masks[ACHIEVED].append(
+                window.action_mask if context.action_is_achieved else episode.pose_mask
+            )
+    if not rows:
+        raise ValueError(
+            f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames, so "
+            "there is no transition to probe; check data.path and data.frame_stride"
+        )
+    ids = sorted(rows)
+    shared_masks = {name: np.all(found, axis=0) for name, found in masks.items()}
+    return _stack(ids, [rows[name] for name in ids], shared_masks)
+
+
+def _transitions(
+    context: EvalContext, window: Window, episode: Episode, *, stride: int
+) -> dict[str, np.ndarray]:
+    encoded = context.encoder.encode(window)
+    grey = coarse_grey(window.video)
+    values = {
+        "codes": encoded.codes,
+        "latents": encoded.latents,
+        "frames": grey[:-1],
+        "differences": np.diff(grey, axis=0),
+        "flow": block_flow(window.video),
+    }
+    if context.untrained_encoder is not None:
+        values["untrained_latents"] = context.untrained_encoder.encode(window).latents
+    actions = window.robot_actions.astype(np.float64)
+    if context.action_is_achieved:
+        return values | {ACHIEVED: actions}
+    if episode.end_effector_pose is not None:
+        poses = episode.end_effector_pose[::stride][: len(window.video)]
+        values[ACHIEVED] = achieved_deltas(poses).astype(np.float64)
+    return values | {COMMANDED: actions}
+
+
+def _stack(
+    ids: Sequence[str],
+    rows: Sequence[Mapping[str, np.ndarray]],
+    masks: Mapping[str, Bool[np.ndarray, " 7"]],
+) -> ProbeData:
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in shared}
+    return ProbeData(
+        episode_ids=tuple(ids),
+        episode=np.repeat(np.arange(len(rows)), [len(row["codes"]) for row in rows]),
+        codes=joined["codes"],
+        latents=joined["latents"],
+        untrained_latents=joined.get("untrained_latents"),
+        frames=joined["frames"],
+        differences=joined["differences"],
+        flow=joined["flow"],
+        targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
+        masks=masks,
+    )

@@ -1,0 +1,115 @@
+"""The figures of the latent probe."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from eval_suites import figures
+from eval_suites.base import Metric
+from eval_suites.probes.data import ProbeData
+from eval_suites.probes.scores import BASELINES, SUPERVISED, TRANSLATION, Motion
+from genie_robo.types import ACTION_NAMES
+
+SHOWN = (
+    "permuted_codes",
+    "untrained_encoder",
+    "frame_difference_clusters",
+    "optical_flow_clusters",
+    "previous_action",
+    "current_frame",
+    SUPERVISED,
+)
+"""Baselines in the figure; the others are 0 in it."""
+
+
+def probe_figures(
+    metrics: Mapping[str, Metric],
+    test: ProbeData,
+    motions: Mapping[str, Motion],
+    num_codes: int,
+) -> dict[str, Figure]:
+    """Bars beside baselines, gains, lags, labels, use of codes, motion of codes."""
+    main, motion = next(iter(motions.items()))
+    keys = {"mean": f"{main}/r2"}
+    keys |= {ACTION_NAMES[d]: f"{main}/r2/{ACTION_NAMES[d]}" for d in motion.dimensions}
+    shown = [metrics[key] for key in keys.values()]
+    gains = {name: metrics[f"{main}/gain_over/{name}"] for name in BASELINES}
+    drawn = {
+        "r2": figures.bars_with_baselines(
+            list(keys),
+            [metric.value for metric in shown],
+            [metric.ci95 for metric in shown],
+            baselines={name: [metric.baselines[name] for metric in shown] for name in SHOWN},
+            ceilings=[metric.ceiling for metric in shown],
+            labels=(
+                f"{num_codes} latent actions",
+                f"best {num_codes} codes (oracle)",
+                f"R2 of the {motion.target} motion, test episodes",
+            ),
+        ),
+        "gain_over_baselines": figures.forest(
+            list(gains),
+            [metric.value for metric in gains.values()],
+            [metric.ci95 for metric in gains.values()],
+            label="R2 gained over the baseline, 95 % interval over episodes",
+        ),
+        "lag": _lag_figure(metrics, motions),
+        "labels": _label_figure(metrics, main),
+        "code_usage": figures.usage(
+            np.bincount(test.codes, minlength=num_codes),
+            label="latent action",
+            title="use of latent actions in test episodes",
+        ),
+    }
+    if motion.dimensions[0] in TRANSLATION:
+        moves = test.targets[motion.target][:, list(TRANSLATION)]
+        drawn["displacement_rose"] = figures.displacement_rose(
+            test.codes, moves, num_codes=num_codes
+        )
+    return drawn
+
+
+def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) -> Figure:
+    lines, lags = {}, []
+    for name in motions:
+        found = {
+            int(key.rsplit("/", 1)[1]): metric
+            for key, metric in metrics.items()
+            if key.startswith(f"{name}/lag/")
+        }
+        lags = sorted(found)
+        lines[name.replace("/", ", ")] = figures.metric_curve([found[lag] for lag in lags])
+    return figures.curves(
+        lags,
+        lines,
+        labels=("lag: code of transition i against motion of transition i + lag", "R2"),
+        title="aligned codes peak at lag 0",
+    )
+
+
+def _label_figure(metrics: Mapping[str, Metric], motion: str) -> Figure:
+    shown = {
+        int(name.rsplit("/n", 1)[1]): metric
+        for name, metric in metrics.items()
+        if name.startswith(f"{motion}/labels/") and metric.value is not None
+    }
+    (axes,) = figures.new_axes()
+    baseline = [metric.baselines[SUPERVISED] for metric in shown.values()]
+    lines = {
+        "latent actions": figures.metric_curve(list(shown.values())),
+        "oracle codes": _line([metric.ceiling for metric in shown.values()]),
+        "supervised inverse dynamics": _line(baseline),
+    }
+    labels = ("labelled transitions", "R2 on test episodes")
+    figures.draw_curves(axes, list(shown), lines, labels=labels)
+    axes.set_xscale("log")
+    axes.set_xticks(list(shown), [str(n) for n in shown])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], -1.0))
+    return figures.owner(axes)
+
+
+def _line(values: Sequence[float | None]) -> figures.Curve:
+    known = np.array([np.nan if value is None else value for value in values])
+    return figures.Curve(known, known, known)

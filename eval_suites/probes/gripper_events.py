@@ -1,0 +1,88 @@
+"""Opening and closing of the gripper: rare events, scored by balanced accuracy, never by R2."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eval_suites.base import Metric, undefined
+from eval_suites.probes.data import ProbeData
+from eval_suites.statistics import balanced_accuracy, bootstrap, episode_sums, to_metric
+from genie_robo.types import GRIPPER
+
+MIN_GRIPPER_MOVE = 0.1
+"""Change of the opening (1 = open) from one transition to the next that counts as an event."""
+
+NUM_EVENTS = 3
+PROTOCOL = (
+    "event = the gripper opens, closes or stays relative to the transition before; each code names "
+    "the event under which it is most frequent in validation episodes; mean recall over the "
+    "events of the test episodes"
+)
+
+
+def gripper_metric(
+    fit: ProbeData, test: ProbeData, target: str, *, num_codes: int, seed: int
+) -> Metric:
+    """Balanced accuracy of gripper events told from codes, beside chance and permuted codes."""
+    fit_events, fit_kept = gripper_events(fit, target)
+    events, kept = gripper_events(test, target)
+    present = np.unique(events)
+    if not fit.masks[target][GRIPPER] or len(present) < 2 or len(np.unique(fit_events)) < 2:
+        return undefined(
+            "the gripper does not move in the validation or the test episodes",
+            unit="balanced accuracy",
+            protocol=PROTOCOL,
+            n_units=test.num_episodes,
+        )
+
+    def totals(
+        fit_codes: Int[np.ndarray, " n"], codes: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "e 2 c"]:
+        named = predict_events(fit_codes[fit_kept], fit_events, codes[kept], num_codes=num_codes)
+        occurs = events[:, None] == present
+        hits = occurs & (named == events)[:, None]
+        both = np.stack([hits, occurs], axis=1).astype(float)
+        return episode_sums(both, test.episode[kept], num_episodes=test.num_episodes)
+
+    rng = np.random.default_rng(seed)
+    permuted = totals(rng.permutation(fit.codes), rng.permutation(test.codes))
+    return to_metric(
+        bootstrap(totals(fit.codes, test.codes), balanced_accuracy, seed=seed),
+        n_units=test.num_episodes,
+        unit="balanced accuracy",
+        protocol=PROTOCOL,
+        baselines={
+            "chance": 1 / len(present),
+            "permuted_codes": bootstrap(permuted, balanced_accuracy).value,
+        },
+        ceiling=1.0,
+    )
+
+
+def gripper_events(
+    data: ProbeData, target: str
+) -> tuple[Int[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
+    """Event of each transition (0 closes, 1 stays, 2 opens) and which transitions have one.
+
+    The first transition of an episode has nothing to be compared with.
+    """
+    opening = data.targets[target][:, GRIPPER]
+    kept = np.diff(data.episode, prepend=-1) == 0
+    change = np.diff(opening, prepend=opening[:1])
+    events = 1 + np.sign(change).astype(int) * (np.abs(change) > MIN_GRIPPER_MOVE)
+    return events[kept], kept
+
+
+def predict_events(
+    fit_codes: Int[np.ndarray, " n"],
+    fit_events: Int[np.ndarray, " n"],
+    codes: Int[np.ndarray, " m"],
+    *,
+    num_codes: int,
+) -> Int[np.ndarray, " m"]:
+    """The event under which each code is most frequent, however rare the event is."""
+    counts = np.zeros((num_codes, NUM_EVENTS))
+    np.add.at(counts, (fit_codes, fit_events), 1.0)
+    chances = counts / np.maximum(counts.sum(axis=0), 1.0)
+    # An unseen code says that nothing happens; so does a tie.
+    chances[:, 1] += 1e-12
+    return chances.argmax(axis=1)[codes]

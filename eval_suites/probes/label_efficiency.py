@@ -1,0 +1,115 @@
+"""What a few action labels are enough for: decoding latent actions, and everything beside them."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval_suites.base import Metric, undefined
+from eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
+from eval_suites.probes.data import ProbeData
+from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes
+from eval_suites.statistics import bootstrap, episode_sums, mean_r2, to_metric
+
+CODES, ORACLE, SUPERVISED = "codes", "oracle_codes", "inverse_dynamics"
+PROTOCOL = (
+    "R2 on test episodes when only n transitions of the validation episodes, drawn at random, have "
+    "their action: each code decodes to its mean labelled action; inverse_dynamics is a ridge on "
+    "grey frame differences from the same n labels; ceiling: oracle codes with the same n labels; "
+    "errors averaged over {draws} draws of labels"
+)
+
+CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
+"""Codes of the validation and of the test transitions."""
+
+
+def draw_labels(num_transitions: int, num_labels: int, *, draw: int, seed: int) -> np.ndarray:
+    """Which transitions are labelled; more labels of the same draw contain the fewer ones."""
+    return np.random.default_rng([seed, draw]).permutation(num_transitions)[:num_labels]
+
+
+def decode(
+    fit: ProbeData,
+    test: ProbeData,
+    fit_targets: Float[np.ndarray, "n d"],
+    labelled: Int[np.ndarray, " l"],
+    *,
+    oracle: CodePair,
+    num_codes: int,
+) -> dict[str, Float[np.ndarray, "m d"]]:
+    """The action of every test transition, decoded from these labels in each of three ways."""
+
+    def dictionary(fit_codes: np.ndarray, codes: np.ndarray) -> Float[np.ndarray, "m d"]:
+        known = fit_codes[labelled], fit_targets[labelled]
+        return predict_from_codes(*known, codes, num_codes=num_codes)
+
+    return {
+        CODES: dictionary(fit.codes, test.codes),
+        ORACLE: dictionary(*oracle),
+        SUPERVISED: predict_by_ridge(
+            fit.differences[labelled],
+            fit_targets[labelled],
+            test.differences,
+            groups=fit.episode[labelled],
+        ),
+    }
+
+
+def label_metrics(
+    fit: ProbeData,
+    test: ProbeData,
+    motion: Motion,
+    settings: ProbeSettings,
+    num_labels: tuple[int, ...],
+) -> dict[str, Metric]:
+    """R2 against number of labels."""
+    oracle = oracle_codes(fit, test, motion, settings)
+    protocol = PROTOCOL.format(draws=settings.num_random_draws)
+    metrics = {}
+    for n in num_labels:
+        if n > len(fit.codes):
+            metrics[f"labels/n{n}"] = undefined(
+                f"the validation episodes have only {len(fit.codes)} transitions",
+                unit="R2",
+                protocol=protocol,
+                n_units=test.num_episodes,
+            )
+            continue
+        sums = _sums(fit, test, motion, settings, n, oracle)
+        others = {name: bootstrap(sums[name], mean_r2).value for name in (ORACLE, SUPERVISED)}
+        metrics[f"labels/n{n}"] = to_metric(
+            bootstrap(sums[CODES], mean_r2, seed=settings.seed),
+            n_units=test.num_episodes,
+            unit="R2",
+            protocol=protocol,
+            baselines={SUPERVISED: others[SUPERVISED]},
+            ceiling=others[ORACLE],
+            reason="the motion is constant in the test episodes",
+        )
+    return metrics
+
+
+def _sums(
+    fit: ProbeData,
+    test: ProbeData,
+    motion: Motion,
+    settings: ProbeSettings,
+    num_labels: int,
+    oracle: CodePair,
+) -> dict[str, Float[np.ndarray, "e 2 d"]]:
+    """Squared error and squared deviation of every test episode, by way of decoding."""
+    fit_targets, targets = motion.of(fit), motion.of(test)
+    deviation = (targets - fit_targets.mean(axis=0)) ** 2
+    errors: dict[str, np.ndarray] = {}
+    for draw in range(settings.num_random_draws):
+        labelled = draw_labels(len(fit.codes), num_labels, draw=draw, seed=settings.seed)
+        decoded = decode(
+            fit, test, fit_targets, labelled, oracle=oracle, num_codes=settings.num_codes
+        )
+        for name, guess in decoded.items():
+            squared = (guess - targets) ** 2 / settings.num_random_draws
+            errors[name] = errors.get(name, 0.0) + squared
+    return {
+        name: episode_sums(
+            np.stack([error, deviation], axis=1), test.episode, num_episodes=test.num_episodes
+        )
+        for name, error in errors.items()
+    }

@@ -1,0 +1,1 @@
+"""Measuring beside MuJoCo: poses read from pixels, tasks, trials, cloned policies."""

@@ -1,0 +1,36 @@
+import logging
+
+import pytest
+
+from genie_robo import cli
+from genie_robo.commands import eval as evaluate
+from genie_robo.commands.base import load_command
+from genie_robo.commands.compose import compose_config, to_config
+
+
+def settings(*words):
+    command = load_command("eval")
+    return to_config(command, compose_config(command, ["run=runs/x", *words]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"),
+    [("world_model", "mujoco_delayed, copy_first"), ("encoder", "genie, oracle, random, shuffled")],
+)
+def test_unknown_plugs_are_refused_before_the_run_is_opened(capsys, monkeypatch, setting, known):
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
+    assert cli.main(["eval", "run=no/such/run", "suite=tokenizer", f"{setting}=best"]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"{setting}=best is not known" in error
+    assert known in error
+
+
+def test_results_of_plugs_lie_beside_the_runs_own():
+    class Trained:
+        dataset = None
+
+    plain = settings()
+    assert (plain.world_model, plain.encoder) == ("genie", "genie")
+    assert evaluate._suffix(plain, Trained) == ""
+    plugged = settings("world_model=my.package:Model", "encoder=oracle")
+    assert evaluate._suffix(plugged, Trained) == "+my.package.Model+oracle"

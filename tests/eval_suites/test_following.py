@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from eval_suites.metrics.following import best_lag, distance, gain_terms, lag_terms, slope
+
+
+@pytest.fixture
+def path():
+    return np.cumsum(np.random.default_rng(0).normal(size=(12, 3)) * 0.02, axis=0)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.5, 1.0, 2.0])
+def test_gain_is_the_factor_on_displacement(path, gain):
+    imagined = path[0] + gain * (path - path[0])
+    product, unit = gain_terms(imagined, path, path)
+    assert product / unit == pytest.approx(gain)
+
+
+def test_a_reader_that_shrinks_motion_leaves_the_gain(path):
+    shrunk = 0.7 * path + 0.01
+    product, unit = gain_terms(0.7 * (path[0] + 0.5 * (path - path[0])) + 0.01, shrunk, path)
+    assert product / unit == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("lag", [-2, -1, 0, 1, 2])
+def test_lag_is_where_motions_agree(path, lag):
+    imagined = path[np.clip(np.arange(12) - lag, 0, 11)]
+    assert best_lag(lag_terms(imagined, path)) == lag
+
+
+def test_nothing_that_moves_has_no_lag(path):
+    assert np.isnan(best_lag(lag_terms(np.repeat(path[:1], 12, axis=0), path)))
+
+
+def test_slope_is_growth_per_frame():
+    rows = np.array([[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 2.0, 2.0]])
+    assert slope(rows) == pytest.approx([2.0, 0.0])
+    assert np.isnan(slope(rows[:, :1])).all()
+
+
+def test_distance_is_in_millimetres():
+    assert distance(np.array([0.003, 0.0, 0.004]), np.zeros(3)) == pytest.approx(5.0)

@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, TransitionCodes, make_context
+
+from eval_suites.base import Prompt, RobotWorldModel
+from eval_suites.latent_probe import LatentProbe
+from eval_suites.plugs.choose import check_plugs, plug, plug_notes
+from eval_suites.plugs.encoders import ENCODERS
+from eval_suites.plugs.worlds import WORLDS
+
+MINE = """
+import numpy as np
+
+class Dark:
+    def imagine(self, prompts, latent_actions, seeds):
+        return np.zeros((*latent_actions.shape, *prompts[0].frames.shape[1:]), np.uint8)
+
+class One:
+    def __init__(self, num_codes):
+        self.num_codes = num_codes
+
+    @classmethod
+    def from_context(cls, context):
+        return cls(context.encoder.num_codes + 1)
+
+    def encode(self, window):
+        raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def context():
+    robot = ToyRobot(12)
+    return make_context(robot, encoder=FakeEncoder(8, lambda w: np.arange(len(w.video) - 1) % 8))
+
+
+@pytest.fixture
+def my_module(tmp_path, monkeypatch):
+    (tmp_path / "plugged_models.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "plugged_models"
+
+
+def test_genie_is_left_in_place(context):
+    assert plug(context) == context
+    assert plug_notes(world_model="genie", encoder="genie") == ()
+
+
+def test_a_class_of_ones_own_is_built(context, my_module):
+    plugged = plug(context, world_model=f"{my_module}:Dark", encoder=f"{my_module}:One")
+    prompt = Prompt("x", 0, np.full((1, 4, 4, 3), 7, np.uint8))
+    imagined = plugged.world_model.imagine([prompt], np.zeros((1, 3), int), [0])
+    assert (imagined.shape, imagined.max()) == ((1, 3, 4, 4, 3), 0)
+    assert plugged.encoder.num_codes == 9
+    assert plugged.robot_world_model is None
+    assert plugged.test is context.test
+
+
+@pytest.mark.parametrize("setting", ["world_model", "encoder"])
+def test_unknown_names_are_refused_with_the_known_ones(context, my_module, setting):
+    known = WORLDS if setting == "world_model" else ENCODERS
+    names = {"world_model": "genie", "encoder": "genie"}
+    with pytest.raises(ValueError, match=", ".join(["genie", *known])):
+        check_plugs(**names | {setting: "mujocco"})
+    for missing in ("no_such_module:A", f"{my_module}:Missing", ":A"):
+        with pytest.raises(ValueError, match="cannot be imported"):
+            check_plugs(**names | {setting: missing})
+    with pytest.raises(ValueError, match="without"):
+        plug(context, **{setting: "fractions:Fraction"})
+
+
+@pytest.mark.parametrize(("name", "frame"), [("copy_first", 0), ("copy_last", 2)])
+def test_standing_worlds_hold_their_frame(context, name, frame):
+    plugged = plug(context, world_model=name)
+    video = ToyRobot(1).video(0)[:3]
+    imagined = plugged.world_model.imagine([Prompt("x", 0, video)], np.zeros((1, 4), int), [0])
+    assert (imagined == video[frame]).all()
+    assert isinstance(plugged.robot_world_model, RobotWorldModel)
+    steered = plugged.robot_world_model.imagine_robot(
+        [Prompt("x", 0, video)], np.zeros((1, 4, 7)), [0]
+    )
+    assert (steered == imagined).all()
+
+
+def test_mujoco_refuses_real_episodes(context):
+    with pytest.raises(ValueError, match="simulator state"):
+        plug(context, world_model="mujoco")
+    assert "whatever the codes" in plug_notes(world_model="mujoco", encoder="genie")[1]
+
+
+def test_oracle_codes_reach_their_ceiling(context):
+    metrics = LatentProbe(num_random_draws=2).evaluate(plug(context, encoder="oracle")).metrics
+    assert metrics["achieved/xyz/fraction_of_ceiling"].value == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["random", "shuffled"])
+def test_codes_without_knowledge_explain_nothing(context, name):
+    robot = ToyRobot(40)
+    informed = TransitionCodes(robot)
+    context = make_context(robot, encoder=informed, num_fit=20)
+    coarse = FakeEncoder(8, lambda w: informed.encode(w).codes % 8)
+    metrics = (
+        LatentProbe(num_random_draws=2)
+        .evaluate(plug(make_context(robot, encoder=coarse, num_fit=20), encoder=name))
+        .metrics
+    )
+    assert metrics["achieved/xyz/r2"].value < 0.03
+    assert plug(context, encoder=name).encoder.num_codes == informed.num_codes
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_transition_has_one_code_in_every_window(name, stride):
+    robot = ToyRobot(6)
+    sides = {
+        "fit": ToyEpisodes(robot, range(3), frame_stride=stride),
+        "test": ToyEpisodes(robot, range(3, 6), frame_stride=stride),
+    }
+    base = FakeEncoder(4, lambda w: np.arange(len(w.video) - 1) % 4)
+    encoder = plug(make_context(robot, encoder=base, **sides), encoder=name).encoder
+    whole = sides["test"].whole_episode(1)
+    part = replace(
+        whole,
+        start=3 * stride,
+        video=whole.video[3:8],
+        robot_actions=whole.robot_actions[3:7],
+        is_pad=whole.is_pad[3:8],
+    )
+    assert (encoder.encode(part).codes == encoder.encode(whole).codes[3:7]).all()
+    assert encoder.encode(part).codes.shape == (4,)
+
+
+def test_the_oracle_needs_transitions():
+    robot = ToyRobot(4)
+    context = make_context(robot, encoder=FakeEncoder(500, lambda w: []), num_fit=1)
+    with pytest.raises(ValueError, match="500 codes, but there are 19 in 1 episodes"):
+        plug(context, encoder="oracle")
+
+
+def test_shuffling_needs_another_episode():
+    robot = ToyRobot(4)
+    context = make_context(robot, encoder=FakeEncoder(4, lambda w: []), num_fit=1)
+    with pytest.raises(ValueError, match="a side of the split has 1"):
+        plug(context, encoder="shuffled")

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from eval_suites.plugs.truth import PALETTE, Poses
+from eval_suites.simulated.pose_reading import PoseReader
+from genie_robo.sim.scene import COLORS
+
+RNG = np.random.default_rng(0)
+
+
+def scene(tool, boxes):
+    """An orange tool and boxes on a grey table, seen from above: 1 cm is one pixel."""
+    frame = np.full((32, 32, 3), 170, np.uint8)
+    for name, place in boxes.items():
+        _paint(frame, place, np.array(COLORS[name]) * 255)
+    _paint(frame, tool, np.array([230, 120, 30]))
+    return frame
+
+
+def _paint(frame, place, color):
+    x, y = np.round(np.array(place[:2]) * 100 + 16).astype(int)
+    frame[y - 1 : y + 2, x - 1 : x + 2] = color
+
+
+def sample(count):
+    tools = RNG.integers(-14, 15, size=(count, 3)) / 100 * [1, 1, 0]
+    boxes = np.full((count, len(PALETTE), 3), np.nan)
+    frames = []
+    for t in range(count):
+        names = RNG.permutation(PALETTE)[:2]
+        places = {name: np.array([*RNG.integers(-12, 13, size=2) / 100, 0.02]) for name in names}
+        for name, place in places.items():
+            boxes[t, PALETTE.index(name)] = place
+        frames.append(scene(tools[t], places))
+    return np.stack(frames), Poses(tools, boxes)
+
+
+def test_tool_and_boxes_of_unseen_frames_are_read():
+    reader = PoseReader.fit(*sample(400))
+    frames, true = sample(60)
+    read = reader.read(frames)
+    tool = np.linalg.norm(read.tool - true.tool, axis=-1)
+    boxes = np.linalg.norm(read.boxes - true.boxes, axis=-1)
+    # Boxes lie about 8 cm from the middle, and the tool hides some.
+    assert np.median(tool) < 0.01
+    assert np.nanmedian(boxes) < 0.01
+    assert np.isfinite(read.boxes).all()
+
+
+def test_equal_frames_read_equal():
+    reader = PoseReader.fit(*sample(50))
+    frames, _ = sample(4)
+    assert (reader.read(frames).tool == reader.read(frames.copy()).tool).all()
+
+
+def test_without_boxes_none_is_read():
+    frames, poses = sample(50)
+    reader = PoseReader.fit(frames, Poses(poses.tool, np.full_like(poses.boxes, np.nan)))
+    assert np.isnan(reader.read(frames).boxes).all()
+
+
+def test_no_frame_is_refused():
+    frames, poses = sample(1)
+    with pytest.raises(ValueError, match="needs frames"):
+        PoseReader.fit(frames[:0], Poses(poses.tool[:0], poses.boxes[:0]))

@@ -1,0 +1,63 @@
+from contextlib import closing
+
+import mujoco
+import numpy as np
+import pytest
+from eval_fakes import ToyRobot
+from mujoco_fakes import record_context
+
+from eval_suites.plugs.truth import PALETTE, execute, recorded_poses, restored, robot_pixels
+from genie_robo.sim.raycast import RaycastRenderer
+from genie_robo.sim.scene import CAMERA, SceneSpec
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    path = tmp_path_factory.mktemp("known")
+    return record_context(path, num_episodes=4, num_steps=8, random=0.0)
+
+
+def test_executing_the_recorded_actions_gives_the_recording(recorded):
+    episode, window = recorded.dataset[2], recorded.test.whole_episode(0)
+    truth = execute(
+        episode,
+        start=2,
+        robot_actions=episode.robot_actions[2:7].astype(np.float64),
+        image_size=(32, 32),
+    )
+    assert (truth.video == window.video[2:8]).all()
+    poses = recorded_poses(episode, range(2, 8))
+    assert (truth.poses.tool == poses.tool).all()
+    assert np.array_equal(truth.poses.boxes, poses.boxes, equal_nan=True)
+    assert poses.tool == pytest.approx(episode.end_effector_pose[2:8, :3], abs=1e-6)
+    there = np.isfinite(poses.boxes).all(axis=(0, 2))
+    boxes = SceneSpec.from_json(episode.scene).boxes
+    assert {PALETTE[k] for k in np.flatnonzero(there)} == {box.color for box in boxes}
+
+
+def test_the_mask_is_what_vanishes_with_the_robot(recorded):
+    with closing(restored(recorded.dataset[0], 4, size=(32, 32))) as env:
+        mask = robot_pixels(env.model, env.data, image_size=(32, 32))
+        before = env.render().astype(int)
+        model = env.model
+        names = [model.body(int(body)).name for body in model.geom_bodyid]
+        robot = [not n.startswith("box_") and n != "world" for n in names]
+        model.geom_group[np.flatnonzero(robot)] = 5
+        mujoco.mj_kinematics(model, env.data)
+        without = RaycastRenderer(model, camera=CAMERA, image_size=(32, 32)).render(env.data)
+    changed = np.abs(before - without).max(axis=-1) > 0
+    assert 20 < mask.sum() < 500
+    # What changes besides is its shadow.
+    assert changed[mask].mean() > 0.97
+
+
+def test_a_task_is_only_what_counts_as_solved(recorded):
+    episode = recorded.dataset[0]
+    with closing(restored(episode, 0, task="reach")) as env:
+        assert env.scene.task == "reach"
+        assert env.state() == pytest.approx(episode.sim_state[0][: len(env.state())])
+
+
+def test_real_episodes_are_refused():
+    with pytest.raises(ValueError, match="no simulator state"):
+        recorded_poses(ToyRobot(1)[0], [0])
