@@ -89,8 +89,7 @@ class ImaginingSpeed:
             figures={"imagining": _figure(list(ways), found)},
             notes=(
                 "Wanted: a cached frame for a 9th of the processor time at 64 tokens and a 16th at "
-                f"256, and {PLAY_GOAL:g} frames per second of the run's own model with the steps "
-                "that `play` takes (sampler.num_steps=8).",
+                f"256, and {PLAY_GOAL:g} frames per second of the run's own model, for `play`.",
             ),
         )
 

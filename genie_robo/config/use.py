@@ -20,7 +20,7 @@ class Order(Enum):
 class SamplerConfig:
     """How MaskGIT decodes one frame."""
 
-    num_steps: int = 25
+    num_steps: int = 8
     temperature: float = 0.25
     order: Order = Order.random
     """Which tokens come first; confidence copies the last frame in static video."""
@@ -42,14 +42,16 @@ class ActionMapConfig:
 class EvalConfig:
     """`genie-robo eval`: suites on the held-out episodes of a run."""
 
-    run: str = ""
-    """Run folder; only suite=selfcheck needs none."""
+    run: Any = ""
+    """Run folder, or [FOLDER,FOLDER] to compare runs; only suite=selfcheck needs none."""
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
     data: DataConfig | None = None
     """Another dataset than the run's own, for example data=bridge_dataset data.path=FOLDER."""
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
+    output: str | None = None
+    """Where comparisons of several runs go, one folder per suite; null is runs/comparison."""
     world_model: str = "genie"
     """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, copy_first,
     copy_last, or your own as package.module:Class."""
@@ -163,7 +165,7 @@ class PlayConfig:
     """0 takes any free one."""
     browser: bool = True
     """Open the page; its address is printed in any case."""
-    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(num_steps=8))
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
     device: str = "auto"
