@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genie_robo.commands.base import Command, UsageError
+from genie_robo.commands.base import Command
 from genie_robo.config import EvalConfig
 
 if TYPE_CHECKING:
@@ -20,21 +21,41 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: EvalConfig) -> None:
-    """Evaluate every suite that was asked for and write its folder."""
-    from dataclasses import replace
+    """Evaluate every suite that was asked for and write its folder; compare several runs.
 
-    from eval_suites.plugs.choose import check_plugs, plug, plug_notes
-    from eval_suites.results import write_result
+    Raises:
+        ValueError: Runs share no test episode, so that they cannot be compared.
+    """
+    from eval_suites.plugs.choose import check_plugs
+    from genie_robo.commands.eval_pairs import check_shared, run_names
     from genie_robo.commands.trained_run import open_run
 
     suites = _check_metrics(_build_suites(config))
     if not suites:
         return
-    _require_run(config)
+    names = run_names(config.run)
+    check_plugs(world_model=config.world_model, encoder=config.encoder)
+    opened = {name: open_run(name, device=config.device, data=config.data) for name in names}
+    notes = check_shared(opened) if len(opened) > 1 else []
+    results = {name: _evaluate(config, trained, suites) for name, trained in opened.items()}
+    if len(opened) > 1:
+        for number, suite in enumerate(suites):
+            found = {name: by_suite[number] for name, by_suite in results.items()}
+            _compare(config, suite.name, found, opened, notes)
+
+
+def _evaluate(
+    config: EvalConfig, trained: "TrainedRun", suites: "list[EvalSuite]"
+) -> "list[SuiteResult]":
+    """Every suite on one run, each written as soon as it is there."""
+    from dataclasses import replace
+
+    from eval_suites.plugs.choose import plug, plug_notes
+    from eval_suites.results import write_result
+
     plugged = {"world_model": config.world_model, "encoder": config.encoder}
-    check_plugs(**plugged)
-    trained = open_run(config.run, device=config.device, data=config.data)
     context = plug(_context(config, trained), **plugged)
+    results = []
     for suite in suites:
         result = suite.evaluate(context)
         result = replace(result, notes=(*plug_notes(**plugged), *result.notes))
@@ -42,14 +63,32 @@ def run(config: EvalConfig) -> None:
         write_result(folder, result, suite=suite, provenance=_provenance(config, trained))
         _print_headline(suite, result)
         _log.info("%s", folder / "report.md")
+        results.append(result)
+    return results
 
 
-def _require_run(config: EvalConfig) -> None:
-    if not config.run:
-        raise UsageError(
-            "eval needs a value for run (the run folder to measure; only suite=selfcheck needs "
-            "none). Give it as run=VALUE"
-        )
+def _compare(
+    config: EvalConfig,
+    suite: str,
+    results: "dict[str, SuiteResult]",
+    opened: "dict[str, TrainedRun]",
+    notes: list[str],
+) -> None:
+    from genie_robo.commands.eval_pairs import DEFAULT_FOLDER, compare_runs, show_paired
+    from genie_robo.comparison.paired import write_paired
+
+    first = next(iter(opened.values()))
+    found = compare_runs(
+        suite,
+        results,
+        opened,
+        seed=config.seed,
+        notes=notes,
+        provenance=_provenance(config, first),
+    )
+    folder = Path(config.output) if config.output else DEFAULT_FOLDER
+    page = write_paired(folder / (suite + _suffix(config, first)), found)
+    show_paired(found, page)
 
 
 def _check_metrics(suites: "list[EvalSuite]") -> "list[EvalSuite]":
@@ -205,12 +244,16 @@ COMMAND = Command(
         "Every suite writes metrics.json, per_episode.csv, figures and report.md to "
         "RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
         "episodes; every number comes with an interval over episodes, baselines and, where there "
-        "is one, the ceiling."
+        "is one, the ceiling. Several runs, run=[A,B], are evaluated one after the other on the "
+        "same prompts and then compared: paired differences to the first one over the test "
+        "episodes that both have, in paired.md, paired.json, paired.csv and paired.png of "
+        "OUTPUT/SUITE."
     ),
     examples=(
         "genie-robo eval run=runs/demo",
         "genie-robo eval run=runs/demo suite=latent_probe fast=true",
         "genie-robo eval run=runs/demo suite=[tokenizer,controllability] seed=1",
+        "genie-robo eval run=[runs/a,runs/b] suite=tokenizer output=runs/a_against_b",
         "genie-robo eval suite=selfcheck",
         "genie-robo eval run=runs/demo suite=sim_rollout world_model=mujoco",
         "genie-robo eval run=runs/demo data=bridge_dataset data.path=~/rlds/bridge_dataset",

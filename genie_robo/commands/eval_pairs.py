@@ -1,0 +1,150 @@
+"""What `genie-robo eval run=[A,B]` adds: may the runs be compared, and how they compare."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genie_robo.commands.base import UsageError
+
+if TYPE_CHECKING:
+    from eval_suites.base import SuiteResult
+    from genie_robo.commands.trained_run import TrainedRun
+    from genie_robo.comparison.paired import PairedRuns
+    from genie_robo.config import DataConfig
+
+DEFAULT_FOLDER = Path("runs/comparison")
+_NOT_THE_FRAMES = (
+    *("path", "mix", "cache_mb", "weight", "bad_episode_limit"),
+    *("val_fraction", "test_fraction"),
+)
+"""Settings of data that do not change what a test frame looks like."""
+
+
+def run_names(run: Any) -> list[str]:
+    """The run folders that run=DIR or run=[DIR,DIR] names.
+
+    Raises:
+        UsageError: None is named.
+        ValueError: One is named twice, or something is not a name.
+    """
+    names = run if isinstance(run, list) else [run]
+    if any(isinstance(name, list | dict) for name in names):
+        raise ValueError(f"run={run} must be a run folder or a list of them: run=[runs/a,runs/b]")
+    names = [str(name) for name in names if name not in (None, "")]
+    if not names:
+        raise UsageError(
+            "eval needs a value for run (the run folder to measure; only suite=selfcheck needs "
+            "none). Give it as run=VALUE"
+        )
+    if len({Path(name) for name in names}) < len(names):
+        raise ValueError(f"run={names} names a run twice: its difference to itself is 0")
+    return names
+
+
+def check_shared(opened: "Mapping[str, TrainedRun]") -> list[str]:
+    """What a reader of a comparison must know about the test episodes of its runs.
+
+    Raises:
+        ValueError: A run shares no test episode with the first one.
+    """
+    sides = {name: _test_episodes(trained) for name, trained in opened.items()}
+    (first, own), *others = sides.items()
+    notes = []
+    for name, episodes in others:
+        shared = own & episodes
+        if not shared:
+            raise ValueError(
+                f"{first} and {name} share no test episode ({len(own)} of "
+                f"{opened[first].dataset.folder}, {len(episodes)} of "
+                f"{opened[name].dataset.folder}), so there is nothing to pair. Name runs of one "
+                "dataset and one split, or evaluate all of them on another dataset with "
+                "data=NAME data.path=FOLDER"
+            )
+        if own != episodes:
+            notes.append(
+                f"{name} shares {len(shared)} test episodes with {first}, which has {len(own)}; "
+                f"it has {len(episodes)}. Differences are of the shared ones, values are not."
+            )
+        differences = _different_frames(opened[first].data, opened[name].data)
+        if differences:
+            notes.append(f"{name} sees other frames than {first} ({'; '.join(differences)}).")
+    return notes
+
+
+def compare_runs(
+    suite: str,
+    results: "Mapping[str, SuiteResult]",
+    opened: "Mapping[str, TrainedRun]",
+    *,
+    seed: int,
+    notes: list[str],
+    provenance: Mapping[str, str | int | bool],
+) -> "PairedRuns":
+    """The results of a suite, by run, side by side."""
+    from eval_suites.comparing import compare
+    from genie_robo.comparison.paired import PairedRuns
+
+    return PairedRuns(
+        suite=suite,
+        settings={
+            name: (setting, opened[name].config.seed) for name, setting in _settings(opened).items()
+        },
+        compared=compare(results, seed=seed),
+        notes=[*notes, *(note for result in results.values() for note in result.notes)],
+        provenance=provenance,
+    )
+
+
+def show_paired(found: "PairedRuns", page: Path) -> None:
+    """The headline numbers on the console, and where the rest lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from eval_suites.comparing import Kind
+    from genie_robo.comparison.paired import cells, headings
+
+    table = Table(*headings(found.runs), title=f"{found.suite}, paired by episode")
+    for compared in found.compared:
+        if compared.kind is Kind.headline:
+            table.add_row(*cells(compared))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"comparison  {page}", soft_wrap=True, markup=False)
+
+
+def _test_episodes(trained: "TrainedRun") -> set[str]:
+    from genie_robo.types import Split
+
+    episodes = trained.windows(Split.test).episodes
+    return {trained.dataset.episode_ids[number] for number in episodes}
+
+
+def _different_frames(first: "DataConfig", other: "DataConfig") -> list[str]:
+    from genie_robo.config_file import config_differences
+
+    return [
+        line for line in config_differences(first, other) if not line.startswith(_NOT_THE_FRAMES)
+    ]
+
+
+def _settings(opened: "Mapping[str, TrainedRun]") -> dict[str, str]:
+    """What each run is a seed of: the first run whose configuration differs by the seed only."""
+    from genie_robo.comparison.table import variant_and_seed
+
+    settings: dict[str, str] = {}
+    for name, trained in opened.items():
+        alike = next((n for n in settings if _differs_by_seed(opened[n], trained)), None)
+        settings[name] = settings[alike] if alike else variant_and_seed(Path(name))[0]
+    return settings
+
+
+def _differs_by_seed(one: "TrainedRun", other: "TrainedRun") -> bool:
+    """Whether nothing but the seed and folders differ; a copied dataset is the same one."""
+    from genie_robo.config_file import config_differences
+
+    first, second = (replace(trained.config, run="", seed=0) for trained in (one, other))
+    is_own = all(trained.data is trained.config.data for trained in (one, other))
+    if is_own and one.dataset.fingerprint == other.dataset.fingerprint:
+        second = replace(second, data=replace(second.data, path=first.data.path))
+    return not config_differences(first, second)
