@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from genie_robo.build import build_genie
+from genie_robo.config import PatchLayers
 from genie_robo.inference.rollout import imagine
 from genie_robo.inference.sampler import Sampler
 from genie_robo.inference.uncertainty import disagreement, token_entropy
@@ -41,7 +42,10 @@ def colors():
 def still_world(colors):
     """A genie whose dynamics learned that pictures in the first six colours never change."""
     torch.manual_seed(0)
-    genie = build_genie(toy_config()).eval()
+    config = toy_config()
+    # Untrained, a linear tokenizer gives every colour its own token; convolutions blur them.
+    config.model.tokenizer.patch_layers = PatchLayers.linear
+    genie = build_genie(config).eval()
     optimizer = torch.optim.AdamW(genie.dynamics.parameters(), lr=3e-3)
     actions = genie.latent_action.codes(torch.zeros(32, 1, dtype=torch.long)).detach()
     generator = torch.Generator().manual_seed(1)
