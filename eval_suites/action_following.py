@@ -14,12 +14,14 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import (
     Branch,
     Clip,
-    choose_clips,
+    choose_test_clips,
     imagine_branches,
     imagine_robot_actions,
     infer_actions,
     stable_seed,
+    too_short,
 )
+from eval_suites.episodes import episode_limit
 from eval_suites.probes.data import collect
 from eval_suites.probes.inverse_dynamics import read_motions, squared_sums, true_motions
 from eval_suites.probes.scores import Motion, main_motion
@@ -27,7 +29,6 @@ from eval_suites.statistics import bootstrap, mean_r2, notes_on_units, r2_fracti
 from genie_robo.types import ACTION_NAMES
 
 REAL, LATENT, ROBOT, RANDOM, COPY = "real", "inferred", "robot", "random", "copy_last"
-FAST_CLIPS, FAST_EPISODES = 6, 12
 READABLE = 0.1
 """Below this R2 on real frames, motion cannot be read off frames at all."""
 PROTOCOL = (
@@ -72,26 +73,28 @@ class ActionFollowing:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Fit inverse dynamics, imagine, read the motion off the frames."""
-        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
+        limit = episode_limit(context, self.max_episodes)
         fit = collect(
             context, context.fit, max_episodes=limit, description=f"{self.name}: validation"
         )
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None:
             return _nothing(f"the robot never moves by more than {self.min_move} m")
-        clips = choose_clips(
-            context.test,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+        clips = choose_test_clips(
+            context,
+            num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
-            horizon=min(self.horizon, context.num_frames - self.num_prompt_frames),
-            seed=context.seed,
-            description=f"{self.name}: prompts",
+            horizon=self.horizon,
+            name=self.name,
         )
-        if not clips or len(clips[0].future) < 2:
+        if not clips:
+            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
+            return _nothing(too_short(self.name, **limits))
+        if len(clips[0].future) < 2:
             return _nothing(
-                f"no test episode is as long as {self.num_prompt_frames} prompt frames and a "
-                f"horizon of {self.horizon}, or the model sees too few frames for two imagined "
-                "ones; lower suite.action_following.horizon or num_prompt_frames"
+                "motion is read between imagined frames, so two are needed; raise "
+                "suite.action_following.horizon, or lower num_prompt_frames to fit the model's "
+                f"window of {context.num_frames} frames"
             )
         test = collect(
             context,

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import (
     EpisodeSet,
+    EvalContext,
     LatentActionEncoder,
     Prompt,
     RobotWorldModel,
@@ -18,6 +19,9 @@ from eval_suites.base import (
 from eval_suites.episodes import read_episodes
 from genie_robo.progress import progress_bar
 from genie_robo.types import Window
+
+FAST_CLIPS = 6
+"""In a first look."""
 
 
 class Clip(NamedTuple):
@@ -83,6 +87,34 @@ def choose_clips(
         if turn < len(starts)
     )
     return sorted(islice(clips, num_clips), key=lambda clip: clip.key)
+
+
+def choose_test_clips(
+    context: EvalContext,
+    *,
+    num_clips: int,
+    horizon: int,
+    name: str,
+    num_prompt_frames: int = 1,
+    fast_clips: int = FAST_CLIPS,
+) -> list[Clip]:
+    """Clips of test episodes for the suite `name`, no longer than the model's window."""
+    return choose_clips(
+        context.test,
+        num_clips=min(num_clips, fast_clips) if context.fast else num_clips,
+        num_prompt_frames=num_prompt_frames,
+        horizon=min(horizon, context.num_frames - num_prompt_frames),
+        seed=context.seed,
+        description=f"{name}: prompts",
+    )
+
+
+def too_short(name: str, *, num_prompt_frames: int, horizon: int) -> str:
+    """Why there is no clip at all, and what to do."""
+    return (
+        f"no test episode is as long as {num_prompt_frames} prompt frames and a horizon of "
+        f"{horizon}; lower suite.{name}.horizon"
+    )
 
 
 def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:

@@ -13,10 +13,11 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import (
     Branch,
     Clip,
-    choose_clips,
+    choose_test_clips,
     imagine_branches,
     infer_actions,
     stable_seed,
+    too_short,
 )
 from eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
 from eval_suites.statistics import (
@@ -35,7 +36,7 @@ LAWS = {
     "permuted": "random = the whole sequence inferred for another prompt",
 }
 INFERRED = "inferred"
-FAST_CLIPS, FAST_DRAWS = 6, 2
+FAST_DRAWS = 2
 PROTOCOL = (
     "PSNR(true frame t, rollout with inferred latent actions) - PSNR(true frame t, rollout with "
     "random ones); same prompt and same sampler seed in both; per-frame dB, at most "
@@ -70,13 +71,12 @@ class Controllability:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine every prompt under inferred and under random latent actions."""
-        clips = choose_clips(
-            context.test,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+        clips = choose_test_clips(
+            context,
+            num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
-            horizon=min(self.horizon, context.num_frames - self.num_prompt_frames),
-            seed=context.seed,
-            description=f"{self.name}: prompts",
+            horizon=self.horizon,
+            name=self.name,
         )
         if not clips:
             return self._nothing(context)
@@ -140,10 +140,8 @@ class Controllability:
         return psnr, moved
 
     def _nothing(self, context: EvalContext) -> SuiteResult:
-        reason = (
-            f"no test episode is as long as {self.num_prompt_frames} prompt frames and a horizon "
-            f"of {self.horizon}; lower suite.controllability.horizon"
-        )
+        limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
+        reason = too_short(self.name, **limits)
         name = f"delta_psnr/uniform/t{self.headline_frame}"
         metric = undefined(reason, unit="dB", protocol=PROTOCOL, n_units=len(context.test.episodes))
         return SuiteResult(

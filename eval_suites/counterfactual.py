@@ -13,8 +13,7 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import stable_seed
 from eval_suites.metrics.verdicts import ByCounts, auroc, gap, share
 from eval_suites.plugs.truth import Poses, execute, follow_policy
-from eval_suites.policy_ranking import EXPERT, acting
-from eval_suites.simulated.pose_reading import fit_pose_reader
+from eval_suites.simulated.contestants import EXPERT, acting
 from eval_suites.simulated.trials import (
     Readings,
     Start,
@@ -36,7 +35,6 @@ from eval_suites.statistics import (
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 
-FAST_EPISODES, POSE_EPISODES = 3, 60
 MEANINGS = {
     "auroc": (
         "chance",
@@ -101,17 +99,8 @@ class Counterfactual:
             )
         if reason := refusal(context):
             return _nothing(reason)
-        assert context.robot_world_model is not None
-        reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=self.name)
         trials = self._trials(context)
-        readings = read_trials(
-            context.robot_world_model,
-            trials,
-            reader,
-            seed=context.seed,
-            batch_size=self.batch_size,
-            description=f"{self.name}: imagine",
-        )
+        readings = read_trials(context, trials, batch_size=self.batch_size, name=self.name)
         imagined, read = (margins(trials, poses).max(axis=1) * 1000.0 for poses in readings)
         is_success = np.asarray(solved(trials).any(axis=1))
         episode = np.array([trial.start.number for trial in trials])
@@ -133,11 +122,7 @@ class Counterfactual:
 
     def _trials(self, context: EvalContext) -> list[Trial]:
         """By start and severity."""
-        count = FAST_EPISODES if context.fast else self.num_episodes
-        height, width = context.test.whole_episode(0).video.shape[1:3]
-        starts = choose_starts(
-            context, num_episodes=count, tasks=self.tasks, image_size=(height, width)
-        )
+        starts = choose_starts(context, num_episodes=self.num_episodes, tasks=self.tasks)
         trials = []
         with progress_bar(f"{self.name}: MuJoCo", total=len(starts), unit="starts") as advance:
             for start in starts:

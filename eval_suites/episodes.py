@@ -3,12 +3,20 @@
 import logging
 from collections.abc import Iterator
 
-from eval_suites.base import EpisodeSet
+from eval_suites.base import EpisodeSet, EvalContext
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.progress import progress_bar
 from genie_robo.types import Window
 
 _log = logging.getLogger(__name__)
+
+FAST_EPISODES = 12
+"""Of a split, in a first look."""
+
+
+def episode_limit(context: EvalContext, max_episodes: int) -> int:
+    """How many episodes of a split to read."""
+    return min(max_episodes, FAST_EPISODES) if context.fast else max_episodes
 
 
 def read_episodes(

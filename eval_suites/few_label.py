@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.probes.data import COMMANDED, ProbeData, collect
+from eval_suites.probes.data import COMMANDED, ProbeData, collect_both
 from eval_suites.probes.decoded_replay import mean_by_way, replay_errors
 from eval_suites.probes.label_efficiency import (
     CODES,
@@ -25,7 +25,7 @@ from eval_suites.statistics import episode_mean, notes_on_units, to_metric
 from genie_robo.types import GRIPPER
 
 STILL = "stand_still"
-FAST_EPISODES, FAST_REPLAYS = 12, 4
+FAST_REPLAYS = 4
 REPLAY_PROTOCOL = (
     "MuJoCo, restored at the first step of a test episode, executes the actions decoded with n "
     "labels; distance of the end effector from where the recorded actions bring it, mean over the "
@@ -58,11 +58,7 @@ class FewLabel:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Decode with few labels, score, replay."""
-        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
-        fit, test = (
-            collect(context, side, max_episodes=limit, description=f"{self.name}: {name}")
-            for side, name in ((context.fit, "validation"), (context.test, "test"))
-        )
+        fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
         moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
         if not moving:

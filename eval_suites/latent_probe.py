@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.probes.data import ACHIEVED, ProbeData, collect
+from eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
 from eval_suites.probes.figures import probe_figures
 from eval_suites.probes.gripper_events import gripper_metric
 from eval_suites.probes.label_efficiency import label_metrics
@@ -35,8 +35,6 @@ from eval_suites.probes.scores import (
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
 from genie_robo.types import ACTION_NAMES, GRIPPER
 
-FAST_EPISODES = 12
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentProbe:
@@ -61,11 +59,7 @@ class LatentProbe:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, probe every kind of motion."""
-        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
-        fit = collect(
-            context, context.fit, max_episodes=limit, description=f"{self.name}: validation"
-        )
-        test = collect(context, context.test, max_episodes=limit, description=f"{self.name}: test")
+        fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         settings = ProbeSettings(
             num_codes=context.encoder.num_codes,
             num_random_draws=self.num_random_draws,

@@ -9,9 +9,10 @@ from jaxtyping import Float
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.episodes import episode_limit
 from eval_suites.matrices import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
-from eval_suites.probes.data import ProbeData, collect
+from eval_suites.probes.data import ProbeData, collect_both
 from eval_suites.probes.latent_algebra import composition_metrics, copying_metrics, swap_metric
 from eval_suites.probes.metrics import code_metrics
 from eval_suites.probes.reversed_video import best_permutation, reversed_codes, swapped_codes
@@ -24,7 +25,7 @@ from eval_suites.statistics import (
     to_metric,
 )
 
-FAST_EPISODES, FAST_PAIRS, FAST_CLIPS = 12, 60, 6
+FAST_PAIRS = 60
 BACKWARD_PROTOCOL = (
     "test videos are encoded forwards and backwards; the permutation of codes that turns one into "
     "the other is chosen on validation episodes; interval over test episodes"
@@ -56,11 +57,8 @@ class LatentStructure:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes forwards and backwards."""
-        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
-        fit, test = (
-            collect(context, side, max_episodes=limit, description=f"{self.name}: {name}")
-            for side, name in ((context.fit, "validation"), (context.test, "test"))
-        )
+        limit = episode_limit(context, self.max_episodes)
+        fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         num_codes = context.encoder.num_codes
         metrics = code_metrics(test, num_codes=num_codes, seed=context.seed)
         metrics["codes/dead"] = _dead(metrics["codes/used"], num_codes)
@@ -70,9 +68,9 @@ class LatentStructure:
         metrics |= self._motions(context, fit, test, limit)
         metrics |= copying_metrics(
             context,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+            num_clips=self.num_clips,
             batch_size=self.batch_size,
-            description=self.name,
+            name=self.name,
         )
         headline = ("codes/perplexity", "codes/dead", "forward_backward/agreement")
         swap = ("endpoint_swap/r2", "composition/h2", "gain_over_copying/changed_psnr")

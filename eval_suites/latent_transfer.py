@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.clips import choose_clips
+from eval_suites.clips import choose_test_clips
 from eval_suites.matrices import heat_map
 from eval_suites.probes.code_meaning import (
     code_sums,
@@ -18,7 +18,7 @@ from eval_suites.probes.code_meaning import (
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.probes.data import ProbeData, collect
+from eval_suites.probes.data import ProbeData, collect_both
 from eval_suites.probes.demo_transfer import code_agreement, motion_agreement, transfer
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.statistics import (
@@ -31,7 +31,6 @@ from eval_suites.statistics import (
 )
 from genie_robo.types import ACTION_NAMES
 
-FAST_EPISODES, FAST_CLIPS = 12, 6
 ETA_PROTOCOL = (
     "share of the variance of the motion (each dimension in units of its spread) that lies between "
     "latent actions, over all transitions of the test episodes; permuted_codes: the same with the "
@@ -69,11 +68,7 @@ class LatentTransfer:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, imagine demonstrations from other prompts."""
-        limit = min(self.max_episodes, FAST_EPISODES) if context.fast else self.max_episodes
-        fit, test = (
-            collect(context, side, max_episodes=limit, description=f"{self.name}: {name}")
-            for side, name in ((context.fit, "validation"), (context.test, "test"))
-        )
+        fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None or test.num_episodes < 2:
             reason = (
@@ -184,13 +179,8 @@ class LatentTransfer:
     def _demos(
         self, context: EvalContext, fit: ProbeData, test: ProbeData, motion: Motion
     ) -> dict[str, Metric]:
-        clips = choose_clips(
-            context.test,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
-            num_prompt_frames=1,
-            horizon=min(self.horizon, context.num_frames - 1),
-            seed=context.seed,
-            description=f"{self.name}: demonstrations",
+        clips = choose_test_clips(
+            context, num_clips=self.num_clips, horizon=self.horizon, name=self.name
         )
         clips = [clip for clip in clips if clip.window.episode_id in test.episode_ids]
         if len({clip.window.episode_id for clip in clips}) < 2 or len(clips[0].future) < 2:

@@ -14,7 +14,7 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import stable_seed
 from eval_suites.metrics.ranking import mmrv, pearson, spearman
 from eval_suites.plugs.truth import follow_policy
-from eval_suites.simulated.pose_reading import fit_pose_reader
+from eval_suites.simulated.contestants import POLICIES, acting
 from eval_suites.simulated.trials import (
     Start,
     Trial,
@@ -27,26 +27,8 @@ from eval_suites.simulated.trials import (
 )
 from eval_suites.statistics import bootstrap, notes_on_units, to_metric
 from genie_robo.progress import progress_bar
-from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
-from genie_robo.sim.policies import make_policy
-from genie_robo.sim.tabletop import Tabletop
 
-EXPERT = "expert"
-POLICIES: Mapping[str, tuple[str, float]] = {
-    "expert": (EXPERT, 0.0),
-    "expert_20": (EXPERT, 0.2),
-    "expert_40": (EXPERT, 0.4),
-    "expert_60": (EXPERT, 0.6),
-    "empty_handed": ("empty_handed", 0.0),
-    "random": ("random", 0.0),
-    "jitter": ("jitter", 0.0),
-    "idle": ("idle", 0.0),
-    "wrong_way": ("wrong_way", 0.0),
-}
-"""From good to broken: a scripted policy (the expert is that of the task), and the share of its
-actions that are replaced by random ones."""
 MIN_POLICIES = 6
-FAST_EPISODES, POSE_EPISODES = 3, 60
 STATISTICS = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
 VALUES = {
     "success": "share of starts from which the task is solved within the horizon",
@@ -90,17 +72,8 @@ class PolicyRanking:
         """Try every policy in MuJoCo and in imagination."""
         if reason := self._refusal(context):
             return _nothing(reason)
-        assert context.robot_world_model is not None
-        reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=self.name)
         trials = self._trials(context)
-        readings = read_trials(
-            context.robot_world_model,
-            trials,
-            reader,
-            seed=context.seed,
-            batch_size=self.batch_size,
-            description=f"{self.name}: imagine",
-        )
+        readings = read_trials(context, trials, batch_size=self.batch_size, name=self.name)
         shown = [margins(trials, poses) > 0 for poses in readings]
         by_frame = (*shown, solved(trials))
         shape = (-1, len(self.tasks), len(self.policies))
@@ -138,11 +111,7 @@ class PolicyRanking:
 
     def _trials(self, context: EvalContext) -> list[Trial]:
         """By episode, task and policy."""
-        count = FAST_EPISODES if context.fast else self.num_episodes
-        height, width = context.test.whole_episode(0).video.shape[1:3]
-        starts = choose_starts(
-            context, num_episodes=count, tasks=self.tasks, image_size=(height, width)
-        )
+        starts = choose_starts(context, num_episodes=self.num_episodes, tasks=self.tasks)
         total = len(starts) * len(self.policies)
         trials = []
         with progress_bar(f"{self.name}: MuJoCo", total=total, unit="trials") as advance:
@@ -177,19 +146,6 @@ class PolicyRanking:
             axes.set(xlim=(-0.05, 1.15), ylim=(-0.05, 1.1))
         panels[0].legend(fontsize=8, frameon=False)
         return figures.owner(panels[0])
-
-
-def acting(policy: str, task: str, *, seed: int) -> Callable[[Tabletop], Float[np.ndarray, " 7"]]:
-    """A policy of POLICIES as a function of the environment."""
-    base, share = POLICIES[policy]
-    scripted = make_policy(task if base == EXPERT else base, seed=seed, noise=0.0)
-    rng = np.random.default_rng(stable_seed("replaced", seed, policy))
-
-    def act(env: Tabletop) -> Float[np.ndarray, " 7"]:
-        chosen = scripted.act(env)
-        return rng.uniform(ACTION_LOW, ACTION_HIGH) if rng.random() < share else chosen
-
-    return act
 
 
 def _metrics(

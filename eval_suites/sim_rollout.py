@@ -14,11 +14,12 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import (
     Branch,
     Clip,
-    choose_clips,
+    choose_test_clips,
     imagine_branches,
     imagine_robot_actions,
     infer_actions,
     stable_seed,
+    too_short,
 )
 from eval_suites.metrics.image_metrics import CHANGE_THRESHOLD, PSNR_CAP_DB
 from eval_suites.plugs.truth import Truth, execute
@@ -40,7 +41,6 @@ from eval_suites.simulated.poses import PoseReadings, no_pose_metrics, pose_metr
 from eval_suites.statistics import notes_on_units
 from genie_robo.progress import progress_bar
 
-FAST_CLIPS = 6
 POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 HEADLINE = (
     *MEASURES,
@@ -93,19 +93,16 @@ class SimRollout:
         numbers = context.test.episodes
         if context.dataset[numbers[0]].sim_state is None:
             return _nothing("the dataset holds no simulator state, so MuJoCo cannot replay it")
-        clips = choose_clips(
-            context.test,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+        clips = choose_test_clips(
+            context,
+            num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
-            horizon=min(self.horizon, context.num_frames - self.num_prompt_frames),
-            seed=context.seed,
-            description=f"{self.name}: prompts",
+            horizon=self.horizon,
+            name=self.name,
         )
         if not clips:
-            return _nothing(
-                f"no test episode is as long as {self.num_prompt_frames} prompt frames and a "
-                f"horizon of {self.horizon}; lower suite.sim_rollout.horizon"
-            )
+            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
+            return _nothing(too_short(self.name, **limits))
         videos = self._videos(context, clips)
         measured = self._measure(videos)
         metrics = decibel_metrics(clips, measured, seed=context.seed)

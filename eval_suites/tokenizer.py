@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult
-from eval_suites.episodes import read_episodes
+from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     changed_pixels,
@@ -34,7 +34,6 @@ PROTOCOLS = {
     "changed_psnr": "PSNR over the pixels that changed since the frame before, averaged in dB",
 }
 FRAMES = "frames 1.. of test episodes, interval over episodes; copy_last shows the frame before"
-FAST_EPISODES = 12
 
 
 class _Measured(NamedTuple):
@@ -68,7 +67,7 @@ class TokenizerSuite:
         Raises:
             ValueError: No test episode has two frames.
         """
-        limit = FAST_EPISODES if context.fast else self.max_episodes
+        limit = episode_limit(context, self.max_episodes)
         episodes = read_episodes(context.test, max_episodes=limit, description=self.name)
         measured = [
             self._measure(context, window.episode_id, video)

@@ -15,10 +15,11 @@ from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import (
     Branch,
     Clip,
-    choose_clips,
+    choose_test_clips,
     imagine_branches,
     infer_actions,
     stable_seed,
+    too_short,
 )
 from eval_suites.metrics.image_metrics import frame_psnr, frame_ssim
 from eval_suites.statistics import episode_mean, notes_on_units, to_metric
@@ -78,19 +79,17 @@ class VideoSuite:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine, compare with the true frames."""
-        clips = choose_clips(
-            context.test,
-            num_clips=min(self.num_clips, FAST_CLIPS) if context.fast else self.num_clips,
+        clips = choose_test_clips(
+            context,
+            num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
-            horizon=min(self.horizon, context.num_frames - self.num_prompt_frames),
-            seed=context.seed,
-            description=f"{self.name}: prompts",
+            horizon=self.horizon,
+            name=self.name,
+            fast_clips=FAST_CLIPS,
         )
         if not clips:
-            return _nothing(
-                f"no test episode is as long as {self.num_prompt_frames} prompt frames and a "
-                f"horizon of {self.horizon}; lower suite.video.horizon"
-            )
+            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
+            return _nothing(too_short(self.name, **limits))
         videos = self._videos(context, clips)
         true = np.stack([clip.future for clip in clips])
         measured = {

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval_suites.base import EpisodeSet, EvalContext
-from eval_suites.episodes import read_episodes
+from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.types import Episode, Window
@@ -83,6 +83,21 @@ def collect(
     ids = sorted(rows)
     shared_masks = {name: np.all(found, axis=0) for name, found in masks.items()}
     return _stack(ids, [rows[name] for name in ids], shared_masks)
+
+
+def collect_both(
+    context: EvalContext, *, max_episodes: int, name: str
+) -> tuple[ProbeData, ProbeData]:
+    """Validation and test transitions for the suite `name`, of at most so many episodes each.
+
+    Raises:
+        ValueError: No episode of a side has two frames.
+    """
+    limit = episode_limit(context, max_episodes)
+    return (
+        collect(context, context.fit, max_episodes=limit, description=f"{name}: validation"),
+        collect(context, context.test, max_episodes=limit, description=f"{name}: test"),
+    )
 
 
 def _transitions(

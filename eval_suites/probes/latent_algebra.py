@@ -7,7 +7,13 @@ from jaxtyping import Float, Int
 
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Metric, undefined
-from eval_suites.clips import Branch, choose_clips, imagine_branches, infer_actions, stable_seed
+from eval_suites.clips import (
+    Branch,
+    choose_test_clips,
+    imagine_branches,
+    infer_actions,
+    stable_seed,
+)
 from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ProbeData
@@ -122,17 +128,10 @@ def sums_over_time(
 
 
 def copying_metrics(
-    context: EvalContext, *, num_clips: int, batch_size: int, description: str
+    context: EvalContext, *, num_clips: int, batch_size: int, name: str
 ) -> dict[str, Metric]:
     """What imagining one frame with the right latent action gains over holding the frame."""
-    clips = choose_clips(
-        context.test,
-        num_clips=num_clips,
-        num_prompt_frames=1,
-        horizon=1,
-        seed=context.seed,
-        description=f"{description}: prompts",
-    )
+    clips = choose_test_clips(context, num_clips=num_clips, horizon=1, name=name)
     names = ("psnr", "changed_psnr")
     if not clips:
         reason = "no test episode has two frames"
@@ -146,7 +145,7 @@ def copying_metrics(
         for clip, action in zip(clips, actions, strict=True)
     ]
     imagined = imagine_branches(
-        context.world_model, branches, batch_size=batch_size, description=f"{description}: imagine"
+        context.world_model, branches, batch_size=batch_size, description=f"{name}: imagine"
     )
     copied = CopyLast().imagine([clip.prompt for clip in clips], actions, [0] * len(clips))
     gains = np.array(

@@ -7,13 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_suites.base import EvalContext, Prompt, RobotWorldModel
+from eval_suites.base import EvalContext, Prompt
 from eval_suites.clips import imagine_robot_actions, stable_seed
 from eval_suites.plugs.truth import Poses, Truth
-from eval_suites.simulated.poses import Reader
+from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.task_margin import task_margin
 from genie_robo.data.actions import compose_actions
 from genie_robo.sim.scene import SceneSpec
+
+FAST_STARTS = 3
+"""Test episodes in a first look."""
+POSE_EPISODES = 60
+"""Validation episodes that the pose reader is fitted to."""
 
 
 class Start(NamedTuple):
@@ -47,17 +52,17 @@ class Readings(NamedTuple):
     """From MuJoCo's frames: what a perfect imagination would show."""
 
 
-def choose_starts(
-    context: EvalContext, *, num_episodes: int, tasks: Sequence[str], image_size: tuple[int, int]
-) -> list[Start]:
-    """Every task from the first frame of each of the first test episodes."""
+def choose_starts(context: EvalContext, *, num_episodes: int, tasks: Sequence[str]) -> list[Start]:
+    """Every task from the first frame of each of the first test episodes, fewer in a first look."""
+    count = min(num_episodes, FAST_STARTS) if context.fast else num_episodes
+    height, width = context.test.whole_episode(0).video.shape[1:3]
     starts = []
-    for number, index in enumerate(context.test.episodes[:num_episodes]):
+    for number, index in enumerate(context.test.episodes[:count]):
         episode = context.dataset[index]
         scene = SceneSpec.from_json(episode.scene)
         for task in tasks:
             tried = replace(scene, task=task)
-            starts.append(Start(number, episode.episode_id, tried, image_size))
+            starts.append(Start(number, episode.episode_id, tried, (height, width)))
     return starts
 
 
@@ -78,23 +83,22 @@ def frame_actions(actions: Float[np.ndarray, "m 7"], *, stride: int) -> Float[np
 
 
 def read_trials(
-    world_model: RobotWorldModel,
-    trials: Sequence[Trial],
-    reader: Reader,
-    *,
-    seed: int,
-    batch_size: int,
-    description: str,
+    context: EvalContext, trials: Sequence[Trial], *, batch_size: int, name: str
 ) -> Readings:
-    """Imagine every trial from its first frame, and read poses from both videos."""
+    """Imagine every trial from its first frame, and read poses from both videos.
+
+    The reader is fitted to real frames of validation episodes.
+    """
+    assert context.robot_world_model is not None  # `refusal` comes before any trial
+    reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=name)
     # A trial must not profit from the sampler's noise, so all trials of a start share it.
     imagined = imagine_robot_actions(
-        world_model,
+        context.robot_world_model,
         [Prompt(t.start.episode_id, 0, t.truth.video[:1]) for t in trials],
         np.stack([trial.robot_actions for trial in trials]),
-        [stable_seed("sampler", seed, trial.start.episode_id) for trial in trials],
+        [stable_seed("sampler", context.seed, trial.start.episode_id) for trial in trials],
         batch_size=batch_size,
-        description=description,
+        description=f"{name}: imagine",
     )
     first = [trial.truth.video[:1] for trial in trials]
     return Readings(

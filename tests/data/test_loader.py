@@ -63,7 +63,7 @@ def test_collate_copies(windows):
     assert batch.video.any()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batch_size=st.integers(1, 80),
     world_size=st.integers(1, 5),

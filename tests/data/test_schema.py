@@ -149,7 +149,7 @@ def test_bytes_that_are_no_episode(schema):
         parse_record(b"not a protobuf", schema)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_never_fail_in_another_way(schema, record, data):
     position = data.draw(st.integers(0, len(record) - 1))

@@ -62,7 +62,7 @@ def test_tokens_come_back(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["manifest.json", "tokens", "tokens.npy"]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     num_windows=st.integers(1, 3 * CHUNK),
     num_codes=st.sampled_from([2, 65_536, 65_537, 1 << 20]),

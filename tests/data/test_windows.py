@@ -97,9 +97,7 @@ def test_a_whole_episode(dataset):
     assert not window.is_pad.any()
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
     episodes=st.permutations(range(10)).map(lambda p: p[:4]),
     num_frames=st.integers(1, 9),

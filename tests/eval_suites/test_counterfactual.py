@@ -3,10 +3,10 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import counterfactual
 from eval_suites.counterfactual import Counterfactual, perturb
 from eval_suites.plugs.choose import plug
 from eval_suites.plugs.truth import follow_policy, restored
+from eval_suites.simulated import trials
 from eval_suites.simulated.task_margin import task_margin
 from genie_robo.sim.policies import make_policy
 
@@ -22,7 +22,7 @@ def recorded(tmp_path_factory):
 @pytest.fixture
 def exact(monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(counterfactual, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
 
 
 @pytest.mark.usefixtures("exact")

@@ -3,9 +3,10 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import policy_ranking
 from eval_suites.plugs.choose import plug
-from eval_suites.policy_ranking import POLICIES, PolicyRanking
+from eval_suites.policy_ranking import PolicyRanking
+from eval_suites.simulated import trials
+from eval_suites.simulated.contestants import POLICIES
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def rank(recorded, world_model, **settings):
 
 def test_mujoco_itself_orders_policies_perfectly(recorded, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(policy_ranking, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
     result = rank(recorded, "mujoco", tasks=["reach", "push"])
     for value in ("success", "return"):
         assert result.metrics[f"{value}/mmrv"].value == 0.0
@@ -48,7 +49,7 @@ def test_reading_is_the_same_on_both_sides_with_a_fitted_reader(recorded):
 
 def test_a_standing_picture_ranks_nothing(recorded, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(policy_ranking, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
     metrics = rank(recorded, "copy_last").metrics
     assert metrics["success/pearson"].value is None
     assert "same value" in metrics["success/pearson"].reason
