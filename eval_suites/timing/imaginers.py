@@ -10,26 +10,33 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eval_suites.timing.dynamics import ACTION_DIM, NUM_TOKENS, DynamicsSize, build_dynamics
 from eval_suites.timing.process import peak_memory_mb
-from eval_suites.timing.trainers import ACTION_DIM, NUM_TOKENS
+from genie_robo.build import build_genie
+from genie_robo.config import (
+    DataConfig,
+    DynamicsConfig,
+    LatentActionConfig,
+    ModelConfig,
+    SourceConfig,
+    StageConfig,
+    TokenizerConfig,
+    TrainConfig,
+    TransformerConfig,
+)
+from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.sampler import Sampler, decode_frame
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.models.transformer import STTransformer
+from genie_robo.models.genie import Genie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImaginingTask:
+class ImaginingTask(DynamicsSize):
     """One way to decode frames with a dynamics model of one size, window always full."""
 
     is_cached: bool
     """Keys and values of finished frames are kept; else the whole window is computed each step."""
     is_bf16: bool
-    dim: int
-    num_blocks: int
-    num_heads: int
-    tokens_per_frame: int
-    num_frames: int
-    """In the window, the frame that is decoded included."""
     num_decode_steps: int
     num_imagined: int
     """Frames that are measured, after one that is not."""
@@ -44,10 +51,6 @@ class Imagining:
     cpu_s: float
     """Processor time of a frame over all threads, median."""
     wall_s: float
-    first_memory_mb: float
-    """Most memory of the process up to the first tenth of the frames."""
-    last_memory_mb: float
-    """Most memory up to the last."""
 
 
 @torch.inference_mode()
@@ -62,44 +65,21 @@ def imagine_frames(task: ImaginingTask) -> Imagining:
     generators = [torch.Generator().manual_seed(task.seed)]
     sampler = Sampler(num_steps=task.num_decode_steps)
     laps: list[tuple[float, float]] = []
-    memory: list[float] = []
-    for number in range(1 + task.num_imagined):
+    for _ in range(1 + task.num_imagined):
         cpu, wall = time.process_time(), time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=task.is_bf16):
             decode(sampler, generators)
         laps.append((time.process_time() - cpu, time.perf_counter() - wall))
-        if number in (task.num_imagined // 10, task.num_imagined):
-            memory.append(peak_memory_mb())
     return Imagining(
-        cpu_s=median(cpu for cpu, _ in laps[1:]),
-        wall_s=median(wall for _, wall in laps[1:]),
-        first_memory_mb=memory[0],
-        last_memory_mb=memory[-1],
+        cpu_s=median(cpu for cpu, _ in laps[1:]), wall_s=median(wall for _, wall in laps[1:])
     )
-
-
-def build_dynamics(task: ImaginingTask) -> DynamicsModel:
-    """Untrained: what a frame costs does not depend on what is in it."""
-    torch.manual_seed(task.seed)
-    return DynamicsModel(
-        num_tokens=NUM_TOKENS,
-        tokens_per_frame=task.tokens_per_frame,
-        action_dim=ACTION_DIM,
-        actions="additive",
-        transformer=STTransformer(
-            num_blocks=task.num_blocks,
-            dim=task.dim,
-            num_heads=task.num_heads,
-            head_dim=task.dim // task.num_heads,
-        ),
-    ).eval()
 
 
 Decode = Callable[[Sampler, list[torch.Generator]], Tensor]
 
 
 def cached_decoder(model: DynamicsModel, task: ImaginingTask) -> Decode:
-    """As `Imagination`: a step computes one frame, a finished one enters the cache."""
+    """A step computes one frame, a finished one enters the cache and the oldest slides out."""
     cache = model.transformer.new_cache(task.num_frames)
     nowhere = torch.zeros(1, 0, dtype=torch.long)
     past, codes = _past(task)
@@ -141,6 +121,54 @@ def recomputing_decoder(model: DynamicsModel, task: ImaginingTask) -> Decode:
         return decoded.tokens
 
     return decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongTask:
+    """A long rollout of a small Genie, as a user's simulator would ask for it."""
+
+    num_frames: int
+    """In the window."""
+    num_imagined: int
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Of a process, at its most, in MB."""
+
+    first: float
+    """Up to the first tenth of the frames."""
+    last: float
+    """Up to the last."""
+
+
+def watch_memory(task: LongTask) -> Memory:
+    """Imagine frame after frame and look at the memory of this process twice."""
+    torch.set_num_threads(1)
+    torch.manual_seed(task.seed)
+    genie = small_genie(task.num_frames)
+    prompt = torch.zeros(1, 1, *genie.tokenizer.image_size, 3, dtype=torch.uint8)
+    imagination = Imagination(genie, prompt, seeds=[task.seed], sampler=Sampler(num_steps=2))
+    memory: list[float] = []
+    for number in range(1 + task.num_imagined):
+        imagination.step(torch.tensor([number % genie.latent_action.num_codes]))
+        if number in (task.num_imagined // 10, task.num_imagined):
+            memory.append(peak_memory_mb())
+    return Memory(first=memory[0], last=memory[-1])
+
+
+def small_genie(num_frames: int) -> Genie:
+    """All three models, so small that ten thousand frames take a minute."""
+    stack = TransformerConfig(num_blocks=1, dim=32, num_heads=2, head_dim=16)
+    model = ModelConfig(
+        tokenizer=TokenizerConfig(patch_size=4, encoder=stack, decoder=stack),
+        latent_action=LatentActionConfig(downscale=1, patch_size=4, encoder=stack, decoder=stack),
+        dynamics=DynamicsConfig(transformer=stack),
+    )
+    data = DataConfig(path="", source=SourceConfig(camera=""), image_height=16, image_width=16)
+    world_model = StageConfig(num_frames=num_frames)
+    return build_genie(TrainConfig(run="", data=data, model=model, world_model=world_model)).eval()
 
 
 def _past(task: ImaginingTask) -> tuple[Int[Tensor, "1 t s"], Float[Tensor, "1 t e"]]:

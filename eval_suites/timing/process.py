@@ -2,12 +2,15 @@
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from genie_robo.progress import progress_bar
+
+Key = TypeVar("Key", bound=Hashable)
 Task = TypeVar("Task")
 Found = TypeVar("Found")
 
@@ -16,6 +19,18 @@ def run_alone(program: Callable[[Task], Found], task: Task) -> Found:
     """What a program returns from a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(program, task).result()
+
+
+def run_each_alone(
+    program: Callable[[Task], Found], tasks: Mapping[Key, Task], *, description: str
+) -> dict[Key, Found]:
+    """One after another, so that none disturbs another."""
+    found: dict[Key, Found] = {}
+    with progress_bar(description, total=len(tasks), unit="models") as advance:
+        for key, task in tasks.items():
+            found[key] = run_alone(program, task)
+            advance()
+    return found
 
 
 def peak_memory_mb() -> float:

@@ -31,6 +31,7 @@ from eval_suites.timing.reading_metrics import (
     reading_figure,
     reading_notes,
 )
+from eval_suites.timing.settings import refuse_small_numbers
 from genie_robo.data.windows import WindowDataset
 from genie_robo.progress import progress_bar
 
@@ -70,10 +71,7 @@ class ReadingSpeed:
         Raises:
             ValueError: A number of conf/suite/speed.yaml is below one.
         """
-        if min(asdict(self).values()) < 1:
-            raise ValueError(
-                f"every number of suite.speed.reading must be at least 1; got {asdict(self)}"
-            )
+        refuse_small_numbers(self, "reading")
         if not isinstance(context.test, WindowDataset):
             return _nothing("the episodes do not come from an RLDS folder")
         num_frames = min(self.num_frames, int(median(context.test.dataset.lengths)))

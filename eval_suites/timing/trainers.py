@@ -13,32 +13,27 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from eval_suites.timing.dynamics import ACTION_DIM, NUM_TOKENS, DynamicsSize, build_dynamics
 from eval_suites.timing.plain_model import PlainDynamics
 from eval_suites.timing.process import peak_memory_mb
 from genie_robo.models.attention import Backend
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.models.transformer import STTransformer
 from genie_robo.train.optim import build_optimizer
 from genie_robo.train.stages import masked_token_loss
 
-NUM_TOKENS, ACTION_DIM, MASK_RATE = 1024, 32, 0.75
-"""As in the paper: its codebook, its latent actions, the mean of its mask rates."""
+MASK_RATE = 0.75
+"""The mean of the paper's."""
 LEARNING_RATE, BETAS, WEIGHT_DECAY = 1e-4, (0.9, 0.9), 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingTask:
+class TrainingTask(DynamicsSize):
     """One model of one size, computed in one way."""
 
     attention: Backend | None
     """None trains the plain model."""
     is_bf16: bool
     """Autocast, else fp32 throughout."""
-    dim: int
-    num_blocks: int
-    num_heads: int
-    tokens_per_frame: int
-    num_frames: int
     batch_size: int
     num_steps: int
     num_warm_up_steps: int
@@ -138,19 +133,7 @@ def build_model(task: TrainingTask) -> nn.Module:
             dim=task.dim,
             num_heads=task.num_heads,
         )
-    return DynamicsModel(
-        num_tokens=NUM_TOKENS,
-        tokens_per_frame=task.tokens_per_frame,
-        action_dim=ACTION_DIM,
-        actions="additive",
-        transformer=STTransformer(
-            num_blocks=task.num_blocks,
-            dim=task.dim,
-            num_heads=task.num_heads,
-            head_dim=task.dim // task.num_heads,
-            backend=task.attention,
-        ),
-    )
+    return build_dynamics(task, backend=task.attention)
 
 
 def _build_optimizer(model: nn.Module) -> torch.optim.Optimizer:

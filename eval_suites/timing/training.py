@@ -1,16 +1,15 @@
 """How fast the dynamics trains, beside a plain PyTorch model of the same shape."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.timing.process import run_alone
-from eval_suites.timing.trainers import Training, TrainingTask, train
+from eval_suites.timing.process import run_each_alone
+from eval_suites.timing.settings import refuse_small_numbers
+from eval_suites.timing.trainers import TrainingTask, train
 from eval_suites.timing.training_metrics import GOALS, PLAIN, TrainingMetrics
 from genie_robo.models.attention import Backend, xformers_works
-from genie_robo.progress import progress_bar
 
 NUM_WARM_UP_STEPS = 2
 FAST_DIM, FAST_BLOCKS, FAST_HEADS, FAST_STEPS, FAST_BATCH = 64, 2, 2, 2, 1
@@ -42,12 +41,7 @@ class TrainingSpeed:
         Raises:
             ValueError: A number of conf/suite/speed.yaml is too small.
         """
-        sizes = asdict(self)
-        if sizes.pop("num_threads") < 0 or min(sizes.values()) < 1:
-            raise ValueError(
-                "every number of suite.speed.training must be at least 1, num_threads at least 0; "
-                f"got {asdict(self)}"
-            )
+        refuse_small_numbers(self, "training")
         device = default_device()
         default, ways = choose_ways(device)
         if context.fast:
@@ -58,7 +52,10 @@ class TrainingSpeed:
             for name, way in ways.items()
         }
         metrics = TrainingMetrics(
-            default=default, tasks=tasks, found=_train_all(tasks), device_name=device_name(device)
+            default=default,
+            tasks=tasks,
+            found=run_each_alone(train, tasks, description="speed: train"),
+            device_name=device_name(device),
         )
         return SuiteResult(
             metrics=metrics.all(),
@@ -123,15 +120,3 @@ def choose_ways(device: str) -> tuple[str, dict[str, Way]]:
         for precision, is_bf16 in precisions.items()
     }
     return ("auto_bf16" if in_bf16 else "auto_fp32"), ways
-
-
-def _train_all(
-    tasks: Mapping[tuple[int, str], TrainingTask],
-) -> dict[tuple[int, str], Training]:
-    """One after another, so that none disturbs another."""
-    found: dict[tuple[int, str], Training] = {}
-    with progress_bar("speed: train", total=len(tasks), unit="models") as advance:
-        for key, task in tasks.items():
-            found[key] = run_alone(train, task)
-            advance()
-    return found

@@ -8,13 +8,17 @@ from eval_fakes import FakeEncoder, ToyRobot, make_context
 from eval_suites.results import report_markdown
 from eval_suites.speed import Speed
 from eval_suites.timing import imagining as speed_imagining
+from eval_suites.timing import process
+from eval_suites.timing.dynamics import build_dynamics
 from eval_suites.timing.imaginers import (
     Imagining,
     ImaginingTask,
-    build_dynamics,
+    LongTask,
+    Memory,
     cached_decoder,
     imagine_frames,
     recomputing_decoder,
+    watch_memory,
 )
 from eval_suites.timing.imagining import GOALS, ImaginingSpeed
 from genie_robo.inference.sampler import Sampler
@@ -52,9 +56,14 @@ def context():
     return make_context(ToyRobot(4), encoder=encoder)
 
 
+def run_here(monkeypatch, run_alone):
+    for module in (process, speed_imagining):
+        monkeypatch.setattr(module, "run_alone", run_alone)
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(speed_imagining, "run_alone", lambda program, task: program(task))
+    run_here(monkeypatch, lambda program, task: program(task))
 
 
 @torch.inference_mode()
@@ -76,7 +85,11 @@ def test_measures_itself(is_cached, is_bf16):
     found = imagine_frames(replace(TOY, is_cached=is_cached, is_bf16=is_bf16))
 
     assert min(found.cpu_s, found.wall_s) > 0
-    assert 50 < found.first_memory_mb <= found.last_memory_mb
+
+
+def test_memory_of_a_rollout_far_beyond_the_window():
+    memory = watch_memory(LongTask(num_frames=4, num_imagined=60))
+    assert 50 < memory.first <= memory.last < memory.first + 5
 
 
 def test_all_ways(context, in_this_process):
@@ -88,17 +101,19 @@ def test_all_ways(context, in_this_process):
         times = metrics[f"imagining/times_recomputed/{tokens}"]
         assert times.value == pytest.approx(cost.baselines["recomputed_fp32"] / cost.value)
     assert metrics["imagining/memory_growth"].value >= 0
-    assert "after 20 cached frames" in metrics["imagining/memory_growth"].protocol
+    assert "after 20 frames of one rollout" in metrics["imagining/memory_growth"].protocol
     assert metrics["imagining/frames_per_second"].value > 0
     assert "1 blocks of width 16, 2 heads" in report_markdown(result, SUITE)
 
 
 def test_known_costs(context, monkeypatch):
     def known(_program, task):
+        if isinstance(task, LongTask):
+            return Memory(first=70.0, last=75.0)
         seconds = 1.0 if task.is_cached else 10.0
-        return Imagining(cpu_s=seconds, wall_s=seconds, first_memory_mb=70.0, last_memory_mb=75.0)
+        return Imagining(cpu_s=seconds, wall_s=seconds)
 
-    monkeypatch.setattr(speed_imagining, "run_alone", known)
+    run_here(monkeypatch, known)
     metrics = SUITE.evaluate(context).metrics
 
     assert metrics["imagining/times_recomputed/64"].value == 10

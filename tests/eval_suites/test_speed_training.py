@@ -7,6 +7,7 @@ from eval_fakes import FakeEncoder, ToyRobot, make_context
 
 from eval_suites.results import report_markdown
 from eval_suites.speed import Speed
+from eval_suites.timing import process
 from eval_suites.timing import training as speed_training
 from eval_suites.timing import training_metrics as speed_training_metrics
 from eval_suites.timing.gpu import peak_flops
@@ -56,7 +57,7 @@ def context():
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(speed_training, "run_alone", lambda program, task: program(task))
+    monkeypatch.setattr(process, "run_alone", lambda program, task: program(task))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
@@ -188,7 +189,7 @@ def known(task):
 
 
 def test_on_a_known_gpu(context, monkeypatch):
-    monkeypatch.setattr(speed_training, "run_alone", lambda _program, task: known(task))
+    monkeypatch.setattr(process, "run_alone", lambda _program, task: known(task))
     monkeypatch.setattr(speed_training_metrics, "count_flops", lambda _task: 989e12 / 20)
     monkeypatch.setattr(speed_training, "xformers_works", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -213,7 +214,7 @@ def test_fast_trains_the_default_and_the_plain_model(context, monkeypatch):
     seen = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(
-        speed_training, "run_alone", lambda _program, task: seen.append(task) or known(task)
+        process, "run_alone", lambda _program, task: seen.append(task) or known(task)
     )
     Speed(parts=["training"]).evaluate(replace(context, fast=True))
     assert [task.attention for task in seen] == ["auto", None] * len(GOALS)
