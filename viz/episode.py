@@ -7,7 +7,7 @@ import rerun as rr
 
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Episode
-from viz.blueprint import EpisodeLayout, episode_blueprint
+from viz.blueprints.episode import EpisodeLayout, episode_blueprint
 from viz.entities import CAMERA, END_EFFECTOR_PATH, END_EFFECTOR_POINT, INSTRUCTION, entity
 from viz.images import log_encoded, log_video
 from viz.recording import stable_id, time_columns, write_recording

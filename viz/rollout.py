@@ -9,7 +9,7 @@ import rerun as rr
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.sim.replay import Replay
-from viz.blueprint import RolloutLayout, rollout_blueprint
+from viz.blueprints.rollout import RolloutLayout, rollout_blueprint
 from viz.entities import (
     DIFFERENCE,
     IMAGINED_CAMERA,

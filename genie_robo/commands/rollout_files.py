@@ -11,7 +11,7 @@ from genie_robo.commands.imagined_episode import ImaginedEpisode
 from genie_robo.pictures import draw_strip, spread, write_mp4, write_png
 from genie_robo.run_folder import write_atomic
 from genie_robo.types import Rollout
-from viz.blueprint import EpisodeLayout, episode_blueprint
+from viz.blueprints.episode import EpisodeLayout, episode_blueprint
 from viz.entities import CAMERA, entity
 from viz.images import log_video
 from viz.recording import stable_id, time_columns, write_recording

@@ -3,7 +3,8 @@
 import pytest
 import rerun.blueprint as rrb
 
-from viz.blueprint import EpisodeLayout, RolloutLayout, episode_blueprint, rollout_blueprint
+from viz.blueprints.episode import EpisodeLayout, episode_blueprint
+from viz.blueprints.rollout import RolloutLayout, rollout_blueprint
 from viz.episode import episode_layout, write_episode
 from viz.rollout import rollout_layout, write_rollouts
 from viz.scene import Eye
