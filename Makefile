@@ -1,7 +1,8 @@
-# make demo    the whole job in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
-# make test    the test suite
-# make check   ruff, format, pyright, import-linter
-# make install the virtual environment; the others do it when it is missing or out of date
+# make demo       the whole job in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
+# make test       the test suite, without what is slow: five minutes on two cores
+# make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
+# make check      ruff, format, pyright, import-linter
+# make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
 RUN ?= runs/demo
 EXPERIMENT ?= default
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check
+.PHONY: help install demo test test-slow check
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,9 +25,12 @@ demo: $(INSTALLED)
 	$(BIN)/genie-robo demo run=$(RUN) experiment=$(EXPERIMENT) $(OVERRIDES)
 
 # Two workers with one thread each: more of either is slower on two cores.
-test: export OMP_NUM_THREADS = 1
+test test-slow: export OMP_NUM_THREADS = 1
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -n 2 --dist loadfile -m slow $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check --no-cache

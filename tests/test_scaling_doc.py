@@ -22,6 +22,7 @@ def scaling():
     return module
 
 
+@pytest.mark.slow
 def test_page_holds_what_the_script_prints(scaling):
     page = (DOCS / "scaling.md").read_text()
     tables = scaling.report()
