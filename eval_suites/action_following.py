@@ -18,6 +18,7 @@ from eval_suites.clips import (
     imagine_branches,
     imagine_robot_actions,
     infer_actions,
+    random_codes,
     stable_seed,
     too_short,
 )
@@ -102,6 +103,9 @@ class ActionFollowing:
             max_episodes=max(clip.number for clip in clips) + 1,
             description=f"{self.name}: test",
         )
+        clips = [clip for clip in clips if clip.window.episode_id in test.episode_ids]
+        if not clips:
+            return _nothing("no test episode that is long enough has finite actions")
         stride = context.test.frame_stride
         videos = self._videos(context, clips)
         flat = read_motions(fit, motion, [video for row in videos.values() for video in row])
@@ -126,14 +130,7 @@ class ActionFollowing:
     ) -> dict[str, UInt8[np.ndarray, "m n h w c"]]:
         """The frames after the prompt: really, and in imagination."""
         inferred = infer_actions(context.encoder, clips)
-        drawn = np.stack(
-            [
-                np.random.default_rng(stable_seed("codes", context.seed, clip.key)).integers(
-                    context.encoder.num_codes, size=inferred.shape[1]
-                )
-                for clip in clips
-            ]
-        )
+        drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
         seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
         prompts = [clip.prompt for clip in clips]
         branches = [
@@ -234,12 +231,21 @@ def _rows(
         }
         for column, d in enumerate(motion.dimensions):
             name, truth = ACTION_NAMES[d], found.truth[c, :, column]
-            row[f"squared_deviation_{name}"] = float(((truth - found.mean[column]) ** 2).sum())
+            row |= _squares("deviation_", truth - found.mean[column], name)
             for who, read in found.read.items():
-                error = ((read[c, :, column] - truth) ** 2).sum()
-                row[f"squared_error_{who}_{name}"] = float(error)
+                row |= _squares(f"error_{who}_", read[c, :, column] - truth, name)
         rows.append(row)
     return rows
+
+
+def _squares(
+    what: str, apart: Float[np.ndarray, " n"], dimension: str
+) -> dict[str, float | str | None]:
+    """Over all frames, and in each; motion is read from the second imagined frame on."""
+    by_frame = {
+        f"squared_{what}t{t}_{dimension}": float(value**2) for t, value in enumerate(apart, start=2)
+    }
+    return {f"squared_{what}{dimension}": float((apart**2).sum()), **by_frame}
 
 
 def _figure(metrics: Mapping[str, Metric], found: _Read) -> Figure:

@@ -123,6 +123,14 @@ def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np
     return np.stack(codes)
 
 
+def random_codes(
+    clips: Sequence[Clip], num_codes: int, horizon: int, seed: int
+) -> Int[np.ndarray, "m n"]:
+    """Latent actions drawn alike; those of a clip do not depend on which others there are."""
+    generators = (np.random.default_rng(stable_seed("codes", seed, clip.key)) for clip in clips)
+    return np.stack([rng.integers(num_codes, size=horizon) for rng in generators])
+
+
 def imagine_branches(
     world_model: WorldModel, branches: Sequence[Branch], *, batch_size: int, description: str
 ) -> UInt8[np.ndarray, "r n h w c"]:

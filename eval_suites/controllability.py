@@ -88,7 +88,7 @@ class Controllability:
         return SuiteResult(
             metrics=metrics,
             headline=(*(f"delta_psnr/{law}/t{frame}" for law in LAWS), "motion_ratio"),
-            per_episode=_rows(clips, psnr),
+            per_episode=_rows(clips, psnr, moved),
             figures=_figures(metrics, horizon),
             notes=(
                 f"{len(clips)} prompts of {len({clip.number for clip in clips})} test episodes, "
@@ -209,13 +209,18 @@ def _motion_ratio(clips: Sequence[Clip], moved: Measures, *, seed: int) -> Metri
     )
 
 
-def _rows(clips: Sequence[Clip], psnr: Measures) -> list[Mapping[str, float | str | None]]:
+def _rows(
+    clips: Sequence[Clip], psnr: Measures, moved: Measures
+) -> list[Mapping[str, float | str | None]]:
     rows = []
     for c, clip in enumerate(clips):
         row: dict[str, float | str | None] = {
             "episode_id": clip.window.episode_id,
             "start": clip.window.start,
+            "motion_true": float(motion(clip.future).sum()),
         }
+        for branch, values in moved.items():
+            row[f"motion_{branch}"] = float(values[c].mean(axis=0).sum())
         for branch, values in psnr.items():
             for t, value in enumerate(values[c].mean(axis=0)):
                 row[f"psnr_{branch}_t{t + 1}"] = float(value)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from eval_suites import figures
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import stable_seed
+from eval_suites.metrics.following import distance
 from eval_suites.metrics.verdicts import ByCounts, auroc, gap, share
 from eval_suites.plugs.truth import Poses, execute, follow_policy
 from eval_suites.simulated.contestants import EXPERT, acting
@@ -106,12 +107,13 @@ class Counterfactual:
         episode = np.array([trial.start.number for trial in trials])
         scores = _Scores(imagined, read, is_success, episode)
         metrics = _verdicts(scores, seed=context.seed)
-        metrics |= self._sensitivities(readings, episode, seed=context.seed)
+        apart = self._apart(readings)
+        metrics |= self._sensitivities(apart, episode, seed=context.seed)
         num_episodes = len(np.unique(episode))
         return SuiteResult(
             metrics=metrics,
             headline=tuple(metrics),
-            per_episode=_rows(trials, scores),
+            per_episode=_rows(trials, scores, apart),
             figures=self._figures(metrics, scores),
             notes=(
                 f"{len(trials)} trials from {num_episodes} test episodes; "
@@ -156,19 +158,23 @@ class Counterfactual:
             trials.append(Trial(start, f"{severity:g}", done, truth.every(stride)))
         return trials
 
+    def _apart(self, readings: Readings) -> Float[np.ndarray, "m 2"]:
+        """Deviation of the tool from the untouched trial of the same start: imagined, true (mm)."""
+        # Trials of one start follow each other, the untouched one first.
+        first = np.arange(len(readings.true)) // len(self.severities) * len(self.severities)
+        return np.stack(
+            [_apart([read[f] for f in first], read) for read in (readings.imagined, readings.true)],
+            axis=1,
+        )
+
     def _sensitivities(
-        self, readings: Readings, episode: Int[np.ndarray, " m"], *, seed: int
+        self, apart: Float[np.ndarray, "m 2"], episode: Int[np.ndarray, " m"], *, seed: int
     ) -> dict[str, Metric]:
         names, number = np.unique(episode, return_inverse=True)
         count = len(self.severities)
         metrics = {}
         for k, severity in enumerate(self.severities[1:], start=1):
-            # Trials of one start follow each other, the untouched one first.
-            pairs = [
-                (_apart(found[0::count], found[k::count]))
-                for found in (readings.imagined, readings.true)
-            ]
-            sums = episode_sums(np.stack(pairs, axis=1), number[0::count], num_episodes=len(names))
+            sums = episode_sums(apart[k::count], number[k::count], num_episodes=len(names))
             metrics[f"sensitivity/{severity:g}"] = to_metric(
                 bootstrap(sums, ratio_of_sums, seed=seed),
                 n_units=len(names),
@@ -215,9 +221,9 @@ def perturb(
 
 
 def _apart(untouched: Sequence[Poses], perturbed: Sequence[Poses]) -> Float[np.ndarray, " s"]:
-    """How far the tool is from where it would have been (m), summed over frames."""
+    """How far the tool is from where it would have been (mm), summed over frames."""
     pairs = zip(untouched, perturbed, strict=True)
-    return np.array([np.linalg.norm(a.tool - b.tool, axis=-1)[1:].sum() for a, b in pairs])
+    return np.array([distance(a.tool, b.tool)[1:].sum() for a, b in pairs])
 
 
 def _verdicts(scores: _Scores, *, seed: int) -> dict[str, Metric]:
@@ -257,7 +263,9 @@ def _verdict(
             return gap(score, success, episode)
 
 
-def _rows(trials: Sequence[Trial], scores: _Scores) -> list[Mapping[str, float | str | None]]:
+def _rows(
+    trials: Sequence[Trial], scores: _Scores, apart: Float[np.ndarray, "m 2"]
+) -> list[Mapping[str, float | str | None]]:
     return [
         {
             "episode_id": trial.start.episode_id,
@@ -266,6 +274,8 @@ def _rows(trials: Sequence[Trial], scores: _Scores) -> list[Mapping[str, float |
             "success": float(scores.is_success[m]),
             "score_imagined_mm": float(scores.imagined[m]),
             "score_read_mm": float(scores.read[m]),
+            "apart_imagined_mm": float(apart[m, 0]),
+            "apart_true_mm": float(apart[m, 1]),
         }
         for m, trial in enumerate(trials)
     ]

@@ -16,13 +16,23 @@ from eval_suites.probes.label_efficiency import (
     CODES,
     ORACLE,
     SUPERVISED,
+    Curve,
+    check_labels,
     decode,
     draw_labels,
+    label_curve,
     label_metrics,
 )
-from eval_suites.probes.scores import Motion, ProbeSettings, moving_dimensions, oracle_codes
+from eval_suites.probes.rows import Columns, squares, to_rows
+from eval_suites.probes.scores import (
+    CodePair,
+    Motion,
+    ProbeSettings,
+    moving_dimensions,
+    oracle_codes,
+)
 from eval_suites.statistics import episode_mean, notes_on_units, to_metric
-from genie_robo.types import GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER
 
 STILL = "stand_still"
 FAST_REPLAYS = 4
@@ -56,6 +66,10 @@ class FewLabel:
     min_share: float = 0.1
     renderer: str = "auto"
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail after everything slow."""
+        check_labels(self.labels, self.name)
+
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Decode with few labels, score, replay."""
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
@@ -73,16 +87,20 @@ class FewLabel:
             num_components=1,
             seed=context.seed,
         )
-        curve = label_metrics(fit, test, motion, settings, tuple(self.labels))
-        metrics = {name.replace("labels/", "r2/"): metric for name, metric in curve.items()}
-        errors = self._replay(context, fit, test, motion, settings)
+        oracle = oracle_codes(fit, test, motion, settings)
+        curve = label_curve(fit, test, motion, settings, self.labels, oracle=oracle)
+        sizes = (len(fit.codes), test.num_episodes)
+        found = label_metrics(curve, self.labels, settings, sizes=sizes)
+        metrics = {name.replace("labels/", "r2/"): metric for name, metric in found.items()}
+        errors = self._replay(context, fit, test, motion, settings, oracle)
         metrics |= self._replay_metrics(errors, context.seed)
         counts = [n for n in self.labels if metrics[f"r2/n{n}"].value is not None]
         most = max(counts, default=self.labels[0])
+        rows = to_rows(_columns(test, motion, curve))
         return SuiteResult(
             metrics=metrics,
             headline=(f"r2/n{most}", f"replay_error/n{most}"),
-            per_episode=[{"episode_id": name, **row} for name, row in errors.items()],
+            per_episode=[{**row, **errors.get(str(row["episode_id"]), {})} for row in rows],
             figures={"labels": _figure(metrics, counts)} if counts else {},
             notes=notes_on_units(test.num_episodes),
         )
@@ -94,12 +112,12 @@ class FewLabel:
         test: ProbeData,
         motion: Motion,
         settings: ProbeSettings,
+        oracle: CodePair,
     ) -> dict[str, dict[str, float]]:
         """Replay errors (m) of every test episode and way; none without a simulator."""
         if context.dataset[context.test.episodes[0]].sim_state is None:
             return {}
         ways = {STILL: _still(test, motion)}
-        oracle = oracle_codes(fit, test, motion, settings)
         for n in self.labels:
             if n <= len(fit.codes):
                 labelled = draw_labels(len(fit.codes), n, draw=0, seed=context.seed)
@@ -162,6 +180,16 @@ def _still(test: ProbeData, motion: Motion) -> Float[np.ndarray, "m 7"]:
     actions = np.zeros((len(test.codes), GRIPPER + 1))
     actions[:, GRIPPER] = test.targets[motion.target][:, GRIPPER]
     return actions
+
+
+def _columns(test: ProbeData, motion: Motion, curve: Curve) -> Columns:
+    """Squared errors by number of labels, from which R2 follows."""
+    names = [ACTION_NAMES[d] for d in motion.dimensions]
+    columns: Columns = {"episode_id": test.episode_ids, "num_transitions": test.lengths}
+    for n, sums in curve.items():
+        columns |= squares("deviation_", sums[CODES][:, 1], names)
+        columns |= squares(f"error_labels_n{n}_", sums[CODES][:, 0], names)
+    return columns
 
 
 def _figure(metrics: Mapping[str, Metric], counts: Sequence[int]) -> Figure:

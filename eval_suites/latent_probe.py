@@ -9,8 +9,8 @@ import numpy as np
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
 from eval_suites.probes.figures import probe_figures
-from eval_suites.probes.gripper_events import gripper_metric
-from eval_suites.probes.label_efficiency import label_metrics
+from eval_suites.probes.gripper_events import EVENTS, event_sums, gripper_metric
+from eval_suites.probes.label_efficiency import CODES, check_labels, label_curve, label_metrics
 from eval_suites.probes.metrics import (
     PROTOCOL,
     code_metrics,
@@ -21,6 +21,7 @@ from eval_suites.probes.metrics import (
     p_value_metrics,
     r2_metrics,
 )
+from eval_suites.probes.rows import Columns, Found, Row, sequences, squares, to_rows
 from eval_suites.probes.scores import (
     BASELINES,
     TRANSLATION,
@@ -57,9 +58,15 @@ class LatentProbe:
     min_share: float = 0.1
     """Share of transitions in which a dimension must move to be probed."""
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail after everything slow."""
+        check_labels(self.labels, self.name)
+
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, probe every kind of motion."""
-        fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
+        fit, test = collect_both(
+            context, max_episodes=self.max_episodes, name=self.name, with_flow=True
+        )
         settings = ProbeSettings(
             num_codes=context.encoder.num_codes,
             num_random_draws=self.num_random_draws,
@@ -67,14 +74,16 @@ class LatentProbe:
             seed=context.seed,
         )
         motions = self._motions(fit)
-        scores = {name: score(fit, test, motion, settings) for name, motion in motions.items()}
+        probed = {
+            name: self._probe(fit, test, motion, settings) for name, motion in motions.items()
+        }
         metrics: dict[str, Metric] = {}
-        for name, motion in motions.items():
-            found = self._metrics(fit, test, motion, scores[name], settings)
-            metrics |= {f"{name}/{key}": metric for key, metric in found.items()}
+        for name, found in probed.items():
+            metrics |= {f"{name}/{key}": metric for key, metric in found.metrics.items()}
         metrics |= self._metrics_of_targets(fit, test, settings)
-        metrics |= code_metrics(test, num_codes=settings.num_codes, seed=settings.seed)
+        metrics |= code_metrics(test, num_codes=settings.num_codes)
         main = next(iter(motions), "")
+        rows = [row for name, found in probed.items() for row in _rows(name, found.columns)]
         return SuiteResult(
             metrics=metrics,
             headline=tuple(
@@ -82,7 +91,7 @@ class LatentProbe:
                 for name in _headline(main or f"{next(iter(fit.targets))}/xyz")
                 if name in metrics
             ),
-            per_episode=_rows(test, motions[main], scores[main]) if main else [],
+            per_episode=rows + _gripper_rows(fit, test, num_codes=settings.num_codes),
             figures=probe_figures(metrics, test, motions, settings.num_codes) if main else {},
             notes=_notes(fit, test, motions),
         )
@@ -102,25 +111,30 @@ class LatentProbe:
                 motions[f"{target}/all"] = Motion(target, moving)
         return motions
 
-    def _metrics(
-        self,
-        fit: ProbeData,
-        test: ProbeData,
-        motion: Motion,
-        scores: Scores,
-        settings: ProbeSettings,
-    ) -> dict[str, Metric]:
+    def _probe(
+        self, fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+    ) -> Found:
+        scores = score(fit, test, motion, settings)
         lags = lag_errors(fit, test, motion, num_codes=settings.num_codes, max_lag=self.max_lag)
+        curve = label_curve(fit, test, motion, settings, self.labels, oracle=scores.oracle)
+        sizes = (len(fit.codes), test.num_episodes)
         names = [ACTION_NAMES[d] for d in motion.dimensions]
-        return {
+        metrics = {
             **r2_metrics(scores),
             **dimension_metrics(scores, names),
             **gain_metrics(scores),
             **lag_metrics(lags, max_lag=self.max_lag, seed=settings.seed),
             **p_value_metrics(p_values(fit, test, motion, settings), scores),
-            **information_metrics(fit, test, motion, settings),
-            **label_metrics(fit, test, motion, settings, tuple(self.labels)),
+            **information_metrics(test, scores.oracle[1], settings),
+            **label_metrics(curve, self.labels, settings, sizes=sizes),
         }
+        columns = _columns(test, motion, scores)
+        for number, lag in enumerate(range(-self.max_lag, self.max_lag + 1)):
+            columns |= squares(f"error_lag{lag:+d}_", lags[:, number], names)
+        columns |= squares("deviation_lag_", lags[:, -1], names)
+        for n, sums in curve.items():
+            columns |= squares(f"error_labels_n{n}_", sums[CODES][:, 0], names)
+        return Found(metrics, columns)
 
     def _metrics_of_targets(
         self, fit: ProbeData, test: ProbeData, settings: ProbeSettings
@@ -153,22 +167,41 @@ def _headline(main: str) -> list[str]:
     ]
 
 
-def _rows(
-    test: ProbeData, motion: Motion, scores: Scores
-) -> list[Mapping[str, float | str | None]]:
-    """One row per test episode: squared error and squared deviation, from which R2 follows."""
-    lengths = np.bincount(test.episode, minlength=test.num_episodes)
-    rows = []
-    for e, episode_id in enumerate(test.episode_ids):
-        row: dict[str, float | str | None] = {
-            "episode_id": episode_id,
-            "target": motion.target,
-            "num_transitions": int(lengths[e]),
-        }
-        for column, d in enumerate(motion.dimensions):
-            row[f"squared_error_{ACTION_NAMES[d]}"] = float(scores.errors["codes"][e, column])
-            row[f"squared_deviation_{ACTION_NAMES[d]}"] = float(scores.deviation[e, column])
-        rows.append(row)
+def _columns(test: ProbeData, motion: Motion, scores: Scores) -> Columns:
+    """Codes, and squared errors of every predictor, from which every R2 follows."""
+    names = [ACTION_NAMES[d] for d in motion.dimensions]
+    columns: Columns = {
+        "episode_id": test.episode_ids,
+        "target": [motion.target] * test.num_episodes,
+        "num_transitions": test.lengths,
+        "codes": sequences(test.codes, test),
+        "codes_oracle": sequences(scores.oracle[1], test),
+        **squares("deviation_", scores.deviation, names),
+    }
+    for predictor, errors in scores.errors.items():
+        who = "" if predictor == "codes" else f"{predictor}_"
+        columns |= squares(f"error_{who}", errors, names)
+    return columns
+
+
+def _rows(motion: str, columns: Columns) -> list[Row]:
+    return [{"motion": motion, **row} for row in to_rows(columns)]
+
+
+def _gripper_rows(fit: ProbeData, test: ProbeData, *, num_codes: int) -> list[Row]:
+    """How often each event of the gripper occurs, and is told from the code."""
+    rows: list[Row] = []
+    for target in fit.targets:
+        sums = event_sums(fit, test, target, num_codes=num_codes)
+        if sums is not None:
+            columns: Columns = {
+                "episode_id": test.episode_ids,
+                "target": [target] * test.num_episodes,
+                "num_transitions": test.lengths,
+                **{f"hits_{name}": sums[:, 0, number] for number, name in enumerate(EVENTS)},
+                **{f"events_{name}": sums[:, 1, number] for number, name in enumerate(EVENTS)},
+            }
+            rows += _rows(f"{target}/gripper", columns)
     return rows
 
 

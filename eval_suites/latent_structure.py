@@ -1,21 +1,23 @@
 """Is the set of latent actions built like motions: do they invert, add up, and change anything?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import EpisodeSet, EvalContext, Metric, SuiteResult, undefined
 from eval_suites.episodes import episode_limit
 from eval_suites.matrices import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from eval_suites.metrics.jackknife import jackknife
 from eval_suites.probes.data import ProbeData, collect_both
 from eval_suites.probes.latent_algebra import composition_metrics, copying_metrics, swap_metric
 from eval_suites.probes.metrics import code_metrics
 from eval_suites.probes.reversed_video import best_permutation, reversed_codes, swapped_codes
+from eval_suites.probes.rows import Columns, Found, sequences, to_rows
 from eval_suites.probes.scores import ProbeSettings, main_motion
 from eval_suites.statistics import (
     bootstrap,
@@ -28,11 +30,13 @@ from eval_suites.statistics import (
 FAST_PAIRS = 60
 BACKWARD_PROTOCOL = (
     "test videos are encoded forwards and backwards; the permutation of codes that turns one into "
-    "the other is chosen on validation episodes; interval over test episodes"
+    "the other is chosen on validation episodes; interval over test episodes (of the information "
+    "by jackknife)"
 )
+BACKWARD_COLUMNS = ("num_transitions", "backward_agreement", "backward_involution")
 TRANSITION_PROTOCOL = (
     "mutual information of a code and the code before it in the same test episode, corrected for "
-    "its bias; ceiling: entropy of the codes"
+    "its bias; ceiling: entropy of the codes; interval by jackknife over test episodes"
 )
 
 
@@ -60,24 +64,29 @@ class LatentStructure:
         limit = episode_limit(context, self.max_episodes)
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         num_codes = context.encoder.num_codes
-        metrics = code_metrics(test, num_codes=num_codes, seed=context.seed)
+        metrics = code_metrics(test, num_codes=num_codes)
         metrics["codes/dead"] = _dead(metrics["codes/used"], num_codes)
-        metrics["transitions/information"] = _transition_metric(test, num_codes, context.seed)
-        back, pairs = self._backward(context, fit, test, limit)
-        metrics |= back
-        metrics |= self._motions(context, fit, test, limit)
-        metrics |= copying_metrics(
-            context,
-            num_clips=self.num_clips,
-            batch_size=self.batch_size,
-            name=self.name,
-        )
+        metrics["transitions/information"] = _transition_metric(test, num_codes)
+        fit_back = self._backward(context, context.fit, fit, limit)
+        back = self._backward(context, context.test, test, limit)
+        pairs = _pairs(test, back, num_codes)
+        turned = backward_sums(_pairs(fit, fit_back, num_codes), pairs)
+        metrics |= backward_metrics(turned, pairs, seed=context.seed)
+        columns = _columns(test, back, num_codes)
+        columns |= dict(zip(BACKWARD_COLUMNS, turned.T, strict=True))
+        sizes = {"num_clips": self.num_clips, "batch_size": self.batch_size}
+        for found in (
+            *self._motions(context, fit, test, limit),
+            copying_metrics(context, test, name=self.name, **sizes),
+        ):
+            metrics |= found.metrics
+            columns |= found.columns
         headline = ("codes/perplexity", "codes/dead", "forward_backward/agreement")
         swap = ("endpoint_swap/r2", "composition/h2", "gain_over_copying/changed_psnr")
         return SuiteResult(
             metrics=metrics,
             headline=tuple(name for name in (*headline, *swap) if name in metrics),
-            per_episode=_rows(test, pairs),
+            per_episode=to_rows(columns),
             figures={
                 "transitions": _matrix(
                     _successions(test, num_codes), ("latent action", "the next one")
@@ -93,29 +102,24 @@ class LatentStructure:
         )
 
     def _backward(
-        self, context: EvalContext, fit: ProbeData, test: ProbeData, limit: int
-    ) -> tuple[dict[str, Metric], Float[np.ndarray, "e k k"]]:
-        """Agreement of forward and backward codes, and how often each pair occurs."""
-        counts = []
-        for side, data in ((context.fit, fit), (context.test, test)):
-            found = reversed_codes(
-                context.encoder, side, max_episodes=limit, description=f"{self.name}: backwards"
-            )
-            back = np.concatenate([found[name] for name in data.episode_ids])
-            k = context.encoder.num_codes
-            shape = (data.num_episodes, k, k)
-            counts.append(joint_counts(data.codes, back, data.episode, shape=shape))
-        return backward_metrics(*counts, seed=context.seed), counts[1]
+        self, context: EvalContext, side: EpisodeSet, data: ProbeData, limit: int
+    ) -> Int[np.ndarray, " n"]:
+        """The code of every transition of a split in its video run backwards."""
+        found = reversed_codes(
+            context.encoder, side, max_episodes=limit, description=f"{self.name}: backwards"
+        )
+        return np.concatenate([found[name] for name in data.episode_ids])
 
     def _motions(
         self, context: EvalContext, fit: ProbeData, test: ProbeData, limit: int
-    ) -> dict[str, Metric]:
+    ) -> tuple[Found, ...]:
         """What needs the robot's motion: swapped frames and sums of motions."""
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None:
             reason = f"the robot never moves by more than {self.min_move} m in validation episodes"
             names = ("endpoint_swap/r2", *(f"composition/h{h}" for h in self.horizons))
-            return {n: undefined(reason, unit="R2", protocol=BACKWARD_PROTOCOL) for n in names}
+            missing = undefined(reason, unit="R2", protocol=BACKWARD_PROTOCOL)
+            return (Found(dict.fromkeys(names, missing), {}),)
         swapped = swapped_codes(
             context.encoder,
             context.test,
@@ -129,54 +133,76 @@ class LatentStructure:
             num_components=1,
             seed=context.seed,
         )
-        return {
-            "endpoint_swap/r2": swap_metric(fit, test, motion, settings, swapped),
-            **composition_metrics(fit, test, motion, settings, tuple(self.horizons)),
-        }
+        return (
+            swap_metric(fit, test, motion, settings, swapped),
+            composition_metrics(fit, test, motion, settings, tuple(self.horizons)),
+        )
+
+
+def backward_sums(
+    fit_counts: Float[np.ndarray, "v k k"], counts: Float[np.ndarray, "e k k"]
+) -> Float[np.ndarray, "e 3"]:
+    """Transitions of every test episode, those that agree, those whose code comes back.
+
+    Counts are of pairs (forward code, backward code) in each validation and each test episode. A
+    transition agrees when its backward code is the permutation of its forward code that is best
+    in the validation episodes; its code comes back when that permutation, used twice, keeps it.
+    """
+    turned = best_permutation(fit_counts.sum(axis=0))
+    codes = np.arange(counts.shape[-1])
+    returns = counts[:, turned[turned] == codes].sum(axis=(1, 2))
+    return np.stack(
+        [counts.sum(axis=(1, 2)), counts[:, codes, turned].sum(axis=-1), returns], axis=1
+    )
 
 
 def backward_metrics(
-    fit_counts: Float[np.ndarray, "v k k"], counts: Float[np.ndarray, "e k k"], *, seed: int = 0
+    sums: Float[np.ndarray, "e 3"], counts: Float[np.ndarray, "e k k"], *, seed: int = 0
 ) -> dict[str, Metric]:
     """Is the code of a transition run backwards a permutation of its code run forwards?
 
-    Counts are of pairs (forward code, backward code) in each validation and each test episode.
+    Args:
+        sums: As `backward_sums` gives them.
+        counts: Pairs (forward code, backward code) in each test episode.
+        seed: Of the resamples.
     """
     shared = {"n_units": len(counts), "protocol": BACKWARD_PROTOCOL}
-    num_codes = counts.shape[-1]
     names = ("agreement", "information", "involution")
-    if (counts.sum(axis=(0, 2)) > 0).sum() < 2:
+    use = counts.sum(axis=(0, 2))
+    if (use > 0).sum() < 2:
         reason = "only one code is in use, which agrees with itself whatever happens"
         return {f"forward_backward/{n}": undefined(reason, unit="share", **shared) for n in names}
-    turned = best_permutation(fit_counts.sum(axis=0))
-    hits = counts[:, np.arange(num_codes), turned].sum(axis=-1)
-    totals = np.stack([hits, counts.sum(axis=(1, 2))], axis=1)
     backward = counts.sum(axis=(0, 1))
-    use = counts.sum(axis=(0, 2))
-    returns = turned[turned] == np.arange(num_codes)
     return {
         "forward_backward/agreement": to_metric(
-            bootstrap(totals, ratio_of_sums, seed=seed),
+            bootstrap(sums[:, [1, 0]], ratio_of_sums, seed=seed),
             unit="share",
             baselines={"most_frequent_code": float(backward.max() / backward.sum())},
             ceiling=1.0,
             **shared,
         ),
         "forward_backward/information": to_metric(
-            bootstrap(counts, mutual_information, seed=seed),
+            jackknife(counts, mutual_information),
             unit="bits",
             ceiling=float(entropy(use)),
             **shared,
         ),
-        "forward_backward/involution": Metric(
-            value=float((use * returns).sum() / use.sum()),
+        "forward_backward/involution": to_metric(
+            bootstrap(sums[:, [2, 0]], ratio_of_sums, seed=seed),
             unit="share",
-            baselines={"random_permutation": 2 / num_codes},
+            baselines={"random_permutation": 2 / counts.shape[-1]},
             ceiling=1.0,
             n_units=len(counts),
             protocol=f"share of use of codes that come back when turned twice; {BACKWARD_PROTOCOL}",
         ),
     }
+
+
+def _pairs(
+    data: ProbeData, back: Int[np.ndarray, " n"], num_codes: int
+) -> Float[np.ndarray, "e k k"]:
+    shape = (data.num_episodes, num_codes, num_codes)
+    return joint_counts(data.codes, back, data.episode, shape=shape)
 
 
 def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
@@ -189,10 +215,10 @@ def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
     )
 
 
-def _transition_metric(test: ProbeData, num_codes: int, seed: int) -> Metric:
+def _transition_metric(test: ProbeData, num_codes: int) -> Metric:
     counts = _successions(test, num_codes)
     return to_metric(
-        bootstrap(counts, mutual_information, seed=seed),
+        jackknife(counts, mutual_information),
         n_units=test.num_episodes,
         unit="bits",
         protocol=TRANSITION_PROTOCOL,
@@ -221,13 +247,11 @@ def _matrix(counts: Float[np.ndarray, "e k k"], labels: tuple[str, str]) -> figu
     )
 
 
-def _rows(
-    test: ProbeData, pairs: Float[np.ndarray, "e k k"]
-) -> list[Mapping[str, float | str | None]]:
-    used = episode_sums(
-        np.eye(pairs.shape[-1])[test.codes], test.episode, num_episodes=test.num_episodes
-    )
-    return [
-        {"episode_id": name, **{f"code_{k}": float(n) for k, n in enumerate(row)}}
-        for name, row in zip(test.episode_ids, used, strict=True)
-    ]
+def _columns(test: ProbeData, back: Int[np.ndarray, " n"], num_codes: int) -> Columns:
+    used = episode_sums(np.eye(num_codes)[test.codes], test.episode, num_episodes=test.num_episodes)
+    return {
+        "episode_id": test.episode_ids,
+        "codes": sequences(test.codes, test),
+        "codes_backward": sequences(back, test),
+        **{f"code_{k}": used[:, k] for k in range(num_codes)},
+    }

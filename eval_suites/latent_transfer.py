@@ -1,6 +1,6 @@
 """Does one latent action do the same thing in other episodes?"""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
 from eval_suites.clips import choose_test_clips
 from eval_suites.matrices import heat_map
+from eval_suites.metrics.jackknife import jackknife
 from eval_suites.probes.code_meaning import (
     code_sums,
     eta_p_value,
@@ -20,11 +21,13 @@ from eval_suites.probes.code_meaning import (
 )
 from eval_suites.probes.data import ProbeData, collect_both
 from eval_suites.probes.demo_transfer import code_agreement, motion_agreement, transfer
+from eval_suites.probes.rows import Columns, Found, error_and_deviation, squares, to_rows
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.statistics import (
     Estimate,
     bootstrap,
     episode_mean,
+    episode_sums,
     mean_r2,
     notes_on_units,
     to_metric,
@@ -34,7 +37,8 @@ from genie_robo.types import ACTION_NAMES
 ETA_PROTOCOL = (
     "share of the variance of the motion (each dimension in units of its spread) that lies between "
     "latent actions, over all transitions of the test episodes; permuted_codes: the same with the "
-    "codes of each episode rotated in time; interval over test episodes"
+    "codes of each episode rotated in time; interval by jackknife over "
+    "test episodes"
 )
 OTHERS_PROTOCOL = (
     "the motion of each test transition predicted by the mean motion of its code in all other test "
@@ -90,37 +94,46 @@ class LatentTransfer:
         ).sum(axis=0)
         meaning = fit_sums[:, :-2] / np.maximum(fit_sums[:, -1:], 1.0)
         agreement = sign_agreement(sums, meaning, min_move=self.min_move)
-        metrics = self._eta(test, motion, k, context.seed)
+        eta = self._eta(test, motion, k, context.seed)
+        others = other_episode_errors(sums, test.codes, motion.of(test), test.episode)
+        metrics = eta.metrics
         metrics["other_episodes/r2"] = to_metric(
-            bootstrap(
-                other_episode_errors(sums, test.codes, motion.of(test), test.episode),
-                mean_r2,
-                seed=context.seed,
-            ),
+            bootstrap(others, mean_r2, seed=context.seed),
             n_units=test.num_episodes,
             unit="R2",
             protocol=OTHERS_PROTOCOL,
             reason="the motion is constant in the test episodes",
         )
         metrics |= self._signs(agreement, motion, context.seed)
-        metrics |= self._demos(context, fit, test, motion)
+        demos = self._demos(context, fit, test, motion)
+        metrics |= demos.metrics
+        names = [ACTION_NAMES[d] for d in motion.dimensions]
+        columns: Columns = {
+            "episode_id": test.episode_ids,
+            "num_transitions": test.lengths,
+            **_sign_columns(agreement, names),
+            **eta.columns,
+            **error_and_deviation("others_", others, names),
+            **demos.columns,
+        }
         return SuiteResult(
             metrics=metrics,
             headline=("eta_squared", "other_episodes/r2", "sign_consistency", *DEMO),
-            per_episode=_rows(test, agreement, motion),
+            per_episode=to_rows(columns),
             figures={"sign_consistency": _figure(agreement, motion)},
             notes=notes_on_units(test.num_episodes),
         )
 
-    def _eta(self, test: ProbeData, motion: Motion, k: int, seed: int) -> dict[str, Metric]:
+    def _eta(self, test: ProbeData, motion: Motion, k: int, seed: int) -> Found:
         values = motion.of(test)
         spread = values.std(axis=0)
         scaled = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         shape = {"num_episodes": test.num_episodes, "num_codes": k}
 
         def eta(codes: np.ndarray, columns: slice = slice(None)) -> Estimate:
-            sums = code_sums(codes, scaled[:, columns], test.episode, **shape)
-            return bootstrap(sums, eta_squared, seed=seed)
+            return jackknife(
+                code_sums(codes, scaled[:, columns], test.episode, **shape), eta_squared
+            )
 
         rng = np.random.default_rng(seed)
         turned = [
@@ -133,25 +146,31 @@ class LatentTransfer:
             "eta_squared": to_metric(
                 eta(test.codes), unit="share", baselines={"permuted_codes": chance}, **shared
             ),
-            "eta_squared/p_value": Metric(
-                value=eta_p_value(
-                    test.codes,
-                    scaled,
-                    test.episode,
-                    num_codes=k,
-                    seed=seed,
-                    num_permutations=self.num_permutations,
+            "eta_squared/p_value": to_metric(
+                Estimate(
+                    eta_p_value(
+                        test.codes,
+                        scaled,
+                        test.episode,
+                        num_codes=k,
+                        seed=seed,
+                        num_permutations=self.num_permutations,
+                    )
+                    if spread.any()
+                    else None,
+                    None,
                 ),
                 n_units=test.num_episodes,
                 unit="p-value",
                 protocol=f"share of {self.num_permutations:,} permutations with an eta squared at "
                 "least as high; a permutation rotates the codes of each test episode in time",
+                reason="the motion is constant in the test episodes",
             ),
         }
         for column, d in enumerate(motion.dimensions):
             only = eta(test.codes, slice(column, column + 1))
             found[f"eta_squared/{ACTION_NAMES[d]}"] = to_metric(only, unit="share", **shared)
-        return found
+        return Found(found, _eta_columns(test, motion, scaled, k))
 
     def _signs(
         self, agreement: Float[np.ndarray, "e k d"], motion: Motion, seed: int
@@ -178,7 +197,7 @@ class LatentTransfer:
 
     def _demos(
         self, context: EvalContext, fit: ProbeData, test: ProbeData, motion: Motion
-    ) -> dict[str, Metric]:
+    ) -> Found:
         clips = choose_test_clips(
             context, num_clips=self.num_clips, horizon=self.horizon, name=self.name
         )
@@ -188,38 +207,49 @@ class LatentTransfer:
                 f"fewer than two test episodes are as long as a horizon of {self.horizon}, or the "
                 "horizon is a single frame"
             )
-            return {
-                name: undefined(reason, unit="share", protocol=OTHERS_PROTOCOL) for name in DEMO
-            }
+            missing = undefined(reason, unit="share", protocol=OTHERS_PROTOCOL)
+            return Found(dict.fromkeys(DEMO, missing), {})
         moved = transfer(
             context, clips, batch_size=self.batch_size, description=f"{self.name}: imagine"
         )
-        found = (
-            code_agreement(context, clips, moved, seed=context.seed),
-            motion_agreement(
-                fit,
-                test,
-                motion,
-                clips,
-                moved,
-                frame_stride=context.test.frame_stride,
-                seed=context.seed,
-            ),
+        codes = code_agreement(context, test, clips, moved, seed=context.seed)
+        motions = motion_agreement(
+            fit,
+            test,
+            motion,
+            clips,
+            moved,
+            frame_stride=context.test.frame_stride,
+            seed=context.seed,
         )
-        return dict(zip(DEMO, found, strict=True))
+        return Found(codes.metrics | motions.metrics, codes.columns | motions.columns)
 
 
-def _rows(
-    test: ProbeData, agreement: Float[np.ndarray, "e k d"], motion: Motion
-) -> list[Mapping[str, float | str | None]]:
-    rows = []
-    for name, episode in zip(test.episode_ids, agreement, strict=True):
-        row: dict[str, float | str | None] = {"episode_id": name}
-        for (code, column), value in np.ndenumerate(episode):
-            key = f"sign_code{code}_{ACTION_NAMES[motion.dimensions[column]]}"
-            row[key] = float(value) if np.isfinite(value) else None
-        rows.append(row)
-    return rows
+def _sign_columns(agreement: Float[np.ndarray, "e k d"], names: Sequence[str]) -> Columns:
+    return {
+        f"sign_code{code}_{name}": agreement[:, code, column]
+        for code in range(agreement.shape[1])
+        for column, name in enumerate(names)
+    }
+
+
+def _eta_columns(
+    test: ProbeData, motion: Motion, scaled: Float[np.ndarray, "n d"], num_codes: int
+) -> Columns:
+    """How often each code is there, its total motion, and the squared motion of all of them."""
+    shape = {"num_episodes": test.num_episodes, "num_codes": num_codes}
+    sums = code_sums(test.codes, scaled, test.episode, **shape)
+    squared = episode_sums(scaled**2, test.episode, num_episodes=test.num_episodes)
+    names = [ACTION_NAMES[d] for d in motion.dimensions]
+    return {
+        **{f"code_{k}": sums[:, k, -1] for k in range(num_codes)},
+        **{
+            f"code_{k}_motion_{name}": sums[:, k, column]
+            for k in range(num_codes)
+            for column, name in enumerate(names)
+        },
+        **squares("motion_", squared, names),
+    }
 
 
 def _figure(agreement: Float[np.ndarray, "e k d"], motion: Motion) -> Figure:

@@ -15,10 +15,19 @@ NAMES = ("start", "severity", "trial")
 WEIGHTS = "num_"
 """Numbers that say how much a row counts begin so."""
 
+SEQUENCES = ("codes", "codes_backward", "codes_oracle")
+"""Columns that hold the codes of a row's transitions, as in `3 0 0 7`."""
+
+WITHOUT = "/without"
+"""Ends the name of a column that holds a metric without the episode of the row."""
+
 TOLERANCE = 1e-6
 """Relative: a number about the true frames of a row agrees to this in two runs."""
 
-MODEL_FREE = ("copy_last", "stand_still", "squared_deviation", WEIGHTS)
+MODEL_FREE = (
+    *("copy_last", "stand_still", "_true", "events_"),
+    *("squared_deviation", "squared_motion", WEIGHTS),
+)
 """What columns are called that depend on what is measured and not on the model."""
 
 
@@ -31,8 +40,11 @@ class Table:
     units: Sequence[str]
     """The episode of each row."""
     texts: Mapping[str, Sequence[str]]
+    """What names a row, numbers such as a severity written short."""
     numbers: Mapping[str, Float[np.ndarray, " n"]]
     """NaN where undefined."""
+    sequences: Mapping[str, Sequence[Int[np.ndarray, " _"]]]
+    """Codes of the transitions of each row."""
 
     def take(self, chosen: Sequence[int]) -> "Table":
         """Some of the rows."""
@@ -41,6 +53,7 @@ class Table:
             units=[self.units[i] for i in chosen],
             texts={key: [values[i] for i in chosen] for key, values in self.texts.items()},
             numbers={key: values[list(chosen)] for key, values in self.numbers.items()},
+            sequences={key: [rows[i] for i in chosen] for key, rows in self.sequences.items()},
         )
 
     def fits(self, pattern: str) -> list[str]:
@@ -64,18 +77,30 @@ def to_table(rows: Sequence[Mapping[str, float | str | None]]) -> Table | None:
     if unit is None:
         return None
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    sequences = [name for name in SEQUENCES if name in columns]
     texts = [name for name in columns if any(isinstance(row.get(name), str) for row in rows)]
-    named = [*texts, *(name for name in NAMES if name in columns)]
+    named = [
+        *(n for n in texts if n not in sequences),
+        *(name for name in NAMES if name in columns),
+    ]
     return Table(
         names=[tuple(row.get(name) for name in named) for row in rows],
         units=[str(row[unit]) for row in rows],
-        texts={name: [str(row.get(name) or "") for row in rows] for name in texts},
+        texts={name: [_text(row.get(name)) for row in rows] for name in named},
         numbers={
             name: np.array([row.get(name) for row in rows], dtype=float)
             for name in columns
-            if name not in named
+            if name not in (*named, *sequences)
+        },
+        sequences={
+            name: [np.array(_text(row.get(name)).split(), dtype=np.int64) for row in rows]
+            for name in sequences
         },
     )
+
+
+def _text(value: float | str | None) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def pair_rows(first: Table | None, other: Table | None, runs: tuple[str, str]) -> Pairs | str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.metrics.known_answers import KNOWN, Known
+from eval_suites.metrics.known import Known
+from eval_suites.metrics.known_answers import KNOWN
 
 PROTOCOL = "metric functions on inputs whose output is worked out by hand or published; no model"
 

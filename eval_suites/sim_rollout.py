@@ -18,6 +18,7 @@ from eval_suites.clips import (
     imagine_branches,
     imagine_robot_actions,
     infer_actions,
+    random_codes,
     stable_seed,
     too_short,
 )
@@ -140,8 +141,7 @@ class SimRollout:
     ) -> tuple[dict[str, UInt8[np.ndarray, "m n h w c"]], UInt8[np.ndarray, "m n h w c"]]:
         """Rollouts by what steers them, and the last prompt frames held."""
         inferred = infer_actions(context.encoder, clips)
-        rng = np.random.default_rng(stable_seed("random codes", context.seed))
-        drawn = rng.integers(context.encoder.num_codes, size=inferred.shape)
+        drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
         prompts = [clip.prompt for clip in clips]
         seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
         paths = {}

@@ -1,4 +1,4 @@
-"""How fast this machine reads, trains and imagines, beside what a user would write without us."""
+"""How fast this machine reads, trains, imagines and records, beside what one writes without us."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,23 @@ from typing import ClassVar, Protocol
 from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.timing.imagining import ImaginingSpeed
 from eval_suites.timing.reading import ReadingSpeed
+from eval_suites.timing.recording import RecordingSpeed
 from eval_suites.timing.training import TrainingSpeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Reading, training and imagining, each measurement in a fresh process."""
+    """Reading, training, imagining and recording, each measurement in a fresh process."""
 
     name: ClassVar[str] = "speed"
-    summary: ClassVar[str] = "how fast this machine reads windows, trains and imagines"
+    summary: ClassVar[str] = "how fast this machine reads windows, trains, imagines and records"
 
-    parts: Sequence[str] = ("reading", "training", "imagining")
-    """What to measure: some of reading, training and imagining."""
+    parts: Sequence[str] = ("reading", "training", "imagining", "recording")
+    """What to measure: some of reading, training, imagining and recording."""
     reading: ReadingSpeed = field(default_factory=ReadingSpeed)
     training: TrainingSpeed = field(default_factory=TrainingSpeed)
     imagining: ImaginingSpeed = field(default_factory=ImaginingSpeed)
+    recording: RecordingSpeed = field(default_factory=RecordingSpeed)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Measure the parts asked for, one after another.
@@ -33,6 +35,7 @@ class Speed:
             "reading": self.reading,
             "training": self.training,
             "imagining": self.imagining,
+            "recording": self.recording,
         }
         if not self.parts or set(self.parts) - set(known):
             raise ValueError(

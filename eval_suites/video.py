@@ -97,13 +97,17 @@ class VideoSuite:
             for name, measure in self._frame_measures().items()
         }
         metrics = _frame_metrics(clips, measured, seed=context.seed)
+        rows = _rows(clips, measured)
         for name, features in self._video_features().items():
-            metrics |= distribution_metrics(clips, true, videos, features, name=name)
+            found = distribution_metrics(clips, true, videos, features, name=name)
+            metrics |= found.metrics
+            for row, more in zip(rows, found.rows, strict=True):
+                row |= more
         metrics |= self._absent()
         return SuiteResult(
             metrics=metrics,
             headline=(*measured, f"frechet/{RANDOM_FEATURES}", f"mmd/{RANDOM_FEATURES}", "fvd"),
-            per_episode=_rows(clips, measured),
+            per_episode=rows,
             figures={"horizon": _figure(metrics, measured), "strip": _strip(videos, true)},
             notes=notes_on_units(len({clip.number for clip in clips})),
         )
@@ -217,7 +221,7 @@ def _frame_metrics(
 
 def _rows(
     clips: Sequence[Clip], measured: Mapping[str, Mapping[str, Float[np.ndarray, "m n"]]]
-) -> list[Mapping[str, float | str | None]]:
+) -> list[dict[str, float | str | None]]:
     rows = []
     for c, clip in enumerate(clips):
         row: dict[str, float | str | None] = {
@@ -225,7 +229,10 @@ def _rows(
             "start": clip.window.start,
         }
         for name, by_whom in measured.items():
-            row |= {f"{name}_{who}": float(values[c].mean()) for who, values in by_whom.items()}
+            for who, values in by_whom.items():
+                row[f"{name}_{who}"] = float(values[c].mean())
+                for t, value in enumerate(values[c], start=1):
+                    row[f"{name}_{who}_t{t}"] = float(value)
         rows.append(row)
     return rows
 

@@ -26,6 +26,33 @@ END_EFFECTOR_PATH = "scene/end_effector/true/path"
 END_EFFECTOR_POINT = "scene/end_effector/true/point"
 OBJECT_PATHS = "scene/objects/true/paths"
 
+DECODED = "decoded"
+"""Below a group of robot actions: what the latent actions stand for."""
+LATENT_CHANCE = "latent_action/chance"
+CHANGED_TOKENS = "tokens/change"
+ENTROPY_MAP = "tokens/entropy"
+UNCERTAINTY = "uncertainty"
+POSE_ERROR = "pose_error"
+IMAGINED_PATH = "scene/end_effector/imagined/path"
+IMAGINED_POINT = "scene/end_effector/imagined/point"
+
+EPISODE = "episode"
+"""Strip of the episodes of a dataset, one after another."""
+EPISODE_TABLE = "episodes"
+STORED = "stored"
+"""Columns of numbers that no mapping reads."""
+
+ATLAS_CODE = "atlas/code"
+"""Below it, by number, what is imagined while a latent action is held."""
+ATLAS_MOTION = "atlas/motion"
+ATLAS_AXES = "atlas/motion/axes"
+
+TRAIN_STEP = "train_step"
+"""Sequence timeline of a training."""
+LIVE_NUMBERS = "numbers"
+LIVE_PICTURES = "pictures"
+LIVE_CODE_USE = "code_use"
+
 _ROOT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 

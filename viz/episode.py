@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import rerun as rr
+from jaxtyping import Bool, Float
 
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Episode
@@ -11,12 +12,18 @@ from viz.blueprints.episode import EpisodeLayout, episode_blueprint
 from viz.entities import CAMERA, END_EFFECTOR_PATH, END_EFFECTOR_POINT, INSTRUCTION, entity
 from viz.images import log_encoded, log_video
 from viz.recording import stable_id, time_columns, write_recording
-from viz.scene import eye_on, log_axes, log_path, log_point
-from viz.series import log_pose, log_robot_actions
+from viz.scene import END_EFFECTOR_COLOR, eye_on, log_axes, log_point
+from viz.series import GROUPS, log_pose, log_robot_actions
+
+_PATH_COLOR = tuple(channel // 2 for channel in END_EFFECTOR_COLOR)
+_PATH_POINTS = 1.5
+"""Width of the end effector's path, in points on the screen."""
 
 
-def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = "") -> None:
-    """Log one episode below `root`; several roots share a recording.
+def log_episode(
+    recording: rr.RecordingStream, episode: Episode, *, root: str = "", first_step: int = 0
+) -> None:
+    """Log one episode below `root`, from `first_step` on.
 
     Frames are stored as the dataset has them, without decoding, unless their colours are swapped.
     The last step's action is invalid and left out, as are dimensions that the dataset lacks.
@@ -24,7 +31,7 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = 
     Raises:
         ValueError: a frame is neither JPEG nor PNG.
     """
-    steps = np.arange(episode.num_steps)
+    steps = first_step + np.arange(episode.num_steps)
     times = time_columns(steps, control_hz=episode.control_hz)
     for camera, frames in episode.images.items():
         path = entity(root, f"{CAMERA}/{camera}")
@@ -40,14 +47,17 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, root: str = 
         mask=episode.action_mask,
         root=root,
     )
+    start = time_columns(steps[:1], control_hz=episode.control_hz)
     if episode.end_effector_pose is not None:
         positions = episode.end_effector_pose[:, :3]
         log_pose(recording, episode.end_effector_pose, times, mask=episode.pose_mask, root=root)
         log_axes(recording, root=root)
-        log_path(recording, entity(root, END_EFFECTOR_PATH), positions)
+        _log_whole_path(recording, entity(root, END_EFFECTOR_PATH), positions, start)
         log_point(recording, entity(root, END_EFFECTOR_POINT), positions, times)
-    words = rr.TextDocument(_description(episode), media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity(root, INSTRUCTION), words, static=True)
+    markdown = rr.TextDocument.from_fields(media_type=rr.MediaType.MARKDOWN)
+    recording.log(entity(root, INSTRUCTION), markdown, static=True)
+    words = rr.TextDocument.columns(text=[_description(episode)])
+    recording.send_columns(entity(root, INSTRUCTION), start, words)
 
 
 def write_episode(path: Path, episode: Episode) -> Path:
@@ -71,7 +81,26 @@ def episode_layout(episode: Episode, *, root: str = "") -> EpisodeLayout:
         cameras=tuple(episode.images),
         control_hz=episode.control_hz,
         eye=None if pose is None else eye_on(pose[:, :3]),
+        action_groups=_measured(episode.action_mask),
+        pose_groups=_measured(episode.pose_mask),
     )
+
+
+def _measured(mask: Bool[np.ndarray, " 7"]) -> tuple[str, ...]:
+    """Names of the groups that have a dimension inside the mask."""
+    return tuple(group.name for group in GROUPS if mask[list(group.dimensions)].any())
+
+
+def _log_whole_path(
+    recording: rr.RecordingStream,
+    path: str,
+    positions: Float[np.ndarray, "t 3"],
+    start: list[rr.TimeColumn],
+) -> None:
+    """Log the whole way of a point once, at its start: linear in the episode's length."""
+    style = rr.LineStrips3D.from_fields(colors=[_PATH_COLOR], radii=[-_PATH_POINTS])
+    recording.log(path, style, static=True)
+    recording.send_columns(path, start, rr.LineStrips3D.columns(strips=[positions]))
 
 
 def _description(episode: Episode) -> str:

@@ -12,9 +12,12 @@ SMALLEST_JPEG = 128
 """Pixels of the longer side from which frames are stored as JPEG; below, its error would be as
 large as the model's."""
 JPEG_QUALITY = 90
+HEAT_MAP_QUALITY = 70
+"""Of heat maps, whose hard edges cost the most bytes and tell the least."""
 FULL_DIFFERENCE = 96.0
 """Mean absolute difference (of 255) that the brightest colour of the heat map stands for."""
 _SMOOTH = rr.components.MagnificationFilter.Bicubic
+_BLOCKY = rr.components.MagnificationFilter.Nearest
 _ENCODINGS = (b"\xff\xd8", b"\x89PNG")
 """How JPEG and PNG begin."""
 
@@ -24,32 +27,53 @@ def log_video(
     path: str,
     video: UInt8[np.ndarray, "t h w c"],
     times: list[rr.TimeColumn],
+    *,
+    quality: int = JPEG_QUALITY,
 ) -> None:
-    """Log one RGB frame per time."""
-    height, width = video.shape[1:3]
-    if max(height, width) >= SMALLEST_JPEG:
+    """Log one RGB frame per time, large ones as JPEG of that quality."""
+    if max(video.shape[1:3]) >= SMALLEST_JPEG:
         log_encoded(
             recording,
             path,
             [
-                simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=JPEG_QUALITY)
+                simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=quality)
                 for frame in video
             ],
             times,
         )
         return
+    log_exact(recording, path, video, times, magnification_filter=_SMOOTH)
+
+
+def log_exact(
+    recording: rr.RecordingStream,
+    path: str,
+    video: UInt8[np.ndarray, "t h w 3"],
+    times: list[rr.TimeColumn],
+    *,
+    magnification_filter: rr.components.MagnificationFilter = _BLOCKY,
+) -> None:
+    """Log one RGB frame per time, byte for byte; every pixel is a square unless smoothed."""
+    num_frames, height, width, _ = video.shape
     static = rr.Image.from_fields(
-        format=rr.components.ImageFormat(
-            width=width,
-            height=height,
-            color_model=rr.ColorModel.RGB,
-            channel_datatype=rr.ChannelDatatype.U8,
-        ),
-        magnification_filter=_SMOOTH,
+        format=image_format(height, width, rr.ColorModel.RGB),
+        magnification_filter=magnification_filter,
     )
     recording.log(path, static, static=True)
-    columns = rr.Image.columns(buffer=video.reshape(len(video), -1))
+    columns = rr.Image.columns(buffer=video.reshape(num_frames, -1))
     recording.send_columns(path, times, columns)
+
+
+def image_format(
+    height: int, width: int, color_model: rr.ColorModel | None = None
+) -> rr.components.ImageFormat:
+    """Of frames of bytes; without a colour model a pixel is a class."""
+    return rr.components.ImageFormat(
+        width=width,
+        height=height,
+        color_model=color_model,
+        channel_datatype=rr.ChannelDatatype.U8,
+    )
 
 
 def log_encoded(

@@ -1,9 +1,10 @@
 """Recordings as files: written whole or not at all, the same for the same input, checked."""
 
+import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,18 @@ def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> list[rr.
     if control_hz > 0:
         columns.append(rr.TimeColumn(SECONDS, duration=steps / control_hz))
     return columns
+
+
+@contextlib.contextmanager
+def at_step(recording: rr.RecordingStream, step: int, *, control_hz: float) -> Iterator[None]:
+    """Everything that is logged inside lies at this step; `seconds` only when the rate is known."""
+    recording.set_time(STEP, sequence=step)
+    if control_hz > 0:
+        recording.set_time(SECONDS, duration=step / control_hz)
+    try:
+        yield
+    finally:
+        recording.reset_time()
 
 
 def check_recording(path: Path) -> None:

@@ -1,127 +1,63 @@
 """An imagined rollout beside what MuJoCo says happens, as a Rerun recording."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rerun as rr
-from jaxtyping import Float, Int, UInt8
 
-from genie_robo.sim.replay import Replay
-from viz.blueprints.rollout import RolloutLayout, rollout_blueprint
+from viz.blueprints.layout import ComparisonLayout, RolloutLayout
+from viz.blueprints.rollout import rollout_blueprint
+from viz.curves import IMAGINED, log_horizon
 from viz.entities import (
+    CHANGED_TOKENS,
+    DECODED,
     DIFFERENCE,
+    GEOMS,
     IMAGINED_CAMERA,
+    IMAGINED_PATH,
+    LATENT_CHANCE,
+    POSE_ERROR,
     PSNR,
+    ROBOT_ACTION,
     SUMMARY,
     TRUE_CAMERA,
+    UNCERTAINTY,
     entity,
 )
-from viz.images import FULL_DIFFERENCE, difference, heat_map, log_video
+from viz.images import FULL_DIFFERENCE, HEAT_MAP_QUALITY, difference, heat_map, log_video
+from viz.latents import log_chances, log_latent_actions
 from viz.recording import stable_id, time_columns, write_recording
-from viz.scene import eye_on, log_replay
-from viz.series import (
-    GREY,
-    ORANGE,
-    TEAL,
-    log_curves,
-    log_latent_actions,
-    log_robot_actions,
-)
-
-_CURVE_STYLES = {
-    "imagined": ("imagined", ORANGE),
-    "copy_last": ("copy last frame", GREY),
-    "tokenizer": ("tokenizer alone", TEAL),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutView:
-    """Everything that one rollout shows."""
-
-    episode_id: str
-    control_hz: float
-    """Steps per second, 0 when unknown."""
-    true_video: UInt8[np.ndarray, "t h w c"]
-    imagined_video: UInt8[np.ndarray, "t h w c"]
-    robot_actions: Float[np.ndarray, "t-1 7"]
-    latent_actions: Int[np.ndarray, " t-1"]
-    num_codes: int
-    num_prompt_frames: int
-    replay: Replay | None
-    """None for episodes that no simulator can replay."""
-    psnr: Mapping[str, Float[np.ndarray, " t"]]
-    """Decibels by name: imagined, copy_last, tokenizer; what is not finite is left out."""
-    summary: str
-    """Markdown."""
-
-    def __post_init__(self) -> None:
-        """Refuse parts that do not belong together."""
-        num_frames = len(self.true_video)
-        lengths = {
-            "imagined_video": (len(self.imagined_video), num_frames),
-            "robot_actions": (len(self.robot_actions), num_frames - 1),
-            "latent_actions": (len(self.latent_actions), num_frames - 1),
-            **{f"psnr[{name!r}]": (len(v), num_frames) for name, v in self.psnr.items()},
-        }
-        if self.replay is not None:
-            lengths["replay"] = (len(self.replay.positions), num_frames)
-        for name, (found, wanted) in lengths.items():
-            if found != wanted:
-                raise ValueError(
-                    f"rollout of episode {self.episode_id}: {name} has {found} steps, but "
-                    f"{num_frames} true frames want {wanted}"
-                )
-        if not 1 <= self.num_prompt_frames < num_frames:
-            raise ValueError(
-                f"rollout of episode {self.episode_id}: num_prompt_frames="
-                f"{self.num_prompt_frames} must be at least 1 and below {num_frames} frames"
-            )
-        if self.latent_actions.min() < 0 or self.latent_actions.max() >= self.num_codes:
-            raise ValueError(
-                f"rollout of episode {self.episode_id}: latent actions span "
-                f"{self.latent_actions.min()}..{self.latent_actions.max()}, outside the "
-                f"{self.num_codes} codes"
-            )
-
-
-def log_rollout(recording: rr.RecordingStream, view: RolloutView, *, root: str = "") -> None:
-    """Log one rollout below `root`; several roots share a recording.
-
-    Frame i and the actions that lead from frame i to frame i + 1 lie at step i.
-    """
-    steps = np.arange(len(view.true_video))
-    times = time_columns(steps, control_hz=view.control_hz)
-    action_times = time_columns(steps[:-1], control_hz=view.control_hz)
-    _log_cameras(recording, view, times, root=root)
-    log_robot_actions(recording, view.robot_actions, action_times, root=root)
-    log_latent_actions(recording, view.latent_actions, times, num_codes=view.num_codes, root=root)
-    _log_psnr(recording, view, root=root)
-    if view.replay is not None:
-        log_replay(recording, view.replay, times, root=root)
-    summary = rr.TextDocument(view.summary, media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity(root, SUMMARY), summary, static=True)
+from viz.rollout_view import RolloutView
+from viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
+from viz.series import log_decoded_actions, log_robot_actions
+from viz.tokens import log_token_maps
 
 
 def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -> Path:
-    """Write rollouts by root into one recording with its layout, a tab for each.
+    """Write rollouts by root into one recording with its layout, a tab for each episode.
+
+    Several roots EPISODE/MODEL of one episode are models side by side: their truth, which must be
+    the same, is logged once below EPISODE.
 
     Raises:
-        ValueError: there is none, or a root cannot be part of an entity path.
+        ValueError: there is none, a root cannot be part of an entity path, or models of one
+            episode have different truths.
     """
     if not views:
         raise ValueError(f"no rollouts to write to {path}; give at least one")
+    episodes = by_episode(views)
+    layouts = [_layout(root, models) for root, models in episodes.items()]
 
     def log(recording: rr.RecordingStream) -> None:
-        for root, view in views.items():
-            log_rollout(recording, view, root=root)
+        for root, models in episodes.items():
+            log_truth(recording, next(iter(models.values())), root=root)
+            for model_root, view in models.items():
+                log_imagined(recording, view, root=model_root)
 
-    layouts = [rollout_layout(view, root=root) for root, view in views.items()]
     return write_recording(
         path,
-        application_id=stable_id("rollouts", views),
+        application_id=stable_id("rollouts", [layout.shape for layout in layouts]),
         recording_id=stable_id(name, (view.episode_id for view in views.values())),
         log=log,
         blueprint=rollout_blueprint(layouts),
@@ -129,40 +65,128 @@ def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -
     )
 
 
+def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
+    """Log what is known to happen: camera, robot actions, scene.
+
+    Frame i and the actions that lead from frame i to frame i + 1 lie at step i.
+    """
+    times, action_times = _times(view)
+    if view.true_video is not None:
+        log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
+    if view.robot_actions is not None:
+        log_robot_actions(recording, view.robot_actions, action_times, root=root)
+    if view.replay is not None:
+        log_replay(recording, view.replay, times, root=root)
+    elif view.read_path is not None:
+        log_axes(recording, root=root)
+
+
+def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
+    """Log what a model imagines, and how far that is from what happens."""
+    times, action_times = _times(view)
+    log_video(recording, entity(root, IMAGINED_CAMERA), view.imagined_video, times)
+    if view.true_video is not None:
+        changed = difference(view.true_video, view.imagined_video)
+        colored = heat_map(changed, full=FULL_DIFFERENCE)
+        log_video(recording, entity(root, DIFFERENCE), colored, times, quality=HEAT_MAP_QUALITY)
+    if view.tokens is not None:
+        log_token_maps(recording, view.tokens, times, root=root)
+    log_latent_actions(recording, view.latent_actions, times, names=view.names, root=root)
+    if view.code_chances is not None:
+        log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
+    if view.decoded_actions is not None:
+        log_decoded_actions(recording, view.decoded_actions, action_times, root=root)
+    if view.read_path is not None:
+        log_imagined_path(recording, view.read_path.positions, times, root=root)
+    _log_horizon(recording, view, root=root)
+    summary = rr.TextDocument(view.summary, media_type=rr.MediaType.MARKDOWN)
+    recording.log(entity(root, SUMMARY), summary, static=True)
+
+
+def _log_horizon(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
+    uncertainty = {} if view.uncertainty is None else {IMAGINED: view.uncertainty}
+    errors = {} if view.read_path is None else view.read_path.error_mm
+    for path, curves in ((PSNR, view.psnr), (POSE_ERROR, errors), (UNCERTAINTY, uncertainty)):
+        log_horizon(
+            recording,
+            entity(root, path),
+            curves,
+            num_prompt_frames=view.num_prompt_frames,
+            control_hz=view.control_hz,
+        )
+
+
+def _times(view: RolloutView) -> tuple[list[rr.TimeColumn], list[rr.TimeColumn]]:
+    """Of frames and of actions."""
+    steps = np.arange(len(view.imagined_video))
+    return (
+        time_columns(steps, control_hz=view.control_hz),
+        time_columns(steps[:-1], control_hz=view.control_hz),
+    )
+
+
+def by_episode(views: Mapping[str, RolloutView]) -> dict[str, dict[str, RolloutView]]:
+    """Views by root, those of several models of one episode together under the episode's root.
+
+    Raises:
+        ValueError: models of one episode have different truths.
+    """
+    parents = [root.rpartition("/")[0] for root in views]
+    episodes: dict[str, dict[str, RolloutView]] = {}
+    for (root, view), parent in zip(views.items(), parents, strict=True):
+        is_compared = parent and parents.count(parent) > 1
+        episodes.setdefault(parent if is_compared else root, {})[root] = view
+    for root, models in episodes.items():
+        _check_truth(root, list(models.values()))
+    return episodes
+
+
+def _check_truth(root: str, views: list[RolloutView]) -> None:
+    first, *others = views
+    for view in others:
+        same = all(
+            np.array_equal(np.asarray(getattr(first, part)), np.asarray(getattr(view, part)))
+            for part in ("true_video", "control_hz", "num_prompt_frames")
+        )
+        if not same:
+            raise ValueError(
+                f"models of episode {root} have different truths, so they cannot be compared: give "
+                "them the same prompt, horizon and robot actions, or roots of their own"
+            )
+
+
 def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
     """What the blueprint needs to know of a rollout."""
-    replay = view.replay
+    errors = {} if view.read_path is None else view.read_path.error_mm
+    has = {
+        TRUE_CAMERA: view.true_video is not None,
+        CHANGED_TOKENS: view.tokens is not None,
+        ROBOT_ACTION: view.robot_actions is not None,
+        DECODED: view.decoded_actions is not None,
+        LATENT_CHANCE: view.code_chances is not None,
+        GEOMS: view.replay is not None,
+        IMAGINED_PATH: view.read_path is not None,
+        PSNR: bool(view.psnr),
+        POSE_ERROR: bool(errors),
+        UNCERTAINTY: view.uncertainty is not None,
+    }
     return RolloutLayout(
         root=root,
         episode_id=view.episode_id,
         control_hz=view.control_hz,
-        eye=None if replay is None else eye_on(replay.positions.reshape(-1, 3)),
+        eye=_eye(view),
+        parts=frozenset(part for part, is_there in has.items() if is_there),
     )
 
 
-def _log_cameras(
-    recording: rr.RecordingStream,
-    view: RolloutView,
-    times: list[rr.TimeColumn],
-    *,
-    root: str,
-) -> None:
-    log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
-    log_video(recording, entity(root, IMAGINED_CAMERA), view.imagined_video, times)
-    changed = difference(view.true_video, view.imagined_video)
-    colored = heat_map(changed, full=FULL_DIFFERENCE)
-    log_video(recording, entity(root, DIFFERENCE), colored, times)
+def _eye(view: RolloutView) -> Eye | None:
+    """On everything that moves: the rest of the robot is less worth the pixels."""
+    moving = [] if view.read_path is None else [view.read_path.positions]
+    if view.replay is not None:
+        moving += [view.replay.end_effector, view.replay.object_positions.reshape(-1, 3)]
+    return eye_on(np.concatenate(moving)) if moving else None
 
 
-def _log_psnr(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    """Log curves of the imagined frames only: a copy of the prompt is perfect on the prompt."""
-    for name, decibels in view.psnr.items():
-        label, color = _CURVE_STYLES.get(name, (name, TEAL))
-        shown = np.isfinite(decibels) & (np.arange(len(decibels)) >= view.num_prompt_frames)
-        log_curves(
-            recording,
-            f"{entity(root, PSNR)}/{name}",
-            decibels[shown, None],
-            time_columns(np.flatnonzero(shown), control_hz=view.control_hz),
-            style=rr.SeriesLines(names=[label], colors=[color], widths=[2.0]),
-        )
+def _layout(root: str, models: Mapping[str, RolloutView]) -> RolloutLayout | ComparisonLayout:
+    layouts = tuple(rollout_layout(view, root=own) for own, view in models.items())
+    return layouts[0] if root in models else ComparisonLayout(root=root, models=layouts)

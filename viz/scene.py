@@ -12,12 +12,15 @@ from viz.entities import (
     END_EFFECTOR_PATH,
     END_EFFECTOR_POINT,
     GEOMS,
+    IMAGINED_PATH,
+    IMAGINED_POINT,
     OBJECT_PATHS,
     SCENE,
     entity,
 )
 
 END_EFFECTOR_COLOR = (255, 196, 0)
+IMAGINED_COLOR = (255, 96, 210)
 OBJECT_COLOR = (160, 200, 255)
 INFINITE_PLANE = 1.0
 """Half-size (m) at which a plane without bounds is drawn."""
@@ -74,14 +77,8 @@ def log_replay(
                 quaternion=Rotation.from_matrix(replay.rotations[:, index]).as_quat(),
             ),
         )
-    log_growing_paths(
-        recording,
-        entity(root, END_EFFECTOR_PATH),
-        replay.end_effector[:, None],
-        times,
-        color=END_EFFECTOR_COLOR,
-    )
-    log_point(recording, entity(root, END_EFFECTOR_POINT), replay.end_effector, times)
+    paths = entity(root, END_EFFECTOR_PATH), entity(root, END_EFFECTOR_POINT)
+    _log_moving(recording, paths, replay.end_effector, times, color=END_EFFECTOR_COLOR)
     if replay.object_positions.shape[1]:
         log_growing_paths(
             recording,
@@ -90,6 +87,31 @@ def log_replay(
             times,
             color=OBJECT_COLOR,
         )
+
+
+def log_imagined_path(
+    recording: rr.RecordingStream,
+    positions: Float[np.ndarray, "t 3"],
+    times: list[rr.TimeColumn],
+    *,
+    root: str = "",
+) -> None:
+    """Log where imagined frames show the end effector: its path so far, and where it is (m)."""
+    paths = entity(root, IMAGINED_PATH), entity(root, IMAGINED_POINT)
+    _log_moving(recording, paths, positions, times, color=IMAGINED_COLOR)
+
+
+def _log_moving(
+    recording: rr.RecordingStream,
+    paths: tuple[str, str],
+    positions: Float[np.ndarray, "t 3"],
+    times: list[rr.TimeColumn],
+    *,
+    color: tuple[int, int, int],
+) -> None:
+    path, point = paths
+    log_growing_paths(recording, path, positions[:, None], times, color=color)
+    log_point(recording, point, positions, times, color=color)
 
 
 def log_axes(recording: rr.RecordingStream, *, root: str = "") -> None:
@@ -106,7 +128,7 @@ def log_growing_paths(
     color: tuple[int, int, int],
 ) -> None:
     """Log n line strips that end where each point is at that time."""
-    static = rr.LineStrips3D.from_fields(colors=[color], radii=_on_screen(2.0))
+    static = rr.LineStrips3D.from_fields(colors=[color], radii=_on_screen(3.0))
     recording.log(path, static, static=True)
     num_steps, num_points, _ = positions.shape
     tracks = positions.astype(np.float32).swapaxes(0, 1)
@@ -115,21 +137,16 @@ def log_growing_paths(
     recording.send_columns(path, times, columns)
 
 
-def log_path(recording: rr.RecordingStream, path: str, positions: Float[np.ndarray, "t 3"]) -> None:
-    """Log the whole way of a point, at all times: linear in the episode's length."""
-    color = tuple(channel // 2 for channel in END_EFFECTOR_COLOR)
-    strip = rr.LineStrips3D([positions], colors=[color], radii=_on_screen(1.5))
-    recording.log(path, strip, static=True)
-
-
 def log_point(
     recording: rr.RecordingStream,
     path: str,
     positions: Float[np.ndarray, "t 3"],
     times: list[rr.TimeColumn],
+    *,
+    color: tuple[int, int, int] = END_EFFECTOR_COLOR,
 ) -> None:
     """Log where the end effector is now."""
-    static = rr.Points3D.from_fields(colors=[END_EFFECTOR_COLOR], radii=_on_screen(5.0))
+    static = rr.Points3D.from_fields(colors=[color], radii=_on_screen(5.0))
     recording.log(path, static, static=True)
     recording.send_columns(path, times, rr.Points3D.columns(positions=positions))
 

@@ -1,19 +1,20 @@
-"""Numbers over time in a recording: robot actions, latent actions and named curves."""
+"""Robot actions and poses over time in a recording."""
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import rerun as rr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
-from viz.entities import LATENT_ACTION, LATENT_INDEX, PROPRIOCEPTION, ROBOT_ACTION, entity
+from viz.entities import DECODED, PROPRIOCEPTION, ROBOT_ACTION, entity
 
 RED, GREEN, BLUE = (240, 98, 98), (120, 200, 90), (90, 156, 248)
 ORANGE, TEAL, GREY = (255, 160, 40), (60, 200, 190), (150, 150, 158)
-_GOLDEN_RATIO = 0.618034
+PINK, VIOLET = (255, 120, 200), (170, 130, 255)
+DECODED_LIGHTER = 0.55
+"""Share of white in the colours of decoded robot actions."""
 
 
 class Group(NamedTuple):
@@ -54,6 +55,26 @@ def log_robot_actions(
         )
 
 
+def log_decoded_actions(
+    recording: rr.RecordingStream,
+    actions: Float[np.ndarray, "n 7"],
+    times: list[rr.TimeColumn],
+    *,
+    root: str = "",
+) -> None:
+    """Log the robot actions that latent actions stand for, beside the true ones but paler."""
+    names = [f"{name} {DECODED}" for name in ACTION_NAMES]
+    for group, shown in _shown(None):
+        pale = group._replace(colors=tuple(_lighter(color) for color in group.colors))
+        log_curves(
+            recording,
+            f"{entity(root, ROBOT_ACTION)}/{group.name}/{DECODED}",
+            actions[:, shown],
+            times,
+            style=_style(pale, shown, names, held=True),
+        )
+
+
 def log_pose(
     recording: rr.RecordingStream,
     pose: Float[np.ndarray, "t 7"],
@@ -76,39 +97,6 @@ def log_pose(
         )
 
 
-def log_latent_actions(
-    recording: rr.RecordingStream,
-    latent_actions: Int[np.ndarray, " n"],
-    times: list[rr.TimeColumn],
-    *,
-    num_codes: int,
-    root: str = "",
-) -> None:
-    """Log the strip of codes and, beside it, their indices as numbers.
-
-    `times` has one entry more than there are actions: an empty state there ends the strip.
-    """
-    path = entity(root, LATENT_ACTION)
-    names = [str(code) for code in range(num_codes)]
-    style = rr.StateConfiguration(values=names, labels=names, colors=code_colors(num_codes))
-    recording.log(path, style, static=True)
-    states = [*(str(int(code)) for code in latent_actions), ""]
-    recording.send_columns(path, times, rr.StateChange.columns(state=states))
-    index = np.append(latent_actions, latent_actions[-1:]).astype(np.float64)
-    log_curves(
-        recording,
-        entity(root, LATENT_INDEX),
-        index[:, None],
-        times,
-        style=rr.SeriesLines(
-            names=["latent action"],
-            colors=[ORANGE],
-            widths=[2.0],
-            interpolation_mode=rr.components.InterpolationMode.StepAfter,
-        ),
-    )
-
-
 def log_curves(
     recording: rr.RecordingStream,
     path: str,
@@ -123,23 +111,17 @@ def log_curves(
     recording.send_columns(path, times, rr.Scalars.columns(scalars=scalars))
 
 
-def code_colors(num_codes: int) -> list[tuple[int, int, int]]:
-    """One colour per code; neighbours differ clearly, and code i keeps its colour for any K."""
-    colors = []
-    for code in range(num_codes):
-        hue = (0.08 + code * _GOLDEN_RATIO) % 1.0
-        value = 0.92 if code % 2 == 0 else 0.72
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, value)
-        colors.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colors
-
-
 def _shown(mask: Bool[np.ndarray, " 7"] | None) -> Iterator[tuple[Group, list[int]]]:
     """Groups with their dimensions inside the mask; a group without any stays out."""
     valid = np.ones(len(ACTION_NAMES), dtype=bool) if mask is None else mask
     for group in GROUPS:
         if shown := [d for d in group.dimensions if valid[d]]:
             yield group, shown
+
+
+def _lighter(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    red, green, blue = (round(c + (255 - c) * DECODED_LIGHTER) for c in color)
+    return red, green, blue
 
 
 def _style(

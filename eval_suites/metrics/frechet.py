@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
+from eval_suites.metrics.jackknife import normal_interval
+
 Distance = Callable[[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]], float]
 
 
@@ -54,6 +56,24 @@ def unbiased_mmd(first: Float[np.ndarray, "n f"], second: Float[np.ndarray, "m f
     return float(within(first) + within(second) - 2 * kernel(first, second).mean())
 
 
+def left_out(
+    distance: Distance,
+    first: Float[np.ndarray, "n f"],
+    second: Float[np.ndarray, "m f"],
+    *,
+    first_episode: Int[np.ndarray, " n"],
+    second_episode: Int[np.ndarray, " m"],
+) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " g"]]:
+    """The distance without each episode of the first set, and without each of the second.
+
+    In the order of the episodes' numbers.
+    """
+    return (
+        np.array([distance(first[first_episode != e], second) for e in np.unique(first_episode)]),
+        np.array([distance(first, second[second_episode != e]) for e in np.unique(second_episode)]),
+    )
+
+
 def jackknife_interval(
     distance: Distance,
     first: Float[np.ndarray, "n f"],
@@ -67,17 +87,9 @@ def jackknife_interval(
     A bootstrap would hold samples twice, which such distances take for a narrower distribution.
     The normal interval has the variance of the two-sample jackknife, one term for each side.
     """
-    value, variance = distance(first, second), 0.0
-    for side, episode in enumerate((first_episode, second_episode)):
-        names = np.unique(episode)
-        left = []
-        for name in names:
-            kept = [first, second]
-            kept[side] = kept[side][episode != name]
-            left.append(distance(*kept))
-        variance += (len(names) - 1) * np.var(left)
-    reach = 1.96 * float(np.sqrt(variance))
-    return value - reach, value + reach
+    episodes = {"first_episode": first_episode, "second_episode": second_episode}
+    left = left_out(distance, first, second, **episodes)
+    return normal_interval(distance(first, second), left)
 
 
 def _check(first: np.ndarray, second: np.ndarray) -> None:

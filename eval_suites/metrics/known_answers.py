@@ -1,7 +1,6 @@
 """Inputs to every metric function whose output can be worked out by hand, or is published."""
 
 from collections.abc import Callable
-from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 
@@ -14,6 +13,10 @@ from eval_suites.metrics.image_metrics import (
     motion,
 )
 from eval_suites.metrics.information import entropy, mutual_information
+from eval_suites.metrics.known import Known
+from eval_suites.metrics.known_answers_codes import CODES
+from eval_suites.metrics.known_answers_distributions import DISTRIBUTIONS
+from eval_suites.metrics.known_answers_probes import PROBES
 from eval_suites.metrics.ranking import mmrv, pearson, spearman
 from eval_suites.metrics.regression import cluster, predict_by_ridge, predict_from_codes
 from eval_suites.metrics.verdicts import auroc, gap, share
@@ -31,20 +34,9 @@ from eval_suites.statistics import (
     reassignment_p_value,
 )
 
-
-class Known(NamedTuple):
-    """One metric function on one input."""
-
-    name: str
-    why: str
-    """Where the expected number comes from."""
-    expected: float
-    compute: Callable[[], SupportsFloat]
-    tolerance: float = 1e-9
-
-
 _GREY = np.full((1, 16, 16, 3), 0.5)
 _BRIGHTER = np.full((1, 16, 16, 3), 0.6)
+_TWICE = np.concatenate([_GREY, _GREY])
 _STEPS = np.zeros((3, 4, 4, 3), np.uint8)
 _STEPS[1, 0, 0], _STEPS[2, 0, :2] = 51, 51
 _PATH = np.cumsum(np.random.default_rng(0).normal(size=(12, 3)), axis=0) * 0.02
@@ -231,5 +223,26 @@ KNOWN = (
         5.0,
         lambda: distance(np.array([0.003, 0.0, 0.004]), np.zeros(3)),
     ),
+    Known(
+        "frame_psnr",
+        "mean of 20 dB and 100 dB, not 23 dB of the mean error",
+        60.0,
+        lambda: frame_psnr(_TWICE, np.stack([_BRIGHTER[0], _GREY[0]])).mean(),
+    ),
+    Known(
+        "controllability/delta_psnr",
+        "errors of 0.01 and 0.1: 40 dB - 20 dB",
+        20.0,
+        lambda: (frame_psnr(_GREY, _GREY + 0.01) - frame_psnr(_GREY, _BRIGHTER))[0],
+    ),
+    Known(
+        "controllability/motion_ratio",
+        "half of the true motion",
+        0.5,
+        lambda: ratio_of_sums(np.array([motion(_STEPS / 510).sum(), motion(_STEPS).sum()])),
+    ),
+    *DISTRIBUTIONS,
+    *CODES,
+    *PROBES,
 )
 """Every function that turns measurements into a number."""

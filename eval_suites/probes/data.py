@@ -1,5 +1,6 @@
 """What a probe sees of one split: a row per transition, episodes one after another."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.types import Episode, Window
+
+_log = logging.getLogger(__name__)
 
 ACHIEVED, COMMANDED = "achieved", "commanded"
 
@@ -29,8 +32,8 @@ class ProbeData:
     """Coarse grey image of the frame that a transition starts from, flattened."""
     differences: Float[np.ndarray, "n f"]
     """Change of that image up to the next frame."""
-    flow: Float[np.ndarray, "n g"]
-    """Optical flow from this frame to the next."""
+    flow: Float[np.ndarray, "n g"] | None
+    """Optical flow from this frame to the next, where it was asked for."""
     targets: Mapping[str, Float[np.ndarray, "n 7"]]
     """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
     masks: Mapping[str, Bool[np.ndarray, " 7"]]
@@ -40,6 +43,11 @@ class ProbeData:
     def num_episodes(self) -> int:
         """Number of independent units."""
         return len(self.episode_ids)
+
+    @property
+    def lengths(self) -> Float[np.ndarray, " e"]:
+        """Transitions of every episode."""
+        return np.bincount(self.episode, minlength=self.num_episodes).astype(float)
 
     def by_episode(self, values: Float[np.ndarray, "n d"]) -> list[Float[np.ndarray, "_ d"]]:
         """Rows cut into episodes."""
@@ -53,12 +61,18 @@ class ProbeData:
 
 
 def collect(
-    context: EvalContext, episodes: EpisodeSet, *, max_episodes: int, description: str
+    context: EvalContext,
+    episodes: EpisodeSet,
+    *,
+    max_episodes: int,
+    description: str,
+    with_flow: bool = False,
 ) -> ProbeData:
     """Encode the episodes of a split and line their transitions up with the robot's actions.
 
     Equal episodes, which have equal ids, are one episode: seeing one twice proves nothing twice.
-    Nothing depends on the order in which episodes come.
+    Nothing depends on the order in which episodes come. An episode with an action or a pose that
+    is not finite is logged and left out.
 
     Raises:
         ValueError: No episode has two frames.
@@ -70,15 +84,22 @@ def collect(
         if num_transitions and window.episode_id not in rows:
             episode = context.dataset[episodes.episodes[e]]
             values = _transitions(context, window, episode, stride=episodes.frame_stride)
-            rows[window.episode_id] = {n: value[:num_transitions] for n, value in values.items()}
+            if with_flow:
+                values["flow"] = block_flow(window.video)
+            valid = {n: value[:num_transitions] for n, value in values.items()}
+            if not all(np.isfinite(valid[n]).all() for n in (ACHIEVED, COMMANDED) if n in valid):
+                _log.warning("%s: episode %s has an action that is not finite", description, e)
+                continue
+            rows[window.episode_id] = valid
             masks[COMMANDED].append(window.action_mask)
             masks[ACHIEVED].append(
                 window.action_mask if context.action_is_achieved else episode.pose_mask
             )
     if not rows:
         raise ValueError(
-            f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames, so "
-            "there is no transition to probe; check data.path and data.frame_stride"
+            f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames and "
+            "finite actions, so there is no transition to probe; check data.path and "
+            "data.frame_stride"
         )
     ids = sorted(rows)
     shared_masks = {name: np.all(found, axis=0) for name, found in masks.items()}
@@ -86,18 +107,25 @@ def collect(
 
 
 def collect_both(
-    context: EvalContext, *, max_episodes: int, name: str
+    context: EvalContext, *, max_episodes: int, name: str, with_flow: bool = False
 ) -> tuple[ProbeData, ProbeData]:
     """Validation and test transitions for the suite `name`, of at most so many episodes each.
 
     Raises:
         ValueError: No episode of a side has two frames.
     """
-    limit = episode_limit(context, max_episodes)
-    return (
-        collect(context, context.fit, max_episodes=limit, description=f"{name}: validation"),
-        collect(context, context.test, max_episodes=limit, description=f"{name}: test"),
+    sides = ((context.fit, "validation"), (context.test, "test"))
+    fit, test = (
+        collect(
+            context,
+            side,
+            max_episodes=episode_limit(context, max_episodes),
+            description=f"{name}: {which}",
+            with_flow=with_flow,
+        )
+        for side, which in sides
     )
+    return fit, test
 
 
 def _transitions(
@@ -110,7 +138,6 @@ def _transitions(
         "latents": encoded.latents,
         "frames": grey[:-1],
         "differences": np.diff(grey, axis=0),
-        "flow": block_flow(window.video),
     }
     if context.untrained_encoder is not None:
         values["untrained_latents"] = context.untrained_encoder.encode(window).latents
@@ -138,7 +165,7 @@ def _stack(
         untrained_latents=joined.get("untrained_latents"),
         frames=joined["frames"],
         differences=joined["differences"],
-        flow=joined["flow"],
+        flow=joined.get("flow"),
         targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
         masks=masks,
     )

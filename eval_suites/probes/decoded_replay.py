@@ -43,8 +43,7 @@ def replay_errors(
             found[name] = {}
             for way, actions in decoded.items():
                 path = _path(episodes[name], spread(actions[rows], stride), renderer)
-                distance = np.linalg.norm(path - truth, axis=-1)[stride::stride]
-                found[name][way] = float(distance.mean())
+                found[name][way] = mean_distance(path, truth, stride=stride)
             advance()
     return found
 
@@ -54,6 +53,13 @@ def spread(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, 
     parts = np.repeat(actions, stride, axis=0)
     parts[:, :GRIPPER] /= stride
     return parts
+
+
+def mean_distance(
+    path: Float[np.ndarray, "s 3"], truth: Float[np.ndarray, "s 3"], *, stride: int
+) -> float:
+    """Mean over transitions of how far apart two paths from one start are (m)."""
+    return float(np.linalg.norm(path - truth, axis=-1)[stride::stride].mean())
 
 
 def _path(

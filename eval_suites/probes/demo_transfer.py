@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import EvalContext, Metric
+from eval_suites.base import EvalContext
 from eval_suites.clips import Branch, Clip, imagine_branches, infer_actions, stable_seed
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.inverse_dynamics import read_motions, squared_sums, true_motions
+from eval_suites.probes.rows import Columns, Found, error_and_deviation
 from eval_suites.probes.scores import Motion
-from eval_suites.statistics import bootstrap, episode_mean, mean_r2, to_metric
-from genie_robo.types import Window
+from eval_suites.statistics import bootstrap, episode_mean, episode_sums, mean_r2, to_metric
+from genie_robo.types import ACTION_NAMES, Window
 
 CODE_PROTOCOL = (
     "the latent actions of a demonstration are imagined from the prompt of another test episode; "
@@ -70,8 +71,13 @@ def transfer(
 
 
 def code_agreement(
-    context: EvalContext, clips: Sequence[Clip], moved: Transferred, *, seed: int
-) -> Metric:
+    context: EvalContext,
+    test: ProbeData,
+    clips: Sequence[Clip],
+    moved: Transferred,
+    *,
+    seed: int,
+) -> Found:
     """Are the latent actions seen in the imagined video the ones it was imagined with?"""
 
     def seen(videos: UInt8[np.ndarray, "m t h w c"]) -> Int[np.ndarray, "m n"]:
@@ -80,18 +86,23 @@ def code_agreement(
 
     episode = np.array([clip.number for clip in clips])
     other = seen(moved.other)
+    hits = other == moved.codes
 
     def share(agrees: np.ndarray) -> float | None:
         return episode_mean(agrees.astype(float), episode).value
 
-    return to_metric(
-        episode_mean((other == moved.codes).astype(float), episode, seed=seed),
+    metric = to_metric(
+        episode_mean(hits.astype(float), episode, seed=seed),
         n_units=len(np.unique(episode)),
         unit="share",
         protocol=CODE_PROTOCOL,
         baselines={"own_codes": share(other == moved.codes[moved.partner])},
         ceiling=share(seen(moved.own) == moved.codes),
     )
+    rows = np.stack([hits.sum(axis=1), np.full(len(hits), hits.shape[1])], axis=1)
+    sums = _of_episodes(rows.astype(float), test, clips)
+    columns: Columns = {"demo_hits": sums[:, 0], "num_demo_codes": sums[:, 1]}
+    return Found({"demo_transfer/code_agreement": metric}, columns)
 
 
 def motion_agreement(
@@ -103,7 +114,7 @@ def motion_agreement(
     *,
     frame_stride: int,
     seed: int,
-) -> Metric:
+) -> Found:
     """Does the imagined robot move as in the demonstration?"""
     # From the prompt to the first imagined frame motion and blur cannot be told apart.
     read = read_motions(fit, motion, [*moved.own[:, 1:], *moved.other[:, 1:]])
@@ -115,7 +126,7 @@ def motion_agreement(
     def sums(guess: np.ndarray, wanted: np.ndarray) -> Float[np.ndarray, "e 2 d"]:
         return squared_sums([guess], wanted, mean, episode)
 
-    return to_metric(
+    metric = to_metric(
         bootstrap(sums(other, truth), mean_r2, seed=seed),
         n_units=len(np.unique(episode)),
         unit="R2",
@@ -124,6 +135,21 @@ def motion_agreement(
         ceiling=bootstrap(sums(own, truth), mean_r2).value,
         reason="the motion is constant in the test episodes",
     )
+    rows = squared_sums([other], truth, mean, np.arange(len(clips)))
+    names = [ACTION_NAMES[d] for d in motion.dimensions]
+    columns = error_and_deviation("demo_", _of_episodes(rows, test, clips), names)
+    return Found({"demo_transfer/motion_r2": metric}, columns)
+
+
+def _of_episodes(
+    rows: Float[np.ndarray, "m ..."], test: ProbeData, clips: Sequence[Clip]
+) -> Float[np.ndarray, "e ..."]:
+    """Sums over the clips of every test episode; NaN where it has none."""
+    numbers = {name: e for e, name in enumerate(test.episode_ids)}
+    episode = np.array([numbers[clip.window.episode_id] for clip in clips])
+    sums = episode_sums(rows, episode, num_episodes=test.num_episodes)
+    sums[~np.isin(np.arange(test.num_episodes), episode)] = np.nan
+    return sums
 
 
 def _window(clip: Clip, video: UInt8[np.ndarray, "t h w c"]) -> Window:

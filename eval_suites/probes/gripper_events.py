@@ -1,5 +1,7 @@
 """Opening and closing of the gripper: rare events, scored by balanced accuracy, never by R2."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -11,7 +13,9 @@ from genie_robo.types import GRIPPER
 MIN_GRIPPER_MOVE = 0.1
 """Change of the opening (1 = open) from one transition to the next that counts as an event."""
 
-NUM_EVENTS = 3
+EVENTS = ("closes", "stays", "opens")
+"""By number."""
+
 PROTOCOL = (
     "event = the gripper opens, closes or stays relative to the transition before; each code names "
     "the event under which it is most frequent in validation episodes; mean recall over the "
@@ -23,45 +27,60 @@ def gripper_metric(
     fit: ProbeData, test: ProbeData, target: str, *, num_codes: int, seed: int
 ) -> Metric:
     """Balanced accuracy of gripper events told from codes, beside chance and permuted codes."""
-    fit_events, fit_kept = gripper_events(fit, target)
-    events, kept = gripper_events(test, target)
-    present = np.unique(events)
-    if not fit.masks[target][GRIPPER] or len(present) < 2 or len(np.unique(fit_events)) < 2:
+    found = event_sums(fit, test, target, num_codes=num_codes)
+    if found is None:
         return undefined(
             "the gripper does not move in the validation or the test episodes",
             unit="balanced accuracy",
             protocol=PROTOCOL,
             n_units=test.num_episodes,
         )
-
-    def totals(
-        fit_codes: Int[np.ndarray, " n"], codes: Int[np.ndarray, " m"]
-    ) -> Float[np.ndarray, "e 2 c"]:
-        named = predict_events(fit_codes[fit_kept], fit_events, codes[kept], num_codes=num_codes)
-        occurs = events[:, None] == present
-        hits = occurs & (named == events)[:, None]
-        both = np.stack([hits, occurs], axis=1).astype(float)
-        return episode_sums(both, test.episode[kept], num_episodes=test.num_episodes)
-
     rng = np.random.default_rng(seed)
-    permuted = totals(rng.permutation(fit.codes), rng.permutation(test.codes))
+    shuffled = replace(fit, codes=rng.permutation(fit.codes))
+    permuted = event_sums(
+        shuffled,
+        replace(test, codes=rng.permutation(test.codes)),
+        target,
+        num_codes=num_codes,
+    )
+    assert permuted is not None  # events do not depend on codes
+    present = found[:, 1].sum(axis=0) > 0
     return to_metric(
-        bootstrap(totals(fit.codes, test.codes), balanced_accuracy, seed=seed),
+        bootstrap(found[..., present], balanced_accuracy, seed=seed),
         n_units=test.num_episodes,
         unit="balanced accuracy",
         protocol=PROTOCOL,
         baselines={
-            "chance": 1 / len(present),
-            "permuted_codes": bootstrap(permuted, balanced_accuracy).value,
+            "chance": 1 / int(present.sum()),
+            "permuted_codes": bootstrap(permuted[..., present], balanced_accuracy).value,
         },
         ceiling=1.0,
     )
 
 
+def event_sums(
+    fit: ProbeData, test: ProbeData, target: str, *, num_codes: int
+) -> Float[np.ndarray, "e 2 3"] | None:
+    """How often each event is told from the code, and how often it occurs, by test episode.
+
+    None where the gripper does not move on either side.
+    """
+    fit_events, fit_kept = gripper_events(fit, target)
+    events, kept = gripper_events(test, target)
+    is_moving = len(np.unique(events)) > 1 and len(np.unique(fit_events)) > 1
+    if not fit.masks[target][GRIPPER] or not is_moving:
+        return None
+    named = predict_events(fit.codes[fit_kept], fit_events, test.codes[kept], num_codes=num_codes)
+    occurs = events[:, None] == np.arange(len(EVENTS))
+    hits = occurs & (named == events)[:, None]
+    both = np.stack([hits, occurs], axis=1).astype(float)
+    return episode_sums(both, test.episode[kept], num_episodes=test.num_episodes)
+
+
 def gripper_events(
     data: ProbeData, target: str
 ) -> tuple[Int[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
-    """Event of each transition (0 closes, 1 stays, 2 opens) and which transitions have one.
+    """Event of each transition (its number in EVENTS) and which transitions have one.
 
     The first transition of an episode has nothing to be compared with.
     """
@@ -80,7 +99,7 @@ def predict_events(
     num_codes: int,
 ) -> Int[np.ndarray, " m"]:
     """The event under which each code is most frequent, however rare the event is."""
-    counts = np.zeros((num_codes, NUM_EVENTS))
+    counts = np.zeros((num_codes, len(EVENTS)))
     np.add.at(counts, (fit_codes, fit_events), 1.0)
     chances = counts / np.maximum(counts.sum(axis=0), 1.0)
     # An unseen code says that nothing happens; so does a tie.

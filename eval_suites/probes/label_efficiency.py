@@ -1,12 +1,14 @@
 """What a few action labels are enough for: decoding latent actions, and everything beside them."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from eval_suites.base import Metric, undefined
 from eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes
+from eval_suites.probes.scores import CodePair, Motion, ProbeSettings
 from eval_suites.statistics import bootstrap, episode_sums, mean_r2, to_metric
 
 CODES, ORACLE, SUPERVISED = "codes", "oracle_codes", "inverse_dynamics"
@@ -17,8 +19,21 @@ PROTOCOL = (
     "errors averaged over {draws} draws of labels"
 )
 
-CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
-"""Codes of the validation and of the test transitions."""
+Curve = Mapping[int, Mapping[str, Float[np.ndarray, "e 2 d"]]]
+"""Squared error and squared deviation of every test episode, by number of labels and by way of
+decoding."""
+
+
+def check_labels(labels: Sequence[int], suite: str) -> None:
+    """Refuse numbers of labels that nothing can be fitted to.
+
+    Raises:
+        ValueError: One is below 2.
+    """
+    if any(n < 2 for n in labels):
+        raise ValueError(
+            f"suite.{suite}.labels={list(labels)} must be 2 or more each: a ridge is fitted to them"
+        )
 
 
 def draw_labels(num_transitions: int, num_labels: int, *, draw: int, seed: int) -> np.ndarray:
@@ -53,38 +68,38 @@ def decode(
     }
 
 
-def label_metrics(
+def label_curve(
     fit: ProbeData,
     test: ProbeData,
     motion: Motion,
     settings: ProbeSettings,
-    num_labels: tuple[int, ...],
+    num_labels: Sequence[int],
+    *,
+    oracle: CodePair,
+) -> Curve:
+    """Errors with as many labels as are asked for, where there are so many transitions."""
+    possible = [n for n in num_labels if n <= len(fit.codes)]
+    return {n: _sums(fit, test, motion, settings, n, oracle) for n in possible}
+
+
+def label_metrics(
+    curve: Curve, num_labels: Sequence[int], settings: ProbeSettings, *, sizes: tuple[int, int]
 ) -> dict[str, Metric]:
-    """R2 against number of labels."""
-    oracle = oracle_codes(fit, test, motion, settings)
+    """R2 against number of labels; `sizes` are validation transitions and test episodes."""
     protocol = PROTOCOL.format(draws=settings.num_random_draws)
-    metrics = {}
-    for n in num_labels:
-        if n > len(fit.codes):
-            metrics[f"labels/n{n}"] = undefined(
-                f"the validation episodes have only {len(fit.codes)} transitions",
-                unit="R2",
-                protocol=protocol,
-                n_units=test.num_episodes,
-            )
-            continue
-        sums = _sums(fit, test, motion, settings, n, oracle)
+    shared = {"unit": "R2", "protocol": protocol, "n_units": sizes[1]}
+    missing = f"the validation episodes have only {sizes[0]} transitions"
+    metrics = {f"labels/n{n}": undefined(missing, **shared) for n in num_labels if n not in curve}
+    for n, sums in curve.items():
         others = {name: bootstrap(sums[name], mean_r2).value for name in (ORACLE, SUPERVISED)}
         metrics[f"labels/n{n}"] = to_metric(
             bootstrap(sums[CODES], mean_r2, seed=settings.seed),
-            n_units=test.num_episodes,
-            unit="R2",
-            protocol=protocol,
             baselines={SUPERVISED: others[SUPERVISED]},
             ceiling=others[ORACLE],
             reason="the motion is constant in the test episodes",
+            **shared,
         )
-    return metrics
+    return {f"labels/n{n}": metrics[f"labels/n{n}"] for n in num_labels}
 
 
 def _sums(

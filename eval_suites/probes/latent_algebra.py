@@ -1,6 +1,6 @@
 """Latent actions as motions: undone by swapping frames, added along time, better than copying."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,6 +9,7 @@ from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Metric, undefined
 from eval_suites.clips import (
     Branch,
+    Clip,
     choose_test_clips,
     imagine_branches,
     infer_actions,
@@ -17,8 +18,10 @@ from eval_suites.clips import (
 from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ProbeData
+from eval_suites.probes.rows import Columns, Found, error_and_deviation
 from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes
-from eval_suites.statistics import bootstrap, episode_mean, episode_sums, mean_r2, to_metric
+from eval_suites.statistics import bootstrap, episode_sums, mean_r2, ratio_of_sums, to_metric
+from genie_robo.types import ACTION_NAMES
 
 SWAP_PROTOCOL = (
     "the two frames of a test transition change places and are encoded as a video of their own; "
@@ -36,13 +39,15 @@ COPYING_PROTOCOL = (
     "held, both against the true frame; interval over test episodes"
 )
 
+GAINS = ("psnr", "changed_psnr")
+
 Swapped = Mapping[str, tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]]
 """Transitions and their codes with both frames swapped, by episode id."""
 
 
 def swap_metric(
     fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings, swapped: Swapped
-) -> Metric:
+) -> Found:
     """Does swapping the frames of a transition turn the decoded motion round?"""
     first = np.searchsorted(test.episode, np.arange(test.num_episodes))
     names = [name for name in test.episode_ids if name in swapped]
@@ -61,8 +66,9 @@ def swap_metric(
         )
 
     unchanged = bootstrap(sums(test.codes[rows], -targets, -1.0), mean_r2).value
-    return to_metric(
-        bootstrap(sums(codes, -targets, -1.0), mean_r2, seed=settings.seed),
+    own = sums(codes, -targets, -1.0)
+    metric = to_metric(
+        bootstrap(own, mean_r2, seed=settings.seed),
         n_units=test.num_episodes,
         unit="R2",
         protocol=SWAP_PROTOCOL,
@@ -70,6 +76,8 @@ def swap_metric(
         ceiling=bootstrap(sums(test.codes[rows], targets, 1.0), mean_r2).value,
         reason="the motion is constant in the test episodes",
     )
+    names = [ACTION_NAMES[d] for d in motion.dimensions]
+    return Found({"endpoint_swap/r2": metric}, error_and_deviation("swap_", own, names))
 
 
 def composition_metrics(
@@ -78,7 +86,7 @@ def composition_metrics(
     motion: Motion,
     settings: ProbeSettings,
     horizons: tuple[int, ...],
-) -> dict[str, Metric]:
+) -> Found:
     """Do the decoded motions of successive codes add up to the motion over all of them?"""
     fit_oracle, oracle = oracle_codes(fit, test, motion, settings)
     fit_targets = motion.of(fit)
@@ -90,7 +98,8 @@ def composition_metrics(
         "oracle": predict_from_codes(fit_oracle, fit_targets, oracle, num_codes=settings.num_codes),
         "mean": np.broadcast_to(fit_targets.mean(axis=0), truth.shape),
     }
-    metrics = {}
+    metrics: dict[str, Metric] = {}
+    columns: Columns = {}
     for horizon in horizons:
         inside, total = sums_over_time(truth, test.episode, horizon)
         errors = {
@@ -114,7 +123,9 @@ def composition_metrics(
             ceiling=bootstrap(sums["oracle"], mean_r2).value,
             reason=f"no test episode has {horizon} transitions in which the robot moves",
         )
-    return metrics
+        names = [ACTION_NAMES[d] for d in motion.dimensions]
+        columns |= error_and_deviation(f"h{horizon}_", sums["codes"], names)
+    return Found(metrics, columns)
 
 
 def sums_over_time(
@@ -128,44 +139,58 @@ def sums_over_time(
 
 
 def copying_metrics(
-    context: EvalContext, *, num_clips: int, batch_size: int, name: str
-) -> dict[str, Metric]:
+    context: EvalContext, test: ProbeData, *, num_clips: int, batch_size: int, name: str
+) -> Found:
     """What imagining one frame with the right latent action gains over holding the frame."""
     clips = choose_test_clips(context, num_clips=num_clips, horizon=1, name=name)
-    names = ("psnr", "changed_psnr")
+    clips = [clip for clip in clips if clip.window.episode_id in test.episode_ids]
     if not clips:
-        reason = "no test episode has two frames"
-        return {
-            f"gain_over_copying/{n}": undefined(reason, unit="dB", protocol=COPYING_PROTOCOL)
-            for n in names
-        }
+        missing = undefined("no test episode has two frames", unit="dB", protocol=COPYING_PROTOCOL)
+        return Found({f"gain_over_copying/{name}": missing for name in GAINS}, {})
+    gains = _gains(context, clips, batch_size=batch_size, description=f"{name}: imagine")
+    numbers = {name: e for e, name in enumerate(test.episode_ids)}
+    episode = np.array([numbers[clip.window.episode_id] for clip in clips])
+    both = np.stack([np.nan_to_num(gains), np.isfinite(gains)], axis=1).astype(float)
+    sums = episode_sums(both, episode, num_episodes=test.num_episodes)
+    seen = np.unique(episode)
+    metrics = {
+        f"gain_over_copying/{name}": to_metric(
+            bootstrap(sums[seen, :, column], ratio_of_sums, seed=context.seed),
+            n_units=len(seen),
+            unit="dB",
+            protocol=COPYING_PROTOCOL,
+            baselines={"copy_last": 0.0},
+            reason="no pixel changes after the prompts",
+        )
+        for column, name in enumerate(GAINS)
+    }
+    columns: Columns = {}
+    unseen = ~np.isin(np.arange(test.num_episodes), seen)
+    for column, name in enumerate(GAINS):
+        total, count = np.where(unseen[:, None], np.nan, sums[..., column]).T
+        columns |= {f"gain_over_copying_{name}": total, f"num_over_copying_{name}": count}
+    return Found(metrics, columns)
+
+
+def _gains(
+    context: EvalContext, clips: Sequence[Clip], *, batch_size: int, description: str
+) -> Float[np.ndarray, "m 2"]:
+    """Decibels that imagining one frame gains, over all and over changed pixels."""
     actions = infer_actions(context.encoder, clips)
     branches = [
         Branch(clip.prompt, action, stable_seed("sampler", context.seed, clip.key))
         for clip, action in zip(clips, actions, strict=True)
     ]
     imagined = imagine_branches(
-        context.world_model, branches, batch_size=batch_size, description=f"{name}: imagine"
+        context.world_model, branches, batch_size=batch_size, description=description
     )
     copied = CopyLast().imagine([clip.prompt for clip in clips], actions, [0] * len(clips))
-    gains = np.array(
+    return np.array(
         [
             _psnrs(clip.window.video, new) - _psnrs(clip.window.video, old)
             for clip, new, old in zip(clips, imagined, copied, strict=True)
         ]
     )
-    episode = np.array([clip.number for clip in clips])
-    return {
-        f"gain_over_copying/{name}": to_metric(
-            episode_mean(gains[:, column], episode, seed=context.seed),
-            n_units=len(np.unique(episode)),
-            unit="dB",
-            protocol=COPYING_PROTOCOL,
-            baselines={"copy_last": 0.0},
-            reason="no pixel changes after the prompts",
-        )
-        for column, name in enumerate(names)
-    }
 
 
 def _psnrs(video: np.ndarray, frame: np.ndarray) -> Float[np.ndarray, " 2"]:

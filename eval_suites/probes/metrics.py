@@ -7,14 +7,9 @@ from jaxtyping import Float, Int
 
 from eval_suites.base import Metric
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from eval_suites.metrics.jackknife import jackknife
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import (
-    BASELINES,
-    Motion,
-    ProbeSettings,
-    Scores,
-    oracle_codes,
-)
+from eval_suites.probes.scores import BASELINES, ProbeSettings, Scores
 from eval_suites.statistics import (
     Estimate,
     bootstrap,
@@ -27,6 +22,7 @@ PROTOCOL = (
     "probe fitted on validation episodes, scored on test episodes; R2 about the mean of the "
     "validation split; interval by bootstrap over test episodes"
 )
+JACKKNIFE = "interval by jackknife over test episodes"
 CEILING_PROTOCOL = "ceiling: k-means on the true motions of the validation split with as many codes"
 
 KNOWN = {
@@ -36,7 +32,7 @@ KNOWN = {
 INFORMATION_PROTOCOL = (
     "mutual information of codes and oracle codes (k-means of the true motions) over test "
     "transitions, corrected for its bias (Miller 1955); ceiling: entropy of the oracle codes; "
-    "permuted_codes: the codes in random order"
+    "permuted_codes: the codes in random order; " + JACKKNIFE
 )
 
 ROUNDING = 1e-9
@@ -114,17 +110,10 @@ def dimension_metrics(scores: Scores, names: Sequence[str]) -> dict[str, Metric]
 
 def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) -> dict[str, Metric]:
     """R2 with codes shifted against motions, and the shift at which it peaks."""
-    lags = range(-max_lag, max_lag + 1)
     protocol = (
         "the code of transition i predicts the motion of transition i + lag; all lags on the same "
         f"transitions; {PROTOCOL}"
     )
-
-    def best(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
-        r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
-        # Codes that predict nothing at any lag are not aligned with any.
-        return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
-
     reason = "the episodes are too short or too still for a lag"
     found = {
         f"lag/{lag:+d}": to_metric(
@@ -134,10 +123,10 @@ def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) ->
             protocol=protocol,
             reason=reason,
         )
-        for row, lag in enumerate(lags)
+        for row, lag in enumerate(range(-max_lag, max_lag + 1))
     }
     found["best_lag"] = to_metric(
-        bootstrap(sums, best, seed=seed),
+        bootstrap(sums, best_lag, seed=seed),
         n_units=len(sums),
         unit="transitions",
         protocol=f"lag of the highest R2, 0 when codes are aligned; {protocol}",
@@ -146,12 +135,19 @@ def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) ->
     return found
 
 
+def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
+    """The lag of the highest R2, from errors at lags -n .. n and the deviation; NaN without one."""
+    max_lag = totals.shape[-2] // 2 - 1
+    r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
+    # Codes that predict nothing at any lag are not aligned with any.
+    return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
+
+
 def information_metrics(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+    test: ProbeData, oracle: Int[np.ndarray, " m"], settings: ProbeSettings
 ) -> dict[str, Metric]:
     """What codes say about the motion in whatever nonlinear way."""
     k = settings.num_codes
-    _, oracle = oracle_codes(fit, test, motion, settings)
 
     def counts(codes: Int[np.ndarray, " m"]) -> Float[np.ndarray, "e k k"]:
         return joint_counts(codes, oracle, test.episode, shape=(test.num_episodes, k, k))
@@ -159,17 +155,17 @@ def information_metrics(
     permuted = counts(np.random.default_rng(settings.seed).permutation(test.codes))
     return {
         "mutual_information": to_metric(
-            bootstrap(counts(test.codes), mutual_information, seed=settings.seed),
+            jackknife(counts(test.codes), mutual_information),
             n_units=test.num_episodes,
             unit="bits",
             protocol=INFORMATION_PROTOCOL,
-            baselines={"permuted_codes": bootstrap(permuted, mutual_information).value},
+            baselines={"permuted_codes": jackknife(permuted, mutual_information).value},
             ceiling=float(entropy(np.bincount(oracle).astype(float))),
         )
     }
 
 
-def p_value_metrics(values: dict[str, float], scores: Scores) -> dict[str, Metric]:
+def p_value_metrics(values: dict[str, float | None], scores: Scores) -> dict[str, Metric]:
     """Permutation tests as metrics."""
     how = {
         "circular_shift": "rotates the codes of each test episode by its own random shift",
@@ -181,12 +177,13 @@ def p_value_metrics(values: dict[str, float], scores: Scores) -> dict[str, Metri
             Estimate(value, None),
             f"share of 2,000 permutations with an R2 at least as high; a permutation {how[name]}",
             unit="p-value",
+            reason="the motion is constant in the test episodes, or there is nothing to exchange",
         )
         for name, value in values.items()
     }
 
 
-def code_metrics(test: ProbeData, *, num_codes: int, seed: int) -> dict[str, Metric]:
+def code_metrics(test: ProbeData, *, num_codes: int) -> dict[str, Metric]:
     """How much of the codebook the test episodes use."""
     counts = np.zeros((test.num_episodes, num_codes))
     np.add.at(counts, (test.episode, test.codes), 1)
@@ -194,9 +191,9 @@ def code_metrics(test: ProbeData, *, num_codes: int, seed: int) -> dict[str, Met
     shared = {"n_units": test.num_episodes, "ceiling": float(num_codes)}
     return {
         "codes/perplexity": to_metric(
-            bootstrap(counts, perplexity, seed=seed),
+            jackknife(counts, perplexity),
             unit="codes",
-            protocol="exp of the entropy of code use over test transitions",
+            protocol="exp of the entropy of code use over test transitions; " + JACKKNIFE,
             **shared,
         ),
         "codes/used": Metric(

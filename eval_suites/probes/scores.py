@@ -44,7 +44,6 @@ BASELINES = (
 SUPERVISED = "inverse_dynamics"
 """What all the action labels would give, shown beside the baselines."""
 
-
 TRANSLATION = (0, 1, 2)
 """Dimensions of the action that are metres."""
 
@@ -70,6 +69,10 @@ class ProbeSettings:
     seed: int
 
 
+CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
+"""Codes of the validation and of the test transitions."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """Squared errors on the test split of every predictor, as sums per episode."""
@@ -77,6 +80,7 @@ class Scores:
     errors: Mapping[str, Float[np.ndarray, "e d"]]
     deviation: Float[np.ndarray, "e d"]
     """Squared deviation from the mean of the fit split."""
+    oracle: CodePair
     seed: int
 
     @property
@@ -146,18 +150,16 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
 
 def score(fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings) -> Scores:
     """Fit every predictor of a motion on one split, score it on the other."""
-    targets = motion.of(test)
+    targets, oracle = motion.of(test), oracle_codes(fit, test, motion, settings)
     predictions = _code_predictions(fit, test, motion, settings)
-    predictions |= _action_predictions(fit, test, motion, settings)
-    errors = {
-        name: _errors(guesses, targets, test).mean(axis=0) for name, guesses in predictions.items()
-    }
-    return Scores(errors=errors, deviation=errors["mean"], seed=settings.seed)
+    predictions |= _action_predictions(fit, test, motion, oracle, num_codes=settings.num_codes)
+    errors = {name: _errors(guesses, targets, test) for name, guesses in predictions.items()}
+    return Scores(errors=errors, deviation=errors["mean"], oracle=oracle, seed=settings.seed)
 
 
 def oracle_codes(
     fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+) -> CodePair:
     """The best codes there could be: clusters of the true motions, for both splits."""
     standardise = fit_standardiser(motion.of(fit))
     points = standardise(motion.of(fit)), standardise(motion.of(test))
@@ -166,15 +168,23 @@ def oracle_codes(
 
 def p_values(
     fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
-) -> dict[str, float]:
-    """Permutation p-values of the codes: of when in the episode, and of which episode."""
-    fit_targets = motion.of(fit)
-    guesses = predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=settings.num_codes)
-    cut = test.by_episode(motion.of(test)), test.by_episode(guesses)
+) -> dict[str, float | None]:
+    """Permutation p-values of the codes: of when in the episode, and of which episode.
+
+    None where R2 is undefined, or where there is nothing to exchange.
+    """
+    fit_targets, targets = motion.of(fit), motion.of(test)
     mean = fit_targets.mean(axis=0)
+    is_defined = (targets != mean).any(axis=0).all()
+    guesses = predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=settings.num_codes)
+    cut = test.by_episode(targets), test.by_episode(guesses)
+    tests = {
+        "circular_shift": (circular_shift_p_value, test.lengths.max() > 1),
+        "reassignment": (reassignment_p_value, test.num_episodes > 1),
+    }
     return {
-        "circular_shift": circular_shift_p_value(*cut, mean, seed=settings.seed),
-        "reassignment": reassignment_p_value(*cut, mean, seed=settings.seed),
+        name: of(*cut, mean, seed=settings.seed) if is_defined and has_others else None
+        for name, (of, has_others) in tests.items()
     }
 
 
@@ -215,10 +225,11 @@ def _code_predictions(
         return predict_from_codes(fit_codes, fit_targets, codes, num_codes=k)
 
     rng = np.random.default_rng(settings.seed)
-    draws = range(settings.num_random_draws)
-    n, m = len(fit.codes), len(test.codes)
-    random = [probe(rng.integers(k, size=n), rng.integers(k, size=m)) for _ in draws]
+    draws, sizes = range(settings.num_random_draws), (len(fit.codes), len(test.codes))
+    random = [probe(*(rng.integers(k, size=size) for size in sizes)) for _ in draws]
     permuted = [probe(rng.permutation(fit.codes), rng.permutation(test.codes)) for _ in draws]
+    assert fit.flow is not None  # the latent probe asks for it
+    assert test.flow is not None
     seen = {
         "frame_difference_clusters": (fit.differences, test.differences),
         "optical_flow_clusters": (fit.flow, test.flow),
@@ -241,14 +252,13 @@ def _code_predictions(
 
 
 def _action_predictions(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+    fit: ProbeData, test: ProbeData, motion: Motion, oracle: CodePair, *, num_codes: int
 ) -> dict[str, Float[np.ndarray, "1 m d"]]:
     """Predictions of what is not a code of an image: past, present, the oracle, the latent."""
-    k, fit_targets, targets = settings.num_codes, motion.of(fit), motion.of(test)
-    fit_oracle, oracle = oracle_codes(fit, test, motion, settings)
+    k, fit_targets, targets = num_codes, motion.of(fit), motion.of(test)
     guesses = {
         "mean": np.broadcast_to(fit_targets.mean(axis=0), targets.shape),
-        "oracle": predict_from_codes(fit_oracle, fit_targets, oracle, num_codes=k),
+        "oracle": predict_from_codes(oracle[0], fit_targets, oracle[1], num_codes=k),
     }
 
     def ridge(name: str, known: np.ndarray, test_known: np.ndarray, *, partial: bool) -> None:
@@ -272,13 +282,10 @@ def _action_predictions(
 
 def _errors(
     guesses: Float[np.ndarray, "r m d"], targets: Float[np.ndarray, "m d"], test: ProbeData
-) -> Float[np.ndarray, "r e d"]:
-    return np.stack(
-        [
-            episode_sums((guess - targets) ** 2, test.episode, num_episodes=test.num_episodes)
-            for guess in guesses
-        ]
-    )
+) -> Float[np.ndarray, "e d"]:
+    """Squared errors of every test episode, mean over draws."""
+    squared = ((guesses - targets) ** 2).mean(axis=0)
+    return episode_sums(squared, test.episode, num_episodes=test.num_episodes)
 
 
 def _inner(data: ProbeData, margin: int) -> Int[np.ndarray, " n"]:

@@ -12,22 +12,15 @@ from torch import Tensor
 
 from eval_suites.timing.dynamics import ACTION_DIM, NUM_TOKENS, DynamicsSize, build_dynamics
 from eval_suites.timing.process import peak_memory_mb
-from genie_robo.build import build_genie
-from genie_robo.config import (
-    DataConfig,
-    DynamicsConfig,
-    LatentActionConfig,
-    ModelConfig,
-    SourceConfig,
-    StageConfig,
-    TokenizerConfig,
-    TrainConfig,
-    TransformerConfig,
-)
 from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.sampler import Sampler, decode_frame
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
+from genie_robo.models.latent_action import LatentActionDesign
+from genie_robo.models.latent_action_tokens import TokenActionModel
+from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.tokenizer import VideoTokenizer
+from genie_robo.models.transformer import STTransformer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +153,43 @@ def watch_memory(task: LongTask) -> Memory:
 
 def small_genie(num_frames: int) -> Genie:
     """All three models, so small that ten thousand frames take a minute."""
-    stack = TransformerConfig(num_blocks=1, dim=32, num_heads=2, head_dim=16)
-    model = ModelConfig(
-        tokenizer=TokenizerConfig(patch_size=4, encoder=stack, decoder=stack),
-        latent_action=LatentActionConfig(downscale=1, patch_size=4, encoder=stack, decoder=stack),
-        dynamics=DynamicsConfig(transformer=stack),
+
+    def stack() -> STTransformer:
+        return STTransformer(num_blocks=1, dim=32, num_heads=2, head_dim=16)
+
+    def codebook(num_codes: int) -> VectorQuantizer:
+        return VectorQuantizer(num_codes=num_codes, code_dim=8, commitment=0.25, reset_after=50)
+
+    tokenizer = VideoTokenizer(
+        image_size=(16, 16),
+        patch_size=4,
+        encoder=stack(),
+        decoder=stack(),
+        quantizer=codebook(64),
     )
-    data = DataConfig(path="", source=SourceConfig(camera=""), image_height=16, image_width=16)
-    world_model = StageConfig(num_frames=num_frames)
-    return build_genie(TrainConfig(run="", data=data, model=model, world_model=world_model)).eval()
+    latent_action = TokenActionModel(
+        num_tokens=tokenizer.num_codes,
+        tokens_per_frame=tokenizer.tokens_per_frame,
+        encoder=stack(),
+        decoder=stack(),
+        quantizer=codebook(8),
+        design=LatentActionDesign(
+            sees_difference=True,
+            decoder_view="history",
+            actions="additive",
+            codes_per_transition=1,
+        ),
+    )
+    dynamics = DynamicsModel(
+        num_tokens=tokenizer.num_codes,
+        tokens_per_frame=tokenizer.tokens_per_frame,
+        action_dim=latent_action.code_dim,
+        actions="additive",
+        transformer=stack(),
+    )
+    return Genie(
+        tokenizer=tokenizer, latent_action=latent_action, dynamics=dynamics, num_frames=num_frames
+    ).eval()
 
 
 def _past(task: ImaginingTask) -> tuple[Int[Tensor, "1 t s"], Float[Tensor, "1 t e"]]:

@@ -18,7 +18,7 @@ from eval_suites.timing.plain_model import PlainDynamics
 from eval_suites.timing.process import peak_memory_mb
 from genie_robo.models.attention import Backend
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.train.optim import build_optimizer
+from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
 
 MASK_RATE = 0.75
@@ -140,9 +140,10 @@ def _build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of our training, or AdamW as it comes."""
     if isinstance(model, PlainDynamics):
         return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
-    return build_optimizer(
+    (adamw,) = build_optimizers(
         model, learning_rate=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY
     )
+    return adamw
 
 
 def make_batch(task: TrainingTask) -> Batch:

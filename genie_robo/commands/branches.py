@@ -1,5 +1,6 @@
 """All latent actions from one prompt, each held: what does a code do?"""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,29 +8,43 @@ import torch
 from jaxtyping import UInt8
 
 from genie_robo.commands.prompts import Prompt
-from genie_robo.commands.rollout_files import archive, strip, write_cameras
+from genie_robo.commands.rollout_files import archive, strip
+from genie_robo.commands.rollout_readers import find_readers
 from genie_robo.commands.trained_run import TrainedRun, build_sampler
 from genie_robo.config import ImagineConfig
+from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.code_names import code_names
 from genie_robo.inference.rollout import imagine
 from genie_robo.pictures import write_mp4, write_png
 from genie_robo.progress import Advance
 from genie_robo.run_folder import write_atomic
-from genie_robo.types import Rollout
+from genie_robo.types import ACTION_NAMES, Rollout
+from viz.atlas import AtlasView, write_atlas
 
+TRANSLATION = [ACTION_NAMES.index(name) for name in ("dx", "dy", "dz")]
 PAPER = 255
 GAP = 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """One rollout per code from the same prompt."""
+
+    rollout: Rollout
+    action_map: ActionMap | None
+    """What the codes are to the robot; None where the run has none."""
+
+
 def imagine_branches(
     trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: int, advance: Advance
-) -> Rollout:
+) -> Branches:
     """One rollout per code, held for the whole horizon.
 
     All draw with the same seed, so that they differ by their code alone.
     """
     num_codes = trained.genie.latent_action.num_codes
     held = torch.arange(num_codes, device=trained.device)[:, None].repeat(1, config.horizon)
-    return imagine(
+    rollout = imagine(
         trained.genie,
         torch.from_numpy(prompt.frames[None]).to(trained.device),
         held,
@@ -37,18 +52,39 @@ def imagine_branches(
         sampler=build_sampler(config.sampler),
         advance=advance,
     )
+    return Branches(rollout=rollout, action_map=find_readers(trained, poses=False).action_map)
 
 
-def write_branches(folder: Path, prompt: Prompt, rollout: Rollout) -> None:
+def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> None:
     """Write NAME_branches.rrd, .mp4, .png and .npz, each complete or not at all."""
-    name = f"{prompt.name}_branches"
-    videos = {f"code_{code}": v.cpu().numpy() for code, v in enumerate(rollout.video)}
-    hz, path = prompt.control_hz, folder / f"{name}.rrd"
-    write_cameras(path, videos, rollout, control_hz=hz, num_codes=len(videos))
-    write_mp4(folder / f"{name}.mp4", tile(rollout.video.cpu().numpy()), fps=hz)
-    rows = {name.replace("_", " "): video for name, video in videos.items()}
+    name, rollout = f"{prompt.name}_branches", branches.rollout
+    videos = rollout.video.cpu().numpy()
+    write_atlas(folder / f"{name}.rrd", make_atlas(prompt, branches))
+    write_mp4(folder / f"{name}.mp4", tile(videos), fps=prompt.control_hz)
+    rows = {f"code {code}": video for code, video in enumerate(videos)}
     write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
     write_atomic(folder / f"{name}.npz", archive(rollout, slice(None), prompt.name))
+
+
+def make_atlas(prompt: Prompt, branches: Branches) -> AtlasView:
+    """The branches beside what the robot does in labelled steps with each code."""
+    videos = branches.rollout.video.cpu().numpy()
+    codes = np.arange(len(videos))
+    names, displacements = tuple(map(str, codes)), None
+    if branches.action_map is not None:
+        dictionary = branches.action_map.dictionary
+        # A code that was never seen has the mean of all, which says nothing about it.
+        is_seen = dictionary.counts[:, None] > 0
+        names = code_names(np.where(is_seen, dictionary.mean(codes), 0.0))
+        displacements = tuple(seen[:, TRANSLATION] for seen in dictionary.robot_actions)
+    return AtlasView(
+        title=prompt.title,
+        control_hz=prompt.control_hz,
+        names=names,
+        videos=videos,
+        num_prompt_frames=branches.rollout.num_prompt_frames,
+        displacements=displacements,
+    )
 
 
 def tile(videos: UInt8[np.ndarray, "b t h w c"]) -> UInt8[np.ndarray, "t h2 w2 c"]:

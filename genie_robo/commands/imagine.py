@@ -10,6 +10,7 @@ def run(config: ImagineConfig) -> None:
     from genie_robo.commands.imagined_episode import imagine_prompt
     from genie_robo.commands.prompts import find_prompts
     from genie_robo.commands.rollout_files import write_episode
+    from genie_robo.commands.rollout_readers import find_readers
     from genie_robo.commands.steering import check_steering, steer
     from genie_robo.commands.trained_run import open_run
     from genie_robo.progress import progress_bar
@@ -22,14 +23,17 @@ def run(config: ImagineConfig) -> None:
     steered = (
         [] if config.branches else [steer(trained, p, config, n) for n, p in enumerate(prompts)]
     )
+    readers = None if config.branches else find_readers(trained)
     with progress_bar("imagine", total=len(prompts) * config.horizon, unit="frames") as advance:
         for number, prompt in enumerate(prompts):
             if config.branches:
                 rollout = imagine_branches(trained, prompt, config, number, advance)
                 write_branches(folder, prompt, rollout)
             else:
-                episode = imagine_prompt(trained, prompt, steered[number], config, number, advance)
-                write_episode(folder, episode, num_codes=num_codes)
+                episode = imagine_prompt(
+                    trained, prompt, steered[number], config, number, advance, readers=readers
+                )
+                write_episode(folder, episode)
 
 
 COMMAND = Command(

@@ -18,17 +18,26 @@ if TYPE_CHECKING:
     from genie_robo.commands.inspection.facts import DatasetFacts
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
+RECORDING = "episodes.rrd"
 
 
 def run(config: InspectConfig) -> None:
-    """Print what is there; write inspect.json and pictures when a folder is given."""
+    """Print what is there; write inspect.json, pictures and a recording when a folder is given.
+
+    Raises:
+        FileNotFoundError: There is no dataset, or a shard is missing.
+        KeyError: `data` names a key that is not there.
+        ValueError: A file is damaged, `data` does not fit, or num_episodes is negative.
+    """
     from genie_robo.build import build_source
     from genie_robo.commands.inspection.facts import inspect_dataset
     from genie_robo.pictures import write_png
     from genie_robo.run_folder import write_atomic
 
+    if config.num_episodes < 0:
+        raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     given = build_source(config.data.source) if config.data else None
-    facts, draw = inspect_dataset(Path(config.path), given)
+    facts, draw, record = inspect_dataset(Path(config.path), given)
     console = Console(highlight=False)
     for part in describe(facts):
         console.print(part, soft_wrap=isinstance(part, str))
@@ -38,7 +47,12 @@ def run(config: InspectConfig) -> None:
         pictures = draw()
         for name, picture in pictures.items():
             write_png(folder / name, picture)
-        console.print(f"\nwritten to {escape(str(folder))}: inspect.json, {', '.join(pictures)}")
+        written = ", ".join(["inspect.json", *pictures])
+        console.print(f"\nwritten to {escape(str(folder))}: {written}")
+        if config.num_episodes and facts.cameras and facts.num_seen:
+            path = folder / RECORDING
+            num_shown = record(path, num_episodes=config.num_episodes)
+            console.print(f"{num_shown} episodes to watch: genie-robo view path={quote(str(path))}")
 
 
 def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
@@ -136,12 +150,14 @@ COMMAND = Command(
     details=(
         "Reads every record once and checks it, then looks at up to 300 episodes one by one. A "
         "dataset without a file in conf/data/ gets a proposal: the words for the command line, "
-        "each with its reason. output=FOLDER gets inspect.json, a contact sheet of all cameras "
-        "and histograms of actions and episode lengths."
+        "each with its reason. output=FOLDER gets inspect.json, a contact sheet of all cameras, "
+        "histograms of actions and episode lengths, and episodes.rrd: num_episodes of them one "
+        "after another for `genie-robo view path=FOLDER` (cameras, actions, poses, language, and "
+        "the scene of simulated ones)."
     ),
     examples=(
         "genie-robo inspect path=runs/demo/dataset",
-        "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report",
+        "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report num_episodes=25",
         "genie-robo inspect path=~/rlds/mine data=rlds data.source.camera=observation/image",
     ),
 )

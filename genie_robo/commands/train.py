@@ -1,9 +1,15 @@
 """`genie-robo train`: the tokenizer, then latent actions and dynamics together."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genie_robo.commands.base import Command
-from genie_robo.config import TrainConfig
+from genie_robo.config import TrainConfig, Viz
+
+if TYPE_CHECKING:
+    from genie_robo.train.live import Viewer
 
 
 def run(config: TrainConfig) -> None:
@@ -12,9 +18,24 @@ def run(config: TrainConfig) -> None:
     from genie_robo.train.run import claim_run, train
 
     claim_run(RunFolder.at(config.run), config)
-    if os.environ.get("RANK", "0") == "0":  # the first process under torchrun
+    is_first = os.environ.get("RANK", "0") == "0"  # the first process under torchrun
+    if is_first:
         _write_provenance(config)
-    train(config)
+    with open_viewer(config) if is_first else nullcontext() as viewer:
+        train(config, viewer)
+
+
+def open_viewer(config: TrainConfig) -> "AbstractContextManager[Viewer | None]":
+    """What shows the training, where that was asked for.
+
+    Raises:
+        ValueError: The address of the viewer is not HOST:PORT.
+    """
+    if config.viz is Viz.none:
+        return nullcontext()
+    from viz.live import LiveViewer
+
+    return LiveViewer(config.viewer, name=Path(config.run).name)
 
 
 def _write_provenance(config: TrainConfig) -> None:
@@ -48,7 +69,9 @@ COMMAND = Command(
     details=(
         "Stage tokenizer learns video tokens; stage world_model learns latent actions and the "
         "dynamics together. Training goes on from the newest checkpoint in the run folder, and "
-        "refuses a folder that was made with other settings. Under torchrun every process takes "
+        "refuses a folder that was made with other settings. viz=live shows losses, codebooks, "
+        "reconstructions and rollouts in a running Rerun viewer; training neither waits for it "
+        "nor stops with it. Under torchrun every process takes "
         "its share of the batches."
     ),
     examples=(
@@ -56,6 +79,7 @@ COMMAND = Command(
         "genie-robo train run=runs/mine data=rlds data.path=~/rlds/mine "
         "data.source.camera=observation/image data.source.action.gripper_format=closed_one",
         "genie-robo train run=runs/mine ... stage=tokenizer tokenizer.num_steps=5000",
+        "genie-robo train run=runs/mine ... viz=live viewer=127.0.0.1:9876",
         "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big ... engine=gpu",
         "genie-robo train -m seed=0,1,2 'run=runs/seed_${seed}' data.path=~/rlds/mine",
     ),

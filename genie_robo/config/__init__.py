@@ -39,6 +39,7 @@ from genie_robo.config.train import (
     EngineConfig,
     LabelConfig,
     Logger,
+    Method,
     OptimConfig,
     Precision,
     Schedule,
@@ -46,6 +47,7 @@ from genie_robo.config.train import (
     StageConfig,
     Strategy,
     TrainConfig,
+    Viz,
 )
 from genie_robo.config.use import (
     ActionMapConfig,
@@ -88,6 +90,7 @@ __all__ = [
     "LatentActionConfig",
     "LatentActionInput",
     "Logger",
+    "Method",
     "ModelConfig",
     "Motion",
     "OptimConfig",
@@ -116,4 +119,5 @@ __all__ = [
     "TrainConfig",
     "TransformerConfig",
     "ViewConfig",
+    "Viz",
 ]

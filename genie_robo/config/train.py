@@ -41,6 +41,21 @@ class Logger(Enum):
     wandb = "wandb"
 
 
+class Method(Enum):
+    """What makes a step out of a gradient."""
+
+    adamw = "adamw"
+    muon = "muon"
+
+
+class Viz(Enum):
+    """Where training can be watched."""
+
+    none = "none"
+    live = "live"
+    """A running Rerun viewer."""
+
+
 class Stage(Enum):
     """What `train` trains."""
 
@@ -51,8 +66,10 @@ class Stage(Enum):
 
 @dataclass
 class OptimConfig:
-    """AdamW and its schedule."""
+    """The optimizer and its schedule."""
 
+    method: Method = Method.adamw
+    """adamw as in the paper, or muon for the matrices between embedding and output."""
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-4
     """Reached at the last step, unless the schedule is constant."""
@@ -87,13 +104,13 @@ class StageConfig:
 
 def tokenizer_stage() -> StageConfig:
     """The tokenizer of the default demo."""
-    optim = OptimConfig(learning_rate=3e-3, final_learning_rate=1.5e-4)
+    optim = OptimConfig(method=Method.muon, learning_rate=3e-3, final_learning_rate=1.5e-4)
     return StageConfig(num_steps=800, batch_size=2, optim=optim)
 
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
-    optim = OptimConfig(learning_rate=1.5e-3, final_learning_rate=1e-4)
+    optim = OptimConfig(method=Method.muon, learning_rate=1.5e-3, final_learning_rate=1e-4)
     return StageConfig(num_steps=600, batch_size=4, optim=optim)
 
 
@@ -145,3 +162,7 @@ class TrainConfig:
     loggers: list[Logger] = field(default_factory=list)
     """tensorboard, wandb or both, beside the log.jsonl that is always written."""
     labels: LabelConfig = field(default_factory=LabelConfig)
+    viz: Viz = Viz.none
+    """live shows losses, codebooks, reconstructions and rollouts in the viewer."""
+    viewer: str = "127.0.0.1:9876"
+    """HOST:PORT of a running Rerun viewer, for viz=live."""

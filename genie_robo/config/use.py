@@ -107,7 +107,10 @@ class InspectConfig:
     data: InspectDataConfig | None = None
     """Read it like this, for example data=bridge_dataset; else by its own name, or a proposal."""
     output: str = ""
-    """Folder for inspect.json, contact_sheet.png and actions.png; empty prints only."""
+    """Folder for inspect.json, contact_sheet.png, actions.png and episodes.rrd; empty prints
+    only."""
+    num_episodes: int = 5
+    """Episodes in episodes.rrd, evenly spread over the dataset; 0 writes no recording."""
 
 
 @dataclass
@@ -174,9 +177,12 @@ class PlayConfig:
 
 @dataclass
 class ViewConfig:
-    """`genie-robo view`: open a run's recordings in the Rerun viewer."""
+    """`genie-robo view`: open recordings in the Rerun viewer."""
 
-    run: str = REQUIRED
+    run: str = ""
+    """Run folder: all its recordings."""
+    path: str = ""
+    """A recording, or a folder of them, instead."""
     serve: bool = False
     """Serve a web viewer instead of opening a window."""
     port: int = 9090

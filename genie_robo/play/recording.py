@@ -9,8 +9,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.inference.code_names import code_names
 from genie_robo.pictures import write_mp4
-from genie_robo.play.game import Game, Moment
+from genie_robo.play.game import Game
 from genie_robo.play.start import Start
 from genie_robo.play.true_world import split_action
 from genie_robo.sim.replay import Replay, replay
@@ -31,7 +32,7 @@ def write_session(folder: Path, game: Game) -> Path:
     name = next_name(folder)
     view = view_session(game)
     shown = [view.imagined_video]
-    if game.now.truth is not None:
+    if view.true_video is not None:
         shown.insert(0, view.true_video)
     write_mp4(folder / f"{name}.mp4", np.concatenate(shown, axis=2), fps=view.control_hz)
     return write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
@@ -44,24 +45,32 @@ def next_name(folder: Path) -> str:
 
 
 def view_session(game: Game) -> RolloutView:
-    """Everything that the recording shows; without a simulator the true frames are black."""
+    """Everything that the recording shows; without a simulator nothing true stands beside it."""
     start, moments = game.start, list(game.moments)
     imagined = np.stack([moment.frame for moment in moments])
     true_frames = [moment.truth.frame for moment in moments if moment.truth is not None]
-    true_video = np.stack(true_frames) if true_frames else np.zeros_like(imagined)
-    robot_actions = _robot_actions(moments)
+    true_video = np.stack(true_frames) if true_frames else None
+    robot_actions, happened = _robot_actions(game), None
+    if true_video is not None and robot_actions is not None:
+        happened = _replay(start, robot_actions, renderer=game.renderer)
+    codes = np.array([action.code for action in game.actions])
+    dictionary = None if game.action_map is None else game.action_map.dictionary
+    names = () if dictionary is None else code_names(dictionary.mean(np.arange(game.num_codes)))
     return RolloutView(
         episode_id=start.episode_id,
         control_hz=start.control_hz,
-        true_video=true_video,
         imagined_video=imagined,
-        robot_actions=robot_actions,
-        latent_actions=np.array([action.code for action in game.actions]),
+        latent_actions=codes,
         num_codes=game.num_codes,
         num_prompt_frames=1,
-        replay=_replay(start, robot_actions, renderer=game.renderer) if true_frames else None,
-        psnr=_psnr(true_video, imagined) if true_frames else {},
         summary=summarise(game),
+        code_names=names,
+        uncertainty=np.array([moment.uncertainty for moment in moments]),
+        decoded_actions=None if dictionary is None else dictionary.mean(codes),
+        true_video=true_video,
+        robot_actions=robot_actions,
+        replay=happened,
+        psnr={} if true_video is None else _psnr(true_video, imagined),
     )
 
 
@@ -70,8 +79,9 @@ def summarise(game: Game) -> str:
     truth = (
         "MuJoCo executed the same robot actions, of a code its mean robot action."
         if game.now.truth is not None
-        else "There are no true frames: the camera is black and robot actions are missing."
+        else "Nobody knows what would have happened: there are no true frames."
     )
+    sampler = game.sampler
     pressed = " ".join(action.name for action in game.actions)
     return "\n\n".join(
         [
@@ -79,17 +89,20 @@ def summarise(game: Game) -> str:
             f"{game.start.instruction or 'no instruction'}; seed {game.seed}.",
             f"Pressed: {pressed}",
             truth,
+            f"Sampler: {sampler.num_steps} steps, temperature {sampler.temperature:g}, "
+            f"{sampler.order} order, top_k {sampler.top_k}, guidance {sampler.guidance:g}.",
             game.speed,
         ]
     )
 
 
-def _robot_actions(moments: list[Moment]) -> Float[np.ndarray, "n 7"]:
-    """What the robot was told; nothing where no robot action belongs to a code."""
+def _robot_actions(game: Game) -> Float[np.ndarray, "n 7"] | None:
+    """What the robot was told, NaN for codes that stand for no robot action; None if all do."""
+    told = [action.robot_action for action in game.actions]
+    if all(action is None for action in told):
+        return None
     missing = np.full(len(ACTION_NAMES), np.nan)
-    actions = [moment.action for moment in moments if moment.action is not None]
-    told = [missing if a.robot_action is None else a.robot_action for a in actions]
-    return np.stack(told).astype(np.float64)
+    return np.stack([missing if a is None else a for a in told]).astype(np.float64)
 
 
 def _psnr(

@@ -1,15 +1,17 @@
 """From a training configuration to the objects of one stage."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
 from genie_robo.build import (
     build_genie,
+    build_tokenizer,
     build_training_windows,
     build_windows,
     is_steered_by_robot,
@@ -29,9 +31,18 @@ from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.codebooks import CodebookWatch
 from genie_robo.train.engine import checkpoint_activations, make_ranks
 from genie_robo.train.labels import RobotActions
+from genie_robo.train.live import (
+    MAX_WINDOWS,
+    Glance,
+    LiveLog,
+    Look,
+    TokenizerLook,
+    Viewer,
+    WorldModelLook,
+)
 from genie_robo.train.loop import Loop
 from genie_robo.train.metrics import open_logs
-from genie_robo.train.optim import build_optimizer, learning_rate_at
+from genie_robo.train.optim import build_optimizers, learning_rate_at
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep
 from genie_robo.train.validation import Validation, fixed_batches
@@ -104,8 +115,9 @@ def build_loop(
     config: TrainConfig,
     datasets: Datasets,
     fabric: Fabric,
+    viewer: Viewer | None = None,
 ) -> Loop:
-    """Everything that trains a stage, on this engine.
+    """Everything that trains a stage, on this engine, and shows it to a viewer.
 
     Raises:
         ValueError: The batch cannot be divided among the processes, or a period is not positive.
@@ -121,8 +133,9 @@ def build_loop(
     if config.engine.checkpoint_activations:
         checkpoint_activations(stage)
     module = fabric.setup_module(stage.train())
-    optimizer = build_optimizer(
+    optimizers = build_optimizers(
         module,
+        method=optim.method.value,
         learning_rate=optim.learning_rate,
         betas=(optim.beta1, optim.beta2),
         weight_decay=optim.weight_decay,
@@ -134,7 +147,7 @@ def build_loop(
         ranks=ranks,
         stage=stage,
         module=module,
-        optimizer=optimizer,
+        optimizers=optimizers,
         average=average,
         learning_rate=partial(
             learning_rate_at,
@@ -150,6 +163,9 @@ def build_loop(
         seed=config.seed,
     )
     windows = build_training_windows(config.data, datasets, num_frames=settings.num_frames)
+    validate = _validation(train_step, settings, config, datasets, part_size)
+    look = _look(validate, run, config) if viewer and validate else None
+    live = [LiveLog(viewer, stage.name, look)] if viewer else []
     return Loop(
         train_step=train_step,
         stage=stage,
@@ -160,13 +176,14 @@ def build_loop(
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         ),
-        validate=_validation(train_step, settings, config, datasets, part_size),
+        validate=validate,
         checkpoints=Checkpoints(
             run.checkpoints(stage.name), fabric, num_kept=config.num_checkpoints
         ),
-        open_logs=lambda step: open_logs(
-            run, stage.name, config.loggers, resume_at=step, settings=asdict(config)
-        ),
+        open_logs=lambda step: [
+            *open_logs(run, stage.name, config.loggers, resume_at=step, settings=asdict(config)),
+            *live,
+        ],
         watches=_watches(stage),
         num_steps=settings.num_steps,
         log_every=config.log_every,
@@ -225,6 +242,34 @@ def _validation(
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         ),
+    )
+
+
+def _look(validate: Validation, run: RunFolder, config: TrainConfig) -> Callable[[], Look] | None:
+    """How a viewer sees the first validation windows; None where one process has no whole model."""
+    fabric, stage = validate.fabric, validate.stage
+    if isinstance(fabric.strategy, ModelParallelStrategy):
+        logger.info("sharded parameters: the viewer is shown numbers and no pictures")
+        return None
+    video = torch.cat([batch.video for batch in validate.batches])[:MAX_WINDOWS].to(fabric.device)
+    if isinstance(stage, TokenizerStage):
+        look = TokenizerLook(tokenizer=stage.tokenizer, video=video)
+    else:
+        assert isinstance(stage, WorldModelStage)
+        with torch.random.fork_rng(devices=()):
+            tokenizer = build_tokenizer(config.model, config.data).eval().requires_grad_(False)  # noqa: FBT003
+        load_weights(run, "tokenizer", tokenizer)
+        genie = Genie(
+            tokenizer=tokenizer.to(fabric.device),
+            latent_action=stage.latent_action,
+            dynamics=stage.dynamics,
+            num_frames=config.world_model.num_frames,
+        )
+        look = WorldModelLook(
+            genie=genie, video=video, imagines=not is_steered_by_robot(config.model)
+        )
+    return Glance(
+        module=validate.module, average=validate.average, autocast=fabric.autocast, look=look
     )
 
 

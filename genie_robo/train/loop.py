@@ -121,7 +121,7 @@ class Loop:
         state = self.checkpoints.load(self.checkpoints.steps[-1], tensors)
         set_state_dict(
             self.stage,
-            self.train_step.optimizer,
+            self.train_step.optimizers,
             model_state_dict=_below(tensors, "module."),
             optim_state_dict={**settings, **_below(tensors, "optimizer.")},
             options=_FLAT,
@@ -133,7 +133,7 @@ class Loop:
 
     def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every tensor that training goes on from, and the optimizer's settings."""
-        module, optim = get_state_dict(self.stage, self.train_step.optimizer, options=_FLAT)
+        module, optim = get_state_dict(self.stage, self.train_step.optimizers, options=_FLAT)
         average = self.train_step.average
         parts = {
             "module.": module,

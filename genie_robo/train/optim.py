@@ -1,27 +1,53 @@
-"""AdamW with parameter groups, and the learning rate of a step."""
+"""The optimizers of a stage, and the learning rate of a step."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 
 Schedule = Literal["cosine", "wsd", "constant"]
+Method = Literal["adamw", "muon"]
+TO_OUTPUT = ("to_logits", "to_pixels")
+"""What turns features into what is compared with the data; as embeddings no matter for Muon."""
 
 
-def build_optimizer(
-    module: nn.Module, *, learning_rate: float, betas: tuple[float, float], weight_decay: float
-) -> torch.optim.AdamW:
-    """AdamW; only matrices decay, not gains, biases, embeddings or codebooks."""
-    decayed, plain = [], []
+def build_optimizers(
+    module: nn.Module,
+    *,
+    method: Method = "adamw",
+    learning_rate: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> Sequence[torch.optim.Optimizer]:
+    """Optimizers that share the parameters; only matrices decay, not gains, biases or codebooks.
+
+    `adamw` is one AdamW for all. `muon` gives the matrices between embedding and output to Muon
+    (Jordan et al. 2024), whose step is the momentum made orthogonal, and AdamW the rest. It is
+    scaled to the size of AdamW's steps (Liu et al. 2025, arXiv 2502.16982, equation 4), so that
+    both take the same learning rate.
+    """
+    hidden, output, plain = [], [], []
     for name, parameter in module.named_parameters():
         is_matrix = parameter.ndim == 2 and name.endswith("weight") and "embed" not in name
-        (decayed if is_matrix else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
+        is_output = any(part in name for part in TO_OUTPUT)
+        (plain if not is_matrix else output if is_output else hidden).append(parameter)
+    by_muon = hidden if method == "muon" else []
+    by_adamw = [
+        {"params": output if by_muon else hidden + output, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)
+    groups = [group for group in by_adamw if group["params"]]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)
+    ]
+    if by_muon:
+        muon = torch.optim.Muon(
+            by_muon, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
 
 
 def learning_rate_at(

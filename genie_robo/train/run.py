@@ -14,6 +14,7 @@ from genie_robo.config_file import config_differences, read_config, write_config
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.assemble import Datasets, build_loop, build_stage
 from genie_robo.train.engine import make_fabric
+from genie_robo.train.live import Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +27,16 @@ FREE_TO_CHANGE = (
     "loggers",
     "engine.",
     "data.cache_mb",
+    "viz",
+    "viewer",
 )
 """Settings that do not change what is learned, so a resume may change them."""
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
     """Train the stages that `config.stage` names, resuming what was begun, skipping what is done.
+
+    The first process shows a `viewer` how it goes.
 
     Raises:
         ValueError: The run folder was made with another configuration.
@@ -44,7 +49,7 @@ def train(config: TrainConfig) -> None:
         datasets = build_datasets(config.data)
     stages = (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
     for stage in stages:
-        _train_stage(stage, run, config, datasets, fabric)
+        _train_stage(stage, run, config, datasets, fabric, viewer)
 
 
 def claim_run(run: RunFolder, config: TrainConfig) -> None:
@@ -69,7 +74,12 @@ def claim_run(run: RunFolder, config: TrainConfig) -> None:
 
 
 def _train_stage(
-    stage: Stage, run: RunFolder, config: TrainConfig, datasets: Datasets, fabric: Fabric
+    stage: Stage,
+    run: RunFolder,
+    config: TrainConfig,
+    datasets: Datasets,
+    fabric: Fabric,
+    viewer: Viewer | None,
 ) -> None:
     """One stage, from fresh weights or the newest checkpoint to finished weights."""
     parts = ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
@@ -78,7 +88,7 @@ def _train_stage(
         return
     torch.manual_seed(config.seed)
     module = build_stage(stage, run, config, datasets, fabric)
-    loop = build_loop(module, run, config, datasets, fabric)
+    loop = build_loop(module, run, config, datasets, fabric, viewer)
     loop.run()
     if loop.train_step.average:
         loop.train_step.average.swap()

@@ -35,7 +35,8 @@ class TrainStep:
     stage: TrainingStage
     module: Any
     """The stage as the engine wrapped it."""
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
+    """Each for parameters of its own."""
     average: WeightAverage | None
     learning_rate: Callable[[int], float]
     max_grad_norm: float
@@ -50,15 +51,16 @@ class TrainStep:
             ValueError: The loss or the gradient is not finite; nothing was changed.
         """
         rate = self.learning_rate(step)
-        for group in self.optimizer.param_groups:
+        for group in (group for each in self.optimizers for group in each.param_groups):
             group["lr"] = rate
         parts = [next(batches).to(self.fabric.device) for _ in range(self.num_parts)]
         totals = pool([self.stage.totals(part) for part in parts], self.ranks)
         found = [self._backward(part, totals, is_last=part is parts[-1]) for part in parts]
         sums = floats(pool(found, self.ranks))
         norm = self._clip(step, sums["loss"], parts)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         if self.average:
             self.average.update(step)
         code_use = self.stage.finish_step(self.ranks, step_generator(self.seed, step))

@@ -97,7 +97,7 @@ def put(rows, place, value):
 
 def look(path, source=None):
     """The facts as JSON holds them, and `out`, what a terminal of 80 characters shows."""
-    facts, _ = inspect_dataset(path, source)
+    facts = inspect_dataset(path, source).facts
     console = Console(file=io.StringIO(), width=80, highlight=False)
     for part in describe(facts):
         console.print(part, soft_wrap=isinstance(part, str))

@@ -116,7 +116,7 @@ def test_clones_learn_what_can_be_seen():
     codes = (is_right + goals[:, 0].astype(int)) % 2
     actions = np.zeros((64, 7))
     actions[:, 1] = 0.04 * codes
-    common = {"num_steps": 200, "seed": 0, "advance": ignore}
+    common = {"num_steps": 120, "seed": 0, "advance": ignore}
 
     choose = clone_codes(frames, goals, codes, num_codes=2, **common)
     act = clone_actions(frames, goals, actions, **common)

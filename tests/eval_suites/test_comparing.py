@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from eval_suites.base import Metric, SuiteResult, undefined
-from eval_suites.comparing import Kind, compare, swap_p_value
+from eval_suites.comparing import Kind, compare
+from eval_suites.differences import swap_p_value
 from eval_suites.pairing import pair_rows, to_table
-from eval_suites.recomputing import find_terms
+from eval_suites.recomputing.find import find_terms
 from eval_suites.statistics import ratio_of_sums
 
 
@@ -211,7 +212,7 @@ def test_r2_is_recomputed_in_every_resample():
             [
                 {
                     "episode_id": f"e{e}",
-                    "target": "achieved",
+                    "motion": "achieved/xyz",
                     **{f"squared_deviation_d{c}": deviation[e, i] for i, c in enumerate("xy")},
                     **{f"squared_error_d{c}": k * deviation[e, i] for i, c in enumerate("xy")},
                 }
@@ -282,7 +283,7 @@ def test_metrics_of_the_suites_from_their_rows(name, row, value):
     [("achieved/xyz/r2", True), ("commanded/xyz/r2", False), ("achieved/all/r2/dx", False)],
 )
 def test_rows_of_one_target_say_nothing_about_another(name, is_there):
-    row = {"target": "achieved", "squared_error_dx": 1.0, "squared_deviation_dx": 1.0}
+    row = {"motion": "achieved/xyz", "squared_error_dx": 1.0, "squared_deviation_dx": 1.0}
     found = find_terms(name, to_table([{"episode_id": "e", **row}]))
     assert [terms.value for terms in found.values()] == [0.0] * is_there
 

@@ -61,7 +61,7 @@ def test_the_margin_is_positive_exactly_where_the_task_is_solved(recorded, task)
     for number in recorded.test.episodes:
         episode = recorded.dataset[number]
         policy = make_policy(task, seed=1, noise=0.0)
-        _, truth = follow_policy(episode, policy.act, num_steps=16, task=task, image_size=(8, 8))
+        _, truth = follow_policy(episode, policy.act, num_steps=24, task=task, image_size=(8, 8))
         env = restored(episode, 0, task=task)
         assert ((task_margin(truth.poses, env.scene) > 0) == truth.is_solved).all()
         solved += list(truth.is_solved)

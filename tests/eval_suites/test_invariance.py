@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from eval_fakes import ToyEpisodes, make_context
 from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
+from undrawn import undrawn
 
 from eval_suites.action_following import ActionFollowing
 from eval_suites.controllability import Controllability
@@ -25,14 +26,14 @@ from eval_suites.statistics import episode_mean, number_episodes
 from eval_suites.tokenizer import TokenizerSuite
 from eval_suites.video import VideoSuite
 
-NUM_EPISODES, NUM_FIT = 24, 12
+NUM_EPISODES, NUM_FIT = 14, 7
 
 IMAGINING = {
-    "controllability": Controllability(num_clips=12, horizon=3, num_draws=2),
-    "latent_structure": LatentStructure(num_clips=12, max_episodes=24),
-    "latent_transfer": LatentTransfer(num_clips=12, horizon=3, num_permutations=20),
-    "action_following": ActionFollowing(num_clips=12, horizon=3),
-    "video": VideoSuite(num_clips=12, horizon=4),
+    "controllability": Controllability(num_clips=7, horizon=3, num_draws=2),
+    "latent_structure": LatentStructure(num_clips=7, max_episodes=24),
+    "latent_transfer": LatentTransfer(num_clips=7, horizon=3, num_permutations=20),
+    "action_following": ActionFollowing(num_clips=7, horizon=3),
+    "video": VideoSuite(num_clips=7, horizon=4),
 }
 READING = {
     "tokenizer": TokenizerSuite(max_episodes=24),
@@ -47,12 +48,18 @@ OF_EPISODE_ROWS = ("latent_probe", "few_label")
 @pytest.fixture(scope="module")
 def context():
     return make_context(
-        SeenRobot(NUM_EPISODES),
+        SeenRobot(NUM_EPISODES, num_frames=14),
         encoder=SeeingEncoder(),
         world_model=SeenPhysics(),
         num_fit=NUM_FIT,
         robot_world_model=SeenPhysics(),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _undrawn():
+    with undrawn():
+        yield
 
 
 @pytest.fixture(scope="module")

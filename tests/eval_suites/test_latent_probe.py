@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from sklearn.cluster import KMeans
+from undrawn import undrawn
 
+from eval_suites.few_label import FewLabel
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.probes.data import collect
 from eval_suites.probes.pixel_features import coarse_grey
@@ -30,14 +32,25 @@ def oracle(robot):
     return lambda window: kmeans.predict(window.robot_actions[:, :3] / spread)
 
 
-def probe(robot, assign, **changes):
-    encoder = FakeEncoder(NUM_CODES, assign)
-    return LatentProbe().evaluate(make_context(robot, encoder=encoder, **changes))
+QUICK = LatentProbe(labels=(20,))
+
+
+def probe(robot, assign, *, num_codes=NUM_CODES, **changes):
+    context = make_context(robot, encoder=FakeEncoder(num_codes, assign), **changes)
+    return QUICK.evaluate(context)
+
+
+def probe_achieved(robot, assign, **changes):
+    """The same where the stored actions are the motion, so that there is one target."""
+    with undrawn():
+        return probe(robot, assign, action_is_achieved=True, **changes)
 
 
 @pytest.fixture(scope="module")
 def perfect(robot, oracle):
-    return probe(robot, oracle, untrained_encoder=FakeEncoder(NUM_CODES, random_codes))
+    untrained = FakeEncoder(NUM_CODES, random_codes)
+    encoder = FakeEncoder(NUM_CODES, oracle)
+    return LatentProbe().evaluate(make_context(robot, encoder=encoder, untrained_encoder=untrained))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +138,7 @@ def test_untrained_encoder_that_was_not_given_is_undefined(perfect, random):
 @pytest.mark.parametrize("shift", [-1, 0, 1])
 def test_lag_curve_peaks_where_the_codes_are(robot, oracle, shift):
     # Code i names the motion of transition i + shift.
-    result = probe(robot, lambda window: np.roll(oracle(window), -shift))
+    result = probe_achieved(robot, lambda window: np.roll(oracle(window), -shift))
     best = result.metrics["achieved/xyz/best_lag"]
     assert (best.value, best.ci95) == (shift, (shift, shift))
     assert result.metrics[f"achieved/xyz/lag/{shift:+d}"].value > 0.5
@@ -140,8 +153,7 @@ def test_off_by_one_codes_on_slow_motion_fool_r2_but_not_partial_r2():
     def late(window):
         return np.roll(kmeans.predict(window.robot_actions[:, :3] / spread), 1)
 
-    encoder = FakeEncoder(32, late)
-    metrics = LatentProbe().evaluate(make_context(robot, encoder=encoder)).metrics
+    metrics = probe_achieved(robot, late, num_codes=32).metrics
     assert metrics["achieved/xyz/r2"].value > 0.6
     assert metrics["achieved/xyz/partial_r2_previous_action"].value < 0.05
     assert metrics["achieved/xyz/best_lag"].value == -1
@@ -169,7 +181,7 @@ def test_per_dimension_values_average_to_the_mean(perfect):
 
 
 def test_per_episode_rows_give_back_the_r2(perfect):
-    rows = perfect.per_episode
+    rows = [row for row in perfect.per_episode if row["motion"] == "achieved/xyz"]
     error, deviation = (
         sum(row[f"squared_{what}_dx"] for row in rows) for what in ("error", "deviation")
     )
@@ -181,7 +193,7 @@ def test_gripper_codes_tell_gripper_events(robot):
         opening = window.robot_actions[:, 6]
         return 1 + np.sign(np.diff(opening, prepend=opening[0])).astype(int)
 
-    metric = probe(robot, events).metrics["achieved/gripper_events"]
+    metric = probe_achieved(robot, events).metrics["achieved/gripper_events"]
     assert metric.value == 1.0
     assert metric.baselines["chance"] == pytest.approx(1 / 3)
     assert metric.baselines["permuted_codes"] == pytest.approx(1 / 3, abs=0.12)
@@ -226,6 +238,52 @@ def test_one_validation_and_two_test_episodes_still_run():
     assert (metric.n_units, metric.value is None, metric.ci95) == (2, False, None)
     assert any("only 1 validation episodes" in note for note in result.notes)
     assert any("Only 2 test episodes" in note for note in result.notes)
+
+
+def test_one_test_episode_cannot_be_exchanged():
+    metrics = probe_achieved(ToyRobot(6), random_codes, num_fit=5).metrics
+    assert metrics["achieved/xyz/p_value/circular_shift"].value is not None
+    reassigned = metrics["achieved/xyz/p_value/reassignment"]
+    assert reassigned.value is None
+    assert "nothing to exchange" in reassigned.reason
+
+
+def test_a_motion_that_is_exactly_the_mean_has_no_p_value():
+    """0 of 0: once the smallest p-value of all."""
+    robot = ToyRobot(12)
+    there_and_back = np.append(np.tile([2.0**-7, -(2.0**-7)], 9), 0.0)
+    for actions in robot.actions[:6]:
+        actions[:, :3] = there_and_back[:, None]
+    for actions in robot.actions[6:]:
+        actions[:, :3] = 0.0
+    metrics = probe_achieved(robot, random_codes).metrics
+    for name in ("r2", "p_value/circular_shift", "p_value/reassignment"):
+        assert metrics[f"achieved/xyz/{name}"].value is None, name
+
+
+class Holes(ToyRobot):
+    """Two episodes, one on each side, have a pose that is not a number."""
+
+    def __getitem__(self, e):
+        episode = super().__getitem__(e)
+        if e in (1, 8):
+            episode.end_effector_pose[4, 0] = np.nan
+        return episode
+
+
+def test_episodes_with_actions_that_are_no_numbers_are_left_out(caplog):
+    robot = Holes(12)
+    videos = [robot.video(e) for e in range(12)]
+    robot.video = videos.__getitem__
+    metric = probe(robot, random_codes).metrics["achieved/xyz/r2"]
+    assert metric.n_units == 5
+    assert caplog.text.count("an action that is not finite") == 2
+
+
+@pytest.mark.parametrize("suite", [LatentProbe, FewLabel])
+def test_single_labels_are_refused_before_anything_slow(suite):
+    with pytest.raises(ValueError, match=r"labels=\[10, 1\] must be 2 or more each"):
+        suite(labels=[10, 1])
 
 
 def test_collapsed_codebook_is_named(robot):

@@ -4,7 +4,7 @@ from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
 from eval_suites.adapters import CopyLast
-from eval_suites.latent_structure import LatentStructure, backward_metrics
+from eval_suites.latent_structure import LatentStructure, backward_metrics, backward_sums
 from eval_suites.probes.latent_algebra import sums_over_time
 from eval_suites.probes.reversed_video import backwards, best_permutation, pair
 
@@ -106,7 +106,7 @@ def test_a_robot_that_never_moves_is_undefined_with_a_reason():
 def test_agreement_literal():
     fit = np.array([[[0, 5], [5, 0]]], dtype=float)
     test = np.array([[[1, 3], [4, 0]], [[1, 0], [1, 0]]], dtype=float)
-    metrics = backward_metrics(fit, test)
+    metrics = backward_metrics(backward_sums(fit, test), test)
     assert metrics["forward_backward/agreement"].value == pytest.approx(8 / 10)
     assert metrics["forward_backward/agreement"].baselines["most_frequent_code"] == 0.7
     assert metrics["forward_backward/involution"].value == 1.0

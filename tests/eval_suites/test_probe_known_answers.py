@@ -6,9 +6,9 @@ import pytest
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.metrics.regression import predict_from_codes, ridge_of_both
 from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.label_efficiency import draw_labels, label_metrics
+from eval_suites.probes.label_efficiency import draw_labels, label_curve, label_metrics
 from eval_suites.probes.pixel_features import BLOCK, FLOW_SIZE, block_flow, coarse_grey
-from eval_suites.probes.scores import Motion, ProbeSettings, score
+from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes, score
 
 NUM_EPISODES, NUM_FRAMES = 40, 200
 
@@ -204,7 +204,10 @@ def test_label_curve_of_perfect_codes():
     motions = rng.random((2, NUM_EPISODES * NUM_FRAMES, 1))
     fit, test = (make_data(m, (m[:, 0] * 8).astype(int)) for m in motions)
     settings = ProbeSettings(num_codes=8, num_random_draws=5, num_components=1, seed=0)
-    curve = label_metrics(fit, test, Motion(ACHIEVED, (0,)), settings, (10, 1000, 10**6))
+    motion, labels = Motion(ACHIEVED, (0,)), (10, 1000, 10**6)
+    oracle = oracle_codes(fit, test, motion, settings)
+    sums = label_curve(fit, test, motion, settings, labels, oracle=oracle)
+    curve = label_metrics(sums, labels, settings, sizes=(len(fit.codes), test.num_episodes))
     assert curve["labels/n10"].value < 0.95
     assert curve["labels/n1000"].value == pytest.approx(1 - 1 / 64, abs=0.01)
     assert curve["labels/n1000"].ceiling == pytest.approx(1 - 1 / 64, abs=0.01)

@@ -4,14 +4,29 @@ import numpy as np
 import pytest
 
 from eval_suites import statistics
-from eval_suites.metrics import following, image_metrics, known_answers, ranking, verdicts
-from eval_suites.metrics.known_answers import KNOWN, Known
+from eval_suites.metrics import (
+    following,
+    frechet,
+    image_metrics,
+    information,
+    jackknife,
+    known_answers,
+    ranking,
+    verdicts,
+)
+from eval_suites.metrics.known import Known
+from eval_suites.metrics.known_answers import KNOWN
+from eval_suites.probes import code_meaning
 from eval_suites.selfcheck import SelfCheck, check
 from genie_robo import cli
 
 NO_METRICS = {"notes_on_units", "to_metric", "number_episodes", "to_unit", "gain_terms"}
-NO_METRICS |= {"lag_terms", "best_lag"}
-"""Texts, and the parts of `gain` and `lag`."""
+NO_METRICS |= {"lag_terms", "best_lag", "joint_counts"}
+"""Texts, and the parts of `gain`, of `lag` and of information."""
+
+SUITES = ("latent_probe", "latent_structure", "few_label", "controllability", "action_following")
+MODULES = (following, frechet, image_metrics, information, jackknife, ranking, verdicts)
+"""Of plain arrays; beside them the statistics, and what codes mean."""
 
 
 def test_every_known_answer_is_given():
@@ -21,12 +36,24 @@ def test_every_known_answer_is_given():
     assert result.metrics["wrong"].value == 0
 
 
-@pytest.mark.parametrize("module", [following, image_metrics, ranking, statistics, verdicts])
+@pytest.mark.parametrize("module", [*MODULES, statistics, code_meaning])
 def test_every_metric_function_has_a_known_answer(module):
     named = {known.name for known in KNOWN}
     for name, function in inspect.getmembers(module, inspect.isfunction):
         is_metric = function.__module__ == module.__name__ and not name.startswith("_")
         assert not is_metric or name in named | NO_METRICS, name
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites_whose_numbers_come_from_models_have_known_answers_too(suite):
+    assert any(known.name.startswith(f"{suite}/") for known in KNOWN)
+
+
+def test_an_answer_is_known_from_somewhere():
+    """Another text for each, so that no two rows of the table say the same."""
+    texts = [(known.name, known.why) for known in KNOWN]
+    assert all(why for _, why in texts)
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("found", [1.1, np.nan, np.inf])

@@ -3,9 +3,15 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+import rerun as rr
 
 from genie_robo.play.recording import view_session, write_session
 from viz.recording import check_recording
+
+
+def entities(recording) -> set[str]:
+    chunks = rr.chunk.RrdReader(recording).stream().to_chunks()
+    return {str(chunk.entity_path) for chunk in chunks}
 
 
 def test_session_is_written_as_recording_and_video(mapped, tmp_path):
@@ -50,17 +56,32 @@ def test_slow_frames_replay_one_state_each(mapped, starts):
     assert (view.replay.video == view.true_video).all()
 
 
-def test_without_a_simulator_the_true_camera_is_black(make, tmp_path):
+def test_without_a_simulator_nothing_true_is_shown(make, tmp_path):
     game = make()
     game.press_code(0)
 
     view = view_session(game)
 
-    assert view.replay is None
-    assert view.true_video.max() == 0
-    assert np.isnan(view.robot_actions).all()
-    assert (view.psnr, "There are no true frames" in view.summary) == ({}, True)
-    check_recording(write_session(tmp_path, game))
+    assert (view.true_video, view.robot_actions, view.replay) == (None, None, None)
+    assert (view.decoded_actions, view.code_names) == (None, ())
+    assert (view.psnr, "there are no true frames" in view.summary) == ({}, True)
+    recording = write_session(tmp_path, game)
+    check_recording(recording)
+    assert not [e for e in entities(recording) if e.endswith(("camera/true", "camera/difference"))]
+
+
+def test_names_decoded_actions_and_uncertainty_are_shown(mapped):
+    game = mapped()
+    game.press_code(4)
+    game.press_code(2)
+
+    view = view_session(game)
+
+    assert view.code_names == ("0 -x", "1 -x", "2", "3 +x", "4 +x")
+    assert view.decoded_actions[:, 0].tolist() == [0.04, 0.0]
+    assert view.uncertainty.tolist() == [moment.uncertainty for moment in game.moments]
+    assert view.uncertainty[0] == 0 < view.uncertainty[1]
+    assert "Sampler: 2 steps, temperature 0.25, random order, top_k 0, guidance 1." in view.summary
 
 
 def test_there_must_be_something_to_record(make, tmp_path):

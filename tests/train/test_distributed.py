@@ -22,7 +22,7 @@ STACK = "{num_blocks: 1, dim: 16, num_heads: 2, head_dim: 8}"
 RESTARTED = "warmup_steps: 3, reset_after: 2, entropy_weight: 0.1"
 STAGE = (
     "{num_steps: 10, batch_size: 4, num_frames: 4, validate_every: 5, validation_windows: 4, "
-    "optim: {warmup_steps: 2, ema_decay: 0.8}}"
+    "optim: {method: adamw, warmup_steps: 2, ema_decay: 0.8}}"
 )
 WORDS = (
     "engine=exact",
@@ -44,6 +44,9 @@ TOLERANCE = 1e-4
 """Relative, of everything logged; measured: 3e-6 for the VQ loss, 2e-7 for the others."""
 WEIGHT_TOLERANCE = 1e-4
 """Absolute, of weights; measured: 1.3e-6."""
+MUON = tuple(f"{stage}.optim.method=muon" for stage in STAGES)
+MUON_TOLERANCE = 3e-3
+"""Relative, of losses: Muon makes its steps orthogonal in bf16, which enlarges rounding."""
 
 
 def train_here(words) -> None:
@@ -103,6 +106,16 @@ def test_losses_are_those_of_one_process(runs, name):
         assert sum("val_loss" in line for line in found) == 2
         for one, other in zip(wanted, found, strict=True):
             assert other == pytest.approx(one, rel=TOLERANCE, abs=1e-6, nan_ok=True), stage
+
+
+def test_muon_on_shards_learns_what_it_learns_alone(words):
+    train_here(words("muon", *MUON))
+    train_on_two(words("muon_shards", *MUON, "engine.strategy=fsdp"))
+    alone, shards = (Path(words(n)[0].removeprefix("run=")) for n in ("muon", "muon_shards"))
+    for stage in STAGES:
+        wanted, found = ([line["loss"] for line in lines(run, stage)] for run in (alone, shards))
+        assert found == pytest.approx(wanted, rel=MUON_TOLERANCE)
+        assert found[-1] < found[0]
 
 
 @pytest.mark.parametrize("name", ["parts", "ddp", "fsdp"])

@@ -1,7 +1,8 @@
 import pytest
+import torch
 from torch import nn
 
-from genie_robo.train.optim import build_optimizer, learning_rate_at
+from genie_robo.train.optim import build_optimizers, learning_rate_at
 
 
 def rate(step):
@@ -26,13 +27,44 @@ def test_only_matrices_decay():
     module = nn.ModuleDict({"embed": nn.Embedding(3, 4), "linear": nn.Linear(4, 4)})
     module["norm"] = nn.LayerNorm(4)
 
-    optimizer = build_optimizer(module, learning_rate=1.0, betas=(0.9, 0.9), weight_decay=0.5)
+    (optimizer,) = build_optimizers(module, learning_rate=1.0, betas=(0.9, 0.9), weight_decay=0.5)
 
     decayed, plain = optimizer.param_groups
     assert [p is module["linear"].weight for p in decayed["params"]] == [True]
     assert decayed["weight_decay"] == 0.5
     assert plain["weight_decay"] == 0.0
     assert len(plain["params"]) == 4
+
+
+def test_muon_takes_the_matrices_between_embedding_and_output():
+    module = nn.ModuleDict(
+        {"embed": nn.Linear(3, 4), "hidden": nn.Linear(4, 6), "to_logits": nn.Linear(6, 9)}
+    )
+
+    adamw, muon = build_optimizers(
+        module, method="muon", learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
+    )
+
+    assert [id(p) for g in muon.param_groups for p in g["params"]] == [id(module["hidden"].weight)]
+    shared = [id(p) for each in (adamw, muon) for g in each.param_groups for p in g["params"]]
+    assert sorted(shared) == sorted(id(p) for p in module.parameters())
+
+
+def test_a_step_of_muon_is_orthogonal_and_as_large_as_one_of_adamw():
+    """arXiv 2502.16982: 0.2 sqrt(max(rows, columns)) times an orthogonal matrix."""
+    torch.manual_seed(0)
+    module = nn.ModuleDict({"hidden": nn.Linear(8, 32)})
+    weight = module["hidden"].weight
+    *_, muon = build_optimizers(
+        module, method="muon", learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
+    )
+    before = weight.detach().clone()
+    weight.grad = torch.randn(32, 8)
+    muon.step()
+
+    moved = torch.linalg.svdvals((before - weight.detach()) / (0.01 * 0.2 * 32**0.5))
+    assert moved.min() > 0.6
+    assert moved.max() < 1.3
 
 
 def test_wsd_stays_at_the_peak_and_goes_down_at_the_end():

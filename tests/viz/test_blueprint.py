@@ -3,17 +3,46 @@
 import pytest
 import rerun.blueprint as rrb
 
+from viz.blueprints.comparison import MODEL_COLORS
 from viz.blueprints.episode import EpisodeLayout, episode_blueprint
-from viz.blueprints.rollout import RolloutLayout, rollout_blueprint
+from viz.blueprints.layout import ComparisonLayout, RolloutLayout
+from viz.blueprints.rollout import rollout_blueprint
+from viz.entities import (
+    CHANGED_TOKENS,
+    DECODED,
+    GEOMS,
+    IMAGINED_PATH,
+    LATENT_CHANCE,
+    POSE_ERROR,
+    PSNR,
+    ROBOT_ACTION,
+    TRUE_CAMERA,
+    UNCERTAINTY,
+)
 from viz.episode import episode_layout, write_episode
 from viz.rollout import rollout_layout, write_rollouts
 from viz.scene import Eye
 
 EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))
 
+EVERYTHING = frozenset(
+    {
+        TRUE_CAMERA,
+        CHANGED_TOKENS,
+        ROBOT_ACTION,
+        DECODED,
+        LATENT_CHANCE,
+        GEOMS,
+        IMAGINED_PATH,
+        PSNR,
+        POSE_ERROR,
+        UNCERTAINTY,
+    }
+)
+
 
 def _rollout(root: str = "", **changes) -> RolloutLayout:
-    fields = {"episode_id": "abc", "control_hz": 3.0, "eye": EYE}
+    fields = {"episode_id": "abc", "control_hz": 3.0, "eye": EYE, "parts": EVERYTHING}
     return RolloutLayout(root=root, **{**fields, **changes})
 
 
@@ -45,7 +74,7 @@ def test_blueprints_are_pure():
 
 def test_one_rollout_fills_the_window_and_several_get_tabs():
     single = rollout_blueprint([_rollout()]).root_container
-    assert isinstance(single, rrb.Horizontal)
+    assert isinstance(single, rrb.Vertical)
     tabs = rollout_blueprint([_rollout("a"), _rollout("b")]).root_container
     assert isinstance(tabs, rrb.Tabs)
     assert [str(tab.name) for tab in tabs.contents] == ["a", "b"]
@@ -72,6 +101,86 @@ def test_every_view_of_a_rollout_finds_what_was_logged(make_view, tmp_path, read
         assert any(path.startswith(str(shown.origin)) for path in logged), shown.origin
     kinds = {type(shown).__name__ for shown in views}
     assert "StateTimelineView" in kinds
+
+
+def _names(layout: RolloutLayout | ComparisonLayout) -> list[str]:
+    return [str(view.name) for view in _views(rollout_blueprint([layout]).root_container)]
+
+
+def test_what_a_rollout_lacks_has_no_view():
+    assert _names(_rollout()) == [
+        "true camera",
+        "imagined camera",
+        "difference (0 to 96)",
+        "changed tokens",
+        "uncertainty (0 to 7)",
+        "latent action of each step",
+        "as a number",
+        "chance of each, same colours",
+        "translation (m), pale: decoded",
+        "rotation (rad), pale: decoded",
+        "gripper (1 = open), pale: decoded",
+        "PSNR (dB)",
+        "tool error (mm)",
+        "uncertainty (nats)",
+        "what MuJoCo says happens",
+        "summary",
+    ]
+    assert _names(_rollout(parts=frozenset(), eye=None)) == [
+        "imagined camera",
+        "latent action of each step",
+        "as a number",
+        "summary",
+    ]
+    assert "where the tool is imagined" in _names(_rollout(parts=frozenset({IMAGINED_PATH})))
+
+
+def test_models_stand_beside_each_other_under_one_truth():
+    models = tuple(_rollout(f"episode_0/{name}") for name in ("small", "large"))
+    layout = ComparisonLayout(root="episode_0", models=models)
+    names = _names(layout)
+    assert names.count("true camera") == 1
+    assert [n for n in names if "imagined camera" in n] == [
+        "small: imagined camera",
+        "large: imagined camera",
+    ]
+    views = _views(rollout_blueprint([layout]).root_container)
+    psnr = next(view for view in views if str(view.name) == "PSNR (dB)")
+    assert psnr.contents == [
+        "/episode_0/small/psnr/imagined",
+        "/episode_0/large/psnr/imagined",
+        "/episode_0/small/psnr/copy_last",
+    ]
+    space = next(view for view in views if isinstance(view, rrb.Spatial3DView))
+    assert space.contents == [
+        "/episode_0/scene/**",
+        "/episode_0/small/scene/**",
+        "/episode_0/large/scene/**",
+    ]
+    assert len(set(MODEL_COLORS)) == len(MODEL_COLORS)
+
+
+def test_comparison_without_truth_shows_what_there_is():
+    bare = {"parts": frozenset(), "eye": None}
+    models = tuple(_rollout(f"branches/code_{code}", **bare) for code in range(8))
+    names = _names(ComparisonLayout(root="branches", models=models))
+    assert len(names) == 8 * 3
+    assert {name.partition(": ")[2] for name in names} == {"imagined camera", "latent actions", ""}
+
+
+def test_every_view_of_a_comparison_finds_what_was_logged(make_view, tmp_path, read):
+    views = {f"episode_0/{name}": make_view() for name in ("a", "b")}
+    logged = {
+        key.partition(":")[0]
+        for key in read(write_rollouts(tmp_path / "a.rrd", views, name="demo"))
+    }
+    layouts = tuple(rollout_layout(view, root=root) for root, view in views.items())
+    layout = ComparisonLayout(root="episode_0", models=layouts)
+    shown = _views(rollout_blueprint([layout]).root_container)
+    for view in shown:
+        wanted = [view.origin] if view.contents == "$origin/**" else view.contents
+        paths = [str(path).removesuffix("/**") for path in wanted]
+        assert any(found.startswith(path) for path in paths for found in logged), view.name
 
 
 def test_every_view_of_an_episode_finds_what_was_logged(make_episode, tmp_path, read):

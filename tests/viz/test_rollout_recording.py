@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from viz.images import FULL_DIFFERENCE, JPEG_QUALITY, difference, heat_map
 from viz.rollout import rollout_layout, write_rollouts
+from viz.rollout_view import ReadPath
 from viz.viewer import find_viewer
 
 SECONDS = [step / 3 for step in range(7)]
@@ -228,7 +229,12 @@ def test_root_that_is_no_path_is_an_error(make_view, tmp_path, root):
     [
         ({"robot_actions": np.zeros((7, 7))}, "robot_actions has 7 steps.*want 6"),
         ({"latent_actions": np.zeros(5, int)}, "latent_actions has 5 steps.*want 6"),
-        ({"imagined_video": np.zeros((6, 16, 24, 3), np.uint8)}, "imagined_video has 6.*want 7"),
+        ({"true_video": np.zeros((6, 16, 24, 3), np.uint8)}, "true_video has 6 steps.*want 7"),
+        ({"decoded_actions": np.zeros((7, 7))}, "decoded_actions has 7 steps.*want 6"),
+        ({"code_chances": np.zeros((7, 4))}, "code_chances has 7 steps.*want 6"),
+        ({"code_names": ("0", "1")}, "code_names has 2 names for 4 codes"),
+        ({"uncertainty": np.zeros(6)}, "uncertainty has 6 steps.*want 7"),
+        ({"read_path": ReadPath(positions=np.zeros((6, 3)))}, "read_path has 6 steps.*want 7"),
         ({"psnr": {"imagined": np.zeros(6)}}, r"psnr\['imagined'\] has 6 steps.*want 7"),
         ({"num_prompt_frames": 7}, "num_prompt_frames=7 must be at least 1 and below 7"),
         ({"num_prompt_frames": 0}, "num_prompt_frames=0"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import viz.viewer
+from genie_robo.commands.base import UsageError
 from genie_robo.commands.view import COMMAND, view
 from genie_robo.config import ViewConfig
 from viz.rollout import write_rollouts
@@ -75,6 +76,66 @@ def test_window_opens_all_recordings_of_a_run(run, fake_viewer, monkeypatch):
     view(ViewConfig(run=str(run)))
     assert words.read_text().split() == ["--port", "auto", f"{run}/rollouts/rollouts.rrd"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("place", ["rollouts", "rollouts/rollouts.rrd"])
+def test_window_opens_a_recording_or_a_folder_of_them(run, place, fake_viewer, monkeypatch, capsys):
+    words = fake_viewer(0)
+    monkeypatch.setenv("DISPLAY", ":0")
+    view(ViewConfig(path=str(run / place)))
+    assert words.read_text().split()[2:] == [f"{run}/rollouts/rollouts.rrd"]
+    size_mb = (run / "rollouts" / "rollouts.rrd").stat().st_size / 1e6
+    assert capsys.readouterr().out.splitlines() == [
+        f"1 recording(s) in {run}/rollouts:",
+        f"  rollouts.rrd  {size_mb:.1f} MB",
+    ]
+
+
+@pytest.mark.parametrize("words", [{}, {"run": "runs/demo", "path": "a.rrd"}])
+def test_a_run_or_a_path_is_wanted(words):
+    with pytest.raises(UsageError, match=r"one of run=FOLDER and path=RECORDING_OR_FOLDER"):
+        view(ViewConfig(**words))
+
+
+def test_missing_path_is_reported(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no recording or folder .*gone\.rrd"):
+        view(ViewConfig(path=str(tmp_path / "gone.rrd")))
+
+
+def test_dataset_is_told_from_recordings(tmp_path):
+    (tmp_path / "1.0.0").mkdir()
+    (tmp_path / "1.0.0" / "features.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"dataset and no rec.*genie-robo inspect path="):
+        view(ViewConfig(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("place", ["rollouts", "rollouts/rollouts.rrd"])
+def test_recordings_given_as_a_run_are_reported(run, place):
+    with pytest.raises(FileNotFoundError, match=r"is no run folder; to look at it, say path="):
+        view(ViewConfig(run=str(run / place)))
+
+
+def test_runs_beside_a_missing_one_are_named(tmp_path):
+    for name in ("demo", "bridge"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"no run folder .*dmo; runs in .*: bridge, demo;"):
+        view(ViewConfig(run=str(tmp_path / "dmo")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"no recording", r"c\.rrd is not a Rerun recording"),
+        (lambda data: data[:5] + b"\x63" + data[6:], r"c\.rrd was written by Rerun 0\.99, newer"),
+    ],
+)
+def test_foreign_or_newer_recording_is_reported(run, tmp_path, change, message):
+    data = (run / "rollouts" / "rollouts.rrd").read_bytes()
+    (tmp_path / "c.rrd").write_bytes(change(data))
+    for place in (tmp_path, tmp_path / "c.rrd"):
+        with pytest.raises(ValueError, match=message):
+            view(ViewConfig(path=str(place)))
 
 
 def test_viewer_that_fails_is_reported(run, fake_viewer, monkeypatch):
@@ -160,7 +221,10 @@ def test_served_page_answers_and_stops_with_the_command(run):
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        assert server.stdout.readline() == f"viewer: {web_address(port)}\n"
+        lines = [server.stdout.readline() for _ in range(3)]
+        assert lines[0] == f"1 recording(s) in {run}/rollouts:\n"
+        assert lines[1].startswith("  rollouts.rrd  0.")
+        assert lines[2] == f"viewer: {web_address(port)}\n"
         with urllib.request.urlopen(web_address(port)) as page:
             assert b"<canvas" in page.read()
         assert _is_open(port + 1), "the data"
@@ -177,4 +241,4 @@ def test_served_page_answers_and_stops_with_the_command(run):
 def test_command_is_described():
     assert COMMAND.name == "view"
     assert COMMAND.config is ViewConfig
-    assert all(example.startswith("genie-robo view run=") for example in COMMAND.examples)
+    assert all(example.startswith("genie-robo view ") for example in COMMAND.examples)

@@ -50,7 +50,7 @@ class PoseMatch(NamedTuple):
 
 def sample_columns(index: DatasetIndex) -> Sample:
     """Read the small columns of evenly spread episodes."""
-    numeric = [key for key, feature in index.features.items() if _is_small(feature)]
+    numeric = [key for key, feature in index.features.items() if is_small(feature)]
     texts = [key for key, feature in index.features.items() if feature.kind == "text"]
     numbers: dict[str, Rows] = {key: [] for key in numeric}
     says: dict[str, list[bool]] = {key: [] for key in texts}
@@ -115,6 +115,7 @@ def _match(actions: Rows, position: Rows, key: str, start: int) -> PoseMatch | N
     return PoseMatch(part, "delta", alike, slope) if alike > _ALIKE else None
 
 
-def _is_small(feature: Feature) -> bool:
+def is_small(feature: Feature) -> bool:
+    """Whether a column has few numbers, and the same count in every step."""
     is_numeric = feature.kind == "tensor" and feature.dtype.startswith(("float", "int"))
     return is_numeric and feature.size is not None and 0 < feature.size <= _MAX_SIZE

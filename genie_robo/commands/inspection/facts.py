@@ -34,6 +34,7 @@ from genie_robo.commands.inspection.motion import (
 )
 from genie_robo.commands.inspection.pictures import action_figure, contact_sheet
 from genie_robo.commands.inspection.proposal import Proposal, propose
+from genie_robo.commands.inspection.recording import record_dataset
 from genie_robo.commands.inspection.sources import fitting_sources, known_sources
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, build_index
@@ -101,6 +102,8 @@ class Inspection(NamedTuple):
     facts: DatasetFacts
     draw: Callable[[], dict[str, Image.Image]]
     """Makes the pictures, by file name."""
+    record: Callable[..., int]
+    """Writes a recording: `record(path, num_episodes=5)` gives how many episodes it holds."""
 
 
 class _Reading(NamedTuple):
@@ -155,7 +158,26 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
         words=reading.words,
     )
     commanded = statistics.commanded if statistics else None
-    return Inspection(facts, partial(_draw, index, source, seen, commanded))
+    return Inspection(
+        facts,
+        partial(_draw, index, source, seen, commanded),
+        lambda path, *, num_episodes: record_dataset(
+            path, index, source, num_episodes=num_episodes
+        ),
+    )
+
+
+def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
+    """Write a recording of a dataset that is read as well as can be told, without checking it.
+
+    Raises:
+        FileNotFoundError: There is no dataset, or a shard is missing.
+        ValueError: A JSON file or a shard is damaged, or no episode can be read.
+    """
+    index = build_index(path)
+    fits = fitting_sources(index.schema.name, index.features)
+    source = _choose_reading(index, None, fits).source
+    return record_dataset(recording, index, source, num_episodes=num_episodes)
 
 
 def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:

@@ -1,0 +1,257 @@
+"""Known answers of probes, of labels and of motion read off frames, on made-up transitions."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eval_suites.metrics.known import Known
+from eval_suites.metrics.regression import predict_from_codes
+from eval_suites.probes.data import ACHIEVED, ProbeData
+from eval_suites.probes.decoded_replay import mean_distance
+from eval_suites.probes.gripper_events import event_sums
+from eval_suites.probes.inverse_dynamics import squared_sums
+from eval_suites.probes.label_efficiency import CODES, label_curve
+from eval_suites.probes.latent_algebra import composition_metrics, swap_metric
+from eval_suites.probes.metrics import best_lag
+from eval_suites.probes.scores import Motion, ProbeSettings, lag_errors, oracle_codes, score
+from eval_suites.statistics import balanced_accuracy, mean_r2, r2_fraction
+from genie_robo.types import GRIPPER
+
+_EPISODES, _LENGTH = 20, 100
+_DX = Motion(ACHIEVED, (0,))
+_BORDERS = np.array([-1.748, -1.050, -0.5006, 0.0, 0.5006, 1.050, 1.748])
+"""Of the quantiser of a Gaussian with eight levels and the least error (Max 1960)."""
+
+
+class _Sample(NamedTuple):
+    motion: Float[np.ndarray, "n d"]
+    codes: Int[np.ndarray, " n"]
+    frames: Float[np.ndarray, "n f"] | None = None
+
+
+def _data(sample: _Sample) -> ProbeData:
+    num = len(sample.motion)
+    targets = np.zeros((num, 7))
+    targets[:, : sample.motion.shape[1]] = sample.motion
+    length = num // _EPISODES
+    empty = np.zeros((num, 1))
+    return ProbeData(
+        episode_ids=tuple(f"{e:02d}" for e in range(_EPISODES)),
+        episode=np.repeat(np.arange(_EPISODES), length),
+        codes=sample.codes,
+        latents=empty,
+        untrained_latents=None,
+        frames=empty if sample.frames is None else sample.frames,
+        differences=sample.motion,
+        flow=empty,
+        targets={ACHIEVED: targets},
+        masks={ACHIEVED: np.ones(7, bool)},
+    )
+
+
+def _settings(num_codes: int) -> ProbeSettings:
+    return ProbeSettings(num_codes=num_codes, num_random_draws=1, num_components=1, seed=0)
+
+
+def _rng(side: int) -> np.random.Generator:
+    return np.random.default_rng(side)
+
+
+def _bins(side: int, wrong: float = 0.0) -> _Sample:
+    """Eight equal bins of a uniform motion, some of them replaced at random."""
+    rng = _rng(side)
+    motion = rng.random((_EPISODES * _LENGTH * 5, 1))
+    bins = (motion[:, 0] * 8).astype(int)
+    is_wrong = rng.random(len(bins)) < wrong
+    return _Sample(motion, np.where(is_wrong, rng.integers(8, size=len(bins)), bins))
+
+
+def _late(side: int) -> _Sample:
+    """AR(0.95) motion whose codes are those of the transition before."""
+    values = _rng(side).normal(size=(_EPISODES, 4 * _LENGTH + 1))
+    for t in range(1, values.shape[1]):
+        values[:, t] = 0.95 * values[:, t - 1] + np.sqrt(1 - 0.95**2) * values[:, t]
+    return _Sample(values[:, 1:].reshape(-1, 1), np.digitize(values[:, :-1].ravel(), _BORDERS))
+
+
+def _places(side: int) -> _Sample:
+    """Motion towards the middle; codes and frames name the place only."""
+    place = _rng(side).uniform(-1, 1, size=(_EPISODES * _LENGTH, 1))
+    motion = 0.3 * _rng(side + 2).normal(size=place.shape) - place
+    return _Sample(motion, np.digitize(place[:, 0], np.linspace(-1, 1, 9)[1:-1]), place)
+
+
+def _steps(side: int) -> _Sample:
+    """Motion of -1, 0 or 1, and the code that says so."""
+    codes = _rng(side).permutation(np.arange(_EPISODES * _LENGTH - 2) % 3)
+    codes = np.append(codes, [0, 2])
+    return _Sample(codes[:, None] - 1.0, codes)
+
+
+_PATH = np.array([[0.0, 0.0, 0.0], [0.03, 0.0, 0.04], [0.0, 0.01, 0.0]])
+_FIT, _TEST = _data(_steps(0)), _data(_steps(1))
+
+
+def _value(number: float | None) -> float:
+    return np.nan if number is None else number
+
+
+def _r2(fit: _Sample, test: _Sample) -> float:
+    guess = predict_from_codes(fit.codes, fit.motion, test.codes, num_codes=8)
+    error = ((guess - test.motion) ** 2).sum(axis=0)
+    deviation = ((test.motion - fit.motion.mean(axis=0)) ** 2).sum(axis=0)
+    return float(mean_r2(np.stack([error, deviation])))
+
+
+def _gaussian(num_dimensions: int, *, bits: bool) -> float:
+    """R2 of the best eight levels of one dimension, or of the signs of the first three."""
+
+    def sample(side: int) -> _Sample:
+        motion = _rng(side).normal(size=(40_000, num_dimensions))
+        codes = (motion[:, :3] > 0) @ [1, 2, 4] if bits else np.digitize(motion[:, 0], _BORDERS)
+        return _Sample(motion, codes)
+
+    return _r2(sample(0), sample(1))
+
+
+def _partial(known: str, fit: _Sample, test: _Sample) -> float:
+    scores = score(_data(fit), _data(test), _DX, _settings(8))
+    return _value(scores.partial_r2(known).value)
+
+
+def _fraction() -> float:
+    scores = score(_FIT, _TEST, _DX, _settings(3))
+    return _value(scores.fraction_of_ceiling().value)
+
+
+def _lag() -> float:
+    sums = lag_errors(_data(_late(0)), _data(_late(1)), _DX, num_codes=8, max_lag=2)
+    return float(best_lag(sums.sum(axis=0)))
+
+
+def _swap(*, turned: bool) -> float:
+    """Codes of swapped frames: those of the opposite motion, or unchanged."""
+    all_rows = np.arange(_LENGTH)
+    swapped = {
+        name: (all_rows, 2 - codes if turned else codes)
+        for name, codes in zip(_TEST.episode_ids, np.split(_TEST.codes, _EPISODES), strict=True)
+    }
+    found = swap_metric(_FIT, _TEST, _DX, _settings(3), swapped).metrics
+    return _value(found["endpoint_swap/r2"].value)
+
+
+def _composition() -> float:
+    found = composition_metrics(_FIT, _TEST, _DX, _settings(3), (4,)).metrics
+    return _value(found["composition/h4"].value)
+
+
+def _labels(num_labels: int) -> float:
+    settings = _settings(3)
+    oracle = oracle_codes(_FIT, _TEST, _DX, settings)
+    curve = label_curve(_FIT, _TEST, _DX, settings, [num_labels], oracle=oracle)
+    return float(mean_r2(curve[num_labels][CODES].sum(axis=0)))
+
+
+def _gripper(*, seen: bool) -> float:
+    """Codes that are the event of the gripper, or always the same one."""
+
+    def side(number: int) -> ProbeData:
+        opening = _rng(number).integers(2, size=_EPISODES * _LENGTH).astype(float)
+        change = np.diff(opening, prepend=opening[0]).astype(int) + 1
+        data = _data(_Sample(np.zeros((len(opening), 7)), change if seen else 0 * change))
+        data.targets[ACHIEVED][:, GRIPPER] = opening
+        return data
+
+    sums = event_sums(side(0), side(1), ACHIEVED, num_codes=3)
+    return np.nan if sums is None else float(balanced_accuracy(sums.sum(axis=0)))
+
+
+def _half_the_motion() -> float:
+    truth = np.array([1.0, -1.0, 2.0, -2.0]).reshape(2, 2, 1)
+    sums = squared_sums([truth / 2, truth], truth, np.zeros(1), np.arange(2))
+    return float(r2_fraction(sums.sum(axis=0)))
+
+
+PROBES = (
+    Known(
+        "latent_probe/r2",
+        "eight equal bins of a uniform motion: 1 - 1/64",
+        1 - 1 / 64,
+        lambda: _r2(_bins(0), _bins(1)),
+        2e-3,
+    ),
+    Known(
+        "latent_probe/r2",
+        "the same, 0.3 of the codes replaced at random: 0.7^2 (1 - 1/64)",
+        0.7**2 * (1 - 1 / 64),
+        lambda: _r2(_bins(0, 0.3), _bins(1, 0.3)),
+        0.03,
+    ),
+    Known(
+        "latent_probe/r2",
+        "best eight levels of a Gaussian (Max 1960)",
+        0.9655,
+        lambda: _gaussian(1, bits=False),
+        3e-3,
+    ),
+    Known(
+        "latent_probe/r2",
+        "three sign bits of seven Gaussian dimensions: 6 / (7 pi)",
+        6 / (7 * np.pi),
+        lambda: _gaussian(7, bits=True),
+        3e-3,
+    ),
+    Known(
+        "latent_probe/r2",
+        "AR(0.95) motion, codes one late: 0.95^2 x 0.9655",
+        0.95**2 * 0.9655,
+        lambda: _r2(_late(0), _late(1)),
+        0.02,
+    ),
+    Known(
+        "latent_probe/partial_r2_previous_action",
+        "the same codes add nothing to the last motion",
+        0.0,
+        lambda: _partial("previous_action", _late(0), _late(1)),
+        0.03,
+    ),
+    Known("latent_probe/best_lag", "the same codes are one late", -1.0, _lag),
+    Known(
+        "latent_probe/partial_r2_current_frame",
+        "codes of the place add nothing to a frame of the place",
+        0.0,
+        lambda: _partial("current_frame", _places(0), _places(1)),
+        0.02,
+    ),
+    Known("latent_probe/fraction_of_ceiling", "codes as good as the oracle's", 1.0, _fraction),
+    Known("latent_probe/gripper_events", "codes that are events", 1.0, lambda: _gripper(seen=True)),
+    Known(
+        "latent_probe/gripper_events",
+        "one code: one of three events",
+        1 / 3,
+        lambda: _gripper(seen=False),
+    ),
+    Known("latent_structure/endpoint_swap", "codes that turn", 1.0, lambda: _swap(turned=True)),
+    Known(
+        "latent_structure/endpoint_swap",
+        "codes that stay: errors of 2 x motion, 1 - 4",
+        -3.0,
+        lambda: _swap(turned=False),
+    ),
+    Known("latent_structure/composition", "codes that are motions", 1.0, _composition),
+    Known("few_label/r2", "codes that are motions, all labelled", 1.0, lambda: _labels(2000)),
+    Known(
+        "few_label/replay_error",
+        "0.05 m and 0.01 m apart after the start",
+        0.03,
+        lambda: mean_distance(_PATH, np.zeros((3, 3)), stride=1),
+    ),
+    Known(
+        "action_following/ratio",
+        "half of the motion: 1 - (1/2)^2",
+        0.75,
+        _half_the_motion,
+    ),
+)
+"""Of latent_probe, latent_structure, few_label and action_following."""

@@ -1,0 +1,165 @@
+"""A rollout in the viewer itself: no view is empty or reports an error.
+
+Below the layout lies a row of views that are empty or broken on purpose: the same look at them has
+to tell them from the others. The viewer runs without a window, on the software renderer that
+Chromium brings along.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import rerun as rr
+import rerun.blueprint as rrb
+from PIL import Image
+from rerun.experimental import View, ViewerClient
+
+import viz.rollout
+from viz.recording import write_recording
+from viz.rollout import write_rollouts
+from viz.viewer import HOST, find_viewer
+
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FOLDERS = ("/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome")
+DRIVER = "vk_swiftshader_icd.json"
+COLORED = 60
+"""Difference of the largest and smallest channel from which a pixel has a colour: background, grid
+and axes have none."""
+BRIGHT = 200
+"""Smallest channel of a letter that is meant to be read: what an empty view says of itself is
+darker."""
+FEWEST_PIXELS = 60
+"""Of letters in a text that says something, of colour in any other view that shows something."""
+PATIENCE_S = 120
+
+EMPTY = [
+    rrb.Spatial2DView(origin="/nothing", name="empty camera"),
+    rrb.TimeSeriesView(origin="/nothing", name="empty plot"),
+    rrb.StateTimelineView(origin="/nothing", name="empty strip"),
+    rrb.Spatial3DView(origin="/nothing", name="empty scene"),
+    rrb.TextDocumentView(origin="/nothing", name="empty text"),
+]
+BROKEN = rrb.Spatial2DView(origin="/broken", name="too few pixels")
+UNREADABLE = rrb.Spatial2DView(origin="/unreadable", name="no JPEG")
+CONTROLS = {view.name for view in [*EMPTY, BROKEN, UNREADABLE]}
+
+
+class Seen(NamedTuple):
+    """What a look at all views found, by their names."""
+
+    full: set[str]
+    empty: set[str]
+    wrong: set[str]
+
+
+@pytest.fixture
+def recording(tmp_path, monkeypatch, make_view) -> Path:
+    """A rollout above the row of controls, not playing."""
+
+    def write(path, *, log, blueprint, **words):
+        def log_also_broken(stream: rr.RecordingStream) -> None:
+            log(stream)
+            size = rr.components.ImageFormat(
+                width=64, height=64, color_model="RGB", channel_datatype="U8"
+            )
+            stream.log("/broken", rr.Image.from_fields(buffer=b"short", format=size), static=True)
+            image = rr.EncodedImage(contents=b"\xff\xd8 no JPEG", media_type="image/jpeg")
+            stream.log("/unreadable", image, static=True)
+
+        controls = rrb.Horizontal(*EMPTY, BROKEN, UNREADABLE)
+        content = rrb.Vertical(blueprint.root_container, controls, row_shares=[75, 25])
+        still = rrb.TimePanel(state="collapsed", timeline="step", play_state="paused")
+        below = rrb.Blueprint(content, still, collapse_panels=True)
+        return write_recording(path, log=log_also_broken, blueprint=below, **words)
+
+    monkeypatch.setattr(viz.rollout, "write_recording", write)
+    return write_rollouts(tmp_path / "demo.rrd", {"": make_view()}, name="demo")
+
+
+@pytest.fixture
+def viewer(recording):
+    binary = next(filter(None, map(shutil.which, BROWSERS)), "")
+    folders = [Path(binary).resolve().parent, *map(Path, FOLDERS)]
+    driver = next((f for f in folders if (f / DRIVER).is_file()), None)
+    if driver is None:
+        pytest.skip("no Chromium with its software renderer here; apt-get install chromium")
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    software = {"LD_LIBRARY_PATH": str(driver), "VK_ICD_FILENAMES": str(driver / DRIVER)}
+    words = [find_viewer(), "--headless", "--bind", HOST, "--port", str(port)]
+    process = subprocess.Popen(
+        [*words, "--window-size", "800x640", recording],
+        env=os.environ | software,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield connect(port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def connect(port: int) -> ViewerClient:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return ViewerClient.connect(f"rerun+http://{HOST}:{port}/proxy")
+        time.sleep(0.1)
+    raise AssertionError("the viewer does not open its port")
+
+
+def look(viewer: ViewerClient, folder: Path) -> Seen:
+    pictures = [(view, picture_of(viewer, view, folder)) for view in viewer.get_state().views]
+    drawn = [(view, picture) for view, picture in pictures if picture is not None]
+    return Seen(
+        full={view.name for view, picture in drawn if not is_empty(view, picture)},
+        empty={view.name for view, picture in drawn if is_empty(view, picture)},
+        wrong={view.name for view in viewer.get_state().views if view.reports},
+    )
+
+
+def picture_of(viewer: ViewerClient, view: View, folder: Path) -> np.ndarray | None:
+    """Its pixels, which are kept in a file too; None behind another tab."""
+    try:
+        png = viewer.take_screenshot(view.view_id)
+    except ConnectionError:
+        return None
+    (folder / f"{view.name}.png").write_bytes(png)
+    with Image.open(BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def is_empty(view: View, pixels: np.ndarray) -> bool:
+    is_text = view.view_class == "TextDocument"
+    told = pixels.min(axis=-1) > BRIGHT if is_text else np.ptp(pixels, axis=-1) > COLORED
+    return bool(np.count_nonzero(told) < FEWEST_PIXELS)
+
+
+def test_every_view_of_a_rollout_shows_something_and_none_reports_an_error(viewer, tmp_path):
+    deadline = time.monotonic() + PATIENCE_S
+    while not viewer.get_state().active_recording or viewer.get_state().loading:
+        time.sleep(0.2)
+        assert time.monotonic() < deadline
+    seen = look(viewer, tmp_path)
+    while time.monotonic() < deadline and seen.empty != CONTROLS:
+        time.sleep(1)
+        seen = look(viewer, tmp_path)
+    assert seen.wrong == {BROKEN.name}
+    errors = {entry.message for entry in viewer.get_logs() if entry.level == "ERROR"}
+    assert len(errors) == 1, errors
+    assert "Invalid JPEG data" in errors.pop()
+    assert seen.empty == CONTROLS, f"see the pictures in {tmp_path}"
+    assert {"true camera", "imagined camera", "summary"} < seen.full
+    assert len(seen.full) >= 9
