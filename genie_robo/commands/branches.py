@@ -1,7 +1,7 @@
 """All latent actions from one prompt, each held: what does a code do?"""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from genie_robo.commands.prompts import Prompt
 from genie_robo.commands.rollout_files import archive, strip
-from genie_robo.commands.rollout_readers import find_readers
 from genie_robo.commands.trained_run import TrainedRun, build_sampler
 from genie_robo.config import ImagineConfig
 from genie_robo.inference.action_map import ActionMap
@@ -26,8 +25,7 @@ PAPER = 255
 GAP = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branches:
+class Branches(NamedTuple):
     """One rollout per code from the same prompt."""
 
     rollout: Rollout
@@ -37,14 +35,14 @@ class Branches:
 
 def imagine_branches(
     trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: int, advance: Advance
-) -> Branches:
+) -> Rollout:
     """One rollout per code, held for the whole horizon.
 
     All draw with the same seed, so that they differ by their code alone.
     """
     num_codes = trained.genie.latent_action.num_codes
     held = torch.arange(num_codes, device=trained.device)[:, None].repeat(1, config.horizon)
-    rollout = imagine(
+    return imagine(
         trained.genie,
         torch.from_numpy(prompt.frames[None]).to(trained.device),
         held,
@@ -52,7 +50,6 @@ def imagine_branches(
         sampler=build_sampler(config.sampler),
         advance=advance,
     )
-    return Branches(rollout=rollout, action_map=find_readers(trained, poses=False).action_map)
 
 
 def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> None:

@@ -1,5 +1,6 @@
 """The map between a run's latent actions and the robot's: fitted on val, measured on test."""
 
+import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from genie_robo.inference.action_map import (
 from genie_robo.types import ACTION_NAMES, Split
 
 MAX_TEST_EPISODES = 50
+_log = logging.getLogger(__name__)
 
 
 class Labels(NamedTuple):
@@ -57,6 +59,15 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
     fitted = fit_action_map(trained, num_labels=num_labels, origin=origin)
     fitted.save(trained.folder.action_map)
     return fitted
+
+
+def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
+    """As `fetch_action_map`; None, with a warning, where that is not possible."""
+    try:
+        return fetch_action_map(trained, num_labels=num_labels)
+    except ValueError as error:
+        _log.warning("latent actions stay without robot actions: %s", error)
+        return None
 
 
 def fit_action_map(

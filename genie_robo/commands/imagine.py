@@ -6,7 +6,7 @@ from genie_robo.config import ImagineConfig
 
 def run(config: ImagineConfig) -> None:
     """Imagine what follows each prompt and write recordings, videos, strips and tokens."""
-    from genie_robo.commands.branches import imagine_branches, write_branches
+    from genie_robo.commands.branches import Branches, imagine_branches, write_branches
     from genie_robo.commands.imagined_episode import imagine_prompt
     from genie_robo.commands.prompts import find_prompts
     from genie_robo.commands.rollout_files import write_episode
@@ -23,15 +23,17 @@ def run(config: ImagineConfig) -> None:
     steered = (
         [] if config.branches else [steer(trained, p, config, n) for n, p in enumerate(prompts)]
     )
-    readers = None if config.branches else find_readers(trained)
+    readers = find_readers(
+        trained, num_labels=config.action_map.num_labels, poses=not config.branches
+    )
     with progress_bar("imagine", total=len(prompts) * config.horizon, unit="frames") as advance:
         for number, prompt in enumerate(prompts):
             if config.branches:
                 rollout = imagine_branches(trained, prompt, config, number, advance)
-                write_branches(folder, prompt, rollout)
+                write_branches(folder, prompt, Branches(rollout, readers.action_map))
             else:
                 episode = imagine_prompt(
-                    trained, prompt, steered[number], config, number, advance, readers=readers
+                    trained, prompt, steered[number], config, number, advance, readers
                 )
                 write_episode(folder, episode)
 

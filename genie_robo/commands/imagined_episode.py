@@ -7,7 +7,7 @@ import torch
 
 from genie_robo.commands.prompts import Followed, Prompt
 from genie_robo.commands.rollout_parts import RolloutParts
-from genie_robo.commands.rollout_readers import RolloutReaders, find_readers
+from genie_robo.commands.rollout_readers import RolloutReaders
 from genie_robo.commands.rollout_view import make_view
 from genie_robo.commands.steering import Steering, single_steps
 from genie_robo.commands.trained_run import TrainedRun, build_sampler
@@ -36,12 +36,9 @@ def imagine_prompt(
     config: ImagineConfig,
     number: int,
     advance: Advance,
-    *,
-    readers: RolloutReaders | None = None,
+    readers: RolloutReaders,
 ) -> ImaginedEpisode:
     """Imagine what follows a prompt.
-
-    Without readers the tool's pose stays unread; fit them once for many prompts.
 
     Raises:
         ValueError: MuJoCo refuses an action.
@@ -64,7 +61,7 @@ def imagine_prompt(
         steering=steering,
         rollout=rollout,
         happened=happened,
-        readers=readers or find_readers(trained, poses=False),
+        readers=readers,
     )
     view = make_view(parts, config, seed=seed)
     return ImaginedEpisode(prompt=prompt, steering=steering, rollout=rollout, view=view)

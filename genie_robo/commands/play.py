@@ -32,9 +32,10 @@ def run(config: PlayConfig) -> None:
     in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_fed())
     with contextlib.suppress(KeyboardInterrupt):
         if in_terminal:
+            from genie_robo.commands.fit_action_map import find_action_map
             from genie_robo.play.terminal import play_in_terminal
 
-            fitted = find_action_map(trained, config)
+            fitted = find_action_map(trained, num_labels=config.action_map.num_labels)
             play_in_terminal(make_game(trained, start, fitted, config))
         else:
             _serve(trained, starts, start, config)
@@ -75,17 +76,6 @@ def make_game(
     )
 
 
-def find_action_map(trained: "TrainedRun", config: PlayConfig) -> "FittedMap | None":
-    """The run's action map, fitted when it is missing; None where that is not possible."""
-    from genie_robo.commands.fit_action_map import fetch_action_map
-
-    try:
-        return fetch_action_map(trained, num_labels=config.action_map.num_labels)
-    except ValueError as error:
-        _log.warning("playing without robot actions: %s", error)
-        return None
-
-
 def describe_map(fitted: "FittedMap | None") -> str:
     """How far robot actions can be trusted to steer."""
     if fitted is None or fitted.report.accuracy.value is None:
@@ -97,11 +87,12 @@ def describe_map(fitted: "FittedMap | None") -> str:
 
 
 def _serve(trained: "TrainedRun", starts: "Starts", start: "Start", config: PlayConfig) -> None:
+    from genie_robo.commands.fit_action_map import find_action_map
     from genie_robo.play.recording import write_session
     from genie_robo.play.server import free_port, serve
 
     port = free_port(config.host, config.port)
-    fitted = find_action_map(trained, config)
+    fitted = find_action_map(trained, num_labels=config.action_map.num_labels)
     serve(
         partial(make_game, trained, start, fitted, config),
         starts=starts,

@@ -1,12 +1,11 @@
 """What the frames and latent actions of a rollout are read with, where a run has it."""
 
-import logging
 from dataclasses import dataclass
 
 from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld
 from eval_suites.base import EvalContext
 from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
-from genie_robo.checkpoint import weights_digest
+from genie_robo.commands.fit_action_map import find_action_map
 from genie_robo.commands.trained_run import TrainedRun
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.sampler import Sampler
@@ -14,7 +13,6 @@ from genie_robo.types import Split
 
 POSE_EPISODES = 12
 """Val episodes whose frames the pose reader learns from: about two seconds."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +25,15 @@ class RolloutReaders:
     """Frames to where the tool is."""
 
 
-def find_readers(trained: TrainedRun, *, poses: bool = True) -> RolloutReaders:
-    """The run's action map as it lies there, and a pose reader fitted to val episodes.
+def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) -> RolloutReaders:
+    """The run's action map, and a pose reader fitted to val episodes.
 
-    A map that is missing, damaged or of other weights is left out: it is fitted when actions are
-    steered by it. Poses are only known in datasets from the simulator.
+    Poses are only known in datasets from the simulator.
     """
     return RolloutReaders(
-        action_map=_find_action_map(trained), poses=_fit_poses(trained) if poses else None
+        action_map=find_action_map(trained, num_labels=num_labels),
+        poses=_fit_poses(trained) if poses else None,
     )
-
-
-def _find_action_map(trained: TrainedRun) -> ActionMap | None:
-    try:
-        found = ActionMap.load(trained.folder.action_map)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        _log.warning("latent actions stay without names: %s", error)
-        return None
-    parts = ("latent_action", "tokenizer")
-    is_own = all(found.origin.get(p) == weights_digest(trained.folder, p) for p in parts)
-    return found if is_own else None
 
 
 def _fit_poses(trained: TrainedRun) -> PoseReader | None:

@@ -27,6 +27,7 @@ from tests.play import conftest as play
 run, opened = play.run, play.trained
 """Fixtures: a run that was never trained."""
 HORIZON = 3
+NO_READERS = RolloutReaders(action_map=None, poses=None)
 """Of the five frames of an episode, one being the prompt."""
 
 
@@ -56,8 +57,7 @@ def prompt(trained, config):
 
 @pytest.fixture(scope="module")
 def readers(trained):
-    found = find_readers(trained)
-    assert found.action_map is None
+    found = find_readers(trained, num_labels=4)
     return replace(found, action_map=action_map(trained))
 
 
@@ -84,7 +84,7 @@ def action_map(trained) -> ActionMap:
 @pytest.fixture(scope="module")
 def episode(trained, config, prompt, readers) -> ImaginedEpisode:
     steering = steer(trained, prompt, config, 0)
-    return imagine_prompt(trained, prompt, steering, config, 0, _nothing, readers=readers)
+    return imagine_prompt(trained, prompt, steering, config, 0, _nothing, readers)
 
 
 def _nothing(*args: object) -> None:
@@ -140,7 +140,7 @@ def test_summary_says_run_checkpoint_seeds_sampler_and_protocol(episode, trained
 
 
 def test_without_readers_there_is_no_path_and_no_name(trained, config, prompt, episode):
-    alone = imagine_prompt(trained, prompt, episode.steering, config, 0, _nothing)
+    alone = imagine_prompt(trained, prompt, episode.steering, config, 0, _nothing, NO_READERS)
     assert (alone.view.read_path, alone.view.decoded_actions) == (None, None)
     assert alone.view.code_names == ()
     np.testing.assert_array_equal(alone.view.imagined_video, episode.view.imagined_video)
@@ -152,7 +152,7 @@ def test_codes_of_real_data_have_no_truth(trained, config, prompt, readers):
     given = replace(config, actions=[0, 1, 2])
     steering = Steering(codes=np.array([0, 1, 2]), robot_actions=None, is_true=False)
     real = replace(prompt, followed=followed)
-    view = imagine_prompt(trained, real, steering, given, 0, _nothing, readers=readers).view
+    view = imagine_prompt(trained, real, steering, given, 0, _nothing, readers).view
     assert (view.true_video, view.robot_actions, view.replay) == (None, None, None)
     assert (view.psnr, view.code_chances, view.tokens.true_tokens) == ({}, None, None)
     assert view.read_path.error_mm == {}
@@ -164,7 +164,7 @@ def test_true_actions_of_real_data_are_held_against_its_own_frames(trained, conf
     followed = replace(prompt.followed, episode=replace(prompt.followed.episode, sim_state=None))
     steering = steer(trained, prompt, config, 0)
     real = replace(prompt, followed=followed)
-    view = imagine_prompt(trained, real, steering, config, 0, _nothing).view
+    view = imagine_prompt(trained, real, steering, config, 0, _nothing, NO_READERS).view
     np.testing.assert_array_equal(view.true_video, prompt.followed.window.video)
     assert view.replay is None
     assert "the dataset's own frames" in view.summary
@@ -181,16 +181,14 @@ def test_equal_rollouts_make_equal_files(episode, tmp_path):
         assert first[name].read_bytes() == second[name].read_bytes()
 
 
-def test_a_map_of_other_weights_is_left_out(trained):
-    action_map(trained).save(trained.folder.action_map)
-    try:
-        assert find_readers(trained, poses=False) == RolloutReaders(action_map=None, poses=None)
-        (trained.folder.action_map / "action_map.npz").write_bytes(b"damaged")
-        assert find_readers(trained, poses=False).action_map is None
-    finally:
-        for path in trained.folder.action_map.iterdir():
-            path.unlink()
-        trained.folder.action_map.rmdir()
+def test_a_map_of_other_weights_is_fitted_again_and_a_damaged_one_is_left_out(trained):
+    other = action_map(trained)
+    other.save(trained.folder.action_map)
+    found = find_readers(trained, num_labels=4, poses=False)
+    assert found.poses is None
+    assert found.action_map.origin != other.origin
+    (trained.folder.action_map / "action_map.npz").write_bytes(b"damaged")
+    assert find_readers(trained, num_labels=4, poses=False).action_map is None
 
 
 def test_poses_are_read_only_where_the_simulator_knows_them(trained, monkeypatch, readers):
@@ -199,4 +197,4 @@ def test_poses_are_read_only_where_the_simulator_knows_them(trained, monkeypatch
     monkeypatch.setattr(
         RldsDataset, "__getitem__", lambda self, i: replace(read(self, i), sim_state=None)
     )
-    assert find_readers(trained).poses is None
+    assert find_readers(trained, num_labels=4).poses is None
