@@ -87,7 +87,8 @@ def test_copy_last_holds_the_last_prompt_frame(robot, num_prompt_frames):
 def test_three_paths_of_control(robot):
     codes = TransitionCodes(robot)
     context = {"robot_world_model": ToyRobotWorld(robot)}
-    metrics = compare(robot, context=context).metrics
+    # The gain of random codes is noise about 0: six clips would not tell.
+    metrics = compare(robot, context=context, num_clips=36).metrics
     assert metrics["psnr/robot_actions"].value == 100.0
     assert metrics["psnr/random_codes"].value < 40
     assert metrics["gain/robot_actions"].value == pytest.approx(1.0)
