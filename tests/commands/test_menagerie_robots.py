@@ -35,7 +35,7 @@ def test_recorded_trained_and_compared_with_mujoco(robot, tmp_path, monkeypatch)
     assert cli.main(["demo", *SMALLER, f"run={run.path}", f"record.robot={robot}"]) == cli.OK
 
     found = json.loads((run.suite("sim_rollout") / "metrics.json").read_text())["metrics"]
-    psnr = found["inferred/psnr"]
+    psnr = found["psnr"]
     assert psnr["value"] > 5
     assert psnr["baselines"]["copy_last"] > 15
     check_recording(run.path / "rollouts" / "episode_000.rrd")
