@@ -183,7 +183,9 @@ def _through(
     """A policy of latent actions through a dictionary of robot actions."""
     rng = np.random.default_rng(seed)
 
-    def act(_: object, frame: UInt8[np.ndarray, "h w c"], goal: Float[np.ndarray, " g"]):  # noqa: ANN202
+    def act(
+        _: object, frame: UInt8[np.ndarray, "h w c"], goal: Float[np.ndarray, " g"]
+    ) -> Float[np.ndarray, " 7"]:
         return _inside(dictionary.sample(np.array([choose(frame, goal)]), rng)[0])
 
     return act

@@ -15,7 +15,7 @@ from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
 from genie_robo.models.genie import Genie
 from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
-from genie_robo.models.latent_action_pixels import PixelActionModel
+from genie_robo.models.latent_action_pixels import PixelActionModel, PixelPrediction
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
@@ -75,12 +75,17 @@ def build_latent_action(
             quantizer=quantizer,
             design=design,
         )
+    target = config.target.value if config.target else "change"
     return PixelActionModel(
         image_size=(data.image_height, data.image_width),
         downscale=config.downscale,
         patch_size=config.patch_size,
-        target=config.target.value if config.target else "change",
-        jacobian=config.jacobian is not False,
+        prediction=PixelPrediction(
+            target=target,
+            penalty=config.penalty.value,
+            flow=target == "change" if config.flow is None else config.flow,
+            jacobian=config.jacobian,
+        ),
         encoder=encoder,
         decoder=decoder,
         quantizer=quantizer,
@@ -143,6 +148,7 @@ def build_quantizer(config: cfg.QuantizerConfig) -> Quantizer:
         entropy_weight=config.entropy_weight,
         warmup_steps=config.warmup_steps,
         continuous=config.kind.value == "continuous",
+        space=config.space.value,
     )
 
 

@@ -30,7 +30,8 @@ class Stage:
     """Holds all that the stage writes."""
     outputs: tuple[Path, ...]
     """Files or folders that exist once it is done."""
-    run: Callable[[], None]
+    run: Callable[[], object]
+    """What it gives back is not looked at."""
     needs: tuple[str, ...] = ()
     """Earlier stages whose outputs it reads."""
     is_long: bool = False

@@ -154,7 +154,9 @@ def describe(view: AtlasView) -> str:
         "",
     ]
     if view.displacements is None:
-        return "\n".join([*lines, "The run has no action map; `imagine actions=robot` fits one."])
+        return "\n".join(
+            [*lines, "No episode of the run has labels to fit an action map to: no arrows."]
+        )
     lines += [
         "Displacement of the end effector, mean ± one sigma over labelled validation steps:",
         "",

@@ -74,15 +74,8 @@ Decode = Callable[[Sampler, list[torch.Generator]], Tensor]
 def cached_decoder(model: DynamicsModel, task: ImaginingTask) -> Decode:
     """A step computes one frame, a finished one enters the cache and the oldest slides out."""
     cache = model.transformer.new_cache(task.num_frames)
-    nowhere = torch.zeros(1, 0, dtype=torch.long)
     past, codes = _past(task)
-
-    def finish(tokens: Int[Tensor, "1 s"], code: Float[Tensor, "1 1 e"] | None) -> None:
-        model.next_frame(tokens[:, None], code, cache, nowhere)
-        cache.finish()
-
-    for number, tokens in enumerate(past.unbind(1)):
-        finish(tokens, codes[:, number - 1 : number] if number else None)
+    model.remember(past, codes[:, :-1], cache)
 
     def decode(sampler: Sampler, generators: list[torch.Generator]) -> Tensor:
         code = codes[:, -1:]
@@ -92,7 +85,7 @@ def cached_decoder(model: DynamicsModel, task: ImaginingTask) -> Decode:
             sampler=sampler,
             generators=generators,
         )
-        finish(decoded.tokens, code)
+        model.remember(decoded.tokens[:, None], code, cache)
         return decoded.tokens
 
     return decode

@@ -12,7 +12,7 @@ from genie_robo.commands.rollout_files import archive, strip
 from genie_robo.commands.trained_run import TrainedRun, build_sampler
 from genie_robo.config import ImagineConfig
 from genie_robo.inference.action_map import ActionMap
-from genie_robo.inference.code_names import code_names
+from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.rollout import imagine
 from genie_robo.pictures import write_mp4, write_png
 from genie_robo.progress import Advance
@@ -52,27 +52,28 @@ def imagine_branches(
     )
 
 
-def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> None:
-    """Write NAME_branches.rrd, .mp4, .png and .npz, each complete or not at all."""
+def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> Path:
+    """Write NAME_branches.rrd, .mp4, .png and .npz, each complete or not at all.
+
+    Returns the recording.
+    """
     name, rollout = f"{prompt.name}_branches", branches.rollout
     videos = rollout.video.cpu().numpy()
-    write_atlas(folder / f"{name}.rrd", make_atlas(prompt, branches))
+    recording = write_atlas(folder / f"{name}.rrd", make_atlas(prompt, branches))
     write_mp4(folder / f"{name}.mp4", tile(videos), fps=prompt.control_hz)
     rows = {f"code {code}": video for code, video in enumerate(videos)}
     write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
     write_atomic(folder / f"{name}.npz", archive(rollout, slice(None), prompt.name))
+    return recording
 
 
 def make_atlas(prompt: Prompt, branches: Branches) -> AtlasView:
     """The branches beside what the robot does in labelled steps with each code."""
     videos = branches.rollout.video.cpu().numpy()
-    codes = np.arange(len(videos))
-    names, displacements = tuple(map(str, codes)), None
+    names, displacements = tuple(map(str, range(len(videos)))), None
     if branches.action_map is not None:
         dictionary = branches.action_map.dictionary
-        # A code that was never seen has the mean of all, which says nothing about it.
-        is_seen = dictionary.counts[:, None] > 0
-        names = code_names(np.where(is_seen, dictionary.mean(codes), 0.0))
+        names = dictionary_names(dictionary)
         displacements = tuple(seen[:, TRANSLATION] for seen in dictionary.robot_actions)
     return AtlasView(
         title=prompt.title,

@@ -157,7 +157,7 @@ def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...
         settings={"imagine": _shaping(config.imagine)},
         folder=folder.rollouts,
         outputs=(folder.rollouts,),
-        run=lambda: imagine.run(config.imagine),
+        run=lambda: imagine.imagine_prompts(config.imagine),
         needs=needs,
     )
 

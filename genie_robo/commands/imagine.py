@@ -1,11 +1,23 @@
 """`genie-robo imagine`: what follows a prompt, beside what MuJoCo says happens."""
 
+from pathlib import Path
+
 from genie_robo.commands.base import Command
 from genie_robo.config import ImagineConfig
 
 
 def run(config: ImagineConfig) -> None:
-    """Imagine what follows each prompt and write recordings, videos, strips and tokens."""
+    """Imagine what follows each prompt, then say where it is."""
+    from rich.console import Console
+
+    recordings = imagine_prompts(config)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"recordings  {' '.join(map(str, recordings))}", markup=False)
+    console.print(f"look at it  genie-robo view run={config.run}", markup=False)
+
+
+def imagine_prompts(config: ImagineConfig) -> list[Path]:
+    """Write a recording, a video, a strip and tokens for each prompt; the recordings come back."""
     from genie_robo.commands.branches import Branches, imagine_branches, write_branches
     from genie_robo.commands.imagined_episode import imagine_prompt
     from genie_robo.commands.prompts import find_prompts
@@ -26,16 +38,19 @@ def run(config: ImagineConfig) -> None:
     readers = find_readers(
         trained, num_labels=config.action_map.num_labels, poses=not config.branches
     )
+    recordings: list[Path] = []
     with progress_bar("imagine", total=len(prompts) * config.horizon, unit="frames") as advance:
         for number, prompt in enumerate(prompts):
             if config.branches:
                 rollout = imagine_branches(trained, prompt, config, number, advance)
-                write_branches(folder, prompt, Branches(rollout, readers.action_map))
+                recording = write_branches(folder, prompt, Branches(rollout, readers.action_map))
             else:
                 episode = imagine_prompt(
                     trained, prompt, steered[number], config, number, advance, readers
                 )
-                write_episode(folder, episode)
+                recording = write_episode(folder, episode)
+            recordings.append(recording)
+    return recordings
 
 
 COMMAND = Command(

@@ -17,18 +17,22 @@ STRIP_FRAMES = 9
 IMAGINED = "imagined"
 
 
-def write_episode(folder: Path, episode: ImaginedEpisode) -> None:
-    """Write NAME.rrd, NAME.mp4, NAME.png and NAME.npz, each complete or not at all."""
+def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
+    """Write NAME.rrd, NAME.mp4, NAME.png and NAME.npz, each complete or not at all.
+
+    Returns the recording.
+    """
     prompt, view = episode.prompt, episode.view
     name, rows = prompt.name, {IMAGINED: view.imagined_video}
     if view.true_video is not None:
         rows = {"true": view.true_video, **rows}
-    write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
+    recording = write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
     beside = np.concatenate(list(rows.values()), axis=2)
     write_mp4(folder / f"{name}.mp4", beside, fps=prompt.control_hz)
     write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
     archived = archive(episode.rollout, 0, view.episode_id, view.robot_actions)
     write_atomic(folder / f"{name}.npz", archived)
+    return recording
 
 
 def strip(rows: dict[str, UInt8[np.ndarray, "t h w c"]], *, num_prompt: int) -> Image.Image:

@@ -12,7 +12,7 @@ from genie_robo.commands.rollout_summary import summarise
 from genie_robo.commands.steering import INFERRED
 from genie_robo.config import ImagineConfig
 from genie_robo.inference.code_chances import code_chances
-from genie_robo.inference.code_names import code_names
+from genie_robo.inference.code_names import dictionary_names
 from viz.curves import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
 from viz.rollout import RolloutView
 from viz.rollout_view import ReadPath
@@ -32,10 +32,10 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         psnr = compare(true_video, imagined, seen.video, num_prompt=num_prompt)
     codes = rollout.latent_actions[0].cpu().numpy()
     path = read_path(parts)
-    names, decoded = None, None
+    names, decoded = (), None
     if parts.readers.action_map is not None:
         dictionary = parts.readers.action_map.dictionary
-        names = code_names(dictionary.mean(np.arange(trained.genie.latent_action.num_codes)))
+        names = dictionary_names(dictionary)
         decoded = dictionary.mean(codes)
     return RolloutView(
         episode_id=prompt.followed.window.episode_id if prompt.followed else prompt.name,
@@ -45,7 +45,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         num_codes=trained.genie.latent_action.num_codes,
         num_prompt_frames=num_prompt,
         summary=summarise(parts, config, seed=seed, psnr=psnr, path=path),
-        code_names=names or (),
+        code_names=names,
         code_chances=infer_chances(parts, config),
         tokens=token_maps(parts, seen),
         uncertainty=rollout.uncertainty[0].cpu().numpy(),

@@ -36,6 +36,13 @@ class ActionInput(Enum):
     prepended = "prepended"
 
 
+class Space(Enum):
+    """Where the codes of a codebook live."""
+
+    sphere = "sphere"
+    box = "box"
+
+
 class QuantizerKind(Enum):
     """How encodings become codes, or do not."""
 
@@ -63,6 +70,13 @@ class Target(Enum):
 
     change = "change"
     frame = "frame"
+
+
+class Penalty(Enum):
+    """How errors of pixels count."""
+
+    absolute = "absolute"
+    squared = "squared"
 
 
 @dataclass
@@ -97,6 +111,9 @@ class QuantizerConfig:
     """Training steps without use after which a code restarts from a live one."""
     warmup_steps: int = 0
     """Training steps before encodings are quantised; the codebook then starts at their centres."""
+    space: Space = Space.sphere
+    """sphere: encodings and codes of length 1; box: encodings keep their size, below 1 in every
+    dimension."""
     entropy_weight: float = 0.0
     """Weight of the joint code entropy term that works against collapse."""
 
@@ -120,7 +137,7 @@ class TokenizerConfig:
 class LatentActionConfig:
     """Latent action model (paper section 2.1).
 
-    The paper's own: decoder_view=history, target=frame, sees_difference and jacobian false.
+    The paper's own: decoder_view=history, target=frame, penalty=squared, sees_difference false.
     """
 
     input: LatentActionInput = LatentActionInput.pixels
@@ -134,28 +151,37 @@ class LatentActionConfig:
     decoder_view: DecoderView = DecoderView.previous_frame
     target: Target | None = None
     """Predict the frame or its change; by default the change of pixels, the frame of tokens."""
-    jacobian: bool | None = None
-    """The decoder also multiplies the code by a Jacobian; by default with pixels only."""
+    penalty: Penalty = Penalty.absolute
+    """Of pixels; tokens are predicted by their cross-entropy."""
+    flow: bool | None = None
+    """The decoder moves the pixels of the frame before along a flow that is linear in the code; by
+    default with target=change."""
+    jacobian: bool = False
+    """The decoder also multiplies the code by a Jacobian of the pixels."""
     codes_per_transition: int = 1
     """Codes that make one latent action; there are num_codes to the power of this."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            num_codes=8, code_dim=4, warmup_steps=250, entropy_weight=0.1
+            num_codes=8, code_dim=3, space=Space.box, warmup_steps=600, entropy_weight=0.1
         )
     )
 
     def __post_init__(self) -> None:
-        """Refuse to change tokens as if they were pixels."""
-        if self.input is LatentActionInput.tokens and (
-            self.target is Target.change or self.jacobian
-        ):
+        """Refuse to change or move tokens as if they were pixels, and a flow of no frame."""
+        is_tokens = self.input is LatentActionInput.tokens
+        if is_tokens and (self.target is Target.change or self.jacobian or self.flow):
             raise ValueError(
                 "model.latent_action.input=tokens predicts the tokens of the next frame, so it "
-                f"knows neither target=change nor jacobian=true; got target="
-                f"{self.target.value if self.target else None} and jacobian={self.jacobian}. Leave "
-                "both out, or use input=pixels"
+                "knows no target=change, jacobian=true or flow=true; got target="
+                f"{self.target.value if self.target else None}, jacobian={self.jacobian} and flow="
+                f"{self.flow}. Leave all out, or use input=pixels"
+            )
+        if self.flow and self.target is Target.frame:
+            raise ValueError(
+                "model.latent_action.flow=true moves the frame before, but target=frame predicts "
+                "the next one afresh; use target=change, or leave flow out"
             )
 
 

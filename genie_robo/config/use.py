@@ -20,7 +20,7 @@ class Order(Enum):
 class SamplerConfig:
     """How MaskGIT decodes one frame."""
 
-    num_steps: int = 8
+    num_steps: int = 4
     temperature: float = 0.25
     order: Order = Order.random
     """Which tokens come first; confidence copies the last frame in static video."""

@@ -2,13 +2,8 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor
 
-from genie_robo.models.fsq import FiniteScalarQuantizer
-from genie_robo.models.joint_quantizer import JointQuantizer
 from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, Quantizer
 
 
@@ -23,16 +18,6 @@ def code_chances(
     """
     device = next(quantizer.buffers()).device
     codes = quantizer.lookup(torch.arange(quantizer.num_codes, device=device)).double()
-    encoded = _bounded(quantizer, torch.from_numpy(latents).to(device))
+    encoded = quantizer.bound(torch.from_numpy(latents).to(device)).double()
     distances = torch.cdist(encoded, codes, compute_mode="donot_use_mm_for_euclid_dist")
     return (-distances.square() / (2 * ENTROPY_TEMPERATURE)).softmax(-1).cpu().numpy()
-
-
-def _bounded(quantizer: Quantizer, encoded: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
-    """Encodings where the codes live: in the cube of a grid, or on the sphere of a codebook."""
-    if isinstance(quantizer, JointQuantizer):
-        parts = rearrange(encoded, "n (p e) -> (n p) e", p=quantizer.num_parts)
-        return rearrange(_bounded(quantizer.part, parts), "(n p) e -> n (p e)", n=len(encoded))
-    if isinstance(quantizer, FiniteScalarQuantizer):
-        return encoded.tanh()
-    return F.normalize(encoded, dim=-1)

@@ -1,13 +1,40 @@
 """What a latent action means to the robot, in a word."""
 
+from typing import Protocol, runtime_checkable
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 LEVER_M = 0.1
 """Metres from the wrist that a radian is judged at, so that turning compares with moving."""
 SMALLEST_SHARE = 0.25
 """Of the farthest that any code moves the robot: below it a code has no direction."""
+
+
+@runtime_checkable
+class LabelledCodes(Protocol):
+    """What is known of the robot actions of each code."""
+
+    @property
+    def counts(self) -> Int[np.ndarray, " k"]:
+        """Labelled transitions per code."""
+        ...
+
+    def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 7"]:
+        """The mean robot action of each code; of one without labels the mean of all."""
+        ...
+
+
+def dictionary_names(dictionary: LabelledCodes) -> tuple[str, ...]:
+    """What to call each code of an action map.
+
+    A code without labels keeps its number: the dictionary answers with the mean of all, which says
+    nothing about it.
+    """
+    counts = dictionary.counts
+    means = dictionary.mean(np.arange(len(counts)))
+    return code_names(np.where(counts[:, None] > 0, means, 0.0))
 
 
 def code_names(means: Float[np.ndarray, "k 7"]) -> tuple[str, ...]:

@@ -1,12 +1,17 @@
 """The finished frames that the next one is imagined from."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from genie_robo.models.genie import Genie
 from genie_robo.types import video_to_bytes
+
+Moment = tuple[Int[Tensor, "b s"], Int[Tensor, " b"] | None]
+"""Tokens of a frame, and the latent action that leads to it."""
 
 
 class Past:
@@ -24,7 +29,7 @@ class Past:
         self._dynamics_cache = genie.dynamics.transformer.new_cache(genie.num_frames)
         self._decoder_cache = genie.tokenizer.decoder.new_cache(genie.num_frames)
         self._num_cached = 0
-        self._later_half: deque[tuple[Tensor, Tensor | None]] = deque(maxlen=genie.num_frames // 2)
+        self._later_half: deque[Moment] = deque(maxlen=genie.num_frames // 2)
 
     def logits(
         self,
@@ -47,7 +52,7 @@ class Past:
         """
         self._make_room()
         self._later_half.append((tokens, action))
-        return self._append(tokens, action)
+        return self._append([(tokens, action)])[:, -1]
 
     def fan_out(self, times: int) -> None:
         """Let `times` rollouts share the past of one."""
@@ -65,17 +70,20 @@ class Past:
         self._dynamics_cache.restart()
         self._decoder_cache.restart()
         self._num_cached = 0
-        for tokens, action in self._later_half:
-            self._append(tokens, action)
+        self._append(self._later_half)
 
-    def _append(
-        self, tokens: Int[Tensor, "b s"], action: Int[Tensor, " b"] | None
-    ) -> UInt8[Tensor, "b h w c"]:
-        code = None  # as in training, none leads to the first frame of a window
-        if action is not None and self._num_cached > 0:
-            code = self._genie.latent_action.codes(action)[:, None]
-        frame, nowhere = tokens[:, None], tokens[:, :0]
-        self._genie.dynamics.next_frame(frame, code, self._dynamics_cache, nowhere)
-        self._dynamics_cache.finish()
-        self._num_cached += 1
-        return video_to_bytes(self._genie.tokenizer.decode(frame, self._decoder_cache)[:, 0])
+    def _append(self, moments: Iterable[Moment]) -> UInt8[Tensor, "b t h w c"]:
+        """Put frames behind the cached ones, several at once into empty caches only."""
+        frames, actions = zip(*moments, strict=True)
+        tokens = torch.stack(frames, dim=1)
+        # As in training, no action leads to the first frame of a window.
+        leading = actions if self._num_cached else actions[1:]
+        codes = self._genie.latent_action.codes(_stack(leading, like=tokens))
+        self._genie.dynamics.remember(tokens, codes, self._dynamics_cache)
+        self._num_cached += len(frames)
+        return video_to_bytes(self._genie.tokenizer.decode(tokens, self._decoder_cache))
+
+
+def _stack(actions: Sequence[Tensor | None], *, like: Tensor) -> Int[Tensor, "b n"]:
+    known = [action for action in actions if action is not None]
+    return torch.stack(known, dim=1) if known else like.new_zeros(len(like), 0)

@@ -17,11 +17,11 @@ from genie_robo.models.maskgit import hidden_places, masked_counts, sample_token
 class Sampler:
     """How a frame is decoded.
 
-    The paper samples 25 steps at temperature 2 in random order. Eight steps at 0.25 imagine small
+    The paper samples 25 steps at temperature 2 in random order. Four steps at 0.25 imagine small
     robot videos as well (docs/LOG.md).
     """
 
-    num_steps: int = 8
+    num_steps: int = 4
     temperature: float = 0.25
     """Divides the logits; 0 always takes the most likely token."""
     order: Literal["random", "confidence"] = "random"

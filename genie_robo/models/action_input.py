@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 Joining = Literal["additive", "concatenated", "prepended"]
@@ -39,6 +39,10 @@ class ActionInput(nn.Module):
                 return self.mix(torch.cat([x, joined.expand_as(x)], dim=-1))
             case "prepended":
                 return torch.cat([joined, x], dim=2)
+
+    def own(self, places: Int[Tensor, "b r"]) -> Int[Tensor, "b r"]:
+        """Where a frame's own tokens of these places are among those that `forward` gave."""
+        return places + 1 if self.joining == "prepended" else places
 
     def drop(self, x: Float[Tensor, "b t joined d"]) -> Float[Tensor, "b t s d"]:
         """The frame's own tokens among those that `forward` gave."""

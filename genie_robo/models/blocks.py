@@ -6,6 +6,7 @@ so that equal settings give equally many parameters.
 """
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genie_robo.models.attention import Attention, Backend
-from genie_robo.models.cache import BlockCache
+from genie_robo.models.cache import BlockCache, Places
 
 
 class STBlock(nn.Module):
@@ -32,17 +33,25 @@ class STBlock(nn.Module):
         self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier))
 
     def forward(
-        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
-    ) -> Float[Tensor, "b t s d"]:
-        """One block on the residual stream."""
-        x = x + attend_frame(self.spatial, self.spatial_norm(x))
-        x = x + self._attend_time(self.temporal_norm(x), cache)
+        self,
+        x: Float[Tensor, "b t s d"],
+        cache: BlockCache | None = None,
+        places: Places | None = None,
+    ) -> Float[Tensor, "b t r d"]:
+        """One block on the residual stream: all of it, or what comes out at some places."""
+        x = at(x, places, dim=2) + attend_frame(self.spatial, self.spatial_norm(x), places)
+        x = x + self._attend_time(self.temporal_norm(x), cache, places)
         return x + self.ff(self.ff_norm(x))
 
+    def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
+        """Put frames into the cache; what comes out of them is not computed."""
+        x = x + attend_frame(self.spatial, self.spatial_norm(x))
+        project_frames(self.temporal, self.temporal_norm(x), cache)
+
     def _attend_time(
-        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
-    ) -> Float[Tensor, "b t s d"]:
-        query, key, value = project_frames(self.temporal, x, cache)
+        self, x: Float[Tensor, "b t r d"], cache: BlockCache | None, places: Places | None
+    ) -> Float[Tensor, "b t r d"]:
+        query, key, value = project_frames(self.temporal, x, cache, places)
         attended = self.temporal.attend(query, key, value, causal=x.shape[1] > 1)
         return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
@@ -60,11 +69,18 @@ class OneAttentionBlock(nn.Module, ABC):
         self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
 
     def forward(
-        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None = None
-    ) -> Float[Tensor, "b t s d"]:
-        """One block on the residual stream."""
-        x = x + self._attend(self.norm(x), cache)
+        self,
+        x: Float[Tensor, "b t s d"],
+        cache: BlockCache | None = None,
+        places: Places | None = None,
+    ) -> Float[Tensor, "b t r d"]:
+        """One block on the residual stream: all of it, or what comes out at some places."""
+        x = at(x + self._attend(self.norm(x), cache), places, dim=2)
         return x + self.ff(self.ff_norm(x))
+
+    def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
+        """Put frames into the cache."""
+        self._attend(self.norm(x), cache)
 
     @abstractmethod
     def _attend(
@@ -110,25 +126,44 @@ def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
     )
 
 
-def attend_frame(attention: Attention, x: Float[Tensor, "b t s d"]) -> Float[Tensor, "b t s d"]:
-    """Attention among the patches of each frame."""
+def at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Tensor, "..."]:
+    """What lies at some places along a dimension, by default at all of them."""
+    if places is None:
+        return x
+    shape = [1] * x.ndim
+    shape[0], shape[dim] = places.shape
+    return x.take_along_dim(places.view(shape), dim=dim)
+
+
+def attend_frame(
+    attention: Attention, x: Float[Tensor, "b t s d"], places: Places | None = None
+) -> Float[Tensor, "b t r d"]:
+    """Attention of the patches of each frame, or of some of them, to all of the frame."""
     queries_keys, value = attention.project(x, along="patches")
     query, key = queries_keys.unbind()
-    attended = attention.attend(query, key, value, causal=False)
+    attended = attention.attend(at(query, places, dim=3), key, value, causal=False)
     return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
 
 
 def project_frames(
-    attention: Attention, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    attention: Attention,
+    x: Float[Tensor, "b t s d"],
+    cache: BlockCache | None,
+    places: Places | None = None,
 ) -> tuple[
     Float[Tensor, "b s heads t e"],
     Float[Tensor, "b s heads t_past e"],
     Float[Tensor, "b s heads t_past e"],
 ]:
-    """Queries of these frames; keys and values of these and of the cached ones before them."""
+    """Queries of these frames; keys and values of these and of the cached ones before them.
+
+    With `places`, `x` holds those patches only, and the cache stays as it is.
+    """
     queries_keys, value = attention.project(x, along="frames")
     query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
-    if cache:
+    if cache and places is not None:
+        key, value = cache.behind(places, key, value)
+    elif cache:
         key, value = cache.put(key, value)
     return query, key, value
 
@@ -138,11 +173,22 @@ def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]
 
     Attention then depends on the distance of two frames only, so a window may slide.
     """
-    half = x.shape[-1] // 2
-    frequency = 100.0 ** (-torch.arange(half, device=x.device) / half)
-    angle = torch.arange(first, first + x.shape[-2], device=x.device)[:, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    return Rotation.apply(x, torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+    num_frames, head_dim = x.shape[-2:]
+    table = rotary_table(first, num_frames, head_dim, x.device, x.dtype)
+    return Rotation.apply(x, *table) if torch.is_grad_enabled() else turn(x, *table)
+
+
+@lru_cache(maxsize=64)
+def rotary_table(
+    first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
+    """Cosines and sines of some frames' angles; the sines are negative in the first half."""
+    with torch.inference_mode(mode=False):  # kept, so that training may meet them too
+        half = head_dim // 2
+        frequency = 100.0 ** (-torch.arange(half, device=device) / half)
+        angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
+        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 class Rotation(torch.autograd.Function):
@@ -150,7 +196,7 @@ class Rotation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`cos` and `sin` are (t, e); `sin` is negative in the first half."""
+        """`cos` and `sin` are those of `rotary_table`."""
         ctx.save_for_backward(cos, sin)
         return turn(x, cos, sin)
 

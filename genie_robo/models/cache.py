@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+Places = Int[Tensor, "b r"]
+"""Patches of a frame that something is asked for."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,22 @@ class BlockCache:
         self.keys[..., self.num_kept : end, :] = key
         self.values[..., self.num_kept : end, :] = value
         return self.keys[..., :end, :], self.values[..., :end, :]
+
+    def behind(
+        self,
+        places: Places,
+        key: Float[Tensor, "b r heads 1 e"],
+        value: Float[Tensor, "b r heads 1 e"],
+    ) -> tuple[Tensor, Tensor]:
+        """The finished frames at some places and the unfinished one there; nothing is stored."""
+        if self.keys is None or self.values is None:
+            return key, value
+        rows = places[..., None, None, None]
+        keys, values = (
+            stored[..., : self.num_kept, :].take_along_dim(rows, dim=1)
+            for stored in (self.keys, self.values)
+        )
+        return torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3)
 
     def finish(self, num_frames: int) -> None:
         """Keep the frames just put; the oldest slide out when the window is full."""

@@ -1,11 +1,12 @@
 """Dynamics: tokens of past frames and latent actions to the tokens of the next frame."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.action_input import ActionInput, Joining
-from genie_robo.models.cache import KVCache
+from genie_robo.models.cache import KVCache, Places
 from genie_robo.models.transformer import STTransformer
 
 
@@ -53,27 +54,35 @@ class DynamicsModel(nn.Module):
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s d"]:
         """What the logits of every token are made of."""
-        reached_by = self.embed_action(actions)
-        unreached = reached_by.new_zeros(len(tokens), 1, self.transformer.dim)
-        x = self._embed(tokens, torch.cat([unreached, reached_by], dim=1))
-        return self.action_input.drop(self.transformer(x))
+        return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
 
     def next_frame(
         self,
         tokens: Int[Tensor, "b 1 s"],
-        actions: Float[Tensor, "b 1 e"] | None,
+        actions: Float[Tensor, "b n e"],
         cache: KVCache,
-        places: Int[Tensor, "b r"],
+        places: Places,
     ) -> Float[Tensor, "b r k"]:
-        """Logits at some places of the frame that follows those in the cache.
+        """Logits at some places of the frame that follows those in the cache, which stays.
 
-        The first frame of a video is reached by no action: `actions` None.
+        The first frame of a video is reached by no action: n is 0.
         """
-        reached_by = None if actions is None else self.embed_action(actions)
-        x = self.action_input.drop(self.transformer(self._embed(tokens, reached_by), cache))
-        return self.to_logits(x[:, 0].take_along_dim(places[..., None], dim=1))
+        x = self._embed(tokens, actions)
+        return self.to_logits(self.transformer(x, cache, self.action_input.own(places))[:, 0])
+
+    def remember(
+        self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"], cache: KVCache
+    ) -> None:
+        """Append frames whose tokens are final; the first of a video is reached by no action.
+
+        Several frames at once need an empty cache.
+        """
+        self.transformer.remember(self._embed(tokens, actions), cache)
 
     def _embed(
-        self, tokens: Int[Tensor, "b t s"], reached_by: Float[Tensor, "b t d"] | None
+        self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"]
     ) -> Float[Tensor, "b t joined d"]:
+        """Tokens joined by the actions that lead to them: none leads to the first of a video."""
+        reached_by = self.embed_action(actions)
+        reached_by = F.pad(reached_by, (0, 0, tokens.shape[1] - actions.shape[1], 0))
         return self.action_input(self.embed(tokens) + self.position, reached_by)

@@ -65,15 +65,19 @@ class FiniteScalarQuantizer(Quantizer):
         del noise
         with torch.autocast(encoded.device.type, enabled=False):
             valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
-            bounded = encoded.float().tanh()
+            bounded = self.bound(encoded.float())
             indices = self.nearest(encoded)
             self._count(indices, valid)
             straight_through = bounded + (self.lookup(indices) - bounded).detach()
             return Quantized(straight_through, indices, torch.zeros_like(bounded[..., 0]))
 
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Encodings in the cube of the grid."""
+        return encoded.tanh()
+
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the code that an encoding rounds to."""
-        digits = ((encoded.float().tanh() + 1) / 2 * self.top).round().long()
+        digits = ((self.bound(encoded.float()) + 1) / 2 * self.top).round().long()
         return (digits * self.digit_values).sum(-1)
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:

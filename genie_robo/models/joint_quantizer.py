@@ -63,6 +63,10 @@ class JointQuantizer(Quantizer):
         self._count(indices, valid)
         return Quantized(quantized.codes.flatten(-2), indices, quantized.loss.mean(-1))
 
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Every part as the codebook bounds it."""
+        return self.part.bound(self._split(encoded)).flatten(-2)
+
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the joint code that an encoding becomes."""
         return self._join(self.part.nearest(self._split(encoded)))

@@ -1,5 +1,6 @@
 """Latent actions from pixels, as in the paper (section 2.1)."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,15 +15,34 @@ from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.transformer import STTransformer
 
 Target = Literal["change", "frame"]
+Penalty = Literal["absolute", "squared"]
+GREY_LEVEL = 1 / 255
+"""Absolute errors below it are squared, so that the gradient of what is right does not jump."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelPrediction:
+    """How the next frame is predicted, and how wrong that is."""
+
+    target: Target
+    """The change of the frame before, or the frame afresh as in the paper."""
+    penalty: Penalty
+    """Of a pixel's error; the paper's is squared."""
+    flow: bool
+    """The frame before is moved along a flow that is linear in the code; not with target frame."""
+    jacobian: bool
+    """The code is multiplied by a Jacobian of the pixels."""
 
 
 class PixelActionModel(LatentActionModel):
     """Latent actions of frames that are pixels, scaled down by `downscale`.
 
-    The prediction is x_t + g(x_1..t, a_1..t) + J(x_1..t) a_t: beside the paper's g, a Jacobian J
-    says how every pixel would change along each dimension of the code. With `target` frame it is
-    sigmoid(g + J a_t), and as in the paper without `jacobian`. The change, the Jacobian and the
-    scaling each made small models find the action where they had not (docs/LOG.md).
+    The prediction is warp(x_t, F(x_1..t) a_t) + g(x_1..t, a_1..t) + J(x_1..t) a_t: beside the
+    paper's g, a flow F a says from where every pixel came, and a Jacobian J how much it changed,
+    along each dimension of the code. With `target` frame it is sigmoid(g + J a_t), and as in the
+    paper without `jacobian`. What moves by twice the code moves twice as far, so codes are like
+    motions; an absolute error asks for sharper ones than a squared error, which is content with a
+    blur. Each made small models find the action where they had not (docs/LOG.md).
     """
 
     reads_tokens = False
@@ -33,8 +53,7 @@ class PixelActionModel(LatentActionModel):
         image_size: tuple[int, int],
         downscale: int,
         patch_size: int,
-        target: Target,
-        jacobian: bool,
+        prediction: PixelPrediction,
         encoder: STTransformer,
         decoder: STTransformer,
         quantizer: Quantizer,
@@ -55,20 +74,29 @@ class PixelActionModel(LatentActionModel):
             design=design,
         )
         self.downscale, self.patch_size, self.grid = downscale, patch_size, grid
-        self.target: Target = target
+        self.prediction = prediction
         self.to_change = nn.Linear(decoder.dim, pixels)
-        self.to_jacobian = nn.Linear(decoder.dim, pixels * self.code_dim) if jacobian else None
+        self.to_jacobian = (
+            nn.Linear(decoder.dim, pixels * self.code_dim) if prediction.jacobian else None
+        )
+        self.to_flow = (
+            nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if prediction.flow else None
+        )
         # Begin near "nothing changes", or near a grey frame.
-        nn.init.normal_(self.to_change.weight, std=0.0 if target == "change" else 0.02)
+        nn.init.normal_(self.to_change.weight, std=0.0 if prediction.target == "change" else 0.02)
         nn.init.zeros_(self.to_change.bias)
         if self.to_jacobian:
             nn.init.normal_(self.to_jacobian.weight, std=0.005)
             nn.init.zeros_(self.to_jacobian.bias)
+        if self.to_flow:
+            nn.init.normal_(self.to_flow.weight, std=0.01)
+            nn.init.zeros_(self.to_flow.bias)
 
     @torch.no_grad()
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """Mean square of the frame change: the error of predicting that nothing changes."""
-        return self.scale_down(video).diff(dim=1).square().mean((2, 3, 4))
+        """Size of the frame change: the error of predicting that nothing changes."""
+        frames = self.scale_down(video)
+        return self._error(frames[:, :-1], frames[:, 1:])
 
     def decode(
         self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
@@ -97,15 +125,22 @@ class PixelActionModel(LatentActionModel):
         x = self._decode(self.decoder_embed(patchify(frames, self.patch_size) - 0.5), codes)
         change = self.to_change(x).float()
         if self.to_jacobian:
-            jacobian = self.to_jacobian(x).float().unflatten(-1, (-1, self.code_dim))
-            change = change + torch.einsum("btspe,bte->btsp", jacobian, codes)
+            change = change + _times(self.to_jacobian(x), codes)
         change = unpatchify(change, self.patch_size, self.grid)
-        return frames + change if self.target == "change" else change.sigmoid()
+        if self.prediction.target == "frame":
+            return change.sigmoid()
+        if self.to_flow:
+            flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
+            frames = warp(frames, flow)
+        return frames + change
 
     def _error(
         self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
     ) -> Float[Tensor, "b t"]:
-        return (predicted - frames).square().mean((2, 3, 4))
+        if self.prediction.penalty == "squared":
+            return (predicted - frames).square().mean((2, 3, 4))
+        size = F.smooth_l1_loss(predicted, frames, beta=GREY_LEVEL, reduction="none")
+        return size.mean((2, 3, 4))
 
     def _embed_for_encoder(self, frames: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s d"]:
         patches = patchify(frames, self.patch_size) - 0.5
@@ -113,3 +148,28 @@ class PixelActionModel(LatentActionModel):
             change = torch.diff(frames, dim=1, prepend=frames[:, :1])
             patches = torch.cat([patches, patchify(change, self.patch_size)], dim=-1)
         return self.embed(patches)
+
+
+def _times(
+    matrices: Float[Tensor, "b t s pe"], codes: Float[Tensor, "b t e"]
+) -> Float[Tensor, "b t s p"]:
+    """A matrix for every patch, times the code of the frame."""
+    rows = matrices.float().unflatten(-1, (-1, codes.shape[-1]))
+    return torch.einsum("btspe,bte->btsp", rows, codes)
+
+
+def warp(
+    frames: Float[Tensor, "b t h w c"], flow: Float[Tensor, "b t h w 2"]
+) -> Float[Tensor, "b t h w c"]:
+    """Frames whose every pixel comes from where its flow points, interpolated.
+
+    `flow` is to the right and down, in halves of the frame; beyond the border lies its colour.
+    """
+    b, _, height, width, _ = frames.shape
+    y, x = ((torch.arange(n, device=flow.device) * 2 + 1) / n - 1 for n in (height, width))
+    here = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    images = rearrange(frames.float(), "b t h w c -> (b t) c h w")
+    moved = F.grid_sample(
+        images, here + flow.flatten(0, 1), padding_mode="border", align_corners=False
+    )
+    return rearrange(moved, "(b t) c h w -> b t h w c", b=b)

@@ -1,7 +1,8 @@
 """Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,11 @@ MARGINAL_DECAY = 0.9
 """Memory of the running code use inside the entropy term, per training step."""
 
 WARMUP_NOISE = 0.2
-"""Length of the noise added to encodings of length 1 while they are not yet quantised."""
+"""Length of the noise added to bounded encodings while they are not yet quantised."""
+
+
+Space = Literal["sphere", "box"]
+"""Where codes and encodings live: of length 1, or every dimension of an encoding in (-1, 1)."""
 
 
 class Quantized(NamedTuple):
@@ -82,6 +87,10 @@ class Quantizer(nn.Module, ABC):
         """
 
     @abstractmethod
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Encodings as they are compared with codes."""
+
+    @abstractmethod
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the code that an encoding becomes."""
 
@@ -120,11 +129,12 @@ class Quantizer(nn.Module, ABC):
 
 
 class VectorQuantizer(Quantizer):
-    """A codebook on the unit sphere, learned with the VQ loss (van den Oord et al. 2017, eq. 3).
+    """A codebook learned with the VQ loss (van den Oord et al. 2017, eq. 3).
 
-    Encodings and codes are l2-normalised, so the nearest code is the one of the highest cosine
-    (Yu et al. 2022, section 3.2). A code unused for `reset_after` training steps restarts at a
-    live one. Everything here is fp32.
+    On the `sphere` encodings and codes are l2-normalised, so the nearest code is the one of the
+    highest cosine (Yu et al. 2022, section 3.2). In the `box` encodings are squashed by tanh: they
+    keep their size, so few dimensions can say how far something moves (docs/LOG.md). A code unused
+    for `reset_after` training steps restarts at a live one. Everything here is fp32.
 
     For the first `warmup_steps` training steps encodings pass unquantised, with a little noise;
     then the codebook starts at the cluster centres of the last batch. A network that has found
@@ -145,8 +155,10 @@ class VectorQuantizer(Quantizer):
         entropy_weight: float = 0.0,
         warmup_steps: int = 0,
         continuous: bool = False,
+        space: Space = "sphere",
     ) -> None:
         super().__init__(num_codes=num_codes, code_dim=code_dim, reset_after=reset_after)
+        self.space: Space = space
         self.commitment = commitment
         self.entropy_weight = entropy_weight
         self.warmup_steps = warmup_steps
@@ -165,13 +177,17 @@ class VectorQuantizer(Quantizer):
     def _is_warming_up(self) -> bool:
         return self.training and bool(self.num_steps < self.warmup_steps)
 
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Encodings on the sphere or in the box."""
+        return F.normalize(encoded, dim=-1) if self.space == "sphere" else encoded.tanh()
+
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
-        """The unit-length codes of the given indices."""
-        return F.embedding(indices, F.normalize(self.codebook, dim=-1))
+        """The codes of the given indices, on the sphere of unit length."""
+        return F.embedding(indices, self._place(self.codebook))
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
-        """Index of the code with the highest cosine."""
-        return _cosines(encoded, self.codebook).argmax(-1)
+        """Index of the nearest code."""
+        return self._closeness(self.bound(encoded.float())).argmax(-1)
 
     def forward(
         self,
@@ -181,7 +197,7 @@ class VectorQuantizer(Quantizer):
     ) -> Quantized:
         """Quantise, and in training count the use of every code."""
         with torch.autocast(encoded.device.type, enabled=False):
-            encoded = F.normalize(encoded.float(), dim=-1)
+            encoded = self.bound(encoded.float())
             valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
             if self._is_warming_up:
                 return self._pass_through(encoded, valid, noise)
@@ -195,13 +211,13 @@ class VectorQuantizer(Quantizer):
             self._samples.append(encoded.detach()[valid])
         # Zero, but with a gradient: optimizers and engines expect one for every parameter.
         none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
-        return Quantized(_blur(encoded, noise), self.nearest(encoded), none)
+        return Quantized(_blur(encoded, noise), self._closeness(encoded).argmax(-1), none)
 
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
-        cosines = _cosines(encoded, self.codebook)
-        indices = cosines.argmax(-1)
+        closeness = self._closeness(encoded)
+        indices = closeness.argmax(-1)
         codes = self.lookup(indices)
         self._count(indices, valid)
         if self.continuous:
@@ -209,14 +225,14 @@ class VectorQuantizer(Quantizer):
             return Quantized(_blur(encoded, noise), indices, following)
         loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
-            loss = loss - self.entropy_weight * self._information(cosines, valid)
+            loss = loss - self.entropy_weight * self._information(closeness, valid)
         return Quantized(encoded + (codes - encoded).detach(), indices, loss)
 
     def _information(
-        self, cosines: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
+        self, closeness: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
     ) -> Float[Tensor, "*n"]:
         """What each encoding's soft code tells, given how often every code was used lately."""
-        assignment = (cosines / ENTROPY_TEMPERATURE).softmax(-1)
+        assignment = (closeness / ENTROPY_TEMPERATURE).softmax(-1)
         if self.training:
             self.soft_use += assignment.detach()[valid].sum(0)
         return code_information(assignment, self.marginal)
@@ -227,7 +243,8 @@ class VectorQuantizer(Quantizer):
         if self.num_steps == self.warmup_steps - 1:
             samples = ranks.gather(torch.cat(self._samples))
             self._samples.clear()
-            ranks.write(self.codebook, cluster_directions(samples, self.num_codes, generator))
+            centres = cluster(samples, self.num_codes, generator, place=self._place)
+            ranks.write(self.codebook, centres)
         soft_use = ranks.sum(self.soft_use.clone())
         self.soft_use.zero_()
         if soft_use.any():
@@ -242,12 +259,20 @@ class VectorQuantizer(Quantizer):
         num_dead = int(is_dead.sum())
         choice = torch.randint(len(live), (num_dead,), generator=generator).to(live.device)
         codebook = ranks.read(self.codebook).clone()
-        copies = F.normalize(codebook[live[choice]], dim=-1)
+        copies = self._place(codebook[live[choice]])
         noise = torch.randn(copies.shape, generator=generator).to(copies) * 0.1
-        codebook[is_dead] = F.normalize(copies + noise / self.code_dim**0.5, dim=-1)
+        codebook[is_dead] = self._place(copies + noise / self.code_dim**0.5)
         ranks.write(self.codebook, codebook)
         self.age[is_dead] = 0
         return num_dead
+
+    def _place(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
+        """Codes where encodings can be."""
+        return F.normalize(codes, dim=-1) if self.space == "sphere" else codes
+
+    def _closeness(self, bounded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n k"]:
+        """Of every code, for encodings that are bounded already."""
+        return closeness(bounded, self._place(self.codebook.float()))
 
 
 def vq_loss(
@@ -276,21 +301,28 @@ def code_information(
     return surprise - _entropy(assignment)
 
 
+def closeness(points: Float[Tensor, "*n e"], codes: Float[Tensor, "k e"]) -> Float[Tensor, "*n k"]:
+    """Minus half the squared distance to every code; on the unit sphere the cosine less 1."""
+    squares = points.square().sum(-1, keepdim=True) + codes.square().sum(-1)
+    return points @ codes.T - squares / 2
+
+
 @torch.no_grad()
-def cluster_directions(
+def cluster(
     samples: Float[Tensor, "n e"],
     num_clusters: int,
     generator: torch.Generator,
     *,
+    place: Callable[[Tensor], Tensor],
     num_rounds: int = 10,
 ) -> Float[Tensor, "k e"]:
-    """Spherical k-means, started by k-means++: unit vectors that many samples point along."""
+    """Centres of k-means, started by k-means++; `place` puts a mean where codes can be."""
     centres = _spread_start(samples, num_clusters, generator)
     for _ in range(num_rounds):
-        nearest = (samples @ centres.T).argmax(-1)
+        nearest = closeness(samples, centres).argmax(-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
-        is_empty = torch.bincount(nearest, minlength=num_clusters) == 0
-        centres = torch.where(is_empty[:, None], centres, F.normalize(sums, dim=-1))
+        counts = torch.bincount(nearest, minlength=num_clusters)[:, None]
+        centres = torch.where(counts == 0, centres, place(sums / counts.clamp(min=1)))
     return centres
 
 
@@ -300,13 +332,13 @@ def _spread_start(
     """Samples far from each other (Arthur and Vassilvitskii 2007, section 2.2)."""
     draws = torch.rand(num_clusters, generator=generator).to(samples)
     centres = samples[(draws[:1] * len(samples)).long()]
-    cosine = samples @ centres[0]
+    nearness = closeness(samples, centres)[:, 0]
     for draw in draws[1:]:
-        distance = (1 - cosine).clamp(min=1e-9).cumsum(0)
+        distance = (-nearness).clamp(min=1e-9).cumsum(0)
         place = torch.searchsorted(distance, draw * distance[-1:]).clamp(max=len(samples) - 1)
         new = samples[place]
         centres = torch.cat([centres, new])
-        cosine = torch.maximum(cosine, samples @ new[0])
+        nearness = torch.maximum(nearness, closeness(samples, new)[:, 0])
     return centres
 
 
@@ -321,10 +353,6 @@ def _entropy(share: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
 
 
 def _blur(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor, "*n e"]:
-    """Encodings of length 1 with noise of length `WARMUP_NOISE`."""
+    """Bounded encodings with noise of length `WARMUP_NOISE`."""
     noise = torch.randn_like(encoded) if noise is None else noise
     return encoded + noise * WARMUP_NOISE / encoded.shape[-1] ** 0.5
-
-
-def _cosines(encoded: Float[Tensor, "*n e"], codebook: Float[Tensor, "k e"]) -> Tensor:
-    return F.normalize(encoded.float(), dim=-1) @ F.normalize(codebook.float(), dim=-1).T

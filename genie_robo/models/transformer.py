@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genie_robo.models.attention import Backend
 from genie_robo.models.blocks import FullBlock, OneAttentionBlock, SpatialBlock, STBlock
-from genie_robo.models.cache import BlockCache, KVCache
+from genie_robo.models.cache import BlockCache, KVCache, Places
 
 Layout = Literal["space_time", "space", "space_then_full", "full_then_space"]
 """Which blocks a stack has, from first to last."""
@@ -47,15 +47,35 @@ class STTransformer(nn.Module):
         self._init_weights()
 
     def forward(
-        self, x: Float[Tensor, "b t s d"], cache: KVCache | None = None
-    ) -> Float[Tensor, "b t s d"]:
-        """All frames at once; with a cache, `x` is the next frame after the cached ones."""
+        self,
+        x: Float[Tensor, "b t s d"],
+        cache: KVCache | None = None,
+        places: Places | None = None,
+    ) -> Float[Tensor, "b t r d"]:
+        """All frames at once; with a cache, `x` is the next frame after the cached ones.
+
+        With `places` only those patches come out, which spares most of the last block.
+        """
+        last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             if self.checkpoint_activations and self.training and cache is None:
                 x = checkpoint(block, x, use_reentrant=False)
             else:
-                x = block(x, cache.blocks[index] if cache else None)
+                past = cache.blocks[index] if cache else None
+                x = block(x, past, places if index == last else None)
         return self.norm(x)
+
+    def remember(self, x: Float[Tensor, "b t s d"], cache: KVCache) -> None:
+        """Append final frames to a cache: as `forward`, but nothing comes out.
+
+        Several frames at once need an empty cache.
+        """
+        *before, last = self.blocks
+        for block, past in zip(before, cache.blocks[:-1], strict=True):
+            x = block(x, past)
+        assert isinstance(last, STBlock | OneAttentionBlock)
+        last.remember(x, cache.blocks[-1])
+        cache.finish(x.shape[1])
 
     def new_cache(self, max_frames: int) -> KVCache:
         """An empty cache that keeps the last `max_frames` frames."""

@@ -30,6 +30,11 @@ class ToCodes(Protocol):
 class ToRobotActions(Protocol):
     """Latent actions to robot actions."""
 
+    @property
+    def counts(self) -> Int[np.ndarray, " k"]:
+        """Labelled transitions per code."""
+        ...
+
     def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 7"]:
         """The mean robot action of each code."""
         ...

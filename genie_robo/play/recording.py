@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from eval_suites.metrics.image_metrics import frame_psnr
-from genie_robo.inference.code_names import code_names
+from genie_robo.inference.code_names import dictionary_names
 from genie_robo.pictures import write_mp4
 from genie_robo.play.game import Game
 from genie_robo.play.start import Start
@@ -55,7 +55,7 @@ def view_session(game: Game) -> RolloutView:
         happened = _replay(start, robot_actions, renderer=game.renderer)
     codes = np.array([action.code for action in game.actions])
     dictionary = None if game.action_map is None else game.action_map.dictionary
-    names = () if dictionary is None else code_names(dictionary.mean(np.arange(game.num_codes)))
+    names = () if dictionary is None else dictionary_names(dictionary)
     return RolloutView(
         episode_id=start.episode_id,
         control_hz=start.control_hz,

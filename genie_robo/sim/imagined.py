@@ -33,7 +33,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         prompt: uint8 image of any size, or a stack of p frames; it is scaled to the model's size.
         to_codes: Robot actions (n 7) to latent actions (n). With it actions are those of Tabletop,
             without it they are the model's codes.
-        sampler: How a frame is decoded, by default in 8 steps.
+        sampler: How a frame is decoded, by default in 4 steps.
         max_steps: Actions until the episode is truncated.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
     """

@@ -43,7 +43,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         num_envs: Number of worlds.
         prompt: As Imagined's for all worlds, or num_envs stacks of p frames.
         to_codes: Robot actions (n 7) to latent actions (n).
-        sampler: How a frame is decoded, by default in 8 steps.
+        sampler: How a frame is decoded, by default in 4 steps.
         max_steps: Actions until an episode is truncated.
         autoreset_mode: NextStep (default), SameStep or Disabled, as Gymnasium defines them.
         render_mode: For Gymnasium's wrappers; `render` works in any case.

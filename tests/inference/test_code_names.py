@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.inference.code_chances import code_chances
-from genie_robo.inference.code_names import code_names
+from genie_robo.inference.code_names import code_names, dictionary_names
 from genie_robo.models.fsq import FiniteScalarQuantizer
 from genie_robo.models.joint_quantizer import JointQuantizer
 from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, VectorQuantizer
@@ -26,6 +27,13 @@ def test_turning_by_a_trifle_and_the_gripper_give_no_name():
     moves = means((0.03, 0, 0, 0, 0, 0.006), (0, 0, 0, 0, 0, 0, 1.0))
     assert code_names(moves) == ("0 +x", "1")
     assert code_names(np.zeros((2, 7))) == ("0", "1")
+
+
+def test_a_code_without_labels_keeps_its_number():
+    dictionary = ActionDictionary.fit(
+        np.array([0, 0, 2]), means((0.04,), (0.02,), (0, -0.03)), num_codes=3
+    )
+    assert dictionary_names(dictionary) == ("0 +x", "1", "2 -y")
 
 
 def vector_quantizer() -> VectorQuantizer:

@@ -186,5 +186,4 @@ def test_guidance_of_one_computes_nothing_more(genie, prompt, monkeypatch):
         sampler = Sampler(num_steps=3, guidance=guidance)
         imagine(genie, prompt, actions, seeds=[0, 1], sampler=sampler)
 
-    # A prompt frame, so many decode steps, the finished frame.
-    assert len(calls) == (1 + 3 + 1) + (1 + 2 * 3 + 1)
+    assert len(calls) == 3 + 2 * 3

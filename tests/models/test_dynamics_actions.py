@@ -35,11 +35,11 @@ def test_the_cache_gives_the_logits_of_the_full_window(dynamics, tokens, actions
 
     frames = []
     for t in range(6):
-        action = actions[:, t - 1 : t] if t else None
+        action, frame = actions[:, max(t - 1, 0) : t], tokens[:, t : t + 1]
         hidden = torch.full((2, 1, 8), dynamics.mask_token)
         dynamics.next_frame(hidden, action, cache, everywhere)  # leaves nothing behind
-        frames.append(dynamics.next_frame(tokens[:, t : t + 1], action, cache, everywhere))
-        cache.finish()
+        frames.append(dynamics.next_frame(frame, action, cache, everywhere))
+        dynamics.remember(frame, action, cache)
 
     torch.testing.assert_close(torch.stack(frames, 1), full, atol=1e-5, rtol=0)
 
@@ -47,7 +47,7 @@ def test_the_cache_gives_the_logits_of_the_full_window(dynamics, tokens, actions
 def test_logits_come_for_the_places_asked_for(dynamics, tokens, actions):
     def first_frame(places):
         cache = dynamics.transformer.new_cache(6)
-        return dynamics.next_frame(tokens[:, :1], None, cache, places)
+        return dynamics.next_frame(tokens[:, :1], actions[:, :0], cache, places)
 
     everywhere = first_frame(torch.arange(8).expand(2, 8))
 

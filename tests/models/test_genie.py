@@ -162,9 +162,9 @@ def test_dynamics_next_frame_equals_the_full_window(genie):
 
     frames = []
     for t in range(6):
-        action = actions[:, t - 1 : t] if t else None
-        frames.append(dynamics.next_frame(tokens[:, t : t + 1], action, cache, everywhere))
-        cache.finish()
+        action, frame = actions[:, max(t - 1, 0) : t], tokens[:, t : t + 1]
+        frames.append(dynamics.next_frame(frame, action, cache, everywhere))
+        dynamics.remember(frame, action, cache)
 
     torch.testing.assert_close(torch.stack(frames, 1), full, atol=1e-5, rtol=1e-5)
 

@@ -12,13 +12,17 @@ from genie_robo.config.model import (
     DecoderView,
     LatentActionInput,
     PatchLayers,
+    Penalty,
     QuantizerKind,
+    Space,
     Target,
 )
+from genie_robo.models.latent_action_pixels import warp
 from genie_robo.ranks import OneProcess
 
 HISTORY = {"decoder_view": DecoderView.history}
-PAPER = HISTORY | {"target": Target.frame, "sees_difference": False, "jacobian": False}
+SQUARED = {"penalty": Penalty.squared}
+PAPER = HISTORY | SQUARED | {"target": Target.frame, "sees_difference": False}
 TOKENS = {"input": LatentActionInput.tokens}
 
 KINDS = {
@@ -29,12 +33,21 @@ KINDS = {
     "history": HISTORY,
     "frame": {"target": Target.frame},
     "no_difference": {"sees_difference": False},
-    "no_jacobian": {"jacobian": False},
+    "squared": SQUARED,
+    "jacobian": SQUARED | {"jacobian": True},
+    "jacobian_alone": SQUARED | {"jacobian": True, "flow": False},
+    "no_motion": SQUARED | {"flow": False},
     "concatenated": {"actions": ActionInput.concatenated},
     "prepended": {"actions": ActionInput.prepended},
     "prepended_history": HISTORY | {"actions": ActionInput.prepended},
-    "two_codes": {"codes_per_transition": 2},
-    "fsq": {"quantizer": QuantizerConfig(kind=QuantizerKind.fsq, num_codes=8)},
+    "two_codes": SQUARED | {"codes_per_transition": 2},
+    "box": {"quantizer": QuantizerConfig(num_codes=5, code_dim=3, space=Space.box)},
+    "fsq": SQUARED
+    | {
+        "flow": False,
+        "jacobian": True,
+        "quantizer": QuantizerConfig(kind=QuantizerKind.fsq, num_codes=8),
+    },
     "continuous": {"quantizer": QuantizerConfig(QuantizerKind.continuous, 5, code_dim=3)},
 }
 SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in kind]
@@ -177,16 +190,21 @@ def test_the_error_falls_in_twenty_steps(config, name):
     assert errors[-1] < 0.9 * errors[0]
 
 
-def test_the_error_of_pixels_is_the_mean_square_and_its_unit_that_of_the_change(config, video):
-    model = build(config, "default").latent_action
+@pytest.mark.parametrize("name", ["default", "squared"])
+def test_the_error_of_pixels_is_a_mean_and_its_unit_that_of_the_change(config, video, name):
+    model = build(config, name).latent_action
     output, seen = model(video), model.scale_down(video)
     predicted = model.predict(seen[:, :-1], output.codes)
 
-    error = ((predicted[1, 2] - seen[1, 3]) ** 2).mean()
-    change = ((seen[1, 3] - seen[1, 2]) ** 2).mean()
+    def mean(difference):
+        size = difference.abs()
+        if name == "squared":
+            return (size**2).mean()
+        level = 1 / 255
+        return torch.where(size < level, size**2 / (2 * level), size - level / 2).mean()
 
-    torch.testing.assert_close(output.error[1, 2], error)
-    torch.testing.assert_close(model.error_unit(video)[1, 2], change)
+    torch.testing.assert_close(output.error[1, 2], mean(predicted[1, 2] - seen[1, 3]))
+    torch.testing.assert_close(model.error_unit(video)[1, 2], mean(seen[1, 3] - seen[1, 2]))
 
 
 def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
@@ -234,13 +252,30 @@ def test_without_tokens_a_model_that_reads_them_refuses(config, video):
 @pytest.mark.parametrize(
     ("change", "got"),
     [
-        ({"target": Target.change}, "target=change and jacobian=None"),
-        ({"jacobian": True}, "target=None and jacobian=True"),
+        ({"target": Target.change}, "target=change, jacobian=False and flow=None"),
+        ({"jacobian": True}, "target=None, jacobian=True and flow=None"),
+        ({"flow": True}, "target=None, jacobian=False and flow=True"),
     ],
 )
 def test_tokens_have_no_change_and_no_jacobian(change, got):
     with pytest.raises(ValueError, match=rf"input=tokens predicts the tokens.*got {got}"):
         LatentActionConfig(input=LatentActionInput.tokens, **change)
+
+
+def test_a_frame_predicted_afresh_is_not_moved():
+    with pytest.raises(ValueError, match="flow=true moves the frame before, but target=frame"):
+        LatentActionConfig(target=Target.frame, flow=True)
+
+
+def test_a_flow_brings_pixels_from_where_it_points():
+    frames = torch.rand(2, 3, 4, 6, 1)
+    right, down = torch.zeros(2, 3, 4, 6, 2), torch.zeros(2, 3, 4, 6, 2)
+    right[..., 0], down[..., 1] = 2 / 6, 2 / 4  # one pixel, in halves of the frame
+
+    torch.testing.assert_close(warp(frames, torch.zeros_like(right)), frames)
+    torch.testing.assert_close(warp(frames, right)[..., :-1, :], frames[..., 1:, :])
+    torch.testing.assert_close(warp(frames, right)[..., -1, :], frames[..., -1, :])
+    torch.testing.assert_close(warp(frames, down)[:, :, :-1], frames[:, :, 1:])
 
 
 def test_tokens_may_be_told_what_they_do_anyway():

@@ -4,7 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genie_robo.models.quantizer import VectorQuantizer, code_information, perplexity, vq_loss
+from genie_robo.models.quantizer import (
+    VectorQuantizer,
+    closeness,
+    code_information,
+    perplexity,
+    vq_loss,
+)
 from genie_robo.ranks import OneProcess
 
 
@@ -24,6 +30,23 @@ def test_nearest_is_the_highest_cosine_whatever_the_length():
     set_codebook(model, [[10.0, 0.0], [0.0, 0.1]])
 
     assert model.nearest(torch.tensor([[0.3, 0.2], [5.0, 6.0]])).tolist() == [0, 1]
+
+
+def test_in_the_box_nearest_is_the_smallest_distance_and_sizes_differ():
+    model = quantizer(num_codes=2, code_dim=2, space="box")
+    set_codebook(model, [[0.9, 0.0], [0.1, 0.0]])
+
+    assert model.nearest(torch.tensor([[0.2, 0.0], [3.0, 0.0]])).tolist() == [1, 0]
+    output = model(torch.tensor([[0.1, 0.2]]))
+    torch.testing.assert_close(output.codes, torch.tensor([[0.1, 0.0]]))
+    squared = (torch.tensor([[0.1, 0.2]]).tanh() - output.codes).square().sum(-1)
+    torch.testing.assert_close(output.loss, 1.25 * squared)
+
+
+def test_closeness_on_the_sphere_is_the_cosine_less_one():
+    points, codes = (F.normalize(torch.randn(n, 3), dim=-1) for n in (6, 4))
+
+    torch.testing.assert_close(closeness(points, codes), points @ codes.T - 1)
 
 
 def test_codes_to_indices_and_back_is_a_round_trip():

@@ -146,6 +146,24 @@ def test_cache_gives_the_output_of_the_full_window(num_prompt, layout):
     torch.testing.assert_close(torch.cat(frames, dim=1), full, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_places_give_their_part_of_the_output(layout):
+    model, x = stack(layout=layout), torch.randn(2, 4, 5, 20)
+    full, places = model(x)[:, -1], torch.tensor([[4, 0], [1, 3]])
+    cache = model.new_cache(max_frames=4)
+    first = model(x[:, :1], cache, places)
+    torch.testing.assert_close(first[:, 0], model(x[:, :1])[:, 0].gather(1, rows(places)))
+
+    model.remember(x[:, :3], cache)
+    some = model(x[:, 3:], cache, places)
+
+    torch.testing.assert_close(some[:, 0], full.gather(1, rows(places)), atol=1e-5, rtol=1e-5)
+
+
+def rows(places):
+    return places[..., None].expand(-1, -1, 20)
+
+
 @pytest.mark.parametrize("layout", ["space_time", "space_then_full"])
 def test_cache_slides_and_does_not_grow(layout):
     model = stack(num_blocks=1, layout=layout)

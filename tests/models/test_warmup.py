@@ -1,9 +1,11 @@
 """The start of a codebook: unquantised first, then from the centres of the encodings."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
-from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer, cluster_directions
+from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer, cluster
 from genie_robo.ranks import OneProcess
 
 
@@ -32,10 +34,24 @@ def test_warm_up_ends_with_codes_at_the_clusters():
     directions = F.normalize(torch.randn(5, 6), dim=-1)
     samples = F.normalize(directions[torch.arange(500) % 5] + 0.05 * torch.randn(500, 6), dim=-1)
 
-    centres = cluster_directions(samples, 8, torch.Generator().manual_seed(0))
+    on_sphere = partial(F.normalize, dim=-1)
+    centres = cluster(samples, 8, torch.Generator().manual_seed(0), place=on_sphere)
 
     assert (samples @ centres.T).amax(-1).min() > 0.9
     torch.testing.assert_close(centres.norm(dim=-1), torch.ones(8))
+
+
+def test_in_the_box_codes_start_at_the_means_of_their_encodings():
+    torch.manual_seed(0)
+    corners = torch.tensor([[0.8, 0.1], [0.2, 0.1], [-0.5, -0.6]])
+    model = VectorQuantizer(
+        num_codes=3, code_dim=2, commitment=0.25, reset_after=9, warmup_steps=1, space="box"
+    )
+    model(corners.repeat(40, 1).atanh())
+    model.finish_step(OneProcess(), torch.Generator().manual_seed(0))
+
+    codes = model.lookup(torch.arange(3))
+    torch.testing.assert_close(codes[codes[:, 0].argsort(descending=True)], corners)
 
 
 def test_evaluation_during_the_warm_up_is_quantised():

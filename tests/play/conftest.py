@@ -36,6 +36,10 @@ class EasyMap:
     def dictionary(self) -> "EasyMap":
         return self
 
+    @property
+    def counts(self) -> np.ndarray:
+        return np.ones(5, int)
+
     def mean(self, latent_actions: np.ndarray) -> np.ndarray:
         actions = np.zeros((len(latent_actions), 7))
         actions[:, 0], actions[:, 6] = 0.02 * (latent_actions - 2), 1.0

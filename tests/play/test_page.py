@@ -153,6 +153,8 @@ def test_a_recording_is_announced(visit, mapped, tmp_path):
             if (tmp_path / "play_000.rrd").exists() and session.turns.running is None:
                 break
         await user.should_see(f"wrote {tmp_path / 'play_000.rrd'}")
+        assert (tmp_path / "play_000.rrd").is_file()
+        assert (tmp_path / "play_000.mp4").is_file()
 
     visit(mapped, story)
 

@@ -131,7 +131,7 @@ def test_without_an_action_map_there_are_pictures_alone(make_atlas, tmp_path, re
     bare = make_atlas(displacements=None)
     contents = read(write_atlas(tmp_path / "a.rrd", bare))
     assert not any(key.startswith("/atlas/motion") for key in contents)
-    assert "no action map" in describe(bare)
+    assert "no arrows" in describe(bare)
     kinds = {type(shown) for shown in _views(atlas_blueprint(atlas_layout(bare)).root_container)}
     assert kinds == {rrb.Spatial2DView, rrb.TextDocumentView}
 

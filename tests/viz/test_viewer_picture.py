@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -22,33 +23,19 @@ from PIL import Image
 from rerun.experimental import View, ViewerClient
 
 import viz.rollout
+from tests.viz.controls import BROKEN, BROWSERS, EMPTY, FEWEST_PIXELS, is_colored, log_broken
 from viz.recording import write_recording
 from viz.rollout import write_rollouts
 from viz.viewer import HOST, find_viewer
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FOLDERS = ("/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome")
 DRIVER = "vk_swiftshader_icd.json"
-COLORED = 60
-"""Difference of the largest and smallest channel from which a pixel has a colour: background, grid
-and axes have none."""
 BRIGHT = 200
 """Smallest channel of a letter that is meant to be read: what an empty view says of itself is
 darker."""
-FEWEST_PIXELS = 60
-"""Of letters in a text that says something, of colour in any other view that shows something."""
 PATIENCE_S = 120
 
-EMPTY = [
-    rrb.Spatial2DView(origin="/nothing", name="empty camera"),
-    rrb.TimeSeriesView(origin="/nothing", name="empty plot"),
-    rrb.StateTimelineView(origin="/nothing", name="empty strip"),
-    rrb.Spatial3DView(origin="/nothing", name="empty scene"),
-    rrb.TextDocumentView(origin="/nothing", name="empty text"),
-]
-BROKEN = rrb.Spatial2DView(origin="/broken", name="too few pixels")
 UNREADABLE = rrb.Spatial2DView(origin="/unreadable", name="no JPEG")
 CONTROLS = {view.name for view in [*EMPTY, BROKEN, UNREADABLE]}
 
@@ -68,10 +55,7 @@ def recording(tmp_path, monkeypatch, make_view) -> Path:
     def write(path, *, log, blueprint, **words):
         def log_also_broken(stream: rr.RecordingStream) -> None:
             log(stream)
-            size = rr.components.ImageFormat(
-                width=64, height=64, color_model="RGB", channel_datatype="U8"
-            )
-            stream.log("/broken", rr.Image.from_fields(buffer=b"short", format=size), static=True)
+            log_broken(stream)
             image = rr.EncodedImage(contents=b"\xff\xd8 no JPEG", media_type="image/jpeg")
             stream.log("/unreadable", image, static=True)
 
@@ -87,9 +71,7 @@ def recording(tmp_path, monkeypatch, make_view) -> Path:
 
 @pytest.fixture
 def viewer(recording):
-    binary = next(filter(None, map(shutil.which, BROWSERS)), "")
-    folders = [Path(binary).resolve().parent, *map(Path, FOLDERS)]
-    driver = next((f for f in folders if (f / DRIVER).is_file()), None)
+    driver = next((f for f in browser_folders() if (f / DRIVER).is_file()), None)
     if driver is None:
         pytest.skip("no Chromium with its software renderer here; apt-get install chromium")
     with socket.socket() as probe:
@@ -108,6 +90,18 @@ def viewer(recording):
     finally:
         process.kill()
         process.wait()
+
+
+def browser_folders() -> Iterator[Path]:
+    """Where the files of the browsers on PATH may lie.
+
+    Debian starts them by a script in PREFIX/bin; their own folder is in PREFIX/lib.
+    """
+    for name in BROWSERS:
+        if binary := shutil.which(name):
+            script = Path(binary).resolve()
+            yield script.parent
+            yield script.parent.parent / "lib" / script.name
 
 
 def connect(port: int) -> ViewerClient:
@@ -143,7 +137,7 @@ def picture_of(viewer: ViewerClient, view: View, folder: Path) -> np.ndarray | N
 
 def is_empty(view: View, pixels: np.ndarray) -> bool:
     is_text = view.view_class == "TextDocument"
-    told = pixels.min(axis=-1) > BRIGHT if is_text else np.ptp(pixels, axis=-1) > COLORED
+    told = pixels.min(axis=-1) > BRIGHT if is_text else is_colored(pixels)
     return bool(np.count_nonzero(told) < FEWEST_PIXELS)
 
 
