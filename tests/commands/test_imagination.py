@@ -206,6 +206,7 @@ def num_video_frames(path):
 def test_imagine_leaves_recording_video_strip_and_archive(run, run_cli, words, name, has_truth):
     outcome = run_cli("imagine", f"run={run.path}", *FAST, *words)
     assert outcome.status == cli.OK, outcome.err
+    assert f"look at it  genie-robo view run={run.path}" in outcome.out
     num_prompt = 2 if "num_prompt_frames=2" in words else 1
     saved = read_npz(run, name)
     assert saved["tokens"].shape == (num_prompt + 4, 64)
