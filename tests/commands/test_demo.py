@@ -115,6 +115,15 @@ def test_settings_that_shape_nothing_may_change(run, run_cli):
     assert outcome.status == cli.OK
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     ("stage", "model", "method"),
     [

@@ -150,13 +150,12 @@ def test_a_sharded_checkpoint_goes_on_in_one_process(runs, words, weights):
 
 
 def test_sharded_training_in_bf16(words, weights):
-    short = (f"{stage}.num_steps=5" for stage in STAGES)
-    train_on_two(words("bf16", *short, "engine.strategy=fsdp", "engine.precision=bf16"))
+    train_on_two(words("bf16", "engine.strategy=fsdp", "engine.precision=bf16"))
 
     run = Path(words("bf16")[0].removeprefix("run="))
     for stage in STAGES:
         found = [line["loss"] for line in lines(run, stage)]
-        assert len(found) == 5
-        assert found[-1] < found[0]
+        assert len(found) == 10
+        assert max(found[-3:]) < min(found[:3])
     assert all(torch.isfinite(tensor).all() for tensor in weights(run).values())
     assert all(tensor.dtype != torch.bfloat16 for tensor in weights(run).values())
