@@ -1,7 +1,6 @@
 """Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from genie_robo.models.clustering import closeness, cluster
 from genie_robo.ranks import Ranks
 
 ENTROPY_TEMPERATURE = 0.1
@@ -216,8 +216,8 @@ class VectorQuantizer(Quantizer):
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
-        closeness = self._closeness(encoded)
-        indices = closeness.argmax(-1)
+        nearness = self._closeness(encoded)
+        indices = nearness.argmax(-1)
         codes = self.lookup(indices)
         self._count(indices, valid)
         if self.continuous:
@@ -225,14 +225,14 @@ class VectorQuantizer(Quantizer):
             return Quantized(_blur(encoded, noise), indices, following)
         loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
-            loss = loss - self.entropy_weight * self._information(closeness, valid)
+            loss = loss - self.entropy_weight * self._information(nearness, valid)
         return Quantized(encoded + (codes - encoded).detach(), indices, loss)
 
     def _information(
-        self, closeness: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
+        self, nearness: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
     ) -> Float[Tensor, "*n"]:
         """What each encoding's soft code tells, given how often every code was used lately."""
-        assignment = (closeness / ENTROPY_TEMPERATURE).softmax(-1)
+        assignment = (nearness / ENTROPY_TEMPERATURE).softmax(-1)
         if self.training:
             self.soft_use += assignment.detach()[valid].sum(0)
         return code_information(assignment, self.marginal)
@@ -299,47 +299,6 @@ def code_information(
     """
     surprise = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
     return surprise - _entropy(assignment)
-
-
-def closeness(points: Float[Tensor, "*n e"], codes: Float[Tensor, "k e"]) -> Float[Tensor, "*n k"]:
-    """Minus half the squared distance to every code; on the unit sphere the cosine less 1."""
-    squares = points.square().sum(-1, keepdim=True) + codes.square().sum(-1)
-    return points @ codes.T - squares / 2
-
-
-@torch.no_grad()
-def cluster(
-    samples: Float[Tensor, "n e"],
-    num_clusters: int,
-    generator: torch.Generator,
-    *,
-    place: Callable[[Tensor], Tensor],
-    num_rounds: int = 10,
-) -> Float[Tensor, "k e"]:
-    """Centres of k-means, started by k-means++; `place` puts a mean where codes can be."""
-    centres = _spread_start(samples, num_clusters, generator)
-    for _ in range(num_rounds):
-        nearest = closeness(samples, centres).argmax(-1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
-        counts = torch.bincount(nearest, minlength=num_clusters)[:, None]
-        centres = torch.where(counts == 0, centres, place(sums / counts.clamp(min=1)))
-    return centres
-
-
-def _spread_start(
-    samples: Float[Tensor, "n e"], num_clusters: int, generator: torch.Generator
-) -> Float[Tensor, "k e"]:
-    """Samples far from each other (Arthur and Vassilvitskii 2007, section 2.2)."""
-    draws = torch.rand(num_clusters, generator=generator).to(samples)
-    centres = samples[(draws[:1] * len(samples)).long()]
-    nearness = closeness(samples, centres)[:, 0]
-    for draw in draws[1:]:
-        distance = (-nearness).clamp(min=1e-9).cumsum(0)
-        place = torch.searchsorted(distance, draw * distance[-1:]).clamp(max=len(samples) - 1)
-        new = samples[place]
-        centres = torch.cat([centres, new])
-        nearness = torch.maximum(nearness, closeness(samples, new)[:, 0])
-    return centres
 
 
 def perplexity(use: Int[Tensor, " k"]) -> Float[Tensor, ""]:

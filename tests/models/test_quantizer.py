@@ -4,13 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genie_robo.models.quantizer import (
-    VectorQuantizer,
-    closeness,
-    code_information,
-    perplexity,
-    vq_loss,
-)
+from genie_robo.models.clustering import closeness
+from genie_robo.models.quantizer import VectorQuantizer, code_information, perplexity, vq_loss
 from genie_robo.ranks import OneProcess
 
 

@@ -1,7 +1,6 @@
 """`genie-robo play` as a user starts it, with a real browser on its page."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,13 +9,12 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.browser import open_browser
+
 WORDS = ("port=0", "browser=false", "device=cpu", "sampler.num_steps=2")
 WAIT_S = 60
 
@@ -47,19 +45,7 @@ def serving(run):
 
 @pytest.fixture
 def browser():
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver_path = shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        missing = "no Chromium" if binary is None else "no chromedriver"
-        pytest.skip(f"{missing} here; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    flags = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,800")
-    for flag in flags:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(driver_path))
-    yield driver
-    driver.quit()
+    yield from open_browser(["--window-size=1280,800"])
 
 
 def test_a_key_changes_the_picture_and_undo_changes_it_back(run, browser):

@@ -4,7 +4,6 @@ import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLORED = 60
 """Difference of the largest and smallest channel from which a pixel has a colour: background, grid,
 axes and what an empty view says of itself have none."""

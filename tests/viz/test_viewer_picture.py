@@ -23,7 +23,8 @@ from PIL import Image
 from rerun.experimental import View, ViewerClient
 
 import viz.rollout
-from tests.viz.controls import BROKEN, BROWSERS, EMPTY, FEWEST_PIXELS, is_colored, log_broken
+from tests.browser import BROWSERS
+from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
 from viz.recording import write_recording
 from viz.rollout import write_rollouts
 from viz.viewer import HOST, find_viewer

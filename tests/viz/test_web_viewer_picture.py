@@ -4,7 +4,6 @@ All views of the layout and the controls lie in a grid of equal cells, so that e
 of one picture of the page.
 """
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,11 +18,10 @@ import pytest
 import rerun as rr
 import rerun.blueprint as rrb
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 import viz.rollout
-from tests.viz.controls import BROKEN, BROWSERS, EMPTY, FEWEST_PIXELS, is_colored, log_broken
+from tests.browser import open_browser
+from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
 from viz.recording import write_recording
 from viz.rollout import write_rollouts
 from viz.viewer import HOST, web_address
@@ -37,9 +35,6 @@ BADGE = 20
 """Pixels of the red mark beside the title of a view that reports an error."""
 PATIENCE_S = 400
 SOFTWARE_RENDERING = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
     "--window-size=1280,1000",
     "--use-gl=angle",
     "--use-angle=swiftshader",
@@ -96,19 +91,9 @@ def leaves(part: rrb.Container | rrb.View) -> Iterator[rrb.View]:
 
 @pytest.fixture
 def browser():
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver_path = shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        missing = "no Chromium" if binary is None else "no chromedriver"
-        pytest.skip(f"{missing} here; on Debian: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in SOFTWARE_RENDERING:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(driver_path))
-    driver.set_page_load_timeout(PATIENCE_S)
-    yield driver
-    driver.quit()
+    for driver in open_browser(SOFTWARE_RENDERING):
+        driver.set_page_load_timeout(PATIENCE_S)
+        yield driver
 
 
 @pytest.fixture
