@@ -27,13 +27,18 @@ def run(config: EvalConfig) -> None:
         ValueError: Runs share no test episode, so that they cannot be compared.
     """
     from eval_suites.plugs.choose import check_plugs
-    from genie_robo.commands.eval_pairs import check_shared, run_names
+    from genie_robo.commands.eval_pairs import check_shared
+    from genie_robo.commands.run_names import run_names
     from genie_robo.commands.trained_run import open_run
 
     suites = _check_metrics(_build_suites(config))
     if not suites:
         return
-    names = run_names(config.run)
+    names = run_names(
+        config.run,
+        command="eval",
+        purpose="the run folder to measure; only suite=selfcheck needs none",
+    )
     check_plugs(world_model=config.world_model, encoder=config.encoder)
     opened = {name: open_run(name, device=config.device, data=config.data) for name in names}
     notes = check_shared(opened) if len(opened) > 1 else []
@@ -74,7 +79,8 @@ def _compare(
     opened: "dict[str, TrainedRun]",
     notes: list[str],
 ) -> None:
-    from genie_robo.commands.eval_pairs import DEFAULT_FOLDER, compare_runs, show_paired
+    from genie_robo.commands.eval_pairs import compare_runs, show_paired
+    from genie_robo.commands.run_names import COMPARISON
     from genie_robo.comparison.paired import write_paired
 
     first = next(iter(opened.values()))
@@ -86,7 +92,7 @@ def _compare(
         notes=notes,
         provenance=_provenance(config, first),
     )
-    folder = Path(config.output) if config.output else DEFAULT_FOLDER
+    folder = Path(config.output) if config.output else COMPARISON
     page = write_paired(folder / (suite + _suffix(config, first)), found)
     show_paired(found, page)
 

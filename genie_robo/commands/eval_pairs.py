@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from genie_robo.commands.base import UsageError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eval_suites.base import SuiteResult
@@ -13,33 +11,11 @@ if TYPE_CHECKING:
     from genie_robo.comparison.paired import PairedRuns
     from genie_robo.config import DataConfig
 
-DEFAULT_FOLDER = Path("runs/comparison")
 _NOT_THE_FRAMES = (
     *("path", "mix", "cache_mb", "weight", "bad_episode_limit"),
     *("val_fraction", "test_fraction"),
 )
 """Settings of data that do not change what a test frame looks like."""
-
-
-def run_names(run: Any) -> list[str]:
-    """The run folders that run=DIR or run=[DIR,DIR] names.
-
-    Raises:
-        UsageError: None is named.
-        ValueError: One is named twice, or something is not a name.
-    """
-    names = run if isinstance(run, list) else [run]
-    if any(isinstance(name, list | dict) for name in names):
-        raise ValueError(f"run={run} must be a run folder or a list of them: run=[runs/a,runs/b]")
-    names = [str(name) for name in names if name not in (None, "")]
-    if not names:
-        raise UsageError(
-            "eval needs a value for run (the run folder to measure; only suite=selfcheck needs "
-            "none). Give it as run=VALUE"
-        )
-    if len({Path(name) for name in names}) < len(names):
-        raise ValueError(f"run={names} names a run twice: its difference to itself is 0")
-    return names
 
 
 def check_shared(opened: "Mapping[str, TrainedRun]") -> list[str]:

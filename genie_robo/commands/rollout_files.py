@@ -1,5 +1,6 @@
 """The files that show an imagined rollout: recording, video, strip, tokens."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from genie_robo.commands.imagined_episode import ImaginedEpisode
+from genie_robo.commands.prompts import Prompt
 from genie_robo.pictures import draw_strip, spread, write_mp4, write_png
 from genie_robo.run_folder import write_atomic
 from genie_robo.types import Rollout
 from viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9
-IMAGINED = "imagined"
+TRUE, IMAGINED = "true", "imagined"
 
 
 def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
@@ -22,20 +24,27 @@ def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
 
     Returns the recording.
     """
-    prompt, view = episode.prompt, episode.view
-    name, rows = prompt.name, {IMAGINED: view.imagined_video}
+    view, name = episode.view, episode.prompt.name
+    rows = {IMAGINED: view.imagined_video}
     if view.true_video is not None:
-        rows = {"true": view.true_video, **rows}
+        rows = {TRUE: view.true_video, **rows}
     recording = write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
-    beside = np.concatenate(list(rows.values()), axis=2)
-    write_mp4(folder / f"{name}.mp4", beside, fps=prompt.control_hz)
-    write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
+    write_pictures(folder, episode.prompt, rows)
     archived = archive(episode.rollout, 0, view.episode_id, view.robot_actions)
     write_atomic(folder / f"{name}.npz", archived)
     return recording
 
 
-def strip(rows: dict[str, UInt8[np.ndarray, "t h w c"]], *, num_prompt: int) -> Image.Image:
+def write_pictures(
+    folder: Path, prompt: Prompt, rows: Mapping[str, UInt8[np.ndarray, "t h w c"]]
+) -> None:
+    """Write NAME.mp4, the videos side by side, and NAME.png, their frames under one another."""
+    beside = np.concatenate(list(rows.values()), axis=2)
+    write_mp4(folder / f"{prompt.name}.mp4", beside, fps=prompt.control_hz)
+    write_png(folder / f"{prompt.name}.png", strip(rows, num_prompt=len(prompt.frames)))
+
+
+def strip(rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, num_prompt: int) -> Image.Image:
     """Videos under one another, their frames evenly spread over the rollout."""
     shown = spread(len(next(iter(rows.values()))), most=STRIP_FRAMES)
     headers = [f"t={t}" + (" (prompt)" if t < num_prompt else "") for t in shown]

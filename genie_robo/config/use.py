@@ -68,7 +68,8 @@ class EvalConfig:
 class ImagineConfig:
     """`genie-robo imagine`: roll the world model out from a prompt."""
 
-    run: str = REQUIRED
+    run: Any = REQUIRED
+    """Run folder, or [FOLDER,FOLDER] to see several models beside one truth."""
     prompt: Any = "episode"
     """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
     are several frames."""
@@ -88,6 +89,8 @@ class ImagineConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
+    output: str | None = None
+    """Where the recording of several runs goes; null is runs/comparison."""
     device: str = "auto"
     seed: int = 0
 

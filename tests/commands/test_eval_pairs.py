@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,46 +9,7 @@ import pytest
 
 from genie_robo import cli
 from genie_robo import config as cfg
-from genie_robo.commands.base import UsageError, load_command
-from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.eval_pairs import _settings, check_shared, run_names
-from genie_robo.sim.record import RecordSpec, record_dataset
-from genie_robo.train.run import train
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[Path]:
-    """Two seeds of one run, trained for a moment."""
-    folder = tmp_path_factory.mktemp("pairs")
-    spec = RecordSpec(num_episodes=12, num_steps=4, image_size=(32, 32), num_workers=1, seed=3)
-    dataset = record_dataset(folder / "dataset", spec)
-    configs = [tiny(folder / f"tiny-seed{seed}", dataset, seed) for seed in (0, 1)]
-    for config in configs:
-        train(config)
-    return [Path(config.run) for config in configs]
-
-
-def tiny(run, dataset, seed):
-    stack = cfg.TransformerConfig(num_blocks=1, dim=16, num_heads=2, head_dim=8)
-    codes = cfg.QuantizerConfig(num_codes=4, code_dim=4)
-    stage = cfg.StageConfig(num_steps=1, batch_size=2, num_frames=4, validation_windows=2)
-    source = cfg.SourceConfig(camera="observation/image")
-    data = cfg.DataConfig(path=str(dataset), source=source, test_fraction=0.6)
-    return cfg.TrainConfig(
-        run=str(run),
-        seed=seed,
-        data=replace(data, image_height=32, image_width=32),
-        model=cfg.ModelConfig(
-            tokenizer=cfg.TokenizerConfig(encoder=stack, decoder=stack, quantizer=codes),
-            latent_action=cfg.LatentActionConfig(
-                downscale=2, encoder=stack, decoder=stack, quantizer=codes
-            ),
-            dynamics=cfg.DynamicsConfig(transformer=stack),
-        ),
-        tokenizer=stage,
-        world_model=stage,
-        engine=cfg.EngineConfig(precision=cfg.Precision.fp32, num_threads=1),
-    )
+from genie_robo.commands.eval_pairs import _settings, check_shared
 
 
 def opened(name, ids, **settings):
@@ -63,29 +23,6 @@ def opened(name, ids, **settings):
         dataset=dataset,
         windows=lambda _: SimpleNamespace(episodes=range(len(ids))),
     )
-
-
-def test_run_is_a_string_or_a_list():
-    assert run_names("runs/a") == ["runs/a"]
-    assert run_names(["runs/a", "runs/b"]) == ["runs/a", "runs/b"]
-    command = load_command("eval")
-    for word, value in (("run=runs/a", "runs/a"), ("run=[runs/a,runs/b]", ["runs/a", "runs/b"])):
-        assert to_config(command, compose_config(command, [word])).run == value
-
-
-@pytest.mark.parametrize("run", ["", [], [""], None])
-def test_no_run_is_a_wrong_command_line(run):
-    with pytest.raises(UsageError, match="eval needs a value for run"):
-        run_names(run)
-
-
-@pytest.mark.parametrize(
-    ("run", "message"),
-    [(["runs/a", "runs/a/"], "names a run twice"), ([["a"], "b"], "or a list of them")],
-)
-def test_lists_that_make_no_sense(run, message):
-    with pytest.raises(ValueError, match=message):
-        run_names(run)
 
 
 def test_runs_without_a_shared_test_episode_are_refused():
