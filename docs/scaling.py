@@ -41,7 +41,7 @@ class Job(NamedTuple):
 SCALING = Job(96, 160, 256, 200_000)
 SCALED = ["41m", "96m", "192m", "404m", "811m", "1b6", "2b3", "2b7"]
 JOBS = {
-    "tiny": Job(64, 64, 4, 1000),
+    "tiny": Job(64, 64, 4, 1300),
     "coinrun": Job(64, 64, 36, 200_000),
     "robotics_1b": SCALING,
     "robotics_2b5": SCALING,

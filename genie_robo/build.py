@@ -62,6 +62,7 @@ def build_latent_action(
     quantizer = build_quantizer(config.quantizer)
     design = LatentActionDesign(
         sees_difference=config.sees_difference,
+        decoder_sees_code=config.code_is_seen,
         decoder_view=config.decoder_view.value,
         actions=model.actions.value,
         codes_per_transition=config.codes_per_transition,
@@ -75,15 +76,15 @@ def build_latent_action(
             quantizer=quantizer,
             design=design,
         )
-    target = config.target.value if config.target else "change"
     return PixelActionModel(
         image_size=(data.image_height, data.image_width),
         downscale=config.downscale,
         patch_size=config.patch_size,
         prediction=PixelPrediction(
-            target=target,
+            target=config.predicts.value,
             penalty=config.penalty.value,
-            flow=target == "change" if config.flow is None else config.flow,
+            flow=config.has_flow,
+            sees_flow=config.flow_is_seen,
             jacobian=config.jacobian,
         ),
         encoder=encoder,

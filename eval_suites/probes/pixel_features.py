@@ -12,6 +12,9 @@ GREY_SIZE = 16
 FLOW_SIZE, BLOCK, REACH = 32, 4, 3
 """Flow is matched on grey images of FLOW_SIZE, in blocks of BLOCK, up to REACH pixels away."""
 
+TEXTURE = 1e-2
+"""Sum of squared slopes in a block below which it has too little texture to tell its motion."""
+
 
 def coarse_grey(
     video: UInt8[np.ndarray, "t h w c"], *, size: int = GREY_SIZE
@@ -21,30 +24,47 @@ def coarse_grey(
 
 
 def block_flow(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 g"]:
-    """Optical flow by block matching: rows, then columns, that each block moved (pixels of 32).
+    """Optical flow: rows, then columns, that each block moved (pixels of 32).
 
-    The motion is the shift of least absolute difference to the next frame; of equally good ones
-    the shortest, so a block without texture stands still.
+    First by whole pixels: the shift of least absolute difference to the next frame, of equally good
+    ones the shortest. Then by the part of a pixel that explains what is left by least squares, at
+    most half of one (Lucas and Kanade 1981). A block without texture stands still.
     """
     grey = _grey(video, FLOW_SIZE)
     reach = torch.arange(-REACH, REACH + 1)
     shifts = torch.cartesian_prod(reach, reach)
     shifts = shifts[shifts.square().sum(dim=1).argsort(stable=True)]
     padded = functional.pad(grey[1:, None], (REACH,) * 4, mode="replicate")[:, 0]
-    costs = [_block_cost(grey[:-1], padded, int(row), int(column)) for row, column in shifts]
+    matches = [_match(grey[:-1], padded, int(row), int(column)) for row, column in shifts]
     # Of equal costs NumPy is sure to take the first.
-    best = np.argmin(torch.stack(costs).numpy(), axis=0)
-    moved = np.moveaxis(shifts.numpy()[best], -1, 1)
+    best = np.argmin(torch.stack([cost for cost, _ in matches]).numpy(), axis=0)
+    parts = torch.stack([part for _, part in matches]).numpy()
+    part = np.take_along_axis(parts, best[None, ..., None], axis=0)[0]
+    moved = np.moveaxis(shifts.numpy()[best] + part, -1, 1)
     return moved.reshape(len(moved), -1).astype(np.float64)
 
 
-def _block_cost(
+def _match(
     frames: Float[Tensor, "t h w"], padded: Float[Tensor, "t hp wp"], row: int, column: int
-) -> Float[Tensor, "t y x"]:
+) -> tuple[Float[Tensor, "t y x"], Float[Tensor, "t y x 2"]]:
+    """How far blocks are from those a shift away, and the part of a pixel that is missing."""
     height, width = frames.shape[1:]
     top, left = REACH + row, REACH + column
     moved = padded[:, top : top + height, left : left + width]
-    return functional.avg_pool2d((frames - moved).abs(), BLOCK)
+    left_over = moved - frames
+    slopes = torch.stack(torch.gradient((moved + frames) / 2, dim=(1, 2)), dim=-1)
+    products = _sum_of_blocks(slopes[..., :, None] * slopes[..., None, :])
+    # Where there is no texture the ridge decides: no motion.
+    ridge = TEXTURE * torch.eye(2)
+    right = _sum_of_blocks(slopes * left_over[..., None])[..., None]
+    part = -torch.linalg.solve(products + ridge, right)[..., 0]
+    return functional.avg_pool2d(left_over.abs(), BLOCK), part.clamp(-0.5, 0.5)
+
+
+def _sum_of_blocks(values: Float[Tensor, "t h w *n"]) -> Float[Tensor, "t y x *n"]:
+    t, height, width, *rest = values.shape
+    blocks = values.reshape(t, height // BLOCK, BLOCK, width // BLOCK, BLOCK, *rest)
+    return blocks.sum(dim=(2, 4))
 
 
 def _grey(video: UInt8[np.ndarray, "t h w c"], size: int) -> Float[Tensor, "t y x"]:

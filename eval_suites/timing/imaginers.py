@@ -168,6 +168,7 @@ def small_genie(num_frames: int) -> Genie:
         quantizer=codebook(8),
         design=LatentActionDesign(
             sees_difference=True,
+            decoder_sees_code=True,
             decoder_view="history",
             actions="additive",
             codes_per_transition=1,

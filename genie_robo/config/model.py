@@ -98,8 +98,8 @@ class QuantizerConfig:
     """A codebook; all but num_codes, levels and reset_after is of vq and continuous only."""
 
     kind: QuantizerKind = QuantizerKind.vq
-    """vq: learned codes, by cosine; fsq: a fixed grid; continuous: encodings pass unquantised, and
-    a codebook only follows them."""
+    """vq: learned codes; fsq: a fixed grid; continuous: encodings pass to the decoder unquantised,
+    and codes are their clusters, which only the dynamics is told."""
     num_codes: int = 1024
     levels: list[int] = field(default_factory=list)
     """Levels of every dimension of an fsq grid, in place of num_codes; by default those that its
@@ -137,7 +137,8 @@ class TokenizerConfig:
 class LatentActionConfig:
     """Latent action model (paper section 2.1).
 
-    The paper's own: decoder_view=history, target=frame, penalty=squared, sees_difference false.
+    The paper's own: decoder_view=history, target=frame, penalty=squared, sees_difference=false,
+    quantizer.kind=vq.
     """
 
     input: LatentActionInput = LatentActionInput.pixels
@@ -148,6 +149,8 @@ class LatentActionConfig:
     """In pixels of the scaled-down frame."""
     sees_difference: bool = True
     """The encoder also gets the difference of each frame from the one before."""
+    sees_flow: bool | None = None
+    """The encoder also gets the optical flow of every patch; by default with target=change."""
     decoder_view: DecoderView = DecoderView.previous_frame
     target: Target | None = None
     """Predict the frame or its change; by default the change of pixels, the frame of tokens."""
@@ -158,13 +161,16 @@ class LatentActionConfig:
     default with target=change."""
     jacobian: bool = False
     """The decoder also multiplies the code by a Jacobian of the pixels."""
+    decoder_sees_code: bool | None = None
+    """The layers of the decoder see the code; otherwise it only scales flow and Jacobian, so that
+    motions are linear in it. By default only without a flow."""
     codes_per_transition: int = 1
     """Codes that make one latent action; there are num_codes to the power of this."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            num_codes=8, code_dim=3, space=Space.box, warmup_steps=600, entropy_weight=0.1
+            QuantizerKind.continuous, num_codes=8, code_dim=3, space=Space.box, warmup_steps=400
         )
     )
 
@@ -183,6 +189,32 @@ class LatentActionConfig:
                 "model.latent_action.flow=true moves the frame before, but target=frame predicts "
                 "the next one afresh; use target=change, or leave flow out"
             )
+        if self.decoder_sees_code is False and not self.jacobian and not self.has_flow:
+            raise ValueError(
+                "model.latent_action.decoder_sees_code=false leaves the code to flow and Jacobian, "
+                "but there is neither; use flow=true or jacobian=true, or leave it out"
+            )
+
+    @property
+    def predicts(self) -> Target:
+        """What the decoder gives, where `target` leaves it open."""
+        open_choice = Target.frame if self.input is LatentActionInput.tokens else Target.change
+        return self.target or open_choice
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether the frame before is moved, where `flow` leaves it open."""
+        return self.predicts is Target.change if self.flow is None else self.flow
+
+    @property
+    def flow_is_seen(self) -> bool:
+        """Whether the encoder gets optical flow, where `sees_flow` leaves it open."""
+        return self.predicts is Target.change if self.sees_flow is None else self.sees_flow
+
+    @property
+    def code_is_seen(self) -> bool:
+        """Whether layers see the code, where `decoder_sees_code` leaves it open."""
+        return not self.has_flow if self.decoder_sees_code is None else self.decoder_sees_code
 
 
 class Steering(Enum):

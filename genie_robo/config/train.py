@@ -111,7 +111,7 @@ def tokenizer_stage() -> StageConfig:
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
     optim = OptimConfig(method=Method.muon, learning_rate=1.5e-3, final_learning_rate=1e-4)
-    return StageConfig(num_steps=1000, batch_size=4, optim=optim)
+    return StageConfig(num_steps=1300, batch_size=4, optim=optim)
 
 
 @dataclass

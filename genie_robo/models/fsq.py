@@ -68,8 +68,9 @@ class FiniteScalarQuantizer(Quantizer):
             bounded = self.bound(encoded.float())
             indices = self.nearest(encoded)
             self._count(indices, valid)
-            straight_through = bounded + (self.lookup(indices) - bounded).detach()
-            return Quantized(straight_through, indices, torch.zeros_like(bounded[..., 0]))
+            codes = self.lookup(indices)
+            straight_through = bounded + (codes - bounded).detach()
+            return Quantized(straight_through, codes, indices, torch.zeros_like(bounded[..., 0]))
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Encodings in the cube of the grid."""

@@ -61,7 +61,8 @@ class JointQuantizer(Quantizer):
         )
         indices = self._join(quantized.indices)
         self._count(indices, valid)
-        return Quantized(quantized.codes.flatten(-2), indices, quantized.loss.mean(-1))
+        codes, chosen = quantized.codes.flatten(-2), quantized.chosen.flatten(-2)
+        return Quantized(codes, chosen, indices, quantized.loss.mean(-1))
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Every part as the codebook bounds it."""

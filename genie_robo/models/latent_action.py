@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from genie_robo.models.action_input import ActionInput, Joining
 from genie_robo.models.joint_quantizer import JointQuantizer
-from genie_robo.models.quantizer import Quantizer
+from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.transformer import STTransformer
+from genie_robo.ranks import Ranks
 
 DecoderView = Literal["previous_frame", "history"]
 
@@ -27,9 +28,11 @@ class LatentActions(NamedTuple):
 
 
 class LatentActionOutput(NamedTuple):
-    """Latent actions with gradients, and the losses of every transition, unreduced."""
+    """Latent actions and the losses of every transition, unreduced."""
 
-    codes: Float[Tensor, "b t-1 e"]
+    steering: Float[Tensor, "b t-1 e"]
+    """What the dynamics is told, without a gradient: the code, or while there are none yet the
+    encoding."""
     indices: Int[Tensor, "b t-1"]
     continuous: Float[Tensor, "b t-1 e"]
     """The encoding before quantisation."""
@@ -45,6 +48,9 @@ class LatentActionDesign:
 
     sees_difference: bool
     """The encoder also gets the difference of each frame from the one before; not in the paper."""
+    decoder_sees_code: bool
+    """The layers of the decoder see the code, as in the paper. Otherwise only what they predict
+    is multiplied by it."""
     decoder_view: DecoderView
     """The decoder sees the frame before the predicted one, or the whole `history` as in the
     paper."""
@@ -95,7 +101,7 @@ class LatentActionModel(nn.Module, ABC):
         self.to_code = nn.Linear(encoder.dim, quantizer.code_dim)
         self.decoder_embed = embed(1, decoder.dim)
         self.decoder_position = nn.Parameter(torch.randn(num_places, decoder.dim) * 0.02)
-        self.from_code = nn.Linear(self.code_dim, decoder.dim)
+        self.from_code = nn.Linear(self.code_dim, decoder.dim) if design.decoder_sees_code else None
         self.action_input = ActionInput(design.actions, dim=decoder.dim)
 
     @property
@@ -128,11 +134,14 @@ class LatentActionModel(nn.Module, ABC):
             ValueError: A model that reads tokens got none.
         """
         frames = self.look(video, tokens)
+        valid = torch.ones_like(frames[:, 1:].flatten(2)[..., 0]).bool() if valid is None else valid
+        if self.training:
+            self._measure(frames, valid)
         encoded = self._encode(frames)
         quantized = self.quantizer(encoded, valid, noise)
         error = self._error(self.predict(frames[:, :-1], quantized.codes), frames[:, 1:])
         return LatentActionOutput(
-            quantized.codes, quantized.indices, encoded.float(), error, quantized.loss
+            quantized.chosen, quantized.indices, encoded.float(), error, quantized.loss
         )
 
     def encode(
@@ -149,6 +158,10 @@ class LatentActionModel(nn.Module, ABC):
     def codes(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codebook vectors of latent actions."""
         return self.quantizer.lookup(indices)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """What has to happen after an optimizer step; how the codes were used in it."""
+        return self.quantizer.finish_step(ranks, generator)
 
     @abstractmethod
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
@@ -172,6 +185,10 @@ class LatentActionModel(nn.Module, ABC):
     def predict(self, frames: Tensor, codes: Float[Tensor, "b t e"]) -> Tensor:
         """The frame after each given one, under the given codes."""
 
+    def _measure(self, frames: Tensor, valid: Bool[Tensor, "b n"]) -> None:
+        """Take note of the frames of a training step, in units of which a model may think."""
+        del frames, valid
+
     @abstractmethod
     def _error(self, predicted: Tensor, frames: Tensor) -> Float[Tensor, "b t"]: ...
 
@@ -188,7 +205,8 @@ class LatentActionModel(nn.Module, ABC):
     def _decode(
         self, embedded: Float[Tensor, "b t s d"], codes: Float[Tensor, "b t e"]
     ) -> Float[Tensor, "b t s d"]:
-        x = self.action_input(embedded + self.decoder_position, self.from_code(codes))
+        action = self.from_code(codes) if self.from_code else None
+        x = self.action_input(embedded + self.decoder_position, action)
         if self.design.decoder_view == "previous_frame":
             alone = rearrange(x, "b t s d -> (b t) 1 s d")
             x = rearrange(self.decoder(alone), "(b t) 1 s d -> b t s d", b=len(x))

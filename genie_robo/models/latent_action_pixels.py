@@ -6,18 +6,23 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
+from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.models.quantizer import Quantizer
+from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.transformer import STTransformer
+from genie_robo.models.typical_size import TypicalSize
+from genie_robo.ranks import Ranks
 
 Target = Literal["change", "frame"]
 Penalty = Literal["absolute", "squared"]
 GREY_LEVEL = 1 / 255
 """Absolute errors below it are squared, so that the gradient of what is right does not jump."""
+LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
+"""What an output of size 1 stands for, in typical changes of a pixel and motions of a patch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,8 @@ class PixelPrediction:
     """Of a pixel's error; the paper's is squared."""
     flow: bool
     """The frame before is moved along a flow that is linear in the code; not with target frame."""
+    sees_flow: bool
+    """The encoder also gets the optical flow of every patch; not in the paper."""
     jacobian: bool
     """The code is multiplied by a Jacobian of the pixels."""
 
@@ -75,6 +82,8 @@ class PixelActionModel(LatentActionModel):
         )
         self.downscale, self.patch_size, self.grid = downscale, patch_size, grid
         self.prediction = prediction
+        self.embed_flow = nn.Linear(2, encoder.dim, bias=False) if prediction.sees_flow else None
+        self.change_size, self.motion_size = TypicalSize(0.1), TypicalSize(0.5)
         self.to_change = nn.Linear(decoder.dim, pixels)
         self.to_jacobian = (
             nn.Linear(decoder.dim, pixels * self.code_dim) if prediction.jacobian else None
@@ -91,6 +100,12 @@ class PixelActionModel(LatentActionModel):
         if self.to_flow:
             nn.init.normal_(self.to_flow.weight, std=0.01)
             nn.init.zeros_(self.to_flow.bias)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """Take stock of the codebook, and of how large changes and motions are."""
+        self.change_size.finish_step(ranks)
+        self.motion_size.finish_step(ranks)
+        return super().finish_step(ranks, generator)
 
     @torch.no_grad()
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
@@ -131,8 +146,14 @@ class PixelActionModel(LatentActionModel):
             return change.sigmoid()
         if self.to_flow:
             flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
-            frames = warp(frames, flow)
-        return frames + change
+            frames = warp(frames, flow * LARGE_MOTION * self.motion_size())
+        return frames + change * LARGE_CHANGE * self.change_size()
+
+    @torch.no_grad()
+    def _measure(self, frames: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]) -> None:
+        self.change_size.see(frames.diff(dim=1), valid)
+        if self.to_flow or self.embed_flow:
+            self.motion_size.see(patch_flow(frames, self.patch_size)[:, 1:], valid)
 
     def _error(
         self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
@@ -146,8 +167,12 @@ class PixelActionModel(LatentActionModel):
         patches = patchify(frames, self.patch_size) - 0.5
         if self.design.sees_difference:
             change = torch.diff(frames, dim=1, prepend=frames[:, :1])
+            change = change / (LARGE_CHANGE * self.change_size())
             patches = torch.cat([patches, patchify(change, self.patch_size)], dim=-1)
-        return self.embed(patches)
+        x = self.embed(patches)
+        if self.embed_flow:
+            x = x + self.embed_flow(patch_flow(frames, self.patch_size) / self.motion_size())
+        return x
 
 
 def _times(
@@ -156,20 +181,3 @@ def _times(
     """A matrix for every patch, times the code of the frame."""
     rows = matrices.float().unflatten(-1, (-1, codes.shape[-1]))
     return torch.einsum("btspe,bte->btsp", rows, codes)
-
-
-def warp(
-    frames: Float[Tensor, "b t h w c"], flow: Float[Tensor, "b t h w 2"]
-) -> Float[Tensor, "b t h w c"]:
-    """Frames whose every pixel comes from where its flow points, interpolated.
-
-    `flow` is to the right and down, in halves of the frame; beyond the border lies its colour.
-    """
-    b, _, height, width, _ = frames.shape
-    y, x = ((torch.arange(n, device=flow.device) * 2 + 1) / n - 1 for n in (height, width))
-    here = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    images = rearrange(frames.float(), "b t h w c -> (b t) c h w")
-    moved = F.grid_sample(
-        images, here + flow.flatten(0, 1), padding_mode="border", align_corners=False
-    )
-    return rearrange(moved, "(b t) c h w -> b t h w c", b=b)

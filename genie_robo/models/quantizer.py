@@ -17,6 +17,11 @@ ENTROPY_TEMPERATURE = 0.1
 MARGINAL_DECAY = 0.9
 """Memory of the running code use inside the entropy term, per training step."""
 
+FOLLOWING_DECAY = 0.99
+"""Memory, per training step, of the means that a codebook follows."""
+FIRST_MEMBERS = 20
+"""As many encodings as this a code counts for where it starts."""
+
 WARMUP_NOISE = 0.2
 """Length of the noise added to bounded encodings while they are not yet quantised."""
 
@@ -29,7 +34,10 @@ class Quantized(NamedTuple):
     """Codes chosen for continuous encodings, and the losses of choosing them."""
 
     codes: Float[Tensor, "*n e"]
-    """The chosen codes; the gradient passes straight through to the encodings."""
+    """What the decoder is given: the chosen codes, or encodings with noise where they pass
+    unquantised. The gradient passes straight through to the encodings."""
+    chosen: Float[Tensor, "*n e"]
+    """The chosen codes without a gradient; as long as there are none, the same as `codes`."""
     indices: Int[Tensor, "*n"]
     loss: Float[Tensor, "*n"]
     """Of each encoding."""
@@ -139,11 +147,14 @@ class VectorQuantizer(Quantizer):
     For the first `warmup_steps` training steps encodings pass unquantised, with a little noise;
     then the codebook starts at the cluster centres of the last batch. A network that has found
     something to say first loses little when it must say it in codes (docs/LOG.md). With
-    `continuous` they always pass so, and the codebook only follows them.
+    `continuous` they always pass so, and the codebook only follows them: codes are then the
+    clusters of what a network says freely.
     """
 
     marginal: Float[Tensor, " k"]
     soft_use: Float[Tensor, " k"]
+    members: Float[Tensor, "k e+1"]
+    new_members: Float[Tensor, "k e+1"]
 
     def __init__(
         self,
@@ -166,6 +177,9 @@ class VectorQuantizer(Quantizer):
         self.codebook = nn.Parameter(F.normalize(torch.randn(num_codes, code_dim), dim=-1))
         self.register_buffer("marginal", torch.full((num_codes,), 1 / num_codes))
         self.register_buffer("soft_use", torch.zeros(num_codes), persistent=False)
+        # Sum and, in the last column, number of the encodings nearest to each code, running.
+        self.register_buffer("members", torch.zeros(num_codes, code_dim + 1))
+        self.register_buffer("new_members", torch.zeros(num_codes, code_dim + 1), persistent=False)
         self._samples: list[Float[Tensor, "n e"]] = []
 
     @property
@@ -175,7 +189,7 @@ class VectorQuantizer(Quantizer):
 
     @property
     def _is_warming_up(self) -> bool:
-        return self.training and bool(self.num_steps < self.warmup_steps)
+        return bool(self.num_steps < self.warmup_steps)
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Encodings on the sphere or in the box."""
@@ -207,11 +221,12 @@ class VectorQuantizer(Quantizer):
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
         """Encodings with noise instead of codes; those of the last such step make the codebook."""
-        if self.num_steps == self.warmup_steps - 1:
+        if self.training and self.num_steps == self.warmup_steps - 1:
             self._samples.append(encoded.detach()[valid])
         # Zero, but with a gradient: optimizers and engines expect one for every parameter.
         none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
-        return Quantized(_blur(encoded, noise), self._closeness(encoded).argmax(-1), none)
+        passed = _blur(encoded, noise)
+        return Quantized(passed, passed.detach(), self._closeness(encoded).argmax(-1), none)
 
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
@@ -221,12 +236,29 @@ class VectorQuantizer(Quantizer):
         codes = self.lookup(indices)
         self._count(indices, valid)
         if self.continuous:
-            following = (encoded.detach() - codes).square().sum(-1)
-            return Quantized(_blur(encoded, noise), indices, following)
+            self._remember(encoded.detach()[valid], indices[valid])
+            none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
+            return Quantized(_blur(encoded, noise), codes.detach(), indices, none)
         loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
             loss = loss - self.entropy_weight * self._information(nearness, valid)
-        return Quantized(encoded + (codes - encoded).detach(), indices, loss)
+        straight_through = encoded + (codes - encoded).detach()
+        return Quantized(straight_through, codes.detach(), indices, loss)
+
+    def _remember(self, encoded: Float[Tensor, "n e"], indices: Int[Tensor, " n"]) -> None:
+        """Take encodings into the clusters of this step."""
+        if self.training:
+            counted = torch.cat([encoded, torch.ones_like(encoded[:, :1])], dim=1)
+            self.new_members.index_add_(0, indices, counted)
+
+    def _follow(self, ranks: Ranks) -> None:
+        """Move codes to the running means of their encodings (van den Oord et al. 2017, A.1)."""
+        self.members.mul_(FOLLOWING_DECAY).add_(ranks.sum(self.new_members.clone()))
+        self.new_members.zero_()
+        sums, counts = self.members[:, :-1], self.members[:, -1:]
+        means = sums / counts.clamp(min=1e-6)
+        codes = ranks.read(self.codebook)
+        ranks.write(self.codebook, torch.where(counts > 1, self._place(means), codes))
 
     def _information(
         self, nearness: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
@@ -245,6 +277,9 @@ class VectorQuantizer(Quantizer):
             self._samples.clear()
             centres = cluster(samples, self.num_codes, generator, place=self._place)
             ranks.write(self.codebook, centres)
+            self.members.copy_(F.pad(centres, (0, 1), value=1.0) * FIRST_MEMBERS)
+        elif self.continuous and self.num_steps >= self.warmup_steps:
+            self._follow(ranks)
         soft_use = ranks.sum(self.soft_use.clone())
         self.soft_use.zero_()
         if soft_use.any():
@@ -264,6 +299,7 @@ class VectorQuantizer(Quantizer):
         codebook[is_dead] = self._place(copies + noise / self.code_dim**0.5)
         ranks.write(self.codebook, codebook)
         self.age[is_dead] = 0
+        self.members[is_dead] = 0
         return num_dead
 
     def _place(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:

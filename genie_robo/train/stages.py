@@ -172,7 +172,7 @@ class WorldModelStage(nn.Module):
         unexplained = (action.error * valid[:, 1:]).sum() / totals["change"]
         vq_loss = (action.vq_loss * valid[:, 1:]).sum() / totals["transitions"]
 
-        steering = action.codes.detach()
+        steering = action.steering
         if self.robot_actions and self.robot_actions.steer:
             steering = labels["actions"]
         cross_entropy, correct = masked_token_loss(
@@ -197,7 +197,7 @@ class WorldModelStage(nn.Module):
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
         """Restart dead latent actions."""
-        return {"lam_": self.latent_action.quantizer.finish_step(ranks, generator)}
+        return {"lam_": self.latent_action.finish_step(ranks, generator)}
 
     def _hidden(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]

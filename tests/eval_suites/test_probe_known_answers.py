@@ -176,8 +176,22 @@ def test_flow_of_a_shifted_picture_is_the_shift(rows, columns):
     video = np.stack([picture, np.roll(picture, (rows, columns), axis=(0, 1))])
     blocks = FLOW_SIZE // BLOCK
     flow = block_flow(video).reshape(2, blocks, blocks)[:, 1:-1, 1:-1]
-    assert np.all(flow[0] == rows)
-    assert np.all(flow[1] == columns)
+    np.testing.assert_allclose(flow[0], rows, atol=1e-6)
+    np.testing.assert_allclose(flow[1], columns, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0.3, 0.0), (0.0, -0.4), (1.25, -0.25)])
+def test_flow_knows_parts_of_a_pixel(rows, columns):
+    y, x = np.mgrid[:FLOW_SIZE, :FLOW_SIZE].astype(float)
+
+    def picture(down, right):
+        wave = np.sin((y - down) / 2.3) + np.sin((x - right) / 1.9)
+        return np.repeat((127 + 60 * wave)[..., None], 3, axis=-1).astype(np.uint8)
+
+    video = np.stack([picture(0, 0), picture(rows, columns)])
+    flow = block_flow(video).reshape(2, FLOW_SIZE // BLOCK, FLOW_SIZE // BLOCK)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(np.median(flow[0]), rows, atol=0.05)
+    np.testing.assert_allclose(np.median(flow[1]), columns, atol=0.05)
 
 
 def test_flow_of_a_blank_picture_stands_still():

@@ -55,11 +55,15 @@ def test_in_the_box_codes_start_at_the_means_of_their_encodings():
     torch.testing.assert_close(codes[codes[:, 0].argsort(descending=True)], corners)
 
 
-def test_evaluation_during_the_warm_up_is_quantised():
+def test_evaluation_during_the_warm_up_passes_encodings():
+    """Its codes mean nothing yet: numbers about them would mislead."""
     model = VectorQuantizer(
         num_codes=4, code_dim=3, commitment=0.25, reset_after=50, warmup_steps=9
     ).eval()
-    output = model(torch.randn(10, 3))
+    encoded = torch.randn(10, 3)
+    output = model(encoded, noise=torch.zeros(10, 3))
 
-    torch.testing.assert_close(output.codes, model.lookup(output.indices))
+    torch.testing.assert_close(output.codes, model.bound(encoded))
+    torch.testing.assert_close(output.chosen, output.codes)
     assert model.num_steps == 0
+    assert not model._samples
