@@ -223,6 +223,7 @@ def build_windows(
         dataset.episode_ids,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
+        fold=config.fold,
     )[split]
     return WindowDataset(
         dataset,

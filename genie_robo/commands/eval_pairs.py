@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NOT_THE_FRAMES = (
     *("path", "mix", "cache_mb", "weight", "bad_episode_limit"),
-    *("val_fraction", "test_fraction"),
+    *("val_fraction", "test_fraction", "fold"),
 )
 """Settings of data that do not change what a test frame looks like."""
 

@@ -50,7 +50,10 @@ def _write_provenance(config: TrainConfig) -> None:
     for name, dataset in datasets.items():
         ids = dataset.episode_ids
         split = split_episodes(
-            ids, val_fraction=data.val_fraction, test_fraction=data.test_fraction
+            ids,
+            val_fraction=data.val_fraction,
+            test_fraction=data.test_fraction,
+            fold=data.fold,
         )
         episodes[name] = {side.value: [ids[i] for i in split[side]] for side in split}
     write_provenance(

@@ -155,14 +155,18 @@ class DataConfig(DatasetConfig):
     resize: Resize = Resize.stretch
     val_fraction: float = 0.15
     test_fraction: float = 0.15
+    fold: int = 0
+    """Which episodes are the test ones: 0, 1, 2, ... are disjoint sets, for cross-validation."""
     cache_mb: int = 512
     """Decoded frames kept in memory."""
 
     def __post_init__(self) -> None:
-        """Refuse fractions that leave nothing to train on."""
+        """Refuse fractions that leave nothing to train on, and a fold that is none."""
         super().__post_init__()
         if not 0 < self.val_fraction + self.test_fraction < 1:
             raise ValueError(
                 f"data.val_fraction={self.val_fraction} and data.test_fraction="
                 f"{self.test_fraction} must be positive and leave episodes to train on"
             )
+        if self.fold < 0:
+            raise ValueError(f"data.fold={self.fold} must be 0 or more")

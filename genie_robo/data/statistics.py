@@ -75,7 +75,7 @@ class DatasetStatistics:
 
 
 def dataset_statistics(
-    dataset: RldsDataset, *, val_fraction: float, test_fraction: float
+    dataset: RldsDataset, *, val_fraction: float, test_fraction: float, fold: int = 0
 ) -> DatasetStatistics:
     """The statistics of a dataset: remembered ones, or one pass over its episodes.
 
@@ -86,8 +86,8 @@ def dataset_statistics(
     Raises:
         ValueError: More episodes are unreadable than data.bad_episode_limit allows.
     """
-    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
-    settings = [STATISTICS_FORMAT, dataset.fingerprint, fractions]
+    split = {"val_fraction": val_fraction, "test_fraction": test_fraction, "fold": fold}
+    settings = [STATISTICS_FORMAT, dataset.fingerprint, split]
     fingerprint = digest(json.dumps(settings).encode())
     files = kept_files(dataset.folder, "statistics")
     reason = "none are stored"
@@ -101,9 +101,9 @@ def dataset_statistics(
         else:
             if stored.fingerprint == fingerprint:
                 return stored
-            reason = "those stored are for another fingerprint: other episodes, keys or fractions"
+            reason = "those stored are for another fingerprint: other episodes, keys or split"
     _log.info("computing the statistics of %s: %s", dataset.folder, reason)
-    found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, fractions))
+    found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, split))
     if not keep(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
         _log.warning("the statistics of %s cannot be kept", dataset.folder)
     return found
@@ -248,14 +248,14 @@ class _Split:
         )
 
 
-def _compute(dataset: RldsDataset, fractions: Mapping[str, float]) -> dict[str, SplitStatistics]:
+def _compute(dataset: RldsDataset, split: Mapping[str, Any]) -> dict[str, SplitStatistics]:
     try:
-        numbers = split_episodes(dataset.episode_ids, **fractions)
+        numbers = split_episodes(dataset.episode_ids, **split)
     except ValueError as error:
         _log.info("statistics over all episodes only: %s", error)
         numbers = {}
-    split_of = {i: split.value for split, episodes in numbers.items() for i in episodes}
-    names = [split.value for split in numbers]
+    split_of = {i: side.value for side, episodes in numbers.items() for i in episodes}
+    names = [side.value for side in numbers]
     splits = {name: _Split(number) for number, name in enumerate([ALL, *names])}
     for i in _watched(f"statistics of {dataset.folder.parent.name}", len(dataset)):
         try:

@@ -21,12 +21,13 @@ _CHANNELS = 3
 
 
 def split_episodes(
-    episode_ids: Sequence[str], *, val_fraction: float, test_fraction: float
+    episode_ids: Sequence[str], *, val_fraction: float, test_fraction: float, fold: int = 0
 ) -> dict[Split, tuple[int, ...]]:
     """Split episodes by a hash of their ids: whole episodes, the same on every machine.
 
     Ordered by hash, the first `round(test_fraction * n)` are test, the next val, the rest train;
-    val and test have at least one each.
+    val and test have at least one each. Fold k begins k times as many test episodes later, and goes
+    on from the start, so the test sides of as many folds as there is room for share no episode.
 
     Raises:
         ValueError: There are too few episodes.
@@ -42,6 +43,8 @@ def split_episodes(
             f"{_MIN_EPISODES} are needed"
         )
     order = sorted(range(num_episodes), key=lambda i: _hash(episode_ids[i]))
+    begin = fold * num_test % num_episodes
+    order = order[begin:] + order[:begin]
     return {
         Split.train: tuple(order[num_test + num_val :]),
         Split.val: tuple(order[num_test : num_test + num_val]),

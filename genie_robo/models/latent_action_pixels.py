@@ -44,12 +44,13 @@ class PixelPrediction:
 class PixelActionModel(LatentActionModel):
     """Latent actions of frames that are pixels, scaled down by `downscale`.
 
-    The prediction is warp(x_t, F(x_1..t) a_t) + g(x_1..t, a_1..t) + J(x_1..t) a_t: beside the
-    paper's g, a flow F a says from where every pixel came, and a Jacobian J how much it changed,
-    along each dimension of the code. With `target` frame it is sigmoid(g + J a_t), and as in the
-    paper without `jacobian`. What moves by twice the code moves twice as far, so codes are like
-    motions; an absolute error asks for sharper ones than a squared error, which is content with a
-    blur. Each made small models find the action where they had not (docs/LOG.md).
+    The prediction is warp(x_t, F a_t) + g + J a_t, where F, g and J are functions of x_1..t, and of
+    a_1..t as well if `decoder_sees_code`: beside the paper's g, a flow F a says from where every
+    pixel came, and a Jacobian J how much it changed, along each dimension of the code. With target
+    `frame` it is sigmoid(g + J a_t), and as in the paper without `jacobian`. What moves by twice
+    the code moves twice as far, so codes are like motions; an absolute error asks for sharper ones
+    than a squared error, which is content with a blur. Each made small models find the action where
+    they had not (docs/LOG.md). Changes and motions are in units of their typical size in the data.
     """
 
     reads_tokens = False

@@ -88,14 +88,16 @@ def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> Rob
             f"one dataset's actions, but data.mix has {len(datasets) - 1} more; train on one"
         )
     (dataset,) = datasets.values()
-    fractions = {
-        "val_fraction": config.data.val_fraction,
-        "test_fraction": config.data.test_fraction,
+    data = config.data
+    split = {
+        "val_fraction": data.val_fraction,
+        "test_fraction": data.test_fraction,
+        "fold": data.fold,
     }
-    statistics = dataset_statistics(dataset, **fractions)
+    statistics = dataset_statistics(dataset, **split)
     centre, reach = scaling(statistics.splits[Split.train.value].commanded)
     labelled = []
-    for episode in split_episodes(dataset.episode_ids, **fractions)[Split.train]:
+    for episode in split_episodes(dataset.episode_ids, **split)[Split.train]:
         if wanted > 0:
             labelled.append(dataset.episode_ids[episode])
             wanted -= int(dataset.lengths[episode]) - 1

@@ -248,6 +248,20 @@ def test_a_split_is_a_partition_whatever_the_order(ids, random):
         assert {shuffled[i] for i in other[side]} == {ids[i] for i in split[side]}
 
 
+@given(st.integers(3, 30), st.floats(0.05, 0.3))
+def test_folds_test_every_episode_once(number, test_fraction):
+    ids = [f"episode{i}" for i in range(number)]
+
+    def split(fold):
+        return split_episodes(ids, val_fraction=0.15, test_fraction=test_fraction, fold=fold)
+
+    num_test = len(split(0)[Split.test])
+    tested = [e for fold in range(number // num_test) for e in split(fold)[Split.test]]
+    assert len(tested) == len(set(tested)) > number - num_test
+    for fold in range(3):
+        assert sorted(sum(split(fold).values(), ())) == list(range(number))
+
+
 @pytest.mark.parametrize(
     ("number", "val", "test"), [(2, 0.1, 0.1), (0, 0.1, 0.1), (4, 0.5, 0.5), (10, 0.6, 0.4)]
 )
