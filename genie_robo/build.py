@@ -1,6 +1,7 @@
 """Configuration to objects: the only place that reads model and data configuration."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,13 +30,32 @@ def build_genie(config: cfg.TrainConfig) -> Genie:
     Raises:
         ValueError: A patch does not divide the image.
     """
-    tokenizer = build_tokenizer(config.model, config.data)
-    latent_action = build_latent_action(config.model, config.data, tokenizer)
+    model = _with_codes_in_time(config)
+    tokenizer = build_tokenizer(model, config.data)
+    latent_action = build_latent_action(model, config.data, tokenizer)
     return Genie(
         tokenizer=tokenizer,
         latent_action=latent_action,
-        dynamics=build_dynamics(config.model, tokenizer, latent_action),
+        dynamics=build_dynamics(model, tokenizer, latent_action),
         num_frames=config.world_model.num_frames,
+    )
+
+
+def _with_codes_in_time(config: cfg.TrainConfig) -> cfg.ModelConfig:
+    """The model, its codebooks started within trainings that are shorter than their warm-up."""
+
+    def in_time(quantizer: cfg.QuantizerConfig, stage: cfg.StageConfig) -> cfg.QuantizerConfig:
+        if quantizer.warmup_steps < stage.num_steps:
+            return quantizer
+        return replace(quantizer, warmup_steps=stage.num_steps // 3)
+
+    tokenizer, latent_action = config.model.tokenizer, config.model.latent_action
+    codes = in_time(tokenizer.quantizer, config.tokenizer)
+    actions = in_time(latent_action.quantizer, config.world_model)
+    return replace(
+        config.model,
+        tokenizer=replace(tokenizer, quantizer=codes),
+        latent_action=replace(latent_action, quantizer=actions),
     )
 
 

@@ -110,7 +110,8 @@ class QuantizerConfig:
     reset_after: int = 50
     """Training steps without use after which a code restarts from a live one."""
     warmup_steps: int = 0
-    """Training steps before encodings are quantised; the codebook then starts at their centres."""
+    """Training steps before encodings are quantised; the codebook then starts at their centres. A
+    training that is no longer than this starts it after a third of its own steps."""
     space: Space = Space.sphere
     """sphere: encodings and codes of length 1; box: encodings keep their size, below 1 in every
     dimension."""

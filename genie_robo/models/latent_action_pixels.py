@@ -27,7 +27,7 @@ LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelPrediction:
-    """How the next frame is predicted, and how wrong that is."""
+    """What of pixels is seen and predicted, and how wrong that is."""
 
     target: Target
     """The change of the frame before, or the frame afresh as in the paper."""

@@ -12,6 +12,8 @@ from genie_robo.models.patches import patch_grid, patchify, unpatchify
 from genie_robo.train.stages import WorldModelStage
 from genie_robo.types import EpisodeBatch, video_to_float
 
+STAGES = ("tokenizer", "world_model")
+
 
 @pytest.fixture
 def genie(config):
@@ -272,3 +274,15 @@ def test_tokenizer_build_refuses_a_patch_that_does_not_fit(config):
 
     with pytest.raises(ValueError, match=r"model\.tokenizer\.patch_size=7 does not divide"):
         build_tokenizer(config.model, config.data)
+
+
+@pytest.mark.parametrize(("num_steps", "warmup"), [(31, 30), (30, 10), (1, 0)])
+def test_a_short_training_starts_its_codebooks_in_time(config, num_steps, warmup):
+    for part in (config.model.tokenizer, config.model.latent_action):
+        part.quantizer = replace(part.quantizer, warmup_steps=30)
+    stages = {name: replace(getattr(config, name), num_steps=num_steps) for name in STAGES}
+    genie = build_genie(replace(config, **stages))
+
+    assert genie.tokenizer.quantizer.warmup_steps == warmup
+    assert genie.latent_action.quantizer.warmup_steps == warmup
+    assert config.model.tokenizer.quantizer.warmup_steps == 30
