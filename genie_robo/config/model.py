@@ -171,7 +171,7 @@ class LatentActionConfig:
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            QuantizerKind.continuous, num_codes=8, code_dim=3, space=Space.box, warmup_steps=400
+            QuantizerKind.continuous, num_codes=8, code_dim=4, space=Space.box, warmup_steps=400
         )
     )
 
