@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import av
@@ -11,6 +12,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 LABEL_WIDTH, HEADER_HEIGHT, GAP, FONT_SIZE = 84, 22, 3, 13
+LABEL_GAP = 8
+"""Pixels between a label and its row; labels longer than LABEL_WIDTH make the sheet wider."""
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 MIN_VIDEO_SIDE = 256
 """Small frames are enlarged to about this many pixels, without smoothing."""
@@ -47,23 +50,25 @@ def draw_strip(
     """
     videos = {label: enlarge(video, min_side=min_side) for label, video in rows.items()}
     num_frames, height, width, _ = next(iter(videos.values())).shape
+    font = ImageFont.load_default(FONT_SIZE)
+    left = max(LABEL_WIDTH, *(ceil(font.getlength(label)) + 2 * LABEL_GAP for label in rows))
     sheet = Image.new(
         "RGB",
         (
-            LABEL_WIDTH + num_frames * (width + GAP),
+            left + num_frames * (width + GAP),
             HEADER_HEIGHT + len(videos) * (height + GAP),
         ),
         PAPER,
     )
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    draw = ImageDraw.Draw(sheet)
     for column, header in enumerate(headers):
-        x = LABEL_WIDTH + column * (width + GAP) + width // 2
+        x = left + column * (width + GAP) + width // 2
         draw.text((x, HEADER_HEIGHT // 2), header, INK, font=font, anchor="mm")
     for row, (label, video) in enumerate(videos.items()):
         y = HEADER_HEIGHT + row * (height + GAP)
-        draw.text((LABEL_WIDTH - 8, y + height // 2), label, INK, font=font, anchor="rm")
+        draw.text((left - LABEL_GAP, y + height // 2), label, INK, font=font, anchor="rm")
         for column, frame in enumerate(video):
-            sheet.paste(Image.fromarray(frame), (LABEL_WIDTH + column * (width + GAP), y))
+            sheet.paste(Image.fromarray(frame), (left + column * (width + GAP), y))
     return sheet
 
 

@@ -45,6 +45,18 @@ def test_strip_puts_rows_under_one_another():
     assert sheet.getpixel((LABEL_WIDTH + 16 + GAP + 5, HEADER_HEIGHT + 16 + GAP + 5)) == (0, 0, 255)
 
 
+def test_a_long_label_is_not_cut():
+    frames = np.zeros((1, 16, 16, 3), np.uint8)
+    short, long = (
+        np.asarray(draw_strip({label: frames}, headers=["t"], min_side=16))
+        for label in ("a", "a-run-with-a-long-name-seed0")
+    )
+
+    assert long.shape[1] > short.shape[1]
+    written = (long[HEADER_HEIGHT:, : -16 - GAP] < 128).all(-1).any(0).nonzero()[0]
+    assert written[0] > 1
+
+
 def test_png_is_written_whole(tmp_path):
     write_png(tmp_path / "a" / "p.png", Image.new("RGB", (3, 2), (1, 2, 3)))
     with Image.open(tmp_path / "a" / "p.png") as picture:
