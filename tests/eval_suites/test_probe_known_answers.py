@@ -190,8 +190,9 @@ def test_flow_knows_parts_of_a_pixel(rows, columns):
 
     video = np.stack([picture(0, 0), picture(rows, columns)])
     flow = block_flow(video).reshape(2, FLOW_SIZE // BLOCK, FLOW_SIZE // BLOCK)[:, 1:-1, 1:-1]
-    np.testing.assert_allclose(np.median(flow[0]), rows, atol=0.05)
-    np.testing.assert_allclose(np.median(flow[1]), columns, atol=0.05)
+    # The ridge on texture makes motions smaller.
+    np.testing.assert_allclose(np.median(flow[0]), rows, atol=0.08)
+    np.testing.assert_allclose(np.median(flow[1]), columns, atol=0.08)
 
 
 def test_flow_of_a_blank_picture_stands_still():
