@@ -6,6 +6,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from genie_robo.models.optical_flow import block_motion
+
 GREY_SIZE = 16
 """Height and width of a coarse grey image."""
 
@@ -51,20 +53,8 @@ def _match(
     height, width = frames.shape[1:]
     top, left = REACH + row, REACH + column
     moved = padded[:, top : top + height, left : left + width]
-    left_over = moved - frames
-    slopes = torch.stack(torch.gradient((moved + frames) / 2, dim=(1, 2)), dim=-1)
-    products = _sum_of_blocks(slopes[..., :, None] * slopes[..., None, :])
-    # Where there is no texture the ridge decides: no motion.
-    ridge = TEXTURE * torch.eye(2)
-    right = _sum_of_blocks(slopes * left_over[..., None])[..., None]
-    part = -torch.linalg.solve(products + ridge, right)[..., 0]
-    return functional.avg_pool2d(left_over.abs(), BLOCK), part.clamp(-0.5, 0.5)
-
-
-def _sum_of_blocks(values: Float[Tensor, "t h w *n"]) -> Float[Tensor, "t y x *n"]:
-    t, height, width, *rest = values.shape
-    blocks = values.reshape(t, height // BLOCK, BLOCK, width // BLOCK, BLOCK, *rest)
-    return blocks.sum(dim=(2, 4))
+    part = block_motion(frames, moved, BLOCK, texture=TEXTURE).flip(-1)
+    return functional.avg_pool2d((moved - frames).abs(), BLOCK), part.clamp(-0.5, 0.5)
 
 
 def _grey(video: UInt8[np.ndarray, "t h w c"], size: int) -> Float[Tensor, "t y x"]:

@@ -29,25 +29,35 @@ def warp(
 def patch_flow(frames: Float[Tensor, "b t h w c"], patch_size: int) -> Float[Tensor, "b t s 2"]:
     """How far every patch moved since the frame before, to the right and down, in pixels.
 
-    The motion that explains the change of a patch best by its slopes, found by least squares (Lucas
-    and Kanade 1981, eq. 7): right for motions of less than a pixel. A ridge makes it smaller the
-    less texture a patch has; where there is none, and in the first frame, nothing moves.
+    Right for motions of less than a pixel, and smaller the less texture a patch has; where there is
+    none, and in the first frame, nothing moves.
     """
     grey = frames.float().mean(-1)
-    change = torch.diff(grey, dim=1, prepend=grey[:, :1])
-    down, right = torch.gradient(grey - change / 2, dim=(2, 3))
+    before = torch.cat([grey[:, :1], grey[:, :-1]], dim=1)
+    return rearrange(block_motion(before, grey, patch_size), "b t y x m -> b t (y x) m")
 
-    def over_patches(values: Float[Tensor, "b t h w"]) -> Float[Tensor, "b t s"]:
-        sizes = {"p": patch_size, "q": patch_size}
-        return reduce(values, "b t (h p) (w q) -> b t (h w)", "sum", **sizes)
 
-    # Solve [xx xy; xy yy] motion = -[xt; yt], two by two, for every patch.
-    xx, yy = over_patches(right.square()) + TEXTURE, over_patches(down.square()) + TEXTURE
-    xy, xt, yt = (
-        over_patches(right * down),
-        over_patches(right * change),
-        over_patches(down * change),
-    )
-    determinant = xx * yy - xy.square()
+def block_motion(
+    before: Float[Tensor, "*n h w"],
+    after: Float[Tensor, "*n h w"],
+    size: int,
+    *,
+    texture: float = TEXTURE,
+) -> Float[Tensor, "*n y x 2"]:
+    """How far every square block of `size` pixels moved, to the right and down, in pixels.
+
+    The motion that explains the change of a block of grey images in [0, 1] best by its slopes,
+    found by least squares (Lucas and Kanade 1981, eq. 7), with `texture` added to the sums of
+    squares.
+    """
+    change = after - before
+    down, right = torch.gradient((before + after) / 2, dim=(-2, -1))
+
+    def over_blocks(values: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n y x"]:
+        return reduce(values, "... (y p) (x q) -> ... y x", "sum", p=size, q=size)
+
+    # Solve [xx xy; xy yy] motion = -[xt; yt], two by two, for every block.
+    xx, yy = over_blocks(right.square()) + texture, over_blocks(down.square()) + texture
+    xy, xt, yt = (over_blocks(a * b) for a, b in ((right, down), (right, change), (down, change)))
     motion = torch.stack([xy * yt - yy * xt, xy * xt - xx * yt], dim=-1)
-    return motion / determinant[..., None]
+    return motion / (xx * yy - xy.square())[..., None]

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.clustering import closeness, cluster
+from genie_robo.models.code_use import code_information, perplexity
 from genie_robo.ranks import Ranks
 
 ENTROPY_TEMPERATURE = 0.1
@@ -321,30 +322,6 @@ def vq_loss(
     to_codes = (encoded.detach() - codes).square().sum(-1)
     to_encodings = (encoded - codes.detach()).square().sum(-1)
     return to_codes + beta * to_encodings
-
-
-def code_information(
-    assignment: Float[Tensor, "*n k"], marginal: Float[Tensor, " k"]
-) -> Float[Tensor, "*n"]:
-    """Nats that each soft code assignment tells, given the usual frequency of the codes.
-
-    KL divergence of the assignment from the marginal. Its mean is the mutual information of
-    encodings and codes when the marginal is the mean assignment: high when every code is used and
-    every encoding is sure of its own. Source: Yu et al. 2023 (MAGVIT-v2), eq. 6, there with the
-    marginal of the batch, which several processes could not share exactly.
-    """
-    surprise = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
-    return surprise - _entropy(assignment)
-
-
-def perplexity(use: Int[Tensor, " k"]) -> Float[Tensor, ""]:
-    """exp(entropy) of counts: the effective number of codes in use."""
-    share = use.float() / use.sum().clamp(min=1)
-    return _entropy(share).exp()
-
-
-def _entropy(share: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-    return -(share * share.clamp(min=1e-9).log()).sum(-1)
 
 
 def _blur(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor, "*n e"]:

@@ -55,7 +55,8 @@ def test_what_leads_models_to_different_truths_is_refused(changes):
 
 @pytest.mark.parametrize("actions", [None, "inferred", "robot", [ROBOT_ACTION, ROBOT_ACTION]])
 def test_what_leads_models_to_one_truth(actions):
-    check_one_truth(ImagineConfig(run=["runs/a", "runs/b"], horizon=2, actions=actions))
+    config = ImagineConfig(run=["runs/a", "runs/b"], horizon=2, actions=actions)
+    assert check_one_truth(config) is None
 
 
 @pytest.mark.parametrize(

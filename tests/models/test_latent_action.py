@@ -180,12 +180,12 @@ def test_gradient_reaches_every_parameter(genie):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_error_falls_in_forty_steps(config, name):
+def test_the_error_falls_in_twenty_steps(config, name):
     genie, video = build(config, name, steady=False), moving_squares()
     model, tokens = genie.latent_action.train(), genie.tokenizer.encode(video)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     errors = []
-    for _ in range(41):
+    for _ in range(21):
         output = model(video, tokens)
         error = output.error.sum() / model.error_unit(video).sum()
         (error + output.vq_loss.mean()).backward()
@@ -194,7 +194,7 @@ def test_the_error_falls_in_forty_steps(config, name):
         model.finish_step(OneProcess(), torch.Generator().manual_seed(0))
         errors.append(error.item())
 
-    assert errors[-1] < 0.95 * errors[0]
+    assert errors[-1] < 0.9 * errors[0]
 
 
 @pytest.mark.parametrize("name", ["default", "squared"])

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from genie_robo.models.clustering import closeness
-from genie_robo.models.quantizer import VectorQuantizer, code_information, perplexity, vq_loss
+from genie_robo.models.code_use import code_information, perplexity
+from genie_robo.models.quantizer import VectorQuantizer, vq_loss
 from genie_robo.ranks import OneProcess
 
 
