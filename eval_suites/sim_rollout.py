@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
@@ -24,7 +24,10 @@ from eval_suites.clips import (
 )
 from eval_suites.metrics.image_metrics import CHANGE_THRESHOLD, PSNR_CAP_DB
 from eval_suites.plugs.truth import Truth, execute
+from eval_suites.probes.decoded_replay import spread
+from eval_suites.simulated.best_codes import best_coded
 from eval_suites.simulated.decibels import (
+    BEST_CODES,
     COPY_LAST,
     IMAGINED,
     MEASURES,
@@ -42,17 +45,20 @@ from eval_suites.simulated.poses import PoseReadings, no_pose_metrics, pose_metr
 from eval_suites.statistics import notes_on_units
 from genie_robo.progress import progress_bar
 
-POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
+FIT_EPISODES, FAST_FIT_EPISODES = 60, 12
+"""For the pose reader and the best codes."""
 HEADLINE = (
     *MEASURES,
     *(f"{name}/gain_over_copy_last" for name in MEASURES),
     *(f"{name}/{path}" for name in ("psnr", "tool_error") for path in (ROBOT, RANDOM)),
+    *(f"{name}/{BEST_CODES}" for name in ("psnr", "changed_psnr", "tool_error", "gain")),
     "tool_error",
     "box_error",
     "gain",
     "lag",
     "replay_psnr",
 )
+NOTHING_TO_FIT = "there is no episode to fit on"
 NO_ROBOT = "nothing maps robot actions to what steers this world model"
 
 
@@ -111,6 +117,9 @@ class SimRollout:
         if ROBOT not in videos.paths:
             metrics |= no_pose_metrics(NO_ROBOT, suffix=f"/{ROBOT}")
             metrics |= _no_decibels(NO_ROBOT, suffix=f"/{ROBOT}")
+        if BEST_CODES not in videos.paths:
+            metrics |= no_pose_metrics(NOTHING_TO_FIT, suffix=f"/{BEST_CODES}")
+            metrics |= _no_decibels(NOTHING_TO_FIT, suffix=f"/{BEST_CODES}")
         return SuiteResult(
             metrics=metrics,
             headline=HEADLINE,
@@ -121,7 +130,11 @@ class SimRollout:
 
     def _videos(self, context: EvalContext, clips: Sequence[Clip]) -> _Videos:
         paths, held = self._paths(context, clips)
-        true = self._replay(context, clips)
+        true = self._execute(context, clips, description="MuJoCo")
+        if len(context.fit.episodes):
+            told = best_coded(context, clips, max_episodes=_num_fitted(context), name=self.name)
+            coded = self._execute(context, clips, told, description="MuJoCo, best codes")
+            paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
         first = self.num_prompt_frames
         rebuilt = [
             context.tokenizer.reconstruct(
@@ -164,20 +177,32 @@ class SimRollout:
             )
         return paths, CopyLast().imagine(prompts, inferred, seeds)
 
-    def _replay(self, context: EvalContext, clips: Sequence[Clip]) -> list[Truth]:
-        """What MuJoCo says about every clip from its last prompt frame on."""
+    def _execute(
+        self,
+        context: EvalContext,
+        clips: Sequence[Clip],
+        told: Float[np.ndarray, "m n 7"] | None = None,
+        *,
+        description: str,
+    ) -> list[Truth]:
+        """What MuJoCo says about every clip from its last prompt frame on.
+
+        It executes the recorded actions, or what it is `told` to do in each transition.
+        """
         stride = context.test.frame_stride
         found = []
-        with progress_bar(f"{self.name}: MuJoCo", total=len(clips), unit="rollouts") as advance:
-            for clip in clips:
+        description = f"{self.name}: {description}"
+        with progress_bar(description, total=len(clips), unit="rollouts") as advance:
+            for number, clip in enumerate(clips):
                 episode = context.dataset[context.test.episodes[clip.number]]
                 start = clip.window.start + (clip.num_prompt_frames - 1) * stride
                 stop = start + len(clip.future) * stride
+                recorded = episode.robot_actions[start:stop].astype(np.float64)
                 height, width = clip.window.video.shape[1:3]
                 truth = execute(
                     episode,
                     start=start,
-                    robot_actions=episode.robot_actions[start:stop].astype(np.float64),
+                    robot_actions=recorded if told is None else spread(told[number], stride),
                     image_size=(height, width),
                     renderer=self.renderer,
                 )
@@ -197,12 +222,8 @@ class SimRollout:
         self, context: EvalContext, clips: Sequence[Clip], videos: _Videos
     ) -> dict[str, Metric]:
         if not len(context.fit.episodes):
-            return no_pose_metrics("there is no episode to fit a pose reader on")
-        reader = fit_pose_reader(
-            context,
-            max_episodes=FAST_POSE_EPISODES if context.fast else POSE_EPISODES,
-            description=self.name,
-        )
+            return no_pose_metrics(NOTHING_TO_FIT)
+        reader = fit_pose_reader(context, max_episodes=_num_fitted(context), description=self.name)
         readings = PoseReadings(reader, videos.true_video, [truth.poses for truth in videos.true])
         return pose_metrics(
             readings,
@@ -211,6 +232,10 @@ class SimRollout:
             episode=np.array([clip.number for clip in clips]),
             seed=context.seed,
         )
+
+
+def _num_fitted(context: EvalContext) -> int:
+    return FAST_FIT_EPISODES if context.fast else FIT_EPISODES
 
 
 def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float | str | None]]:

@@ -13,6 +13,8 @@ from eval_suites.statistics import episode_mean, to_metric
 IMAGINED, ROBOT, RANDOM = "imagined", "robot_actions", "random_codes"
 """By what steers: latent actions inferred on the recorded frames, the recorded robot actions, or
 codes drawn at random."""
+BEST_CODES = "best_codes"
+"""MuJoCo itself, steered by the best possible codes."""
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
 MEASURES = {
     "psnr": "PSNR against MuJoCo's frame",
@@ -22,9 +24,10 @@ MEASURES = {
 PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
     "prompt and the latent actions inferred on the recorded frames (or, where it says so, the "
-    "recorded robot actions or random codes); per-frame dB averaged over prompts, interval over "
-    "test episodes; copy_last holds the prompt frame, the ceiling is the tokenizer's own "
-    "reconstruction of MuJoCo's frames"
+    "recorded robot actions or random codes); best_codes is MuJoCo itself under the recorded "
+    "actions with every xyz motion replaced by the centre of its cluster, as many clusters as "
+    "latent actions; per-frame dB averaged over prompts, interval over test episodes; copy_last "
+    "holds the prompt frame, the ceiling is the tokenizer's own reconstruction of MuJoCo's frames"
 )
 
 Measured = dict[str, dict[str, Float[np.ndarray, "m n"]]]
@@ -70,7 +73,7 @@ def decibel_metrics(clips: Sequence[Clip], measured: Measured, *, seed: int) -> 
         )
 
     metrics = {}
-    paths = [path for path in (IMAGINED, ROBOT, RANDOM) if path in measured]
+    paths = [path for path in (IMAGINED, ROBOT, RANDOM, BEST_CODES) if path in measured]
     for name, what in MEASURES.items():
         by_whom = {who: values[name] for who, values in measured.items()}
         means = {who: episode_mean(by_whom[who], episode).value for who in (COPY_LAST, TOKENIZER)}

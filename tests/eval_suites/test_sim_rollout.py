@@ -3,6 +3,7 @@ import pytest
 from eval_fakes import (
     PIXEL_M,
     ExactReader,
+    FakeEncoder,
     ToyEpisodes,
     ToyRobot,
     ToyRobotWorld,
@@ -16,11 +17,13 @@ from mujoco_fakes import TruePoseReader, record_context
 from eval_suites import sim_rollout
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Transitions
+from eval_suites.clips import choose_test_clips
 from eval_suites.controllability import Controllability
 from eval_suites.metrics.image_metrics import frame_psnr
 from eval_suites.plugs.choose import plug
 from eval_suites.plugs.truth import Poses, Truth
 from eval_suites.sim_rollout import SimRollout
+from eval_suites.simulated.best_codes import best_coded
 
 
 def toy_execute(episode, *, start, robot_actions, image_size, renderer):
@@ -36,6 +39,16 @@ def toy_execute(episode, *, start, robot_actions, image_size, renderer):
     ]
     poses = Poses(tool, np.full((len(video), 5, 3), np.nan))
     return Truth(video, poses, np.stack(inside), np.zeros(len(video), bool))
+
+
+class OneCode(TransitionCodes):
+    """Says the same of every transition."""
+
+    num_codes = 1
+
+    def encode(self, window):
+        codes = np.zeros(len(window.video) - 1, int)
+        return Transitions(codes, codes[:, None].astype(float))
 
 
 @pytest.fixture
@@ -99,6 +112,44 @@ def test_three_paths_of_control(robot):
     assert codes.num_codes > 1
 
 
+def test_codes_for_every_motion_are_as_good_as_the_actions(robot):
+    metrics = compare(robot, context={"fit": ToyEpisodes(robot, range(12))}).metrics
+    for name in ("psnr", "changed_psnr", "robot_psnr"):
+        assert metrics[f"{name}/best_codes"].value == 100.0
+    assert metrics["gain/best_codes"].value == pytest.approx(1.0)
+    assert metrics["tool_error/above_floor/best_codes"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_single_code_can_only_say_the_mean_motion(robot):
+    context = make_context(robot, encoder=OneCode(robot), world_model=CopyLast())
+    metrics = SimRollout(num_clips=6, horizon=5).evaluate(context).metrics
+    assert metrics["psnr/best_codes"].value < 40
+    assert metrics["gain/best_codes"].value < 0.5
+    assert metrics["tool_error/best_codes"].value > 10
+
+
+def test_best_codes_are_the_cluster_centres_of_motions(robot):
+    fit, test = range(6), range(6, 12)
+    for e in fit:  # two motions, three times as much of the one as of the other
+        robot.actions[e][:, :3] = [0.01, 0.0, 0.0]
+        robot.actions[e][::4, :3] = [-0.03, 0.02, 0.0]
+    for e in test:
+        robot.actions[e][:, :3] = [0.05, 0.0, -0.01]
+    context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
+    clips = choose_test_clips(context, num_clips=6, horizon=5, name="test")
+    told = best_coded(context, clips, max_episodes=6, name="test")
+    np.testing.assert_allclose(told[..., :3], np.broadcast_to([0.01, 0, 0], (6, 5, 3)), atol=1e-9)
+    for clip, actions in zip(clips, told, strict=True):
+        np.testing.assert_array_equal(actions[:, 3:], clip.robot_actions[:, 3:])
+
+
+def test_without_episodes_to_fit_on_best_codes_are_undefined_with_a_reason(robot):
+    metrics = compare(robot, context={"num_fit": 0}).metrics
+    for name in ("psnr", "changed_psnr", "tool_error", "gain"):
+        assert metrics[f"{name}/best_codes"].value is None
+        assert "no episode to fit on" in metrics[f"{name}/best_codes"].reason
+
+
 def test_without_a_map_the_robot_path_is_undefined_with_a_reason(robot):
     metrics = compare(robot).metrics
     for name in ("psnr", "robot_psnr", "tool_error", "tool_error/drift", "gain", "lag"):
@@ -140,16 +191,9 @@ def test_a_world_that_stands_still_has_no_gain_and_no_lag(robot):
 
 
 def test_frames_and_steps_stay_aligned_under_a_stride(robot):
-    class Still(TransitionCodes):
-        num_codes = 1
-
-        def encode(self, window):
-            codes = np.zeros(len(window.video) - 1, int)
-            return Transitions(codes, codes[:, None].astype(float))
-
     context = make_context(
         robot,
-        encoder=Still(robot),
+        encoder=OneCode(robot),
         world_model=CopyLast(),
         test=ToyEpisodes(robot, range(6, 12), frame_stride=2),
     )
