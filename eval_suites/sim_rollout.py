@@ -23,9 +23,9 @@ from eval_suites.clips import (
     too_short,
 )
 from eval_suites.metrics.image_metrics import CHANGE_THRESHOLD, PSNR_CAP_DB
+from eval_suites.plugs.best_codes import BestCodes
 from eval_suites.plugs.truth import Truth, execute
 from eval_suites.probes.decoded_replay import spread
-from eval_suites.simulated.best_codes import best_coded
 from eval_suites.simulated.decibels import (
     BEST_CODES,
     COPY_LAST,
@@ -44,6 +44,7 @@ from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.poses import PoseReadings, no_pose_metrics, pose_metrics
 from eval_suites.statistics import notes_on_units
 from genie_robo.progress import progress_bar
+from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 
 FIT_EPISODES, FAST_FIT_EPISODES = 60, 12
 """For the pose reader and the best codes."""
@@ -132,7 +133,8 @@ class SimRollout:
         paths, held = self._paths(context, clips)
         true = self._execute(context, clips, description="MuJoCo")
         if len(context.fit.episodes):
-            told = best_coded(context, clips, max_episodes=_num_fitted(context), name=self.name)
+            best = BestCodes.fit(context, max_episodes=_num_fitted(context), name=self.name)
+            told = best.tell(np.stack([clip.robot_actions for clip in clips]))
             coded = self._execute(context, clips, told, description="MuJoCo, best codes")
             paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
         first = self.num_prompt_frames
@@ -202,7 +204,7 @@ class SimRollout:
                 truth = execute(
                     episode,
                     start=start,
-                    robot_actions=recorded if told is None else spread(told[number], stride),
+                    robot_actions=recorded if told is None else _steps(told[number], stride),
                     image_size=(height, width),
                     renderer=self.renderer,
                 )
@@ -232,6 +234,11 @@ class SimRollout:
             episode=np.array([clip.number for clip in clips]),
             seed=context.seed,
         )
+
+
+def _steps(told: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "s 7"]:
+    """One action a step, within the robot's bounds."""
+    return np.clip(spread(told, stride), ACTION_LOW, ACTION_HIGH)
 
 
 def _num_fitted(context: EvalContext) -> int:

@@ -95,10 +95,14 @@ def cluster(
     seed: int = 0,
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     """k-means codes of both sets of points; fewer codes when there are fewer distinct points."""
-    num_clusters = min(num_codes, len(np.unique(fit_points, axis=0)))
-    kmeans = KMeans(num_clusters, random_state=seed).set_params(n_init=KMEANS_RESTARTS)
-    kmeans.fit(fit_points)
+    kmeans = fit_clusters(fit_points, num_codes=num_codes, seed=seed)
     return np.asarray(kmeans.predict(fit_points)), np.asarray(kmeans.predict(points))
+
+
+def fit_clusters(points: Float[np.ndarray, "n d"], *, num_codes: int, seed: int = 0) -> KMeans:
+    """k-means; fewer clusters when there are fewer distinct points."""
+    num_clusters = min(num_codes, len(np.unique(points, axis=0)))
+    return KMeans(num_clusters, random_state=seed).set_params(n_init=KMEANS_RESTARTS).fit(points)
 
 
 def principal_components(

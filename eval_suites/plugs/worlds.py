@@ -11,9 +11,13 @@ from jaxtyping import Float, Int, UInt8
 
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Prompt
+from eval_suites.plugs.best_codes import BestCodes
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import replay
 from genie_robo.types import Episode
+
+MAX_CODED = 60
+"""Episodes in which the best codes are found."""
 
 
 class MujocoWorld:
@@ -27,12 +31,20 @@ class MujocoWorld:
         context: Whose held-out episodes prompts come from.
         scale: Factor on every motion.
         delay: Frames by which every action comes late; the robot holds still until then.
+        coded: Tell it no more of a motion than one of the best codes.
 
     Raises:
-        ValueError: the dataset holds no simulator state.
+        ValueError: the dataset holds no simulator state, or no episode to find codes in.
     """
 
-    def __init__(self, context: EvalContext, *, scale: float = 1.0, delay: int = 0) -> None:
+    def __init__(
+        self,
+        context: EvalContext,
+        *,
+        scale: float = 1.0,
+        delay: int = 0,
+        coded: bool = False,
+    ) -> None:
         numbers = (*context.fit.episodes, *context.test.episodes)
         if not numbers or context.dataset[numbers[0]].sim_state is None:
             raise ValueError(
@@ -41,6 +53,9 @@ class MujocoWorld:
             )
         self._dataset, self._stride = context.dataset, context.test.frame_stride
         self._scale, self._delay = scale, delay
+        self._codes = (
+            BestCodes.fit(context, max_episodes=MAX_CODED, name="mujoco_coded") if coded else None
+        )
         self._numbers = {context.dataset[n].episode_id: n for n in numbers}
 
     def imagine(
@@ -51,12 +66,15 @@ class MujocoWorld:
     ) -> UInt8[np.ndarray, "b n h w c"]:
         """What the recorded robot actions lead to; the codes only say how many there are."""
         num_steps = latent_actions.shape[1] * self._stride
-        videos = []
+        recorded = []
         for prompt in prompts:
             episode, now = self._locate(prompt)
-            actions = episode.robot_actions[now : now + num_steps].astype(np.float64)
-            videos.append(self._execute(prompt, actions))
-        return np.stack(videos)
+            recorded.append(episode.robot_actions[now : now + num_steps].astype(np.float64))
+        if self._codes:
+            parts = np.stack(recorded).reshape(len(prompts), -1, self._stride, 7)
+            motions = np.concatenate([parts[..., :6].sum(2), parts[:, :, -1, 6:]], axis=-1)
+            return self.imagine_robot(prompts, motions, seeds)
+        return np.stack([self._execute(p, a) for p, a in zip(prompts, recorded, strict=True)])
 
     def imagine_robot(
         self,
@@ -65,7 +83,8 @@ class MujocoWorld:
         seeds: Sequence[int],
     ) -> UInt8[np.ndarray, "b n h w c"]:
         """What these actions lead to."""
-        parts = robot_actions / np.array([*[self._stride] * 6, 1])
+        told = self._codes.tell(robot_actions) if self._codes else robot_actions
+        parts = told / np.array([*[self._stride] * 6, 1])
         steps = parts.repeat(self._stride, axis=1)
         return np.stack([self._execute(p, a) for p, a in zip(prompts, steps, strict=True)])
 
@@ -123,6 +142,7 @@ WORLDS: Mapping[str, Callable[[EvalContext], MujocoWorld | Standing]] = {
     "mujoco": MujocoWorld,
     "mujoco_scaled": lambda context: MujocoWorld(context, scale=0.5),
     "mujoco_delayed": lambda context: MujocoWorld(context, delay=1),
+    "mujoco_coded": lambda context: MujocoWorld(context, coded=True),
     "copy_first": lambda _: Standing(0),
     "copy_last": lambda _: Standing(-1),
 }

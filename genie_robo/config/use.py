@@ -53,8 +53,8 @@ class EvalConfig:
     output: str | None = None
     """Where comparisons of several runs go, one folder per suite; null is runs/comparison."""
     world_model: str = "genie"
-    """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, copy_first,
-    copy_last, or your own as package.module:Class."""
+    """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, mujoco_coded,
+    copy_first, copy_last, or your own as package.module:Class."""
     encoder: str = "genie"
     """What infers latent actions: genie (the run's own), oracle, random, shuffled, or your own as
     package.module:Class."""

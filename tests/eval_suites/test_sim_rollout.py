@@ -17,13 +17,12 @@ from mujoco_fakes import TruePoseReader, record_context
 from eval_suites import sim_rollout
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Transitions
-from eval_suites.clips import choose_test_clips
 from eval_suites.controllability import Controllability
 from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.plugs.best_codes import BestCodes
 from eval_suites.plugs.choose import plug
 from eval_suites.plugs.truth import Poses, Truth
 from eval_suites.sim_rollout import SimRollout
-from eval_suites.simulated.best_codes import best_coded
 
 
 def toy_execute(episode, *, start, robot_actions, image_size, renderer):
@@ -136,11 +135,9 @@ def test_best_codes_are_the_cluster_centres_of_motions(robot):
     for e in test:
         robot.actions[e][:, :3] = [0.05, 0.0, -0.01]
     context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
-    clips = choose_test_clips(context, num_clips=6, horizon=5, name="test")
-    told = best_coded(context, clips, max_episodes=6, name="test")
-    np.testing.assert_allclose(told[..., :3], np.broadcast_to([0.01, 0, 0], (6, 5, 3)), atol=1e-9)
-    for clip, actions in zip(clips, told, strict=True):
-        np.testing.assert_array_equal(actions[:, 3:], clip.robot_actions[:, 3:])
+    told = BestCodes.fit(context, max_episodes=6, name="test").tell(np.stack(robot.actions[6:]))
+    np.testing.assert_allclose(told[..., :3], np.broadcast_to([0.01, 0, 0], (6, 19, 3)), atol=1e-9)
+    np.testing.assert_array_equal(told[..., 3:], np.stack(robot.actions[6:])[..., 3:])
 
 
 def test_without_episodes_to_fit_on_best_codes_are_undefined_with_a_reason(robot):
@@ -269,6 +266,15 @@ def test_a_standing_picture_of_mujoco_gains_nothing(mujoco_context):
     assert metrics["gain/robot_actions"].value == pytest.approx(0.0, abs=1e-9)
     assert metrics["lag"].value is None
     assert metrics["psnr/gain_over_copy_last"].value == 0.0
+
+
+def test_mujoco_told_codes_is_the_best_that_codes_can_do(mujoco_context):
+    metrics = simulate(mujoco_context, "mujoco_coded")
+    for name in ("psnr", "changed_psnr", "tool_error", "gain"):
+        best = metrics[f"{name}/best_codes"].value
+        assert metrics[name].value == metrics[f"{name}/robot_actions"].value == best
+    assert metrics["psnr/best_codes"].value < 100
+    assert metrics["tool_error/above_floor/best_codes"].value > 0
 
 
 def test_half_the_motion_is_half_the_gain(mujoco_context, monkeypatch):

@@ -1,0 +1,52 @@
+"""The ceiling of few codes: robot actions, if all that is told of a motion is one code."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.cluster import KMeans
+
+from eval_suites.base import EvalContext
+from eval_suites.episodes import read_episodes
+from eval_suites.metrics.regression import fit_clusters
+
+XYZ = slice(0, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class BestCodes:
+    """What latent actions could say at best, each of its own transition.
+
+    k-means of commanded motions along xyz (m), with as many clusters as there are latent actions.
+    """
+
+    clusters: KMeans
+
+    @classmethod
+    def fit(cls, context: EvalContext, *, max_episodes: int, name: str) -> "BestCodes":
+        """From the motions of episodes to fit on.
+
+        Raises:
+            ValueError: There is no such episode.
+        """
+        if not len(context.fit.episodes):
+            raise ValueError(
+                "the best codes are clusters of the motions of validation episodes, but there is "
+                "none; raise data.val_fraction"
+            )
+        read = read_episodes(context.fit, max_episodes=max_episodes, description=f"{name}: codes")
+        told = np.concatenate([w.robot_actions[~w.is_pad[1:], XYZ] for _, w in read])
+        motions = told.astype(np.float64)
+        codes = context.encoder.num_codes
+        return cls(fit_clusters(motions, num_codes=codes, seed=context.seed))
+
+    def tell(self, robot_actions: Float[np.ndarray, "*n 7"]) -> Float[np.ndarray, "*n 7"]:
+        """Robot actions whose motion along xyz is the centre of its cluster.
+
+        Turns of the tool and the gripper stay as they are.
+        """
+        told = robot_actions.astype(np.float64)
+        motions = told[..., XYZ].reshape(-1, told[..., XYZ].shape[-1])
+        centres = self.clusters.cluster_centers_[self.clusters.predict(motions)]
+        told[..., XYZ] = centres.reshape(told[..., XYZ].shape)
+        return told
