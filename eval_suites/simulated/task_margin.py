@@ -5,9 +5,7 @@ from jaxtyping import Float
 
 from eval_suites.plugs.truth import PALETTE, Poses
 from genie_robo.sim.scene import DIRECTIONS, SceneSpec
-
-REACHED, LIFTED, PUSHED = 0.03, 0.05, 0.05
-"""Metres, as `genie_robo/sim/tabletop.py` has them."""
+from genie_robo.sim.tabletop import LIFTED, PUSHED, REACHED
 
 
 def task_margin(poses: Poses, scene: SceneSpec) -> Float[np.ndarray, " t"]:

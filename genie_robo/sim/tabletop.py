@@ -23,10 +23,10 @@ from genie_robo.sim.scene import (
     sample_scene,
 )
 
-_LIFTED = 0.05
-_PUSHED = 0.05
+LIFTED = 0.05
+PUSHED = 0.05
 """Metres that a box must rise or move for success."""
-_REACHED = 0.03
+REACHED = 0.03
 """Metres from the tool to the top of the box for success."""
 _FARTHEST = 4.0
 """Bound of the tool pose: angles to pi, and no robot here reaches 4 m."""
@@ -269,11 +269,11 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         match scene.task:
             case "reach":
                 top = position + np.array([0.0, 0.0, box.half_size[2]])
-                return bool(np.linalg.norm(self.pose[:3] - top) < _REACHED)
+                return bool(np.linalg.norm(self.pose[:3] - top) < REACHED)
             case "pick":
-                return bool(position[2] - box.half_size[2] > _LIFTED)
+                return bool(position[2] - box.half_size[2] > LIFTED)
             case "push":
                 moved = position[:2] - np.array(box.position)
-                return bool(moved @ np.array(DIRECTIONS[scene.direction]) > _PUSHED)
+                return bool(moved @ np.array(DIRECTIONS[scene.direction]) > PUSHED)
             case _:
                 return False
