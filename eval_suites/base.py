@@ -89,6 +89,17 @@ class LatentActionEncoder(Protocol):
         ...
 
 
+LOOKED_UP = (
+    "these latent actions are looked up by episode and step: nothing is seen in frames that were "
+    "turned round, imagined or made anew"
+)
+
+
+def sees_frames(encoder: LatentActionEncoder) -> bool:
+    """Whether latent actions come from frames, and not from a table (`sees_frames = False`)."""
+    return bool(getattr(encoder, "sees_frames", True))
+
+
 @runtime_checkable
 class WorldModel(Protocol):
     """Sees prompt frames and latent actions, imagines what follows."""

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import (
+    LOOKED_UP,
+    EvalContext,
+    Metric,
+    SuiteResult,
+    sees_frames,
+    undefined,
+)
+from eval_suites.episodes import frame_size
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration
 from genie_robo.inference.action_map import ActionDictionary
@@ -58,6 +66,8 @@ class BehaviourCloning:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Demonstrate, label, clone, try."""
+        if not sees_frames(context.encoder):
+            return _nothing(LOOKED_UP)
         if not (task := self._task(context)):
             reason = "the dataset holds no simulated scene, so there is no task to try policies in"
             return _nothing(reason)
@@ -92,11 +102,10 @@ class BehaviourCloning:
         episode = context.dataset[context.test.episodes[0]]
         if episode.sim_state is None:
             return None
-        height, width = context.test.whole_episode(0).video.shape[1:3]
         return CloningTask(
             name=self.task,
             robot=json.loads(episode.scene)["robot"],
-            image_size=(height, width),
+            image_size=frame_size(context.test),
             control_hz=episode.control_hz / context.test.frame_stride,
             max_steps=self.max_steps,
             renderer=self.renderer,

@@ -98,12 +98,23 @@ def choose_test_clips(
     num_prompt_frames: int = 1,
     fast_clips: int = FAST_CLIPS,
 ) -> list[Clip]:
-    """Clips of test episodes for the suite `name`, no longer than the model's window."""
+    """Clips of test episodes for the suite `name`, no longer than the model's window.
+
+    Raises:
+        ValueError: The window has no room for a prompt frame and a frame to imagine.
+    """
+    room = min(horizon, context.num_frames - num_prompt_frames)
+    if num_prompt_frames < 1 or room < 1:
+        raise ValueError(
+            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
+            f"it needs one of each, and the model sees {context.num_frames} frames at once; change "
+            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
+        )
     return choose_clips(
         context.test,
         num_clips=min(num_clips, fast_clips) if context.fast else num_clips,
         num_prompt_frames=num_prompt_frames,
-        horizon=min(horizon, context.num_frames - num_prompt_frames),
+        horizon=room,
         seed=context.seed,
         description=f"{name}: prompts",
     )

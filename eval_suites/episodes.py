@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 from eval_suites.base import EpisodeSet, EvalContext
 from genie_robo.data.bad_episodes import BadEpisodeError
@@ -17,6 +18,19 @@ FAST_EPISODES = 12
 def episode_limit(context: EvalContext, max_episodes: int) -> int:
     """How many episodes of a split to read."""
     return min(max_episodes, FAST_EPISODES) if context.fast else max_episodes
+
+
+def frame_size(episodes: EpisodeSet) -> tuple[int, int]:
+    """Height and width of the frames, as the first episode shows that can be read.
+
+    Raises:
+        ValueError: None can.
+    """
+    for e in range(len(episodes.episodes)):
+        with suppress(BadEpisodeError):
+            height, width = episodes.whole_episode(e).video.shape[1:3]
+            return height, width
+    raise ValueError(f"none of the {len(episodes.episodes)} test episodes can be read")
 
 
 def read_episodes(

@@ -1,6 +1,6 @@
 """Is the set of latent actions built like motions: do they invert, add up, and change anything?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eval_suites import figures
-from eval_suites.base import EpisodeSet, EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import (
+    LOOKED_UP,
+    EpisodeSet,
+    EvalContext,
+    Metric,
+    SuiteResult,
+    sees_frames,
+    undefined,
+)
 from eval_suites.episodes import episode_limit
 from eval_suites.matrices import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
@@ -81,23 +89,28 @@ class LatentStructure:
         ):
             metrics |= found.metrics
             columns |= found.columns
+        drawn = {
+            "transitions": _matrix(
+                _successions(test, num_codes), ("latent action", "the next one")
+            ),
+            "forward_backward": _matrix(pairs, ("forwards", "the same transition backwards")),
+            "code_usage": figures.usage(
+                np.bincount(test.codes, minlength=num_codes),
+                label="latent action",
+                title="use of latent actions in test episodes",
+            ),
+        }
+        if not sees_frames(context.encoder):
+            metrics |= _not_seen(metrics)
+            columns = {name: values for name, values in columns.items() if "backward" not in name}
+            del drawn["forward_backward"]
         headline = ("codes/perplexity", "codes/dead", "forward_backward/agreement")
         swap = ("endpoint_swap/r2", "composition/h2", "gain_over_copying/changed_psnr")
         return SuiteResult(
             metrics=metrics,
             headline=tuple(name for name in (*headline, *swap) if name in metrics),
             per_episode=to_rows(columns),
-            figures={
-                "transitions": _matrix(
-                    _successions(test, num_codes), ("latent action", "the next one")
-                ),
-                "forward_backward": _matrix(pairs, ("forwards", "the same transition backwards")),
-                "code_usage": figures.usage(
-                    np.bincount(test.codes, minlength=num_codes),
-                    label="latent action",
-                    title="use of latent actions in test episodes",
-                ),
-            },
+            figures=drawn,
             notes=notes_on_units(test.num_episodes),
         )
 
@@ -137,6 +150,15 @@ class LatentStructure:
             swap_metric(fit, test, motion, settings, swapped),
             composition_metrics(fit, test, motion, settings, tuple(self.horizons)),
         )
+
+
+def _not_seen(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """What is left of metrics of reversed video when nothing looks at it."""
+    return {
+        name: undefined(LOOKED_UP, unit=metric.unit, protocol=metric.protocol)
+        for name, metric in metrics.items()
+        if name.startswith(("forward_backward/", "endpoint_swap/"))
+    }
 
 
 def backward_sums(

@@ -8,7 +8,14 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import (
+    LOOKED_UP,
+    EvalContext,
+    Metric,
+    SuiteResult,
+    sees_frames,
+    undefined,
+)
 from eval_suites.clips import choose_test_clips
 from eval_suites.matrices import heat_map
 from eval_suites.metrics.jackknife import jackknife
@@ -20,7 +27,12 @@ from eval_suites.probes.code_meaning import (
     sign_agreement,
 )
 from eval_suites.probes.data import ProbeData, collect_both
-from eval_suites.probes.demo_transfer import code_agreement, motion_agreement, transfer
+from eval_suites.probes.demo_transfer import (
+    CODE_PROTOCOL,
+    code_agreement,
+    motion_agreement,
+    transfer,
+)
 from eval_suites.probes.rows import Columns, Found, error_and_deviation, squares, to_rows
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.statistics import (
@@ -212,7 +224,10 @@ class LatentTransfer:
         moved = transfer(
             context, clips, batch_size=self.batch_size, description=f"{self.name}: imagine"
         )
-        codes = code_agreement(context, test, clips, moved, seed=context.seed)
+        if sees_frames(context.encoder):
+            codes = code_agreement(context, test, clips, moved, seed=context.seed)
+        else:
+            codes = Found({DEMO[0]: undefined(LOOKED_UP, unit="share", protocol=CODE_PROTOCOL)}, {})
         motions = motion_agreement(
             fit,
             test,

@@ -46,8 +46,7 @@ from eval_suites.statistics import notes_on_units
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 
-FIT_EPISODES, FAST_FIT_EPISODES = 60, 12
-"""For the pose reader and the best codes."""
+POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 HEADLINE = (
     *MEASURES,
     *(f"{name}/gain_over_copy_last" for name in MEASURES),
@@ -133,7 +132,7 @@ class SimRollout:
         paths, held = self._paths(context, clips)
         true = self._execute(context, clips, description="MuJoCo")
         if len(context.fit.episodes):
-            best = BestCodes.fit(context, max_episodes=_num_fitted(context), name=self.name)
+            best = BestCodes.fit(context, name=self.name)
             told = best.tell(np.stack([clip.robot_actions for clip in clips]))
             coded = self._execute(context, clips, told, description="MuJoCo, best codes")
             paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
@@ -224,8 +223,16 @@ class SimRollout:
         self, context: EvalContext, clips: Sequence[Clip], videos: _Videos
     ) -> dict[str, Metric]:
         if not len(context.fit.episodes):
-            return no_pose_metrics(NOTHING_TO_FIT)
-        reader = fit_pose_reader(context, max_episodes=_num_fitted(context), description=self.name)
+            return no_pose_metrics(NOTHING_TO_FIT) | {
+                name: metric
+                for path in (RANDOM, ROBOT)
+                for name, metric in no_pose_metrics(NOTHING_TO_FIT, suffix=f"/{path}").items()
+            }
+        reader = fit_pose_reader(
+            context,
+            max_episodes=FAST_POSE_EPISODES if context.fast else POSE_EPISODES,
+            description=self.name,
+        )
         readings = PoseReadings(reader, videos.true_video, [truth.poses for truth in videos.true])
         return pose_metrics(
             readings,
@@ -239,10 +246,6 @@ class SimRollout:
 def _steps(told: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "s 7"]:
     """One action a step, within the robot's bounds."""
     return np.clip(spread(told, stride), ACTION_LOW, ACTION_HIGH)
-
-
-def _num_fitted(context: EvalContext) -> int:
-    return FAST_FIT_EPISODES if context.fast else FIT_EPISODES
 
 
 def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float | str | None]]:

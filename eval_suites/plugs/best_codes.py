@@ -7,10 +7,11 @@ from jaxtyping import Float
 from sklearn.cluster import KMeans
 
 from eval_suites.base import EvalContext
-from eval_suites.episodes import read_episodes
+from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.regression import fit_clusters
 
 XYZ = slice(0, 3)
+MAX_EPISODES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +24,21 @@ class BestCodes:
     clusters: KMeans
 
     @classmethod
-    def fit(cls, context: EvalContext, *, max_episodes: int, name: str) -> "BestCodes":
+    def fit(cls, context: EvalContext, *, name: str) -> "BestCodes":
         """From the motions of episodes to fit on.
 
         Raises:
-            ValueError: There is no such episode.
+            ValueError: There is no such episode, or none that can be read.
         """
-        if not len(context.fit.episodes):
+        limit = episode_limit(context, MAX_EPISODES)
+        read = read_episodes(context.fit, max_episodes=limit, description=f"{name}: codes")
+        told = [w.robot_actions[~w.is_pad[1:], XYZ] for _, w in read]
+        if not told:
             raise ValueError(
                 "the best codes are clusters of the motions of validation episodes, but there is "
-                "none; raise data.val_fraction"
+                "none that can be read; raise data.val_fraction"
             )
-        read = read_episodes(context.fit, max_episodes=max_episodes, description=f"{name}: codes")
-        told = np.concatenate([w.robot_actions[~w.is_pad[1:], XYZ] for _, w in read])
-        motions = told.astype(np.float64)
+        motions = np.concatenate(told).astype(np.float64)
         codes = context.encoder.num_codes
         return cls(fit_clusters(motions, num_codes=codes, seed=context.seed))
 

@@ -35,18 +35,18 @@ def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE
         ValueError: No such name, module or class, an object without the methods of base.py, or a
             model that this dataset does not support.
     """
-    changes: dict[str, Any] = {}
     build = _find(encoder, ENCODERS, setting="encoder")
     if build is not None:
-        changes["encoder"] = _checked(
+        plugged = _checked(
             build(context), LatentActionEncoder, name=encoder, methods="num_codes and encode"
         )
+        context = replace(context, encoder=plugged)
     build = _find(world_model, WORLDS, setting="world_model")
     if build is not None:
         world = _checked(build(context), WorldModel, name=world_model, methods="imagine")
         robot = world if isinstance(world, RobotWorldModel) else None
-        changes |= {"world_model": world, "robot_world_model": robot}
-    return replace(context, **changes)
+        context = replace(context, world_model=world, robot_world_model=robot)
+    return context
 
 
 def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
@@ -58,6 +58,10 @@ def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
         notes.append(
             "MuJoCo understands robot actions only: wherever latent actions steer, it executes the "
             "recorded robot actions, whatever the codes are."
+        )
+    if world_model == "mujoco_coded":
+        notes.append(
+            "Of every robot action it is told only in which cluster its motion along xyz lies."
         )
     if encoder != GENIE:
         notes.append(f"The latent actions are those of encoder={encoder}, not the run's own.")

@@ -4,15 +4,18 @@ Each has as many codes as the model whose place it takes, and the latent action 
 the same in every window that shows it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 
-from eval_suites.base import EvalContext, LatentActionEncoder, Transitions
+from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
 from eval_suites.clips import stable_seed
 from genie_robo.data.actions import achieved_deltas, compose_actions
+from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.types import Episode, Window
 
 
@@ -27,15 +30,17 @@ class OracleEncoder:
         ValueError: fewer transitions to fit on than codes.
     """
 
+    sees_frames: ClassVar[bool] = False
+
     def __init__(self, context: EvalContext) -> None:
         self.num_codes = context.encoder.num_codes
-        self._motions = {}
+        self._motions, seen = {}, []
         for side in (context.fit, context.test):
-            for number in side.episodes:
-                episode = context.dataset[number]
+            for _, episode in _readable(context, side):
                 moved = _motion(context, episode, stride=side.frame_stride)
                 self._motions[episode.episode_id] = (moved, side.frame_stride)
-        seen = [self._motions[context.dataset[n].episode_id][0] for n in context.fit.episodes]
+                if side is context.fit:
+                    seen.append(moved)
         motions = np.concatenate(seen) if seen else np.zeros((0, 3))
         if len(motions) < self.num_codes:
             raise ValueError(
@@ -59,6 +64,8 @@ class OracleEncoder:
 class RandomEncoder:
     """Every code equally likely, whatever is to be seen."""
 
+    sees_frames: ClassVar[bool] = False
+
     def __init__(self, context: EvalContext) -> None:
         self.num_codes = context.encoder.num_codes
         self._seed, self._stride = context.seed, context.test.frame_stride
@@ -78,8 +85,10 @@ class ShuffledEncoder:
     know nothing of what is to be seen.
 
     Raises:
-        ValueError: a side has fewer than two episodes.
+        ValueError: a side has fewer than two episodes that can be read.
     """
+
+    sees_frames: ClassVar[bool] = False
 
     def __init__(self, context: EvalContext) -> None:
         self.num_codes = context.encoder.num_codes
@@ -87,20 +96,21 @@ class ShuffledEncoder:
         self._others = {}
         self._encoded: dict[str, Transitions] = {}
         for side in (context.fit, context.test):
-            count = len(side.episodes)
-            if count < 2:
+            readable = [(e, episode.episode_id) for e, episode in _readable(context, side)]
+            if len(readable) < 2:
                 raise ValueError(
                     f"encoder=shuffled takes latent actions from another episode, but a side of "
-                    f"the split has {count}"
+                    f"the split has {len(readable)} that can be read"
                 )
-            for e, number in enumerate(side.episodes):
-                self._others[context.dataset[number].episode_id] = (side, (e + 1) % count)
+            for place, (_, name) in enumerate(readable):
+                after = readable[place + 1 :] + readable[:place]
+                self._others[name] = (side, [e for e, _ in after])
 
     def encode(self, window: Window) -> Transitions:
         """The other episode's latent actions at these steps."""
         if window.episode_id not in self._encoded:
-            side, other = self._others[window.episode_id]
-            self._encoded[window.episode_id] = _real(self._encoder, side.whole_episode(other))
+            other = _first_whole(*self._others[window.episode_id])
+            self._encoded[window.episode_id] = _real(self._encoder, other)
         encoded = self._encoded[window.episode_id]
         first = window.start // self._stride
         steps = np.arange(first, first + len(window.video) - 1) % len(encoded.codes)
@@ -113,6 +123,28 @@ ENCODERS: Mapping[str, Callable[[EvalContext], LatentActionEncoder]] = {
     "shuffled": ShuffledEncoder,
 }
 """Latent action models that need no training, by name."""
+
+
+def _readable(context: EvalContext, side: EpisodeSet) -> Iterator[tuple[int, Episode]]:
+    """The episodes of a side that are not damaged, with their numbers in it."""
+    for e, number in enumerate(side.episodes):
+        try:
+            yield e, context.dataset[number]
+        except BadEpisodeError:  # whoever measures says so
+            continue
+
+
+def _first_whole(side: EpisodeSet, numbers: Sequence[int]) -> Window:
+    """The first of some episodes whose frames can be decoded.
+
+    Raises:
+        BadEpisodeError: None can.
+    """
+    *before, last = numbers
+    for number in before:
+        with suppress(BadEpisodeError):
+            return side.whole_episode(number)
+    return side.whole_episode(last)
 
 
 def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.ndarray, "n 3"]:

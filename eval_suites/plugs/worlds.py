@@ -16,9 +16,6 @@ from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import replay
 from genie_robo.types import Episode
 
-MAX_CODED = 60
-"""Episodes in which the best codes are found."""
-
 
 class MujocoWorld:
     """MuJoCo as a world model: restores the recorded state of a prompt and executes actions.
@@ -53,9 +50,7 @@ class MujocoWorld:
             )
         self._dataset, self._stride = context.dataset, context.test.frame_stride
         self._scale, self._delay = scale, delay
-        self._codes = (
-            BestCodes.fit(context, max_episodes=MAX_CODED, name="mujoco_coded") if coded else None
-        )
+        self._codes = BestCodes.fit(context, name="mujoco_coded") if coded else None
         self._numbers = {context.dataset[n].episode_id: n for n in numbers}
 
     def imagine(

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from eval_suites.base import EvalContext, Prompt
 from eval_suites.clips import imagine_robot_actions, stable_seed
+from eval_suites.episodes import frame_size
 from eval_suites.plugs.truth import Poses, Truth
 from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.task_margin import task_margin
@@ -55,14 +56,14 @@ class Readings(NamedTuple):
 def choose_starts(context: EvalContext, *, num_episodes: int, tasks: Sequence[str]) -> list[Start]:
     """Every task from the first frame of each of the first test episodes, fewer in a first look."""
     count = min(num_episodes, FAST_STARTS) if context.fast else num_episodes
-    height, width = context.test.whole_episode(0).video.shape[1:3]
+    size = frame_size(context.test)
     starts = []
     for number, index in enumerate(context.test.episodes[:count]):
         episode = context.dataset[index]
         scene = SceneSpec.from_json(episode.scene)
         for task in tasks:
             tried = replace(scene, task=task)
-            starts.append(Start(number, episode.episode_id, tried, (height, width)))
+            starts.append(Start(number, episode.episode_id, tried, size))
     return starts
 
 

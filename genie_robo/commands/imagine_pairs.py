@@ -25,8 +25,10 @@ def check_one_truth(config: ImagineConfig) -> None:
     """
     actions = config.actions
     by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
-    if config.branches or not (by_robot or actions in (None, INFERRED, ROBOT)):
-        asked = "branches=true" if config.branches else f"actions={actions}"
+    has_truth = config.prompt in ("episode", "simulator")
+    known = (None, INFERRED, ROBOT) if has_truth else (INFERRED, ROBOT)
+    if config.branches or not (by_robot or actions in known):
+        asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
         raise ValueError(
             f"{asked} steers by codes, which mean something else in every run, so nothing true "
             f"can stand beside all of run={config.run}. Give actions={INFERRED}, actions={ROBOT} "

@@ -57,7 +57,7 @@ def _means(errors: Mapping[str, Curves], parts: RolloutParts) -> list[str]:
 def _protocol(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> dict[str, str]:
     trained, prompt, sampler = parts.trained.config, parts.prompt, config.sampler
     num_prompt, num_frames = parts.rollout.num_prompt_frames, parts.rollout.video.shape[1]
-    start = f" from step {prompt.followed.window.start}" if prompt.followed else ""
+    start = f" from step {prompt.followed.first}" if prompt.followed else ""
     assert parts.rollout.uncertainty is not None
     uncertainty = float(parts.rollout.uncertainty[0, num_prompt:].mean())
     return {

@@ -82,7 +82,7 @@ class ImagineConfig:
     num_episodes: int = 3
     """Test episodes, or fresh scenes; pictures make one rollout."""
     start: int = 0
-    """Step of the episode that is the prompt frame."""
+    """Frame of the episode that is the prompt: its step, over the frame stride of the model."""
     num_prompt_frames: int = 1
     horizon: int = 15
     """Frames to imagine."""

@@ -68,6 +68,7 @@ def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> Masked
     if action.motion != "target":
         return rows, mask
     pose, measured = _required_pose(columns, source)
+    measured[GRIPPER] = True  # it stays the one that is wanted, whatever the pose holds
     return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
 
 
@@ -92,8 +93,6 @@ def _relative_to(
         rpy_to_matrix(pose[:, _ROTATION]), 1, 2
     )
     rows[:, _ROTATION] = matrix_to_rpy(turn)
-    mask = mask.copy()
-    mask[GRIPPER] = True
     return rows * mask, mask
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from genie_robo.models.quantizer import CodeUse, Quantized, Quantizer
 from genie_robo.ranks import Ranks
 
-MAX_CODES = 65536
+MAX_CODES = 1024
 """Latent actions are counted one by one, also by the suites: more than this is no small set."""
 
 

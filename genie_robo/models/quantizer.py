@@ -202,7 +202,8 @@ class VectorQuantizer(Quantizer):
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the nearest code."""
-        return self._closeness(self.bound(encoded.float())).argmax(-1)
+        with torch.autocast(encoded.device.type, enabled=False):
+            return self._closeness(self.bound(encoded.float())).argmax(-1)
 
     def forward(
         self,

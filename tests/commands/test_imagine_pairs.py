@@ -45,7 +45,14 @@ def test_two_models_stand_beside_one_truth(runs, run_cli, tmp_path, actions):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"actions": "random"}, {"actions": [0, 1]}, {"branches": True}]
+    "changes",
+    [
+        {"actions": "random"},
+        {"actions": [0, 1]},
+        {"branches": True},
+        {"prompt": "sketch.png"},
+        {"prompt": ["one.png", "two.png"]},
+    ],
 )
 def test_what_leads_models_to_different_truths_is_refused(changes):
     config = ImagineConfig(**{"run": ["runs/a", "runs/b"], "horizon": 2} | changes)
@@ -56,6 +63,12 @@ def test_what_leads_models_to_different_truths_is_refused(changes):
 @pytest.mark.parametrize("actions", [None, "inferred", "robot", [ROBOT_ACTION, ROBOT_ACTION]])
 def test_what_leads_models_to_one_truth(actions):
     config = ImagineConfig(run=["runs/a", "runs/b"], horizon=2, actions=actions)
+    assert check_one_truth(config) is None
+
+
+def test_robot_actions_after_a_picture_lead_models_to_one_truth():
+    actions = [ROBOT_ACTION, ROBOT_ACTION]
+    config = ImagineConfig(run=["runs/a", "runs/b"], prompt="sketch.png", actions=actions)
     assert check_one_truth(config) is None
 
 

@@ -17,6 +17,7 @@ from genie_robo.data.actions import (
     to_rpy,
     wrap_angle,
 )
+from genie_robo.types import GRIPPER
 
 small_angles = arrays(np.float64, (5, 3), elements=st.floats(-1.5, 1.5))
 
@@ -221,6 +222,18 @@ def test_a_target_becomes_the_motion_towards_it():
     actions, mask = to_robot_actions(columns, source)
     np.testing.assert_allclose(actions[0], [0.5, 0, -0.5, 0, 0, np.pi / 2, 1], atol=1e-6)
     assert mask.all()
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_a_target_has_the_gripper_that_is_wanted_or_none(wants):
+    target = np.array([[1.5, 1, 0.5, 0, 0, 0, 1], [0] * 7], float)
+    pose = np.zeros((2, 7))
+    action = {"motion": "target"} | ({} if wants else {"gripper": ""})
+    source = make_source(action=action)
+    columns = {"action": target, "observation/state": pose}
+    actions, mask = to_robot_actions(columns, source)
+    assert mask[GRIPPER] == wants
+    assert actions[0, GRIPPER] == (1.0 if wants else 0.0)
 
 
 def test_a_target_turn_is_in_the_base_frame():

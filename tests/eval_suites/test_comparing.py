@@ -254,6 +254,7 @@ def test_perplexity_has_an_interval_but_no_p_value():
         ("psnr", {"psnr_imagined_t1": 2.0, "psnr_imagined_t2": None}, 2.0),
         ("psnr/imagined/t1", {"psnr_imagined_t1": 2.0}, 2.0),
         ("psnr/robot_actions", {"psnr_robot_actions_t1": 2.0}, 2.0),
+        ("psnr/best_codes", {"psnr_best_codes_t1": 2.0}, 2.0),
         ("psnr/gain_over_copy_last", {"psnr_imagined": 5.0, "psnr_copy_last": 3.0}, 2.0),
         ("delta_psnr/uniform/t4", {"psnr_inferred_t4": 5.0, "psnr_uniform_t4": 1.0}, 4.0),
         ("gain_over_copy_last/ssim", {"tokenizer_ssim": 0.9, "copy_last_ssim": 0.5}, 0.4),

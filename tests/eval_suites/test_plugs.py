@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, TransitionCodes, make_context
 
-from eval_suites.base import Prompt, RobotWorldModel
+from eval_suites.base import LOOKED_UP, Prompt, RobotWorldModel
+from eval_suites.behaviour_cloning import BehaviourCloning
+from eval_suites.episodes import frame_size
 from eval_suites.latent_probe import LatentProbe
+from eval_suites.latent_structure import LatentStructure
+from eval_suites.latent_transfer import LatentTransfer
 from eval_suites.plugs.choose import check_plugs, plug, plug_notes
 from eval_suites.plugs.encoders import ENCODERS
-from eval_suites.plugs.worlds import WORLDS
+from eval_suites.plugs.worlds import WORLDS, Standing
+from genie_robo.data.bad_episodes import BadEpisodeError
 
 MINE = """
 import numpy as np
@@ -144,3 +149,69 @@ def test_shuffling_needs_another_episode():
     context = make_context(robot, encoder=FakeEncoder(4, lambda w: []), num_fit=1)
     with pytest.raises(ValueError, match="a side of the split has 1"):
         plug(context, encoder="shuffled")
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_codes_that_are_looked_up_see_nothing_in_frames_made_anew(context, name):
+    plugged = plug(context, world_model="copy_last", encoder=name)
+    transfer = LatentTransfer(num_permutations=10).evaluate(plugged).metrics
+    structure = LatentStructure().evaluate(plugged)
+    cloning = BehaviourCloning().evaluate(plugged).metrics
+    for metric in (
+        transfer["demo_transfer/code_agreement"],
+        structure.metrics["forward_backward/agreement"],
+        structure.metrics["forward_backward/involution"],
+        structure.metrics["endpoint_swap/r2"],
+        *cloning.values(),
+    ):
+        assert (metric.value, metric.reason) == (None, LOOKED_UP)
+    assert transfer["eta_squared"].value is not None
+    assert structure.metrics["codes/perplexity"].value is not None
+    assert "forward_backward" not in structure.figures
+    assert not any("backward" in column for column in structure.per_episode[0])
+
+
+class DamagedRobot(ToyRobot):
+    """One episode whose steps cannot be read, and one whose frames cannot be decoded."""
+
+    steps, frames = 2, 7
+
+    def __getitem__(self, e):
+        if e == self.steps:
+            raise BadEpisodeError(self.name(e), "a quaternion of length zero")
+        return super().__getitem__(e)
+
+
+class DamagedEpisodes(ToyEpisodes):
+    def whole_episode(self, e):
+        if self.episodes[e] in (DamagedRobot.steps, DamagedRobot.frames):
+            raise BadEpisodeError(self.robot.name(self.episodes[e]), "damaged")
+        return super().whole_episode(e)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_a_damaged_episode_is_left_out_by_plugged_encoders(name):
+    robot = DamagedRobot(12)
+    sides = {
+        "fit": DamagedEpisodes(robot, range(6)),
+        "test": DamagedEpisodes(robot, [7, 6, 8, 9, 10, 11]),
+    }
+    encoder = FakeEncoder(8, lambda w: np.arange(len(w.video) - 1) % 8)
+    plugged = plug(make_context(robot, encoder=encoder, **sides), encoder=name)
+    metrics = LatentProbe().evaluate(plugged).metrics
+    assert metrics["codes/perplexity"].n_units == 5
+    assert frame_size(plugged.test) == (32, 32)
+
+
+def test_frames_of_no_size_are_refused():
+    with pytest.raises(ValueError, match="none of the 2 test episodes can be read"):
+        frame_size(DamagedEpisodes(DamagedRobot(12), [2, 7]))
+
+
+def test_a_plugged_world_is_built_for_the_plugged_encoder(context, my_module):
+    found = []
+    worlds = {"seen": lambda given: found.append(given.encoder.num_codes) or Standing(0)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval_suites.plugs.choose.WORLDS", worlds)
+        plug(context, world_model="seen", encoder=f"{my_module}:One")
+    assert found == [9]

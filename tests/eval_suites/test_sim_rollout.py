@@ -135,13 +135,15 @@ def test_best_codes_are_the_cluster_centres_of_motions(robot):
     for e in test:
         robot.actions[e][:, :3] = [0.05, 0.0, -0.01]
     context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
-    told = BestCodes.fit(context, max_episodes=6, name="test").tell(np.stack(robot.actions[6:]))
+    told = BestCodes.fit(context, name="test").tell(np.stack(robot.actions[6:]))
     np.testing.assert_allclose(told[..., :3], np.broadcast_to([0.01, 0, 0], (6, 19, 3)), atol=1e-9)
     np.testing.assert_array_equal(told[..., 3:], np.stack(robot.actions[6:])[..., 3:])
 
 
 def test_without_episodes_to_fit_on_best_codes_are_undefined_with_a_reason(robot):
-    metrics = compare(robot, context={"num_fit": 0}).metrics
+    result = compare(robot, context={"num_fit": 0})
+    metrics = result.metrics
+    assert set(result.headline) <= metrics.keys()
     for name in ("psnr", "changed_psnr", "tool_error", "gain"):
         assert metrics[f"{name}/best_codes"].value is None
         assert "no episode to fit on" in metrics[f"{name}/best_codes"].reason
@@ -224,6 +226,16 @@ def test_short_episodes_are_undefined_with_a_reason(robot):
     result = compare(robot, horizon=15, num_prompt_frames=9, context={"num_frames": 40})
     assert result.metrics["psnr"].value is None
     assert "lower suite.sim_rollout.horizon" in result.metrics["psnr"].reason
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"num_prompt_frames": 16}, {"num_prompt_frames": 18}, {"horizon": 0}]
+)
+@pytest.mark.parametrize("suite", [SimRollout, Controllability])
+def test_no_room_to_imagine_is_refused_with_the_settings(robot, suite, sizes):
+    context = make_context(robot, encoder=TransitionCodes(robot), world_model=CopyLast())
+    with pytest.raises(ValueError, match=rf"change suite.{suite.name}.num_prompt_frames"):
+        suite(**sizes).evaluate(context)
 
 
 def test_fast_takes_fewer_prompts(robot):

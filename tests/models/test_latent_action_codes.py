@@ -79,6 +79,6 @@ def test_grids_join_too():
 
 @pytest.mark.parametrize(("num_codes", "num_parts"), [(41, 3), (3, 0)])
 def test_too_many_joint_codes_are_refused(num_codes, num_parts):
-    message = rf"codes_per_transition={num_parts} with {num_codes} codes.*at most 65536"
+    message = rf"codes_per_transition={num_parts} with {num_codes} codes.*at most 1024"
     with pytest.raises(ValueError, match=message):
         joint(num_codes=num_codes, num_parts=num_parts)

@@ -206,3 +206,11 @@ def test_mean_code_information_is_the_mutual_information():
 
     mutual_information = (joint * (joint / independent).log()).sum()
     torch.testing.assert_close(code_information(assignment, marginal).mean(), mutual_information)
+
+
+def test_the_nearest_code_is_found_in_full_precision():
+    quantizer = VectorQuantizer(num_codes=256, code_dim=8, commitment=0.25, reset_after=5)
+    encoded = torch.randn(4096, 8, generator=torch.Generator().manual_seed(0))
+    found = quantizer.nearest(encoded)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(quantizer.nearest(encoded), found)
