@@ -78,7 +78,7 @@ def write_beside(config: ImagineConfig, episodes: Mapping[str, Sequence[Imagined
 
 def short_names(runs: Sequence[str]) -> list[str]:
     """The last parts of paths, as many as tell them apart, for entities and pictures."""
-    paths = [Path(run).parts for run in runs]
+    paths = [(Path.cwd() / run).parts[1:] for run in runs]
     for count in range(1, max(map(len, paths)) + 1):
         names = ["_".join(parts[-count:]) for parts in paths]
         if len(set(names)) == len(names):

@@ -1,6 +1,7 @@
 """`genie-robo imagine run=[A,B]`: several models beside one truth, and what has none."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +95,4 @@ def test_a_run_with_fewer_test_episodes_is_refused(prompt):
 def test_names_are_as_long_as_they_must_be():
     assert short_names(["runs/a", "runs/b"]) == ["a", "b"]
     assert short_names(["old/demo", "new/demo"]) == ["old_demo", "new_demo"]
+    assert short_names([".", "runs/b"]) == [Path.cwd().name, "b"]
