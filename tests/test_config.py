@@ -1,10 +1,12 @@
 """Every YAML file composes, and every command explains every one of its settings."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from genie_robo import cli, config
 from genie_robo.commands.base import find_commands, load_command
@@ -77,15 +79,17 @@ def test_help_names_every_setting_with_its_meaning(name, capsys):
         assert set(setting.meaning.split()) <= words
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_examples_name_real_settings(name):
-    """Every KEY=VALUE of an example is a setting, a group or Hydra's own grammar."""
-    command = load_command(name)
-    known = {setting.path for setting in list_settings(command.config)}
-    known |= set(list_choices(name, conf_dir()))
-    for example in command.examples:
-        words = [word.strip("'") for word in example.split("genie-robo ")[-1].split()]
-        assert {word.split("=")[0] for word in words if "=" in word} <= known
+EXAMPLES = [(name, line) for name in COMMANDS for line in load_command(name).examples]
+
+
+@pytest.mark.parametrize(("name", "line"), EXAMPLES)
+def test_examples_compose(name, line):
+    """A sweep (-m) has lists of values, of which Hydra takes one at a time."""
+    words = shlex.split(line.split("genie-robo ")[-1])
+    overrides = [word for word in words if "=" in word]
+    if "-m" in words:
+        overrides = [word.split(",")[0] for word in overrides]
+    compose_config(load_command(name), overrides)
 
 
 def test_demo_names_nothing_twice():
@@ -163,3 +167,19 @@ def test_meanings_are_read_below_the_fields():
 )
 def test_types_are_described_as_values_are_written(hint, text):
     assert describe_type(hint) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("compare", "columns"),
+        ("demo", "comparison.columns"),
+        ("train", "data.source.cameras"),
+    ],
+)
+def test_a_mapping_takes_keys_of_its_own(name, key):
+    command = load_command(name)
+    mapping = {"wrist view": "observation/wrist", "front": "observation/front"}
+    words = ", ".join(f"{title}: {address}" for title, address in mapping.items())
+    composed = compose_config(command, [f"{key}={{{words}}}"])
+    assert dict(OmegaConf.select(composed, key)) == mapping

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genie_robo.commands.base import Command, UsageError
 from genie_robo.commands.refusals import check_overrides, explain, explain_missing
+from genie_robo.commands.settings import list_settings
 
 
 def conf_dir() -> Path:
@@ -48,7 +49,7 @@ def compose_config(command: Command, overrides: Sequence[str]) -> Any:
         UsageError: An override names no setting, no option or a value of the wrong type.
     """
     name = register(command)
-    overrides = expand_home(overrides)
+    overrides = fill_mappings(command, expand_home(overrides))
     check_overrides(command, overrides, conf_dir())
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command.name):
@@ -70,6 +71,12 @@ def to_config(command: Command, composed: Any) -> Any:
     except (OmegaConfBaseException, ValueError) as error:
         raise UsageError(explain(error, command)) from error
     raise UsageError(explain_missing(command, missing))
+
+
+def fill_mappings(command: Command, overrides: Sequence[str]) -> list[str]:
+    """`key={a: b}` of a mapping that takes keys of its own, as Hydra wants it: `++key={a: b}`."""
+    mappings = tuple(f"{s.path}={{" for s in list_settings(command.config) if s.is_open)
+    return [f"++{word}" if word.startswith(mappings) else word for word in overrides]
 
 
 def expand_home(overrides: Sequence[str]) -> list[str]:

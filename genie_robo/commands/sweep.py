@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 
 from genie_robo.commands.base import Command, SweptRun, UsageError
-from genie_robo.commands.compose import conf_dir, expand_home, register, to_config
+from genie_robo.commands.compose import conf_dir, expand_home, fill_mappings, register, to_config
 from genie_robo.commands.refusals import check_overrides, explain
 
 
@@ -33,7 +33,7 @@ def run_sweep(
         UsageError: The overrides fit no combination.
     """
     name = register(command)
-    overrides = expand_home(overrides)
+    overrides = fill_mappings(command, expand_home(overrides))
     check_overrides(command, overrides, conf_dir())
     runs: list[SweptRun] = []
 
