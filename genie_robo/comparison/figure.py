@@ -99,5 +99,7 @@ def _draw_curves(
                 axes.plot(*line, style, marker=".", color=colour, label=shown or None)
     axes.set_xlabel("training step", fontsize=12)
     axes.set_ylabel(label, fontsize=12)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=10, frameon=False)
+    if axes.get_legend_handles_labels()[1]:  # above, where no curve is
+        axes.legend(
+            fontsize=10, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+        )
