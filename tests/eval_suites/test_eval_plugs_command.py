@@ -15,7 +15,10 @@ def settings(*words):
 
 @pytest.mark.parametrize(
     ("setting", "known"),
-    [("world_model", "mujoco_delayed, mujoco_coded, copy_first"), ("encoder", "genie, oracle, random, shuffled")],
+    [
+        ("world_model", "mujoco_delayed, mujoco_coded, copy_first"),
+        ("encoder", "genie, oracle, random, shuffled"),
+    ],
 )
 def test_unknown_plugs_are_refused_before_the_run_is_opened(capsys, monkeypatch, setting, known):
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
