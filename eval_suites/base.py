@@ -95,9 +95,12 @@ LOOKED_UP = (
 )
 
 
-def sees_frames(encoder: LatentActionEncoder) -> bool:
-    """Whether latent actions come from frames, and not from a table (`sees_frames = False`)."""
-    return bool(getattr(encoder, "sees_frames", True))
+def blindness(encoder: LatentActionEncoder) -> str:
+    """Why an encoder sees nothing in frames made anew; empty when it looks at frames.
+
+    One that looks its codes up in a table has an attribute `sees_frames = False`.
+    """
+    return "" if getattr(encoder, "sees_frames", True) else LOOKED_UP
 
 
 @runtime_checkable

@@ -11,14 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from eval_suites import figures
-from eval_suites.base import (
-    LOOKED_UP,
-    EvalContext,
-    Metric,
-    SuiteResult,
-    sees_frames,
-    undefined,
-)
+from eval_suites.base import EvalContext, Metric, SuiteResult, blindness, undefined
 from eval_suites.episodes import frame_size
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration
@@ -66,8 +59,8 @@ class BehaviourCloning:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Demonstrate, label, clone, try."""
-        if not sees_frames(context.encoder):
-            return _nothing(LOOKED_UP)
+        if reason := blindness(context.encoder):
+            return _nothing(reason)
         if not (task := self._task(context)):
             reason = "the dataset holds no simulated scene, so there is no task to try policies in"
             return _nothing(reason)

@@ -9,12 +9,11 @@ from jaxtyping import Float, Int
 
 from eval_suites import figures
 from eval_suites.base import (
-    LOOKED_UP,
     EpisodeSet,
     EvalContext,
     Metric,
     SuiteResult,
-    sees_frames,
+    blindness,
     undefined,
 )
 from eval_suites.episodes import episode_limit
@@ -100,8 +99,8 @@ class LatentStructure:
                 title="use of latent actions in test episodes",
             ),
         }
-        if not sees_frames(context.encoder):
-            metrics |= _not_seen(metrics)
+        if reason := blindness(context.encoder):
+            metrics |= _not_seen(metrics, reason)
             columns = {name: values for name, values in columns.items() if "backward" not in name}
             del drawn["forward_backward"]
         headline = ("codes/perplexity", "codes/dead", "forward_backward/agreement")
@@ -152,10 +151,10 @@ class LatentStructure:
         )
 
 
-def _not_seen(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+def _not_seen(metrics: Mapping[str, Metric], reason: str) -> dict[str, Metric]:
     """What is left of metrics of reversed video when nothing looks at it."""
     return {
-        name: undefined(LOOKED_UP, unit=metric.unit, protocol=metric.protocol)
+        name: undefined(reason, unit=metric.unit, protocol=metric.protocol)
         for name, metric in metrics.items()
         if name.startswith(("forward_backward/", "endpoint_swap/"))
     }

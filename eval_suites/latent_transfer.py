@@ -8,14 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites.base import (
-    LOOKED_UP,
-    EvalContext,
-    Metric,
-    SuiteResult,
-    sees_frames,
-    undefined,
-)
+from eval_suites.base import EvalContext, Metric, SuiteResult, blindness, undefined
 from eval_suites.clips import choose_test_clips
 from eval_suites.matrices import heat_map
 from eval_suites.metrics.jackknife import jackknife
@@ -224,10 +217,10 @@ class LatentTransfer:
         moved = transfer(
             context, clips, batch_size=self.batch_size, description=f"{self.name}: imagine"
         )
-        if sees_frames(context.encoder):
-            codes = code_agreement(context, test, clips, moved, seed=context.seed)
+        if reason := blindness(context.encoder):
+            codes = Found({DEMO[0]: undefined(reason, unit="share", protocol=CODE_PROTOCOL)}, {})
         else:
-            codes = Found({DEMO[0]: undefined(LOOKED_UP, unit="share", protocol=CODE_PROTOCOL)}, {})
+            codes = code_agreement(context, test, clips, moved, seed=context.seed)
         motions = motion_agreement(
             fit,
             test,

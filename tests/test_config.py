@@ -89,7 +89,8 @@ def test_examples_compose(name, line):
     overrides = [word for word in words if "=" in word]
     if "-m" in words:
         overrides = [word.split(",")[0] for word in overrides]
-    compose_config(load_command(name), overrides)
+    command = load_command(name)
+    assert OmegaConf.get_type(compose_config(command, overrides)) is command.config
 
 
 def test_demo_names_nothing_twice():

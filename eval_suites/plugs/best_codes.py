@@ -12,6 +12,7 @@ from eval_suites.metrics.regression import fit_clusters
 
 XYZ = slice(0, 3)
 MAX_EPISODES = 60
+"""In which motions are clustered."""
 
 
 @dataclass(frozen=True, slots=True)

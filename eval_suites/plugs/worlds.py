@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext, Prompt
 from eval_suites.plugs.best_codes import BestCodes
+from genie_robo.data.actions import compose_actions
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import replay
 from genie_robo.types import Episode
@@ -66,9 +67,8 @@ class MujocoWorld:
             episode, now = self._locate(prompt)
             recorded.append(episode.robot_actions[now : now + num_steps].astype(np.float64))
         if self._codes:
-            parts = np.stack(recorded).reshape(len(prompts), -1, self._stride, 7)
-            motions = np.concatenate([parts[..., :6].sum(2), parts[:, :, -1, 6:]], axis=-1)
-            return self.imagine_robot(prompts, motions, seeds)
+            motions = [compose_actions(actions, self._stride) for actions in recorded]
+            return self.imagine_robot(prompts, np.stack(motions).astype(np.float64), seeds)
         return np.stack([self._execute(p, a) for p, a in zip(prompts, recorded, strict=True)])
 
     def imagine_robot(
