@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import Prompt, Reconstruction, Transitions, WorldModel
+from genie_robo.inference.error_diffusion import ErrorDiffusion
 from genie_robo.inference.rollout import imagine
 from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
@@ -37,6 +38,17 @@ class GenieEncoder:
             encoded.indices.flatten(0, 1)[:num_transitions].cpu().numpy(),
             encoded.continuous.flatten(0, 1)[:num_transitions].cpu().double().numpy(),
         )
+
+    @torch.no_grad()
+    def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
+        """Latent actions from frame `start` on, by error diffusion where encodings have a size."""
+        encoded = self.encode(window)
+        latent_action = self.genie.latent_action
+        if not latent_action.quantizer.keeps_size:
+            return encoded.codes[start:]
+        motions = latent_action.quantizer.bound(torch.from_numpy(encoded.latents[start:]))
+        codes = latent_action.codes(torch.arange(self.num_codes, device=self.device))
+        return ErrorDiffusion.to_nearest(codes.double().cpu().numpy()).along(motions.numpy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +107,8 @@ class Steered:
     """A world model of latent actions that robot actions steer."""
 
     world_model: WorldModel
-    to_codes: Callable[[Float[np.ndarray, "m 7"]], Int[np.ndarray, " m"]]
-    """The latent action of each robot action."""
+    to_codes: Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]]
+    """The latent actions of the robot actions of one rollout."""
 
     def imagine_robot(
         self,
@@ -104,8 +116,8 @@ class Steered:
         robot_actions: Float[np.ndarray, "b n 7"],
         seeds: Sequence[int],
     ) -> UInt8[np.ndarray, "b n h w c"]:
-        """Map the actions one by one and imagine."""
-        codes = self.to_codes(robot_actions.reshape(-1, 7)).reshape(robot_actions.shape[:2])
+        """Map the actions and imagine."""
+        codes = np.stack([self.to_codes(actions) for actions in robot_actions])
         return self.world_model.imagine(prompts, codes, seeds)
 
 

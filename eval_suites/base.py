@@ -89,6 +89,19 @@ class LatentActionEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class FollowedEncoder(LatentActionEncoder, Protocol):
+    """One that also says which latent actions lead a rollout along a video."""
+
+    def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
+        """The latent actions from frame `start` on, for a rollout as a whole.
+
+        Where those of `encode` each tell their own transition, these make up for what the ones
+        before them left unsaid.
+        """
+        ...
+
+
 LOOKED_UP = (
     "these latent actions are looked up by episode and step: nothing is seen in frames that were "
     "turned round, imagined or made anew"

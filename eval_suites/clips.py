@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.base import (
     EpisodeSet,
     EvalContext,
+    FollowedEncoder,
     LatentActionEncoder,
     Prompt,
     RobotWorldModel,
@@ -132,6 +133,13 @@ def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np
     """The latent actions that lead from the last prompt frame of each clip through its future."""
     codes = [encoder.encode(clip.window).codes[clip.num_prompt_frames - 1 :] for clip in clips]
     return np.stack(codes)
+
+
+def follow_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
+    """As `infer_actions`, for each rollout as a whole where the encoder knows how."""
+    if not isinstance(encoder, FollowedEncoder):
+        return infer_actions(encoder, clips)
+    return np.stack([encoder.follow(clip.window, clip.num_prompt_frames - 1) for clip in clips])
 
 
 def random_codes(

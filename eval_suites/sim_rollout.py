@@ -15,6 +15,7 @@ from eval_suites.clips import (
     Branch,
     Clip,
     choose_test_clips,
+    follow_actions,
     imagine_branches,
     imagine_robot_actions,
     infer_actions,
@@ -27,6 +28,7 @@ from eval_suites.plugs.best_codes import BestCodes
 from eval_suites.plugs.truth import Truth, execute
 from eval_suites.probes.decoded_replay import spread
 from eval_suites.simulated.decibels import (
+    ALONE,
     BEST_CODES,
     COPY_LAST,
     IMAGINED,
@@ -50,7 +52,7 @@ POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 HEADLINE = (
     *MEASURES,
     *(f"{name}/gain_over_copy_last" for name in MEASURES),
-    *(f"{name}/{path}" for name in ("psnr", "tool_error") for path in (ROBOT, RANDOM)),
+    *(f"{name}/{path}" for name in ("psnr", "tool_error") for path in (ALONE, ROBOT, RANDOM)),
     *(f"{name}/{BEST_CODES}" for name in ("psnr", "changed_psnr", "tool_error", "gain")),
     "tool_error",
     "box_error",
@@ -133,7 +135,7 @@ class SimRollout:
         true = self._execute(context, clips, description="MuJoCo")
         if len(context.fit.episodes):
             best = BestCodes.fit(context, name=self.name)
-            told = best.tell(np.stack([clip.robot_actions for clip in clips]))
+            told = np.stack([best.tell(clip.robot_actions) for clip in clips])
             coded = self._execute(context, clips, told, description="MuJoCo, best codes")
             paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
         first = self.num_prompt_frames
@@ -154,12 +156,13 @@ class SimRollout:
         self, context: EvalContext, clips: Sequence[Clip]
     ) -> tuple[dict[str, UInt8[np.ndarray, "m n h w c"]], UInt8[np.ndarray, "m n h w c"]]:
         """Rollouts by what steers them, and the last prompt frames held."""
-        inferred = infer_actions(context.encoder, clips)
-        drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
+        alone = infer_actions(context.encoder, clips)
+        followed = follow_actions(context.encoder, clips)
+        drawn = random_codes(clips, context.encoder.num_codes, alone.shape[1], context.seed)
         prompts = [clip.prompt for clip in clips]
         seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
         paths = {}
-        for path, codes in ((IMAGINED, inferred), (RANDOM, drawn)):
+        for path, codes in ((IMAGINED, followed), (ALONE, alone), (RANDOM, drawn)):
             branches = [Branch(*row) for row in zip(prompts, codes, seeds, strict=True)]
             paths[path] = imagine_branches(
                 context.world_model,
@@ -176,7 +179,7 @@ class SimRollout:
                 batch_size=self.batch_size,
                 description=f"{self.name}: {ROBOT}",
             )
-        return paths, CopyLast().imagine(prompts, inferred, seeds)
+        return paths, CopyLast().imagine(prompts, alone, seeds)
 
     def _execute(
         self,
@@ -225,7 +228,7 @@ class SimRollout:
         if not len(context.fit.episodes):
             return no_pose_metrics(NOTHING_TO_FIT) | {
                 name: metric
-                for path in (RANDOM, ROBOT)
+                for path in (ALONE, RANDOM, ROBOT)
                 for name, metric in no_pose_metrics(NOTHING_TO_FIT, suffix=f"/{path}").items()
             }
         reader = fit_pose_reader(

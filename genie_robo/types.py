@@ -13,7 +13,7 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 """The 7-D end-effector action that every dataset is mapped to."""
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
-GRIPPER = ACTION_NAMES.index("gripper")
+XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
 
 
 class Split(Enum):

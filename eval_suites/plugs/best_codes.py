@@ -9,17 +9,19 @@ from sklearn.cluster import KMeans
 from eval_suites.base import EvalContext
 from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.regression import fit_clusters
+from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.types import XYZ
 
-XYZ = slice(0, 3)
 MAX_EPISODES = 60
 """In which motions are clustered."""
 
 
 @dataclass(frozen=True, slots=True)
 class BestCodes:
-    """What latent actions could say at best, each of its own transition.
+    """What latent actions could say at best.
 
-    k-means of commanded motions along xyz (m), with as many clusters as there are latent actions.
+    k-means of commanded motions along xyz (m), with as many clusters as there are latent actions;
+    what a cluster leaves unsaid of a motion is added to the next one, as for latent actions.
     """
 
     clusters: KMeans
@@ -43,13 +45,12 @@ class BestCodes:
         codes = context.encoder.num_codes
         return cls(fit_clusters(motions, num_codes=codes, seed=context.seed))
 
-    def tell(self, robot_actions: Float[np.ndarray, "*n 7"]) -> Float[np.ndarray, "*n 7"]:
-        """Robot actions whose motion along xyz is the centre of its cluster.
+    def tell(self, robot_actions: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, "n 7"]:
+        """Robot actions of a rollout, with centres of clusters for their motions along xyz.
 
         Turns of the tool and the gripper stay as they are.
         """
         told = robot_actions.astype(np.float64)
-        motions = told[..., XYZ].reshape(-1, told[..., XYZ].shape[-1])
-        centres = self.clusters.cluster_centers_[self.clusters.predict(motions)]
-        told[..., XYZ] = centres.reshape(told[..., XYZ].shape)
+        centres = self.clusters.cluster_centers_.astype(np.float64)
+        told[:, XYZ] = centres[ErrorDiffusion.to_nearest(centres).along(told[:, XYZ])]
         return told

@@ -61,7 +61,8 @@ def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
         )
     if world_model == "mujoco_coded":
         notes.append(
-            "Of every robot action it is told only in which cluster its motion along xyz lies."
+            "Of every robot action it is told only in which cluster its motion along xyz lies, "
+            "together with what the clusters before left unsaid."
         )
     if encoder != GENIE:
         notes.append(f"The latent actions are those of encoder={encoder}, not the run's own.")

@@ -78,7 +78,8 @@ class MujocoWorld:
         seeds: Sequence[int],
     ) -> UInt8[np.ndarray, "b n h w c"]:
         """What these actions lead to."""
-        told = self._codes.tell(robot_actions) if self._codes else robot_actions
+        tell = self._codes.tell if self._codes else np.asarray
+        told = np.stack([tell(actions) for actions in robot_actions])
         parts = told / np.array([*[self._stride] * 6, 1])
         steps = parts.repeat(self._stride, axis=1)
         return np.stack([self._execute(p, a) for p, a in zip(prompts, steps, strict=True)])

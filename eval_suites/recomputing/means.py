@@ -18,7 +18,7 @@ _MEANS = (
     (r"gain_over_copy_last/(\w+)", r"tokenizer_{0}", r"copy_last_{0}"),
     (r"replay_psnr", r"psnr_recorded_t\d+", ""),
     (r"(\w+)", r"{0}_imagined_t\d+", ""),
-    (r"(\w+)/(robot_actions|random_codes|best_codes)", r"{0}_{1}_t\d+", ""),
+    (r"(\w+)/(codes_alone|robot_actions|random_codes|best_codes)", r"{0}_{1}_t\d+", ""),
     (r"(\w+)", r"{0}_imagined", ""),
     (r"(\w+)", r"tokenizer_{0}", ""),
     (r"replay_error/(n\d+)", r"codes/{0}", ""),

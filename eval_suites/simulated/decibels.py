@@ -10,9 +10,10 @@ from eval_suites.clips import Clip
 from eval_suites.metrics.image_metrics import PSNR_CAP_DB, changed_pixels, changed_psnr, frame_psnr
 from eval_suites.statistics import episode_mean, to_metric
 
-IMAGINED, ROBOT, RANDOM = "imagined", "robot_actions", "random_codes"
-"""By what steers: latent actions inferred on the recorded frames, the recorded robot actions, or
-codes drawn at random."""
+IMAGINED, ALONE, ROBOT, RANDOM = "imagined", "codes_alone", "robot_actions", "random_codes"
+"""By what steers: latent actions inferred on the recorded frames, for the rollout as a whole or, as
+in the paper, each of its own transition alone; the recorded robot actions; or codes drawn at
+random."""
 BEST_CODES = "best_codes"
 """MuJoCo itself, steered by the best possible codes."""
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
@@ -23,10 +24,11 @@ MEASURES = {
 }
 PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
-    "prompt and the latent actions inferred on the recorded frames (or, where it says so, the "
-    "recorded robot actions or random codes); best_codes is MuJoCo itself under the recorded "
-    "actions with every xyz motion replaced by the centre of its cluster, as many clusters as "
-    "latent actions; per-frame dB averaged over prompts, interval over test episodes; copy_last "
+    "prompt and the latent actions inferred on the recorded frames, each together with what the "
+    "ones before it left unsaid (or, where it says so, each alone, the recorded robot actions or "
+    "random codes); best_codes is MuJoCo itself under the recorded actions with every xyz motion, "
+    "together with what is still unsaid, replaced by the centre of its cluster, as many clusters "
+    "as latent actions; per-frame dB averaged over prompts, interval over test episodes; copy_last "
     "holds the prompt frame, the ceiling is the tokenizer's own reconstruction of MuJoCo's frames"
 )
 
@@ -73,7 +75,7 @@ def decibel_metrics(clips: Sequence[Clip], measured: Measured, *, seed: int) -> 
         )
 
     metrics = {}
-    paths = [path for path in (IMAGINED, ROBOT, RANDOM, BEST_CODES) if path in measured]
+    paths = [path for path in (IMAGINED, ALONE, ROBOT, RANDOM, BEST_CODES) if path in measured]
     for name, what in MEASURES.items():
         by_whom = {who: values[name] for who, values in measured.items()}
         means = {who: episode_mean(by_whom[who], episode).value for who in (COPY_LAST, TOKENIZER)}

@@ -190,7 +190,7 @@ def _to_codes(config: EvalConfig, trained: "TrainedRun") -> "Callable[[np.ndarra
             return fit_action_map(trained, num_labels=num_labels, origin={})
         return fetch_action_map(trained, num_labels=num_labels)
 
-    return lambda robot_actions: action_map().regressor.predict(robot_actions)
+    return lambda robot_actions: action_map().diffusion.along(robot_actions)
 
 
 def _suffix(config: EvalConfig, trained: "TrainedRun") -> str:

@@ -9,7 +9,7 @@ from genie_robo.commands.imagined_episode import ImaginedEpisode
 from genie_robo.commands.prompts import Prompt
 from genie_robo.commands.rollout_files import TRUE, write_pictures
 from genie_robo.commands.run_names import COMPARISON
-from genie_robo.commands.steering import INFERRED, ROBOT
+from genie_robo.commands.steering import ALONE, INFERRED, ROBOT
 from genie_robo.config import ImagineConfig
 from viz.rollout import write_rollouts
 
@@ -26,7 +26,7 @@ def check_one_truth(config: ImagineConfig) -> None:
     actions = config.actions
     by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
     has_truth = config.prompt in ("episode", "simulator")
-    known = (None, INFERRED, ROBOT) if has_truth else (INFERRED, ROBOT)
+    known = (INFERRED, ALONE, ROBOT, *([None] if has_truth else []))
     if config.branches or not (by_robot or actions in known):
         asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
         raise ValueError(

@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.commands.rollout_parts import RolloutParts
-from genie_robo.commands.steering import INFERRED, RANDOM, ROBOT
+from genie_robo.commands.steering import ALONE, INFERRED, RANDOM, ROBOT
 from genie_robo.config import ImagineConfig
 from viz.rollout_view import ReadPath
 
 Curves = Mapping[str, Float[np.ndarray, " t"]]
 _SOURCES = {
-    INFERRED: "inferred from the true frames",
+    INFERRED: "inferred from the true frames, each with what the ones before it left unsaid",
+    ALONE: "inferred from the true frames, each alone",
     ROBOT: "the true robot actions, mapped to codes",
     RANDOM: "drawn at random",
 }

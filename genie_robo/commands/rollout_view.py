@@ -9,7 +9,7 @@ from eval_suites.metrics.following import distance
 from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.commands.rollout_parts import RolloutParts, Video
 from genie_robo.commands.rollout_summary import summarise
-from genie_robo.commands.steering import INFERRED
+from genie_robo.commands.steering import ALONE, INFERRED
 from genie_robo.config import ImagineConfig
 from genie_robo.inference.code_chances import code_chances
 from genie_robo.inference.code_names import dictionary_names
@@ -99,9 +99,9 @@ def token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps:
 
 
 def infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarray, "n k"] | None:
-    """How clearly the true frames imply each latent action; None where they were given."""
+    """How clearly each transition alone implies each latent action; None where they were given."""
     followed, trained = parts.prompt.followed, parts.trained
-    if followed is None or (config.actions or INFERRED) != INFERRED:
+    if followed is None or (config.actions or INFERRED) not in (INFERRED, ALONE):
         return None
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     latents = encoder.encode(followed.window).latents

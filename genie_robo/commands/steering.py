@@ -16,7 +16,7 @@ from genie_robo.inference.action_map import ActionMap
 from genie_robo.sim.actions import checked_action
 from genie_robo.types import ACTION_NAMES
 
-INFERRED, ROBOT, RANDOM = "inferred", "robot", "random"
+INFERRED, ALONE, ROBOT, RANDOM = WORDS = "inferred", "inferred_alone", "robot", "random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,12 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
             f"branches=true holds each of the {num_codes} codes, so actions={actions} cannot be "
             "followed as well; leave one of them out"
         )
-    if actions is None or actions in (INFERRED, ROBOT, RANDOM):
+    if actions is None or actions in WORDS:
         return
     if not isinstance(actions, list) or not actions:
         raise ValueError(
-            f"actions={actions} is not {INFERRED}, {ROBOT}, {RANDOM}, a list of codes "
-            f"0..{num_codes - 1} or a list of robot actions"
+            f"actions={actions} is not {', '.join(WORDS)}, a list of codes 0..{num_codes - 1} or a "
+            "list of robot actions"
         )
     if len(actions) != config.horizon:
         raise ValueError(
@@ -80,7 +80,7 @@ def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: in
     """
     given, followed = config.actions, prompt.followed
     word = given or (INFERRED if followed else RANDOM)
-    if followed is None and word in (INFERRED, ROBOT):
+    if followed is None and word in (INFERRED, ALONE, ROBOT):
         raise ValueError(
             f"actions={word} needs frames that really followed, but after a picture there are "
             f"none; give actions={RANDOM} or a list of codes"
@@ -94,9 +94,7 @@ def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: in
         wanted = np.array(word, dtype=np.float64)
         if followed and followed.episode.sim_state is not None:
             _check_bounds(wanted, stride=followed.stride)
-        return Steering(
-            codes=fetch().regressor.predict(wanted), robot_actions=wanted, is_true=False
-        )
+        return Steering(codes=fetch().diffusion.along(wanted), robot_actions=wanted, is_true=False)
     if isinstance(word, list):
         return _by_codes(np.array(word), followed, fetch)
     if word == RANDOM:
@@ -105,9 +103,8 @@ def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: in
     assert followed is not None
     true = followed.window.robot_actions[-config.horizon :].astype(np.float64)
     if word == ROBOT:
-        return Steering(codes=fetch().regressor.predict(true), robot_actions=true, is_true=True)
-    encoder = GenieEncoder(genie=trained.genie, device=trained.device)
-    codes = encoder.encode(followed.window).codes[-config.horizon :]
+        return Steering(codes=fetch().diffusion.along(true), robot_actions=true, is_true=True)
+    codes = _infer(trained, followed, horizon=config.horizon, alone=word == ALONE)
     return Steering(codes=codes, robot_actions=true, is_true=True)
 
 
@@ -119,6 +116,16 @@ def single_steps(
     A motion is cut into equal parts; the gripper, which is absolute, stays.
     """
     return (robot_actions / np.array([*[stride] * 6, 1])).repeat(stride, axis=0)
+
+
+def _infer(
+    trained: TrainedRun, followed: Followed, *, horizon: int, alone: bool
+) -> Int[np.ndarray, " n"]:
+    """The latent actions of the last transitions, each alone or for the rollout as a whole."""
+    encoder = GenieEncoder(genie=trained.genie, device=trained.device)
+    if alone:
+        return encoder.encode(followed.window).codes[-horizon:]
+    return encoder.follow(followed.window, len(followed.window.video) - 1 - horizon)
 
 
 def _by_codes(

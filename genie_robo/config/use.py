@@ -74,9 +74,10 @@ class ImagineConfig:
     """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
     are several frames."""
     actions: Any = None
-    """inferred (from what really followed), robot (the true ones, mapped to codes), random,
-    [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null takes inferred, and random
-    after a picture."""
+    """inferred (from what really followed; what a code leaves of a motion unsaid is added to the
+    next), inferred_alone (each of its own transition, as in the paper), robot (the true ones,
+    mapped to codes), random, [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null
+    takes inferred, and random after a picture."""
     branches: bool = False
     """Hold each code for the whole horizon instead, all from one prompt."""
     num_episodes: int = 3

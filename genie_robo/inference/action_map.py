@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from genie_robo.inference.error_diffusion import ErrorDiffusion
 from genie_robo.run_folder import write_atomic
+from genie_robo.types import XYZ
 
 FORMAT_VERSION = 1
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
@@ -171,6 +173,14 @@ class ActionMap:
     report: ActionMapReport
     origin: Mapping[str, str | int]
     """What it was made from: another origin means that it is out of date."""
+
+    @property
+    def diffusion(self) -> ErrorDiffusion:
+        """Robot actions that follow each other to latent actions: dx dy dz add up."""
+        says = self.dictionary.mean(np.arange(len(self.dictionary.robot_actions)))
+        adds_up = np.zeros(says.shape[1], bool)
+        adds_up[XYZ] = True
+        return ErrorDiffusion(choose=self.regressor.predict, says=says, adds_up=adds_up)
 
     def save(self, folder: Path) -> None:
         """Write arrays and report; the report, which names the arrays, comes last."""

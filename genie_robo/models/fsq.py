@@ -55,6 +55,11 @@ class FiniteScalarQuantizer(Quantizer):
         self.register_buffer("digit_values", torch.tensor(values), persistent=False)
         self.register_buffer("top", torch.tensor(levels) - 1, persistent=False)
 
+    @property
+    def keeps_size(self) -> bool:
+        """As in a box."""
+        return True
+
     def forward(
         self,
         encoded: Float[Tensor, "*n e"],

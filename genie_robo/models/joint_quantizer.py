@@ -46,6 +46,11 @@ class JointQuantizer(Quantizer):
         """Whether the codebook does."""
         return self.part.wants_noise
 
+    @property
+    def keeps_size(self) -> bool:
+        """Whether the codebook does."""
+        return self.part.keeps_size
+
     def forward(
         self,
         encoded: Float[Tensor, "*n e"],

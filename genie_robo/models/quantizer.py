@@ -80,6 +80,11 @@ class Quantizer(nn.Module, ABC):
         """Whether encodings are not quantised now and take noise instead."""
         return False
 
+    @property
+    @abstractmethod
+    def keeps_size(self) -> bool:
+        """Whether a bounded encoding still has its size, so that differences of them mean much."""
+
     @abstractmethod
     def forward(
         self,
@@ -187,6 +192,11 @@ class VectorQuantizer(Quantizer):
     def wants_noise(self) -> bool:
         """In the warm-up, and always where the bottleneck is continuous."""
         return self.continuous or self._is_warming_up
+
+    @property
+    def keeps_size(self) -> bool:
+        """In the box; on the sphere it is lost."""
+        return self.space == "box"
 
     @property
     def _is_warming_up(self) -> bool:

@@ -14,15 +14,17 @@ from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.play.start import Start
 from genie_robo.play.true_world import TrueMoment, TrueWorld
-from genie_robo.types import GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER
 
 
 @runtime_checkable
 class ToCodes(Protocol):
     """Robot actions to latent actions."""
 
-    def predict(self, robot_actions: Float[np.ndarray, "n 7"]) -> Int[np.ndarray, " n"]:
-        """The code of each robot action."""
+    def step(
+        self, wanted: Float[np.ndarray, "n 7"], unsaid: Float[np.ndarray, "n 7"]
+    ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 7"]]:
+        """The code of each robot action with what was unsaid before, and what is unsaid then."""
         ...
 
 
@@ -45,8 +47,8 @@ class ActionMap(Protocol):
     """Both ways between the actions of the robot and those of the model."""
 
     @property
-    def regressor(self) -> ToCodes:
-        """Robot actions to codes."""
+    def diffusion(self) -> ToCodes:
+        """Robot actions that follow each other to codes."""
         ...
 
     @property
@@ -79,6 +81,8 @@ class Moment:
     """None for the prompt."""
     latency_s: float
     truth: TrueMoment | None
+    unsaid: Float[np.ndarray, " 7"]
+    """What the codes so far have left unsaid of the robot actions that were asked for."""
 
 
 class Game:
@@ -128,6 +132,7 @@ class Game:
             action=None,
             latency_s=0.0,
             truth=world.first if world else None,
+            unsaid=np.zeros(len(ACTION_NAMES)),
         )
         self.moments = [prompt]
         self._imagined: Moment | None = prompt
@@ -169,7 +174,8 @@ class Game:
         robot_action = None
         if self.action_map is not None and self._world is not None:
             robot_action = np.asarray(self.action_map.dictionary.mean(np.array([code]))[0], float)
-        self._act(Action(name=str(code), code=code, robot_action=robot_action))
+        action = Action(name=str(code), code=code, robot_action=robot_action)
+        self._act(action, unsaid=self.now.unsaid)
 
     def move(self, name: str, delta: Float[np.ndarray, " 3"]) -> None:
         """Move the tool by dx dy dz (m), the gripper as it was.
@@ -213,10 +219,11 @@ class Game:
     def _press_robot(self, name: str, robot_action: Float[np.ndarray, " 7"]) -> None:
         if self.action_map is None:
             raise ValueError("robot actions cannot steer this run: it has no action map")
-        code = int(self.action_map.regressor.predict(robot_action[None])[0])
-        self._act(Action(name=name, code=code, robot_action=robot_action))
+        codes, unsaid = self.action_map.diffusion.step(robot_action[None], self.now.unsaid[None])
+        action = Action(name=name, code=int(codes[0]), robot_action=robot_action)
+        self._act(action, unsaid=unsaid[0])
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Action, *, unsaid: Float[np.ndarray, " 7"]) -> None:
         self._catch_up()
         truth = self.now.truth
         if truth is not None and self._world is not None and action.robot_action is not None:
@@ -231,6 +238,7 @@ class Game:
             action=action,
             latency_s=latency_s,
             truth=truth,
+            unsaid=unsaid,
         )
         self.latencies_s.append(latency_s)
         self.moments.append(moment)

@@ -12,6 +12,7 @@ from genie_robo.sim.imagined_inputs import (
     ToCodes,
     action_space,
     draw_seed,
+    nothing_unsaid,
     read_actions,
     read_prompt,
 )
@@ -31,8 +32,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     Args:
         genie: The trained world model, on the device where it shall run.
         prompt: uint8 image of any size, or a stack of p frames; it is scaled to the model's size.
-        to_codes: Robot actions (n 7) to latent actions (n). With it actions are those of Tabletop,
-            without it they are the model's codes.
+        to_codes: Robot actions (n 7) to latent actions (n), or the `diffusion` of an ActionMap.
+            With it actions are those of Tabletop, without it they are the model's codes.
         sampler: How a frame is decoded, by default in 4 steps.
         max_steps: Actions until the episode is truncated.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
@@ -53,6 +54,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         self._worlds = Worlds(genie, num_worlds=1, sampler=sampler)
         self._prompt, self._to_codes, self._max_steps = prompt, to_codes, max_steps
         self._num_actions: int | None = None
+        self._unsaid = nothing_unsaid(1)
         self.render_mode = render_mode
         self.action_space = action_space(self._worlds.num_codes, to_codes)
         self.observation_space = self._worlds.observation_space
@@ -68,7 +70,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         super().reset(seed=seed, options=options)
         prompt = (options or {}).get("prompt", self._prompt)
         frames = read_prompt(prompt, image_size=self._worlds.image_shape[:2])
-        self._prompt, self._num_actions = prompt, 0
+        self._prompt, self._num_actions, self._unsaid = prompt, 0, nothing_unsaid(1)
         seeds = [draw_seed(self.np_random)]
         self._worlds.start(np.zeros(1, np.int64), frames[None], seeds=seeds)
         return {"pixels": self.render()}, self._worlds.info(0)
@@ -83,7 +85,9 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             RuntimeError: The environment was not reset.
         """
         num_actions = self._started() + 1
-        codes = read_actions([action], num_codes=self._worlds.num_codes, to_codes=self._to_codes)
+        codes, self._unsaid = read_actions(
+            [action], self._unsaid, num_codes=self._worlds.num_codes, to_codes=self._to_codes
+        )
         self._worlds.step(codes, moving=np.ones(1, bool))
         self._num_actions = num_actions
         info = self._worlds.info(0) | {"code": int(codes[0])}

@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.transforms import resize_frame
+from genie_robo.inference.error_diffusion import ErrorDiffusion
 from genie_robo.sim.actions import checked_action, robot_action_space
+from genie_robo.types import ACTION_NAMES
 
-ToCodes = Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]]
-"""Robot actions to latent actions."""
+ToCodes = Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]] | ErrorDiffusion
+"""Robot actions to latent actions, each by itself or with what was unsaid before it."""
 
 
 def action_space(num_codes: int, to_codes: ToCodes | None) -> gymnasium.Space[Any]:
@@ -19,10 +21,19 @@ def action_space(num_codes: int, to_codes: ToCodes | None) -> gymnasium.Space[An
     return robot_action_space() if to_codes else gymnasium.spaces.Discrete(num_codes)
 
 
+def nothing_unsaid(num_worlds: int) -> Float[np.ndarray, "n 7"]:
+    """What codes have left unsaid at the start of an episode."""
+    return np.zeros((num_worlds, len(ACTION_NAMES)))
+
+
 def read_actions(
-    actions: Sequence[Any] | np.ndarray, *, num_codes: int, to_codes: ToCodes | None
-) -> Int[np.ndarray, " n"]:
-    """Latent actions out of actions of `action_space`, one per world.
+    actions: Sequence[Any] | np.ndarray,
+    unsaid: Float[np.ndarray, "n 7"],
+    *,
+    num_codes: int,
+    to_codes: ToCodes | None,
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 7"]]:
+    """Latent actions out of actions of `action_space`, one per world, and what is unsaid then.
 
     Raises:
         ValueError: an action is outside the space, or `to_codes` gives no codes of this model.
@@ -34,8 +45,12 @@ def read_actions(
                 raise ValueError(
                     f"latent action {action} is not one of this model's codes, 0 to {num_codes - 1}"
                 )
-        return np.array(actions, dtype=np.int64)
-    codes = np.asarray(to_codes(np.stack([checked_action(action) for action in actions])))
+        return np.array(actions, dtype=np.int64), unsaid
+    wanted = np.stack([checked_action(action) for action in actions])
+    if isinstance(to_codes, ErrorDiffusion):
+        codes, unsaid = to_codes.step(wanted, unsaid)
+    else:
+        codes = np.asarray(to_codes(wanted))
     if (
         codes.shape != (len(actions),)
         or codes.dtype.kind not in "iu"
@@ -45,7 +60,7 @@ def read_actions(
             f"to_codes must give {len(actions)} codes from 0 to {num_codes - 1}, one per action, "
             f"but it gave {codes}"
         )
-    return codes.astype(np.int64)
+    return codes.astype(np.int64), unsaid
 
 
 def read_prompt(

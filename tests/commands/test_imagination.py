@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval_suites.adapters import GenieEncoder
 from genie_robo import cli
 from genie_robo.commands import fit_action_map as fitting
 from genie_robo.commands.branches import tile
@@ -41,7 +43,10 @@ FAST = ("horizon=4", "num_episodes=1", "sampler.num_steps=2", "renderer=raycast"
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"actions": "forward"}, "actions=forward is not inferred, robot, random, a list of codes"),
+        (
+            {"actions": "forward"},
+            "actions=forward is not inferred, inferred_alone, robot, random",
+        ),
         ({"actions": []}, r"actions=\[\] is not inferred"),
         ({"actions": [0, 8, 1]}, r"wants codes 0\.\.7, .*; got 8"),
         ({"actions": [0, -1, 1]}, r"wants codes 0\.\.7, .*; got -1"),
@@ -273,6 +278,28 @@ def test_fits_the_first_labels_of_val_and_measures_on_test(run, monkeypatch):
     assert (made.report.num_test_steps, made.report.num_test_episodes) == (27, 9)
     with pytest.raises(ValueError, match=r"labelled steps of val episodes.*num_labels=0"):
         fitting.fit_action_map(trained, num_labels=0, origin={})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [0, 3])
+def test_inferred_codes_are_of_the_rollout_as_a_whole_or_each_alone(run, run_cli, start):
+    words = ("imagine", f"run={run.path}", *FAST, f"start={start}")
+    trained = open_run(str(run.path), device="cpu")
+    encoder = GenieEncoder(genie=trained.genie, device=trained.device)
+    whole = trained.windows(Split.test).whole_episode(0)
+    seen = slice(start, start + 5)
+    window = replace(
+        whole,
+        video=whole.video[seen],
+        robot_actions=whole.robot_actions[seen][:-1],
+        is_pad=whole.is_pad[seen],
+    )
+    for actions, expected in (
+        ("inferred", encoder.follow(window, 0)),
+        ("inferred_alone", encoder.encode(window).codes),
+    ):
+        assert run_cli(*words, f"actions={actions}").status == cli.OK
+        assert read_npz(run, "episode_000")["latent_actions"].tolist() == expected.tolist()
 
 
 @pytest.mark.slow

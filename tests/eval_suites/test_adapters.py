@@ -8,9 +8,16 @@ from eval_suites.adapters import (
     GenieEncoder,
     GenieTokenizer,
     GenieWorld,
+    Steered,
     overlapping_chunks,
 )
-from eval_suites.base import FrameTokenizer, LatentActionEncoder, Prompt, WorldModel
+from eval_suites.base import (
+    FollowedEncoder,
+    FrameTokenizer,
+    LatentActionEncoder,
+    Prompt,
+    WorldModel,
+)
 from eval_suites.controllability import Controllability
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.tokenizer import TokenizerSuite
@@ -104,9 +111,50 @@ def test_padding_of_the_last_chunk_changes_no_code(genie):
     np.testing.assert_allclose(cut.latents, whole.latents[:5], atol=1e-5)
 
 
+def test_followed_codes_make_up_for_what_codes_leave_unsaid(genie):
+    encoder = GenieEncoder(genie=genie, device=CPU)
+    window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
+    quantizer = genie.latent_action.quantizer
+    said = quantizer.bound(torch.from_numpy(encoder.encode(window).latents)).numpy()
+    book = genie.latent_action.codes(torch.arange(encoder.num_codes)).detach().numpy()
+    for start in (0, 5):
+        expected, unsaid = [], np.zeros(said.shape[1])
+        for motion in said[start:]:
+            code = np.square(book - motion - unsaid).sum(axis=1).argmin()
+            unsaid = 0.8 * (motion + unsaid - book[code])
+            expected.append(code)
+        assert encoder.follow(window, start).tolist() == expected
+    assert encoder.follow(window, 0).tolist() != encoder.encode(window).codes.tolist()
+
+
+def test_where_encodings_have_no_size_nothing_is_carried_on(genie, monkeypatch):
+    encoder = GenieEncoder(genie=genie, device=CPU)
+    window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
+    monkeypatch.setattr(genie.latent_action.quantizer, "space", "sphere")
+    assert encoder.follow(window, 5).tolist() == encoder.encode(window).codes[5:].tolist()
+
+
+def test_robot_actions_are_mapped_rollout_by_rollout():
+    seen = []
+
+    class Codes(CopyLast):
+        def imagine(self, prompts, latent_actions, seeds):
+            seen.append(latent_actions)
+            return super().imagine(prompts, latent_actions, seeds)
+
+    def count(actions):
+        return np.arange(len(actions)) + int(actions[0, 0])
+
+    prompts = [Prompt("a", 0, numbered(1))] * 2
+    world = Steered(world_model=Codes(), to_codes=count)
+    world.imagine_robot(prompts, np.arange(2.0)[:, None, None] * np.ones((2, 3, 7)), [0, 1])
+    assert seen[0].tolist() == [[0, 1, 2], [1, 2, 3]]
+
+
 def test_adapters_satisfy_the_protocols(genie):
     world = GenieWorld(genie=genie, sampler=Sampler(), device=CPU)
     assert isinstance(GenieEncoder(genie=genie, device=CPU), LatentActionEncoder)
+    assert isinstance(GenieEncoder(genie=genie, device=CPU), FollowedEncoder)
     assert isinstance(GenieTokenizer(genie=genie, device=CPU), FrameTokenizer)
     assert isinstance(world, WorldModel)
     assert isinstance(CopyLast(), WorldModel)

@@ -135,9 +135,22 @@ def test_best_codes_are_the_cluster_centres_of_motions(robot):
     for e in test:
         robot.actions[e][:, :3] = [0.05, 0.0, -0.01]
     context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
-    told = BestCodes.fit(context, name="test").tell(np.stack(robot.actions[6:]))
-    np.testing.assert_allclose(told[..., :3], np.broadcast_to([0.01, 0, 0], (6, 19, 3)), atol=1e-9)
-    np.testing.assert_array_equal(told[..., 3:], np.stack(robot.actions[6:])[..., 3:])
+    told = BestCodes.fit(context, name="test").tell(robot.actions[6])
+    np.testing.assert_allclose(told[:, :3], np.broadcast_to([0.01, 0, 0], (19, 3)), atol=1e-9)
+    np.testing.assert_array_equal(told[:, 3:], robot.actions[6][:, 3:])
+
+
+def test_best_codes_make_up_for_what_they_left_unsaid(robot):
+    for e in range(6):  # still, or a centimetre along x
+        robot.actions[e][:, :3] = 0.0
+        robot.actions[e][::2, 0] = 0.01
+    robot.actions[6][:, :3] = [0.004, 0.0, 0.0]
+    context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
+    told = BestCodes.fit(context, name="test").tell(robot.actions[6])
+    moved = told[:, 0].cumsum()
+    assert set(told[:, 0].round(9)) == {0.0, 0.01}
+    assert abs(moved - 0.004 * np.arange(1, 20)).max() < 0.04  # alone they would all stay still
+    assert moved[-1] > 0.04
 
 
 def test_without_episodes_to_fit_on_best_codes_are_undefined_with_a_reason(robot):

@@ -142,6 +142,21 @@ def test_a_robot_action_steers_both(mapped):
     assert (game.now.truth.frame != game.moments[0].truth.frame).any()
 
 
+def test_what_a_code_leaves_unsaid_of_a_motion_goes_into_the_next(mapped):
+    game = mapped()
+    for _ in range(3):
+        game.move("a bit", np.array([0.008, 0.0, 0.0]))
+    codes = [action.code for action in game.actions]
+    assert codes == [2, 3, 2]  # 8 mm, then 14.4 of 20, then 3.5
+    game.undo()
+    game.undo()
+    game.move("a bit", np.array([0.008, 0.0, 0.0]))
+    assert [action.code for action in game.actions] == codes[:2]
+    game.reset()
+    game.move("a bit", np.array([0.008, 0.0, 0.0]))
+    assert [action.code for action in game.actions] == codes[:1]
+
+
 def test_the_gripper_stays_as_it_was_told(mapped):
     game = mapped()
     assert game.gripper == 1.0
@@ -155,7 +170,7 @@ def test_the_gripper_stays_as_it_was_told(mapped):
 
 def test_a_code_may_leave_the_gripper_half_open(mapped):
     game = mapped()
-    game.action_map.mean = lambda codes: np.array([[0.0, 0, 0, 0, 0, 0, 0.4]])
+    game.action_map.mean = lambda codes: np.tile([0.0, 0, 0, 0, 0, 0, 0.4], (len(codes), 1))
     game.press_code(2)
     game.move("+x", np.array([0.04, 0.0, 0.0]))
     assert game.actions[-1].robot_action[6] == 0.4

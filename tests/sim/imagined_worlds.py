@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from genie_robo.inference.error_diffusion import ErrorDiffusion
 from genie_robo.inference.sampler import Sampler
 
 SAMPLER = Sampler(num_steps=2)
@@ -10,3 +11,9 @@ SAMPLER = Sampler(num_steps=2)
 def to_codes(robot_actions: np.ndarray) -> np.ndarray:
     """Five codes by dx."""
     return np.clip((robot_actions[:, 0] * 50 + 2.5).astype(np.int64), 0, 4)
+
+
+SAYS = np.zeros((5, 7))
+SAYS[:, 0] = (np.arange(5) - 2) / 50
+DIFFUSION = ErrorDiffusion(choose=to_codes, says=SAYS, adds_up=np.arange(7) < 3)
+"""The same with what earlier codes of an episode left unsaid."""
