@@ -10,19 +10,19 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from toy_labels import labels
 
 from eval_suites.adapters import GenieEncoder
 from genie_robo import cli
 from genie_robo.commands import fit_action_map as fitting
 from genie_robo.commands.branches import tile
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.fit_action_map import Labels, measure
 from genie_robo.commands.imagine import COMMAND
 from genie_robo.commands.prompts import read_picture
 from genie_robo.commands.steering import check_steering, single_steps
 from genie_robo.commands.trained_run import open_run
 from genie_robo.config import ImagineConfig
-from genie_robo.inference.action_map import ActionDictionary, ActionMap, CodeRegressor, Measured
+from genie_robo.inference.action_map import ActionMap
 from genie_robo.run_folder import RunFolder
 from genie_robo.types import Split
 from viz.recording import check_recording
@@ -119,41 +119,6 @@ def test_tiles_lie_row_by_row():
     assert sheet[0, 0, [0, 8, 16], 0].tolist() == [0, 1, 2]
     assert sheet[1, 6, [0, 8, 16], 0].tolist() == [3, 4, 255]
     assert (sheet[:, 4:6] == 255).all()
-
-
-def labels(*episodes):
-    """Codes 0 and 1 move along x to either side; every other dimension is absent."""
-    codes = np.concatenate([np.array(codes) for codes in episodes])
-    actions = np.zeros((len(codes), 7))
-    actions[:, 0] = np.where(codes == 1, 0.05, -0.05)
-    episode = np.repeat(np.arange(len(episodes)), [len(codes) for codes in episodes])
-    return Labels(codes, actions, episode, np.array([True] + 6 * [False]))
-
-
-def test_held_out_error_known_answers():
-    fit = labels([0, 0, 1])
-    dictionary = ActionDictionary.fit(fit.codes, fit.robot_actions, num_codes=4)
-    regressor = CodeRegressor.fit(fit.robot_actions, fit.codes, num_codes=4)
-
-    report = measure(dictionary, regressor, fit=fit, test=labels(*[[0, 1, 1, 0, 1]] * 6))
-
-    assert report.r2["dx"] == Measured(1.0, (1.0, 1.0))
-    assert report.r2["dy"] == Measured(None, None)
-    assert report.accuracy == Measured(1.0, (1.0, 1.0))
-    assert report.majority == pytest.approx(0.4)
-    assert (report.num_labels, report.num_fit_episodes) == (3, 1)
-    assert (report.num_test_steps, report.num_test_episodes) == (30, 6)
-
-
-def test_wrong_predictions_cost_r2_about_the_mean_of_the_labels():
-    fit, test = labels([0, 1]), labels([0, 1], [0, 1])
-    swapped = ActionDictionary.fit(1 - fit.codes, fit.robot_actions, num_codes=2)
-    regressor = CodeRegressor.fit(fit.robot_actions, fit.codes, num_codes=2)
-
-    report = measure(swapped, regressor, fit=fit, test=test)
-
-    assert report.r2["dx"].value == pytest.approx(-3.0)
-    assert report.r2["dx"].ci95 is None  # two episodes are too few
 
 
 @pytest.fixture(scope="module")
