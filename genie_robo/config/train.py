@@ -104,14 +104,22 @@ class StageConfig:
 
 def tokenizer_stage() -> StageConfig:
     """The tokenizer of the default demo."""
-    optim = OptimConfig(method=Method.muon, learning_rate=3e-3, final_learning_rate=1.5e-4)
-    return StageConfig(num_steps=800, batch_size=2, optim=optim)
+    return StageConfig(num_steps=1250, batch_size=2, optim=_small_model(3e-3, 1.5e-4))
 
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
-    optim = OptimConfig(method=Method.muon, learning_rate=1.5e-3, final_learning_rate=1e-4)
-    return StageConfig(num_steps=1300, batch_size=4, optim=optim)
+    return StageConfig(num_steps=1300, batch_size=4, optim=_small_model(1.5e-3, 1e-4))
+
+
+def _small_model(learning_rate: float, final_learning_rate: float) -> OptimConfig:
+    return OptimConfig(
+        method=Method.muon,
+        learning_rate=learning_rate,
+        final_learning_rate=final_learning_rate,
+        schedule=Schedule.wsd,
+        decay_fraction=0.3,
+    )
 
 
 @dataclass
