@@ -49,7 +49,7 @@ JOBS = {
     "scale_10b1": Job(96, 160, 512, 125_000),
 }
 TOKENIZER_JOBS = {
-    "tiny": Job(64, 64, 2, 1250),
+    "tiny": Job(64, 64, 2, 1250),  # as many frames as its 8 windows of 4
     "coinrun": Job(64, 64, 48, 300_000),
     "robotics_1b": Job(96, 160, 384, 300_000),
 }

@@ -150,9 +150,10 @@ class ActionFollowing:
             RANDOM: both[len(clips) :],
             COPY: CopyLast().imagine(prompts, inferred, seeds),
         }
-        if context.robot_world_model is not None:
+        robot_world_model = context.alone_world_model or context.robot_world_model
+        if robot_world_model is not None:
             futures[ROBOT] = imagine_robot_actions(
-                context.robot_world_model,
+                robot_world_model,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
                 seeds,

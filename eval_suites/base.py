@@ -202,7 +202,11 @@ class EvalContext:
     num_frames: int
     """Frames that the models see at once."""
     robot_world_model: RobotWorldModel | None = None
-    """Steered by robot actions; None where nothing maps those to latent actions."""
+    """Steered by robot actions, for whole rollouts; None where nothing maps those to latent
+    actions."""
+    alone_world_model: RobotWorldModel | None = None
+    """The same where each action is mapped alone, for measurements of single transitions; None
+    where that makes no difference."""
     action_is_achieved: bool = False
     """True when the stored actions are the motion that happened, not the one commanded."""
     seed: int = 0

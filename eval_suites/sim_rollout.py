@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import (
+    EvalContext,
+    FollowedEncoder,
+    LatentActionEncoder,
+    Metric,
+    SuiteResult,
+    undefined,
+)
 from eval_suites.clips import (
     Branch,
     Clip,
@@ -127,7 +134,7 @@ class SimRollout:
             headline=HEADLINE,
             per_episode=_rows(clips, measured),
             figures=_figures(metrics, videos, measured),
-            notes=_notes(clips, metrics["replay_psnr"]),
+            notes=(*_notes_on_codes(context.encoder), *_notes(clips, metrics["replay_psnr"])),
         )
 
     def _videos(self, context: EvalContext, clips: Sequence[Clip]) -> _Videos:
@@ -293,6 +300,15 @@ def _figures(
         "horizon": figures.owner(panels[0]),
         "strip": figures.frame_strip(strip, titles=["prompt", *(f"t = {t}" for t in shown[1:])]),
     }
+
+
+def _notes_on_codes(encoder: LatentActionEncoder) -> tuple[str, ...]:
+    if isinstance(encoder, FollowedEncoder):
+        return ()
+    return (
+        f"This encoder does not say which latent actions lead along a whole rollout: {IMAGINED} "
+        f"and {ALONE} are the same.",
+    )
 
 
 def _notes(clips: Sequence[Clip], replayed: Metric) -> tuple[str, ...]:

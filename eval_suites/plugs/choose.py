@@ -45,7 +45,9 @@ def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE
     if build is not None:
         world = _checked(build(context), WorldModel, name=world_model, methods="imagine")
         robot = world if isinstance(world, RobotWorldModel) else None
-        context = replace(context, world_model=world, robot_world_model=robot)
+        context = replace(
+            context, world_model=world, robot_world_model=robot, alone_world_model=None
+        )
     return context
 
 

@@ -126,12 +126,14 @@ ENCODERS: Mapping[str, Callable[[EvalContext], LatentActionEncoder]] = {
 
 
 def _readable(context: EvalContext, side: EpisodeSet) -> Iterator[tuple[int, Episode]]:
-    """The episodes of a side that are not damaged, with their numbers in it."""
+    """The episodes of a side that hold a transition and are not damaged, with their numbers."""
     for e, number in enumerate(side.episodes):
         try:
-            yield e, context.dataset[number]
+            episode = context.dataset[number]
         except BadEpisodeError:  # whoever measures says so
             continue
+        if episode.num_steps > side.frame_stride:
+            yield e, episode
 
 
 def _first_whole(side: EpisodeSet, numbers: Sequence[int]) -> Window:

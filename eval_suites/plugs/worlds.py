@@ -60,12 +60,19 @@ class MujocoWorld:
         latent_actions: Int[np.ndarray, "b n"],
         seeds: Sequence[int],
     ) -> UInt8[np.ndarray, "b n h w c"]:
-        """What the recorded robot actions lead to; the codes only say how many there are."""
+        """What the recorded robot actions lead to; the codes only say how many there are.
+
+        Behind the end of the recording the robot holds still.
+        """
         num_steps = latent_actions.shape[1] * self._stride
         recorded = []
         for prompt in prompts:
             episode, now = self._locate(prompt)
-            recorded.append(episode.robot_actions[now : now + num_steps].astype(np.float64))
+            actions = np.zeros((num_steps, 7))
+            known = episode.robot_actions[now : min(now + num_steps, episode.num_steps - 1)]
+            actions[: len(known)] = known
+            actions[len(known) :, 6] = episode.robot_actions[now + len(known) - 1, 6]
+            recorded.append(actions)
         if self._codes:
             motions = [compose_actions(actions, self._stride) for actions in recorded]
             return self.imagine_robot(prompts, np.stack(motions).astype(np.float64), seeds)

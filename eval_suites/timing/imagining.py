@@ -153,8 +153,8 @@ def _growth(task: LongTask, memory: Memory) -> Metric:
 
 def _frames_per_second(context: EvalContext) -> Metric:
     """Of the run's model, sampler and device, pixels decoded; the prompt costs nothing."""
-    frames = context.test.whole_episode(0).video[:1]
-    prompt = Prompt(episode_id="speed", start=0, frames=frames)
+    window = context.test.whole_episode(0)
+    prompt = Prompt(window.episode_id, window.start, window.video[:1])
 
     def seconds(num_frames: int) -> float:
         begin = time.perf_counter()

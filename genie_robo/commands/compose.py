@@ -1,5 +1,6 @@
 """Hydra at the door: defaults, YAML files and overrides become one checked dataclass instance."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,5 @@ def fill_mappings(command: Command, overrides: Sequence[str]) -> list[str]:
 
 
 def expand_home(overrides: Sequence[str]) -> list[str]:
-    """`path=~/x` as the shell would expand it at the start of a word."""
-    expanded = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        home = f"{Path.home()}/" if value.startswith("~/") else ""
-        expanded.append(f"{key}{equals}{home}{value.removeprefix('~/') if home else value}")
-    return expanded
+    """`path=~/x` and `run=[~/x,~/y]` as the shell would expand them at the start of a word."""
+    return [re.sub(r"(?<=[=\[,])~/", f"{Path.home()}/", override) for override in overrides]

@@ -10,8 +10,6 @@ from genie_robo.commands.base import Command
 from genie_robo.config import EvalConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
     from eval_suites.selfcheck import Checked
     from genie_robo.commands.trained_run import TrainedRun
@@ -158,12 +156,18 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     genie, device = trained.genie, trained.device
     torch.manual_seed(config.seed)
     fresh = build_genie(trained.config).to(device).eval()
+    action_map = _action_map(config, trained)
     world = GenieWorld(genie=genie, sampler=build_sampler(config.sampler), device=device)
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=GenieEncoder(genie=fresh, device=device),
         world_model=world,
-        robot_world_model=Steered(world_model=world, to_codes=_to_codes(config, trained)),
+        robot_world_model=Steered(
+            world_model=world, to_codes=lambda actions: action_map().diffusion.along(actions)
+        ),
+        alone_world_model=Steered(
+            world_model=world, to_codes=lambda actions: action_map().regressor.predict(actions)
+        ),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
         fit=trained.windows(Split.val),
@@ -175,8 +179,8 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     )
 
 
-def _to_codes(config: EvalConfig, trained: "TrainedRun") -> "Callable[[np.ndarray], np.ndarray]":
-    """Robot actions to latent actions by the run's action map, which is fitted at first use.
+def _action_map(config: EvalConfig, trained: "TrainedRun") -> "Callable[[], ActionMap]":
+    """The run's action map, which is fitted at first use.
 
     Another dataset than the run's own gets a map of its own, which is not kept.
     """
@@ -185,12 +189,12 @@ def _to_codes(config: EvalConfig, trained: "TrainedRun") -> "Callable[[np.ndarra
     num_labels = config.action_map.num_labels
 
     @cache
-    def action_map() -> "ActionMap":
+    def fetch() -> "ActionMap":
         if config.data:
             return fit_action_map(trained, num_labels=num_labels, origin={})
         return fetch_action_map(trained, num_labels=num_labels)
 
-    return lambda robot_actions: action_map().diffusion.along(robot_actions)
+    return fetch
 
 
 def _suffix(config: EvalConfig, trained: "TrainedRun") -> str:

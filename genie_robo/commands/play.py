@@ -82,7 +82,7 @@ def describe_map(fitted: "FittedMap | None") -> str:
         return ""
     return (
         f"the action map names the right code for {fitted.report.accuracy.value:.0%} of held-out "
-        f"steps; always naming the most frequent would for {fitted.report.majority:.0%}"
+        f"steps, each alone; always naming the most frequent would for {fitted.report.majority:.0%}"
     )
 
 

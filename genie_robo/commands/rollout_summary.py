@@ -12,8 +12,8 @@ from viz.rollout_view import ReadPath
 
 Curves = Mapping[str, Float[np.ndarray, " t"]]
 _SOURCES = {
-    INFERRED: "inferred from the true frames, each with what the ones before it left unsaid",
-    ALONE: "inferred from the true frames, each alone",
+    INFERRED: "inferred from the true frames, for the rollout as a whole",
+    ALONE: "inferred from the true frames, each of its own transition alone",
     ROBOT: "the true robot actions, mapped to codes",
     RANDOM: "drawn at random",
 }

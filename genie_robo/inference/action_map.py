@@ -176,11 +176,21 @@ class ActionMap:
 
     @property
     def diffusion(self) -> ErrorDiffusion:
-        """Robot actions that follow each other to latent actions: dx dy dz add up."""
+        """Robot actions that follow each other to latent actions: dx dy dz add up.
+
+        What is left unsaid may lie beyond every label, where the regressor's squares know nothing;
+        it is asked about the nearest action within their range.
+        """
         says = self.dictionary.mean(np.arange(len(self.dictionary.robot_actions)))
         adds_up = np.zeros(says.shape[1], bool)
         adds_up[XYZ] = True
-        return ErrorDiffusion(choose=self.regressor.predict, says=says, adds_up=adds_up)
+        labels = np.concatenate(self.dictionary.robot_actions)
+        low, high = labels.min(axis=0), labels.max(axis=0)
+
+        def choose(wanted: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
+            return self.regressor.predict(np.clip(wanted, low, high))
+
+        return ErrorDiffusion(choose=choose, says=says, adds_up=adds_up)
 
     def save(self, folder: Path) -> None:
         """Write arrays and report; the report, which names the arrays, comes last."""

@@ -11,7 +11,7 @@ from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, Quantizer
 def code_chances(
     quantizer: Quantizer, latents: Float[np.ndarray, "n e"]
 ) -> Float[np.ndarray, "n k"]:
-    """Chance of every code for encodings that are not yet quantised; the code taken has the most.
+    """Chance of every code for encodings that are not yet quantised; the nearest has the most.
 
     The soft assignment of the quantiser's entropy term: softmax of the negative squared distance
     over twice ENTROPY_TEMPERATURE, which on the unit sphere is softmax(cosine / temperature).

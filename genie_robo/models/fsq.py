@@ -57,8 +57,8 @@ class FiniteScalarQuantizer(Quantizer):
 
     @property
     def keeps_size(self) -> bool:
-        """As in a box."""
-        return True
+        """Of no use: a point of the grid is not the mean of what becomes it."""
+        return False
 
     def forward(
         self,

@@ -83,7 +83,7 @@ class Quantizer(nn.Module, ABC):
     @property
     @abstractmethod
     def keeps_size(self) -> bool:
-        """Whether a bounded encoding still has its size, so that differences of them mean much."""
+        """Whether encodings minus their codes mean something: what the codes leave unsaid."""
 
     @abstractmethod
     def forward(

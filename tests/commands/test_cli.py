@@ -253,7 +253,9 @@ def test_sweep_refuses_an_unknown_key(run_cli, cart):
 
 
 def test_home_is_expanded_behind_the_equals_sign():
-    assert expand_home(["path=~/x", "a=b~/c"]) == [f"path={Path.home()}/x", "a=b~/c"]
+    home = Path.home()
+    assert expand_home(["path=~/x", "a=b~/c"]) == [f"path={home}/x", "a=b~/c"]
+    assert expand_home(["run=[~/x,~/y]", "a=[b~/c]"]) == [f"run=[{home}/x,{home}/y]", "a=[b~/c]"]
 
 
 def test_installed_commands_are_in_order_of_use():

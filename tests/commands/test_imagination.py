@@ -246,23 +246,31 @@ def test_fits_the_first_labels_of_val_and_measures_on_test(run, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [0, 3])
-def test_inferred_codes_are_of_the_rollout_as_a_whole_or_each_alone(run, run_cli, start):
+@pytest.mark.parametrize(("start", "num_prompt"), [(0, 1), (3, 1), (1, 3)])
+def test_inferred_codes_are_of_the_rollout_as_a_whole_or_each_alone(
+    run, run_cli, monkeypatch, start, num_prompt
+):
+    """Those of the whole are marked here, and so known wherever they arrive."""
+
+    def follow(self, window, start):
+        return (self.encode(window).codes[start:] + 1) % self.num_codes
+
+    monkeypatch.setattr(GenieEncoder, "follow", follow)
     words = ("imagine", f"run={run.path}", *FAST, f"start={start}")
+    words += (f"num_prompt_frames={num_prompt}",)
     trained = open_run(str(run.path), device="cpu")
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     whole = trained.windows(Split.test).whole_episode(0)
-    seen = slice(start, start + 5)
+    seen = slice(start, start + num_prompt + 4)
     window = replace(
         whole,
         video=whole.video[seen],
         robot_actions=whole.robot_actions[seen][:-1],
         is_pad=whole.is_pad[seen],
     )
-    for actions, expected in (
-        ("inferred", encoder.follow(window, 0)),
-        ("inferred_alone", encoder.encode(window).codes),
-    ):
+    alone = encoder.encode(window).codes
+    whole_rollout = np.where(np.arange(len(alone)) < num_prompt - 1, alone, (alone + 1) % 8)
+    for actions, expected in (("inferred", whole_rollout), ("inferred_alone", alone)):
         assert run_cli(*words, f"actions={actions}").status == cli.OK
         assert read_npz(run, "episode_000")["latent_actions"].tolist() == expected.tolist()
 

@@ -151,6 +151,26 @@ def test_shuffling_needs_another_episode():
         plug(context, encoder="shuffled")
 
 
+def test_shuffling_passes_over_episodes_without_a_transition():
+    robot, stride = ToyRobot(4, num_frames=9), 8
+    short = ToyRobot(4, num_frames=stride)
+    robot.actions[2], robot.poses[2] = short.actions[2], short.poses[2]
+
+    class Cut(ToyRobot):
+        def __getitem__(self, e):
+            return short[e] if e == 2 else robot[e]
+
+    context = replace(
+        make_context(robot, encoder=TransitionCodes(robot)),
+        dataset=Cut(4),
+        fit=ToyEpisodes(robot, range(2), frame_stride=stride),
+        test=ToyEpisodes(robot, range(1, 4), frame_stride=stride),
+    )
+    encoder = plug(context, encoder="shuffled").encoder
+    own = TransitionCodes(robot).encode(context.test.whole_episode(2)).codes
+    assert encoder.encode(context.test.whole_episode(0)).codes.tolist() == own.tolist()
+
+
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_codes_that_are_looked_up_see_nothing_in_frames_made_anew(context, name):
     plugged = plug(context, world_model="copy_last", encoder=name)

@@ -16,7 +16,7 @@ from mujoco_fakes import TruePoseReader, record_context
 
 from eval_suites import sim_rollout
 from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Transitions
+from eval_suites.base import EvalContext, Prompt, Transitions
 from eval_suites.controllability import Controllability
 from eval_suites.metrics.image_metrics import frame_psnr
 from eval_suites.plugs.best_codes import BestCodes
@@ -50,6 +50,17 @@ class OneCode(TransitionCodes):
         return Transitions(codes, codes[:, None].astype(float))
 
 
+class Follower(TransitionCodes):
+    """Knows what leads along a rollout, but names a neighbour of each transition alone."""
+
+    def encode(self, window):
+        codes = super().encode(window).codes - 1
+        return Transitions(codes, codes[:, None].astype(float))
+
+    def follow(self, window, start):
+        return super().encode(window).codes[start:]
+
+
 @pytest.fixture
 def robot(monkeypatch):
     monkeypatch.setattr(sim_rollout, "execute", toy_execute)
@@ -81,6 +92,24 @@ def test_a_world_that_stands_still_gains_nothing(robot):
         gain = metrics[f"{name}/gain_over_copy_last"]
         assert (gain.value, gain.ci95) == (0.0, (0.0, 0.0))
         assert metrics[name].value == metrics[name].baselines["copy_last"]
+
+
+@pytest.mark.parametrize("num_prompt_frames", [1, 3])
+def test_rollouts_follow_codes_of_the_whole_and_stand_beside_codes_alone(robot, num_prompt_frames):
+    settings = {"num_clips": 6, "horizon": 5, "num_prompt_frames": num_prompt_frames}
+    world = TruePhysics(robot, TransitionCodes(robot).table)
+    context = make_context(robot, encoder=Follower(robot), world_model=world)
+    followed = SimRollout(**settings).evaluate(context)
+    assert followed.metrics["psnr"].value == 100.0
+    assert followed.metrics["psnr/codes_alone"].value < 40
+    assert followed.metrics["tool_error/codes_alone"].value > 10
+    context = make_context(robot, encoder=TransitionCodes(robot), world_model=world)
+    alone = SimRollout(**settings).evaluate(context)
+    assert alone.metrics["psnr/codes_alone"].value == alone.metrics["psnr"].value == 100.0
+    assert [any("codes_alone are the same" in n for n in x.notes) for x in (followed, alone)] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("num_prompt_frames", [1, 3])
@@ -284,6 +313,18 @@ def test_mujoco_as_world_model_reaches_the_best_of_everything(mujoco_context):
         assert metrics[f"lag{path}"].value == 0.0
     assert metrics["replay_psnr"].value == 100.0
     assert metrics["psnr"].baselines["copy_last"] < 40
+
+
+def test_behind_the_end_of_a_recording_mujoco_holds_still(mujoco_context):
+    window = mujoco_context.test.whole_episode(0)
+    last = int((~window.is_pad).sum()) - 1
+    prompt = Prompt(window.episode_id, last - 1, window.video[last - 1 : last])
+    world = plug(mujoco_context, world_model="mujoco").world_model
+    (video,) = world.imagine([prompt], np.zeros((1, 9), np.int64), [0])
+    assert video.shape == (9, *window.video.shape[1:])
+    assert (video[0] == window.video[last]).all()
+    moved = np.abs(np.diff(video.astype(float), axis=0)).mean(axis=(1, 2, 3))
+    assert moved[-1] < 0.1 * np.abs(video[0].astype(float) - window.video[last - 1]).mean()
 
 
 def test_a_standing_picture_of_mujoco_gains_nothing(mujoco_context):

@@ -41,10 +41,10 @@ def test_what_no_code_reaches_does_not_pile_up():
     diffusion = ErrorDiffusion.to_nearest(TWO)
     unsaid = np.zeros((1, 2))
     for _ in range(1000):
-        _, unsaid = diffusion.step(np.array([[0.0, 1.0]]), unsaid)
-    np.testing.assert_allclose(unsaid, [[0.0, 4.0]])  # 0.8 / (1 - 0.8) of what is missed each time
-    back = diffusion.along(np.concatenate([np.tile([0.0, 1.0], (1000, 1)), TWO[[1, 1, 1]]]))
-    assert back[-3:].tolist() == [1, 1, 1]
+        _, unsaid = diffusion.step(np.array([[2.0, 0.0]]), unsaid)
+    np.testing.assert_allclose(unsaid, [[4.0, 0.0]])  # 0.8 / (1 - 0.8) of what is missed each time
+    stopped = np.concatenate([np.tile([2.0, 0.0], (1000, 1)), np.zeros((6, 2))])
+    assert diffusion.along(stopped)[-6:].tolist() == [1, 1, 1, 0, 0, 0]
 
 
 def test_only_what_adds_up_is_carried_on():

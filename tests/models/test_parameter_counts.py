@@ -127,6 +127,7 @@ def test_case_study_of_the_paper_map_composes():
     built = compose(*line.split())
 
     assert (built.tokenizer.num_steps, built.tokenizer.batch_size) == (300_000, 48)
+    assert built.tokenizer.num_frames == built.world_model.num_frames == 16
     assert (built.world_model.num_steps, built.world_model.batch_size) == (200_000, 36)
     tokenizer, world_model = built.tokenizer.optim, built.world_model.optim
     assert (tokenizer.learning_rate, tokenizer.final_learning_rate) == (3e-4, 3e-4)
