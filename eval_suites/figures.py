@@ -155,6 +155,18 @@ def draw_curves(
     axes.legend(fontsize=10, frameon=False)
 
 
+def share_legend(panels: Sequence[Axes]) -> None:
+    """One legend above panels that show the same lines, where it hides none of them."""
+    lines, names = panels[0].get_legend_handles_labels()
+    for axes in panels:
+        legend = axes.get_legend()
+        assert legend is not None
+        legend.remove()
+    owner(panels[0]).legend(
+        lines, names, loc="outside upper center", ncols=len(names), fontsize=11, frameon=False
+    )
+
+
 def forest(
     names: Sequence[str],
     values: Sequence[float | None],

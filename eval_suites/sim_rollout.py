@@ -290,6 +290,7 @@ def _figures(
         }
         labels = ("imagined frame t", "PSNR against MuJoCo (dB)")
         figures.draw_curves(axes, frames, lines, labels=labels, title=title)
+    figures.share_legend(panels)
     quality = measured[IMAGINED]["psnr"].mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))

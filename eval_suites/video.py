@@ -251,6 +251,7 @@ def _figure(
         }
         labels = ("imagined frame t", f"{name.replace('_', ' ')} ({UNITS[name]})")
         figures.draw_curves(axes, frames, lines, labels=labels)
+    figures.share_legend(panels)
     return figures.owner(panels[0])
 
 
