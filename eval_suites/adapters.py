@@ -44,7 +44,7 @@ class GenieEncoder:
         """Latent actions from frame `start` on, by error diffusion where encodings have a size."""
         encoded = self.encode(window)
         latent_action = self.genie.latent_action
-        if not latent_action.quantizer.keeps_size:
+        if not latent_action.quantizer.is_additive:
             return encoded.codes[start:]
         motions = latent_action.quantizer.bound(torch.from_numpy(encoded.latents[start:]))
         codes = latent_action.codes(torch.arange(self.num_codes, device=self.device))

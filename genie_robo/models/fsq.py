@@ -56,8 +56,8 @@ class FiniteScalarQuantizer(Quantizer):
         self.register_buffer("top", torch.tensor(levels) - 1, persistent=False)
 
     @property
-    def keeps_size(self) -> bool:
-        """Of no use: a point of the grid is not the mean of what becomes it."""
+    def is_additive(self) -> bool:
+        """No: a point of the grid is not the mean of what becomes it."""
         return False
 
     def forward(

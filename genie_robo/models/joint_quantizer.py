@@ -47,9 +47,9 @@ class JointQuantizer(Quantizer):
         return self.part.wants_noise
 
     @property
-    def keeps_size(self) -> bool:
+    def is_additive(self) -> bool:
         """Whether the codebook does."""
-        return self.part.keeps_size
+        return self.part.is_additive
 
     def forward(
         self,

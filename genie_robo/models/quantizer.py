@@ -82,8 +82,8 @@ class Quantizer(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def keeps_size(self) -> bool:
-        """Whether encodings minus their codes mean something: what the codes leave unsaid."""
+    def is_additive(self) -> bool:
+        """Whether what a code leaves of an encoding unsaid can be added to the next encoding."""
 
     @abstractmethod
     def forward(
@@ -194,8 +194,8 @@ class VectorQuantizer(Quantizer):
         return self.continuous or self._is_warming_up
 
     @property
-    def keeps_size(self) -> bool:
-        """In the box; on the sphere it is lost."""
+    def is_additive(self) -> bool:
+        """In the box; on the sphere encodings have no size."""
         return self.space == "box"
 
     @property
