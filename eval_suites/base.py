@@ -90,7 +90,7 @@ class LatentActionEncoder(Protocol):
 
 
 @runtime_checkable
-class FollowedEncoder(LatentActionEncoder, Protocol):
+class RolloutEncoder(LatentActionEncoder, Protocol):
     """One that also says which latent actions lead a rollout along a video."""
 
     def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:

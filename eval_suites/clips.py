@@ -11,10 +11,10 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.base import (
     EpisodeSet,
     EvalContext,
-    FollowedEncoder,
     LatentActionEncoder,
     Prompt,
     RobotWorldModel,
+    RolloutEncoder,
     WorldModel,
 )
 from eval_suites.episodes import read_episodes
@@ -137,7 +137,7 @@ def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np
 
 def follow_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
     """As `infer_actions`, for each rollout as a whole where the encoder knows how."""
-    if not isinstance(encoder, FollowedEncoder):
+    if not isinstance(encoder, RolloutEncoder):
         return infer_actions(encoder, clips)
     return np.stack([encoder.follow(clip.window, clip.num_prompt_frames - 1) for clip in clips])
 

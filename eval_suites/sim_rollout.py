@@ -12,9 +12,9 @@ from eval_suites import figures
 from eval_suites.adapters import CopyLast
 from eval_suites.base import (
     EvalContext,
-    FollowedEncoder,
     LatentActionEncoder,
     Metric,
+    RolloutEncoder,
     SuiteResult,
     undefined,
 )
@@ -304,7 +304,7 @@ def _figures(
 
 
 def _notes_on_codes(encoder: LatentActionEncoder) -> tuple[str, ...]:
-    if isinstance(encoder, FollowedEncoder):
+    if isinstance(encoder, RolloutEncoder):
         return ()
     return (
         f"This encoder does not say which latent actions lead along a whole rollout: {IMAGINED} "

@@ -12,10 +12,10 @@ from eval_suites.adapters import (
     overlapping_chunks,
 )
 from eval_suites.base import (
-    FollowedEncoder,
     FrameTokenizer,
     LatentActionEncoder,
     Prompt,
+    RolloutEncoder,
     WorldModel,
 )
 from eval_suites.controllability import Controllability
@@ -154,7 +154,7 @@ def test_robot_actions_are_mapped_rollout_by_rollout():
 def test_adapters_satisfy_the_protocols(genie):
     world = GenieWorld(genie=genie, sampler=Sampler(), device=CPU)
     assert isinstance(GenieEncoder(genie=genie, device=CPU), LatentActionEncoder)
-    assert isinstance(GenieEncoder(genie=genie, device=CPU), FollowedEncoder)
+    assert isinstance(GenieEncoder(genie=genie, device=CPU), RolloutEncoder)
     assert isinstance(GenieTokenizer(genie=genie, device=CPU), FrameTokenizer)
     assert isinstance(world, WorldModel)
     assert isinstance(CopyLast(), WorldModel)
