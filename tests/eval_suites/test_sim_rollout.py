@@ -284,4 +284,9 @@ def test_fast_takes_fewer_prompts(robot):
 
 
 def test_figures(robot):
-    assert set(compare(robot).figures) == {"horizon", "strip"}
+    figures = compare(robot).figures
+    assert set(figures) == {"horizon", "strip"}
+    (legend,) = figures["horizon"].legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["imagined", "codes alone", "random codes", "copy last", "tokenizer"]
+    assert [axes.get_legend() for axes in figures["horizon"].axes] == [None] * 3
