@@ -288,5 +288,6 @@ def test_figures(robot):
     assert set(figures) == {"horizon", "strip"}
     (legend,) = figures["horizon"].legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["imagined", "codes alone", "random codes", "copy last", "tokenizer"]
+    paths = ["imagined", "codes alone", "random codes", "best codes"]
+    assert names == [*paths, "copy last", "tokenizer"]
     assert [axes.get_legend() for axes in figures["horizon"].axes] == [None] * 3
