@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genie_robo.commands.base import Command
-from genie_robo.config import EvalConfig
+from genie_robo.config import EvalConfig, FitOn
 
 if TYPE_CHECKING:
     from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
@@ -61,7 +61,8 @@ def _evaluate(
     results = []
     for suite in suites:
         result = suite.evaluate(context)
-        result = replace(result, notes=(*plug_notes(**plugged), *result.notes))
+        notes = (*plug_notes(**plugged), *_fit_notes(config), *result.notes)
+        result = replace(result, notes=notes)
         folder = trained.folder.suite(suite.name + _suffix(config, trained))
         write_result(folder, result, suite=suite, provenance=_provenance(config, trained))
         _print_headline(suite, result)
@@ -170,7 +171,7 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
         ),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
-        fit=trained.windows(Split.val),
+        fit=trained.windows(Split(config.fit_on.value)),
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
         action_is_achieved=trained.dataset.source.angles_add,
@@ -197,11 +198,21 @@ def _action_map(config: EvalConfig, trained: "TrainedRun") -> "Callable[[], Acti
     return fetch
 
 
+def _fit_notes(config: EvalConfig) -> tuple[str, ...]:
+    if config.fit_on is FitOn.val:
+        return ()
+    return (
+        "Probes and baselines are fitted on the episodes that the models were trained on, not on "
+        "validation episodes.",
+    )
+
+
 def _suffix(config: EvalConfig, trained: "TrainedRun") -> str:
-    """Results of another dataset or model lie beside the run's own, under its name."""
+    """Results of another dataset, model or fit lie beside the run's own, under its name."""
     dataset = f"@{trained.dataset.folder.parent.name}" if config.data else ""
     plugged = [name for name in (config.world_model, config.encoder) if name != "genie"]
-    return dataset + "".join(f"+{name.replace(':', '.')}" for name in plugged)
+    fitted = [] if config.fit_on is FitOn.val else [f"fit_on_{config.fit_on.value}"]
+    return dataset + "".join(f"+{name.replace(':', '.')}" for name in (*plugged, *fitted))
 
 
 def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | int | bool]:
@@ -215,6 +226,7 @@ def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | in
         "fast": config.fast,
         "world_model": config.world_model,
         "encoder": config.encoder,
+        "fit_on": config.fit_on.value,
         "commit": git_commit() or "",
     }
 
@@ -264,6 +276,7 @@ COMMAND = Command(
         "genie-robo eval run=runs/demo suite=latent_probe fast=true",
         "genie-robo eval run=runs/demo suite=[tokenizer,controllability] seed=1",
         "genie-robo eval run=[runs/a,runs/b] suite=tokenizer output=runs/a_against_b",
+        "genie-robo eval run=runs/franka suite=latent_probe fit_on=train",
         "genie-robo eval suite=selfcheck",
         "genie-robo eval run=runs/demo suite=sim_rollout world_model=mujoco",
         "genie-robo eval run=runs/demo data=bridge_dataset data.path=~/rlds/bridge_dataset",

@@ -38,6 +38,13 @@ class ActionMapConfig:
     """Steps of val episodes whose robot action is looked at."""
 
 
+class FitOn(Enum):
+    """Episodes that a suite fits its probes on."""
+
+    val = "val"
+    train = "train"
+
+
 @dataclass
 class EvalConfig:
     """`genie-robo eval`: suites on the held-out episodes of a run."""
@@ -50,6 +57,9 @@ class EvalConfig:
     """Another dataset than the run's own, for example data=bridge_dataset data.path=FOLDER."""
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
+    fit_on: FitOn = FitOn.val
+    """Episodes that probes and baselines are fitted on: val, or train where val has too few; the
+    models never saw the actions of either."""
     output: str | None = None
     """Where comparisons of several runs go, one folder per suite; null is runs/comparison."""
     world_model: str = "genie"

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from eval_suites.tokenizer import TokenizerSuite
 from genie_robo import cli
 from genie_robo import config as cfg
 from genie_robo.commands.eval_pairs import _settings, check_shared
+from genie_robo.commands.trained_run import open_run
+from genie_robo.types import Split
 
 
 def opened(name, ids, **settings):
@@ -84,6 +87,30 @@ def test_two_runs_are_evaluated_and_compared(runs, run_cli, tmp_path):
     assert (tmp_path / "tokenizer" / "paired.png").exists()
     for run in runs:
         shutil.rmtree(run / "eval")
+
+
+@pytest.mark.parametrize("side", ["val", "train"])
+def test_probes_are_fitted_on_the_side_that_was_asked_for(runs, run_cli, monkeypatch, side):
+    seen = []
+    evaluate = TokenizerSuite.evaluate
+
+    def remember(self, context):
+        seen.append(list(context.fit.episodes))
+        return evaluate(self, context)
+
+    monkeypatch.setattr(TokenizerSuite, "evaluate", remember)
+    words = ("suite=tokenizer", "fast=true", f"fit_on={side}")
+    outcome = run_cli("eval", f"run={runs[0]}", *words)
+    assert outcome.status == cli.OK, outcome.err
+    assert seen == [list(open_run(str(runs[0]), device="cpu").windows(Split(side)).episodes)]
+    (folder,) = (runs[0] / "eval").iterdir()
+    assert folder.name == ("tokenizer" if side == "val" else "tokenizer+fit_on_train")
+    said = (
+        "fitted on the episodes that the models were trained on"
+        in (folder / "report.md").read_text()
+    )
+    assert said is (side == "train")
+    shutil.rmtree(runs[0] / "eval")
 
 
 def test_one_run_writes_no_comparison(runs, run_cli, tmp_path, monkeypatch):

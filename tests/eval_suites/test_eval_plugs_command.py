@@ -37,3 +37,4 @@ def test_results_of_plugs_lie_beside_the_runs_own():
     assert evaluate._suffix(plain, Trained) == ""
     plugged = settings("world_model=my.package:Model", "encoder=oracle")
     assert evaluate._suffix(plugged, Trained) == "+my.package.Model+oracle"
+    assert evaluate._suffix(settings("fit_on=train"), Trained) == "+fit_on_train"
