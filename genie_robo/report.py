@@ -14,7 +14,7 @@ from eval_suites.figures import BLUE, ORANGE, new_axes, owner
 from eval_suites.results import metric_table
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.provenance import read_provenance
-from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.run_folder import BRANCHES, RunFolder, write_atomic
 from genie_robo.train.metrics import read_log
 
 CURVES = {
@@ -122,8 +122,10 @@ def _as_metric(fields: dict[str, Any]) -> Metric:
 
 
 def _rollout_lines(run: RunFolder) -> list[str]:
-    """True frames above imagined ones, before any number."""
-    strips = sorted(run.rollouts.glob("*.png"))
+    """True frames above imagined ones, and what each code does, before any number."""
+    pictures = sorted(run.rollouts.glob("*.png"))
+    atlases = [path for path in pictures if path.stem.endswith(BRANCHES)]
+    strips = [path for path in pictures if path not in atlases]
     if not strips:
         return ["No rollouts yet: " + _command("imagine", run), ""]
     lines = [
@@ -133,6 +135,14 @@ def _rollout_lines(run: RunFolder) -> list[str]:
     ]
     for strip in strips:
         lines += [f"![{strip.stem}, true above imagined]({_link(run, strip)})", ""]
+    if atlases:
+        lines += [
+            "What each latent action does, held from the prompt on, and the direction in which the "
+            "robot moves most in labelled steps of that code.",
+            "",
+        ]
+    for atlas in atlases:
+        lines += [f"![{atlas.stem}, a row per latent action]({_link(run, atlas)})", ""]
     return lines
 
 

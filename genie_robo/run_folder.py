@@ -4,6 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+BRANCHES = "_branches"
+"""How names in `rollouts` end where every code was tried from one prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:

@@ -22,9 +22,11 @@ def test_demo_leaves_numbers_recordings_and_a_report(run):
         metrics = json.loads((run / "eval" / suite / "metrics.json").read_text())
         assert metrics, suite
         assert list((run / "eval" / suite / "figures").glob("*.png"))
-    assert len(list((run / "rollouts").glob("*.rrd"))) == 2
-    assert len(list((run / "rollouts").glob("*.mp4"))) == 2
+    names = ["episode_000", "episode_000_branches", "episode_001"]
+    for kind in ("rrd", "mp4", "png", "npz"):
+        assert sorted(path.stem for path in (run / "rollouts").glob(f"*.{kind}")) == names
     report = (run / "report.md").read_text()
+    assert "(rollouts/episode_000_branches.png)" in report
     assert all(suite in report for suite in suites)
 
 

@@ -16,7 +16,7 @@ from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.rollout import imagine
 from genie_robo.pictures import write_mp4, write_png
 from genie_robo.progress import Advance
-from genie_robo.run_folder import write_atomic
+from genie_robo.run_folder import BRANCHES, write_atomic
 from genie_robo.types import ACTION_NAMES, Rollout
 from viz.atlas import AtlasView, write_atlas
 
@@ -57,11 +57,12 @@ def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> Path:
 
     Returns the recording.
     """
-    name, rollout = f"{prompt.name}_branches", branches.rollout
+    name, rollout = f"{prompt.name}{BRANCHES}", branches.rollout
     videos = rollout.video.cpu().numpy()
-    recording = write_atlas(folder / f"{name}.rrd", make_atlas(prompt, branches))
+    atlas = make_atlas(prompt, branches)
+    recording = write_atlas(folder / f"{name}.rrd", atlas)
     write_mp4(folder / f"{name}.mp4", tile(videos), fps=prompt.control_hz)
-    rows = {f"code {code}": video for code, video in enumerate(videos)}
+    rows = {f"code {code}": video for code, video in zip(atlas.names, videos, strict=True)}
     write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
     write_atomic(folder / f"{name}.npz", archive(rollout, slice(None), prompt.name))
     return recording

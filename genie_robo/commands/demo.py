@@ -1,7 +1,7 @@
 """`genie-robo demo`: the whole job in one run folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +154,19 @@ def _evaluate(
 def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:
     return Stage(
         name="imagine",
-        settings={"imagine": _shaping(config.imagine)},
+        settings={"imagine": _shaping(config.imagine), "atlas": True},
         folder=folder.rollouts,
         outputs=(folder.rollouts,),
-        run=lambda: imagine.imagine_prompts(config.imagine),
+        run=lambda: _imagine_all(config.imagine),
         needs=needs,
     )
+
+
+def _imagine_all(config: cfg.ImagineConfig) -> None:
+    """What follows each prompt, and what each latent action does with the first one."""
+    imagine.imagine_prompts(config)
+    if not config.branches:
+        imagine.imagine_prompts(replace(config, branches=True, actions=None, num_episodes=1))
 
 
 def _report(folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:

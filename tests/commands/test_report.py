@@ -34,7 +34,8 @@ def run(tmp_path) -> RunFolder:
     }
     (suite / "metrics.json").write_text(json.dumps(content))
     run.rollouts.mkdir()
-    Image.new("RGB", (4, 4)).save(run.rollouts / "episode_000.png")
+    for name in ("episode_000", "episode_000_branches"):
+        Image.new("RGB", (4, 4)).save(run.rollouts / f"{name}.png")
     for stage, name in (("tokenizer", "psnr"), ("world_model", "lam_perplexity")):
         run.log(stage).parent.mkdir()
         lines = [{"step": step, "loss": 1 / step, name: step} for step in (20, 40)]
@@ -82,6 +83,8 @@ def test_every_link_leads_to_a_file(run):
     run.config.touch()
     links = [part.split(")")[0].replace("%20", " ") for part in text.split("](")[1:]]
     assert "rollouts/episode_000.png" in links
+    assert text.count("true above imagined](rollouts/") == 1
+    assert text.count("a row per latent action](rollouts/episode_000_branches.png)") == 1
     assert "eval/latent_probe/figures/lag_curve.png" in links
     assert "report/tokenizer.png" in links
     assert all((run.path / link).exists() for link in links)
