@@ -22,7 +22,7 @@ STACK = "{num_blocks: 1, dim: 16, num_heads: 2, head_dim: 8}"
 RESTARTED = "warmup_steps: 3, reset_after: 2, entropy_weight: 0.1"
 STAGE = (
     "{num_steps: 10, batch_size: 4, num_frames: 4, validate_every: 5, validation_windows: 4, "
-    "optim: {method: adamw, warmup_steps: 2, ema_decay: 0.8}}"
+    "optim: {method: adamw, schedule: cosine, warmup_steps: 2, ema_decay: 0.8}}"
 )
 WORDS = (
     "engine=exact",
