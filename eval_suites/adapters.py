@@ -41,7 +41,7 @@ class GenieEncoder:
 
     @torch.no_grad()
     def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
-        """Latent actions from frame `start` on, by error diffusion where encodings have a size."""
+        """Latent actions from frame `start` on, by error diffusion where codes are additive."""
         encoded = self.encode(window)
         latent_action = self.genie.latent_action
         if not latent_action.quantizer.is_additive:

@@ -14,6 +14,7 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
+"""Where the motion of the tool (m) and the gripper are among the seven."""
 
 
 class Split(Enum):

@@ -17,10 +17,9 @@ from genie_robo.inference.rollout import imagine
 from genie_robo.pictures import write_mp4, write_png
 from genie_robo.progress import Advance
 from genie_robo.run_folder import BRANCHES, write_atomic
-from genie_robo.types import ACTION_NAMES, Rollout
+from genie_robo.types import XYZ, Rollout
 from viz.atlas import AtlasView, write_atlas
 
-TRANSLATION = [ACTION_NAMES.index(name) for name in ("dx", "dy", "dz")]
 PAPER = 255
 GAP = 2
 
@@ -75,7 +74,7 @@ def make_atlas(prompt: Prompt, branches: Branches) -> AtlasView:
     if branches.action_map is not None:
         dictionary = branches.action_map.dictionary
         names = dictionary_names(dictionary)
-        displacements = tuple(seen[:, TRANSLATION] for seen in dictionary.robot_actions)
+        displacements = tuple(seen[:, XYZ] for seen in dictionary.robot_actions)
     return AtlasView(
         title=prompt.title,
         control_hz=prompt.control_hz,

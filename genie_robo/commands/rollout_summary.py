@@ -67,7 +67,7 @@ def _protocol(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> dict[
         f"{trained.world_model.num_steps}",
         "seeds": f"training {trained.seed}, rollout {seed}",
         "frames": f"{num_prompt} given{start}, {num_frames - num_prompt} imagined",
-        "latent actions": _source(config, has_truth=prompt.followed is not None),
+        "latent actions": _source(parts, config),
         "truth": _truth(parts),
         "uncertainty": f"{uncertainty:.2f} nats per imagined token",
         "changed tokens": "teal in both videos, orange in the imagined one only, blue in the true "
@@ -77,8 +77,10 @@ def _protocol(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> dict[
     }
 
 
-def _source(config: ImagineConfig, *, has_truth: bool) -> str:
-    word = config.actions or (INFERRED if has_truth else RANDOM)
+def _source(parts: RolloutParts, config: ImagineConfig) -> str:
+    word = config.actions or (INFERRED if parts.prompt.followed else RANDOM)
+    if word == INFERRED and not parts.trained.genie.latent_action.quantizer.is_additive:
+        word = ALONE
     if isinstance(word, str):
         return _SOURCES[word]
     return "given robot actions, mapped to codes" if isinstance(word[0], list) else "given codes"

@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from genie_robo.data.sources import Part, Source
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
 
-_TRANSLATION = slice(0, 3)
 _ROTATION = slice(3, 6)
 _YAW = 5
 _RELATIVE_THRESHOLD = 0.1
@@ -88,7 +87,7 @@ def _relative_to(
 ) -> MaskedActions:
     """The motion from a pose to a target; the gripper stays the one that is wanted."""
     rows = target.copy()
-    rows[:, _TRANSLATION] -= pose[:, _TRANSLATION]
+    rows[:, XYZ] -= pose[:, XYZ]
     turn = rpy_to_matrix(target[:, _ROTATION]) @ np.swapaxes(
         rpy_to_matrix(pose[:, _ROTATION]), 1, 2
     )
@@ -212,7 +211,7 @@ def compose_actions(
         return actions
     runs = actions[: len(actions) // stride * stride].reshape(-1, stride, actions.shape[1])
     composed = runs[:, -1].copy()
-    composed[:, _TRANSLATION] = runs[:, :, _TRANSLATION].sum(axis=1)
+    composed[:, XYZ] = runs[:, :, XYZ].sum(axis=1)
     if angles_add:
         composed[:, _ROTATION] = wrap_angle(runs[:, :, _ROTATION].sum(axis=1))
         return composed
