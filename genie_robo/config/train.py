@@ -104,16 +104,16 @@ class StageConfig:
 
 def tokenizer_stage() -> StageConfig:
     """The tokenizer of the default demo: short windows show more scenes in each step."""
-    optim = _small_model(3e-3, 1.5e-4)
+    optim = _muon(3e-3, 1.5e-4)
     return StageConfig(num_steps=1250, batch_size=8, num_frames=4, optim=optim)
 
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
-    return StageConfig(num_steps=1300, batch_size=4, optim=_small_model(1.5e-3, 1e-4))
+    return StageConfig(num_steps=1300, batch_size=4, optim=_muon(1.5e-3, 1e-4))
 
 
-def _small_model(learning_rate: float, final_learning_rate: float) -> OptimConfig:
+def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
     return OptimConfig(
         method=Method.muon,
         learning_rate=learning_rate,
