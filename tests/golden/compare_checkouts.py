@@ -44,14 +44,17 @@ TRAIN = (
     "data.val_fraction=0.25",
     "data.test_fraction=0.25",
 )
-SIMULATED = (
-    "tokenizer latent_probe latent_structure latent_transfer few_label controllability video "
-    "action_following sim_rollout counterfactual policy_ranking"
-).split()
-REAL = (
-    "tokenizer latent_probe latent_structure latent_transfer few_label controllability video "
-    "action_following sim_rollout policy_ranking"
-).split()
+LATENT = ("latent_probe", "latent_structure", "latent_transfer", "few_label")
+REAL = ("tokenizer", *LATENT, "controllability", "video", "action_following", "sim_rollout")
+SIMULATED = (*REAL, "counterfactual", "policy_ranking")
+ROBOT_DRIVEN = ("sim_rollout", "action_following", "policy_ranking")
+USE = (
+    "imagine run=a horizon=6 num_episodes=2",
+    "imagine run=b horizon=6 num_episodes=2 actions=robot prompt=simulator seed=7",
+    "imagine run=b horizon=4 num_episodes=1 branches=true",
+    "imagine run=[a,b] horizon=5 num_episodes=1 actions=inferred_alone output=beside",
+    "play run=a ui=terminal",
+)
 REAL_SETS = {
     "bridge_dataset": "octo_bridge_debug/bridge_dataset/1.0.0",
     "droid_ee_delta": "derived_rlds/droid_new_setup_ee_delta/1.0.0",
@@ -113,27 +116,30 @@ def train_commands(sets: dict[str, Path]) -> Iterator[str]:
 
 def use_commands(sets: dict[str, Path], only: Sequence[str]) -> Iterator[str]:
     """Every suite, with plugs and in pairs; imagined and played rollouts."""
-    simulated, real = ([s for s in suites if not only or s in only] for suites in (SIMULATED, REAL))
-    for suite in simulated:
-        yield f"eval run=[a,b] suite={suite} output=paired"
-    if not only or "behaviour_cloning" in only:
-        yield "eval run=[a,b] suite=behaviour_cloning fast=true output=paired"
+    for suite, line in [*suite_commands(), *real_commands(sets), *(("imagine", u) for u in USE)]:
+        if not only or suite in only:
+            yield line
+
+
+def suite_commands() -> Iterator[tuple[str, str]]:
+    """Suites on simulated episodes, and the command line of each."""
+    for suite in SIMULATED:
+        yield suite, f"eval run=[a,b] suite={suite} output=paired"
+    cloning = "behaviour_cloning"
+    yield cloning, f"eval run=[a,b] suite={cloning} fast=true output=paired"
     for world in ("mujoco", "mujoco_scaled", "mujoco_delayed", "mujoco_coded", "copy_last"):
-        for suite in sorted({"sim_rollout", "action_following", "policy_ranking"} & {*simulated}):
-            yield f"eval run=a suite={suite} world_model={world} fast=true"
+        for suite in ROBOT_DRIVEN:
+            yield suite, f"eval run=a suite={suite} world_model={world} fast=true"
     for encoder in ("oracle", "random", "shuffled"):
-        suites = [s for s in simulated if s.startswith("latent_") or s == "few_label"]
-        for suite in suites:
-            yield f"eval run=a suite={suite} encoder={encoder} fast=true"
+        for suite in LATENT:
+            yield suite, f"eval run=a suite={suite} encoder={encoder} fast=true"
+
+
+def real_commands(sets: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """Suites on real episodes, of which a few are for validation."""
     for run in sets:
-        for suite in real:
-            yield f"eval run={run} suite={suite} fit_on=train"
-    if not only or "imagine" in only:
-        yield "imagine run=a horizon=6 num_episodes=2"
-        yield "imagine run=b horizon=6 num_episodes=2 actions=robot prompt=simulator seed=7"
-        yield "imagine run=b horizon=4 num_episodes=1 branches=true"
-        yield "imagine run=[a,b] horizon=5 num_episodes=1 actions=inferred_alone output=beside"
-        yield "play run=a ui=terminal"
+        for suite in REAL:
+            yield suite, f"eval run={run} suite={suite} fit_on=train"
 
 
 def run_command(checkout: Path, output: Path, words: str | Sequence[str]) -> bool:
