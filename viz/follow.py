@@ -1,4 +1,4 @@
-"""The process that shows a training to a Rerun viewer, and may wait for it (see viz/live.py)."""
+"""The process that shows a training run to a Rerun viewer; it may wait for it (see viz/live.py)."""
 
 import contextlib
 import logging
@@ -6,15 +6,153 @@ import pickle
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
 import rerun as rr
+import rerun.blueprint as rrb
+from jaxtyping import UInt8
 
-from viz.blueprints.training import training_blueprint
+from viz.entities import LIVE_CODE_USE, LIVE_NUMBERS, LIVE_PICTURES, TRAIN_STEP, entity
+from viz.images import log_video
 from viz.live import Message, Numbers, Pictures, check_address
 from viz.recording import stable_id
-from viz.training import log_numbers, log_pictures
+
+_COLORS = ((255, 160, 40), (60, 200, 190), (240, 98, 98))
+"""Of the first, second and third curve of a plot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLayout:
+    """What the page of one stage shows."""
+
+    stage: str
+    title: str
+    rows: tuple[tuple[str, str], ...]
+    """Pictures from top to bottom: entity and title."""
+    codebook: str
+    """Whose use the bars count."""
+    plots: tuple[tuple[str, tuple[str, ...]], ...]
+    """Title and names of the numbers in each plot."""
+
+
+STAGES = (
+    StageLayout(
+        stage="tokenizer",
+        title="tokenizer",
+        rows=(("true", "validation frames"), ("reconstructed", "the same through the tokenizer")),
+        codebook="tokens of a few validation windows",
+        plots=(
+            ("loss", ("loss", "val_loss")),
+            ("PSNR (dB)", ("psnr", "val_psnr")),
+            ("codes in use (perplexity)", ("perplexity",)),
+            ("dead codes, restarted codes", ("dead_codes", "code_resets")),
+        ),
+    ),
+    StageLayout(
+        stage="world_model",
+        title="world model",
+        rows=(("true", "a validation window"), ("imagined", "imagined from its first frame")),
+        codebook="latent actions of a few validation windows",
+        plots=(
+            ("loss", ("loss", "val_loss")),
+            (
+                "change that latent actions leave unexplained (1 = all)",
+                ("lam_unexplained_change", "val_lam_unexplained_change"),
+            ),
+            (
+                "share of hidden tokens guessed right",
+                ("dynamics_accuracy", "val_dynamics_accuracy"),
+            ),
+            (
+                "latent actions in use (perplexity), dead, restarted",
+                ("lam_perplexity", "lam_dead_codes", "lam_code_resets"),
+            ),
+        ),
+    ),
+)
+
+
+def training_blueprint(active: str) -> rrb.Blueprint:
+    """A tab for each stage, the active one in front, at the newest step."""
+    names = [layout.stage for layout in STAGES]
+    content = rrb.Tabs(*(_page(layout) for layout in STAGES), active_tab=names.index(active))
+    newest = rrb.TimePanel(
+        state=rrb.PanelState.Collapsed, timeline=TRAIN_STEP, play_state="following"
+    )
+    aside = (rrb.BlueprintPanel(state="hidden"), rrb.SelectionPanel(state="hidden"))
+    return rrb.Blueprint(content, newest, *aside, auto_views=False)
+
+
+def _page(layout: StageLayout) -> rrb.Horizontal:
+    pictures = [
+        rrb.Spatial2DView(origin=entity(layout.stage, f"{LIVE_PICTURES}/{name}"), name=title)
+        for name, title in layout.rows
+    ]
+    use = rrb.BarChartView(origin=entity(layout.stage, LIVE_CODE_USE), name=layout.codebook)
+    plots = [_plot(layout.stage, title, names) for title, names in layout.plots]
+    return rrb.Horizontal(
+        rrb.Vertical(*pictures, use, row_shares=[*[27] * len(pictures), 46]),
+        rrb.Vertical(*plots),
+        column_shares=[56, 44],
+        name=layout.title,
+    )
+
+
+def _plot(stage: str, title: str, names: Sequence[str]) -> rrb.TimeSeriesView:
+    origin = entity(stage, LIVE_NUMBERS)
+    paths = [f"{origin}/{name}" for name in names]
+    styles = [
+        rr.SeriesLines(names=[name], colors=[color], widths=[2.0])
+        for name, color in zip(names, _COLORS, strict=False)
+    ]
+    return rrb.TimeSeriesView(
+        origin=origin,
+        contents=paths,
+        name=title,
+        overrides=dict(zip(paths, styles, strict=True)),
+        plot_legend=rrb.PlotLegend(rrb.Corner2D.LeftBottom, visible=len(names) > 1),
+    )
+
+
+GAP = 2
+"""White pixels between frames of a row."""
+_WHITE = 255
+_BAR_COLOR = (60, 200, 190)
+
+
+def log_numbers(recording: rr.RecordingStream, entries: Iterable[Numbers]) -> None:
+    """Log a curve per stage and name, in one piece."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for entry in entries:
+        for name, value in entry.numbers.items():
+            path = f"{entity(entry.stage, LIVE_NUMBERS)}/{name}"
+            curves.setdefault(path, []).append((entry.step, value))
+    for path, points in curves.items():
+        steps, values = zip(*points, strict=True)
+        times = [rr.TimeColumn(TRAIN_STEP, sequence=steps)]
+        recording.send_columns(path, times, rr.Scalars.columns(scalars=values))
+
+
+def log_pictures(recording: rr.RecordingStream, pictures: Pictures) -> None:
+    """Log each row of frames as one picture, and how often each code was taken as bars."""
+    stage, times = pictures.stage, [rr.TimeColumn(TRAIN_STEP, sequence=[pictures.step])]
+    for name, frames in pictures.rows.items():
+        log_video(recording, f"{entity(stage, LIVE_PICTURES)}/{name}", row(frames)[None], times)
+    recording.set_time(TRAIN_STEP, sequence=pictures.step)
+    bars = rr.BarChart(pictures.code_use, color=_BAR_COLOR)
+    recording.log(entity(stage, LIVE_CODE_USE), bars)
+
+
+def row(frames: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "h w2 c"]:
+    """Frames side by side, a gap between them."""
+    num_frames, height, width, channels = frames.shape
+    padded = np.full((num_frames, height, width + GAP, channels), _WHITE, np.uint8)
+    padded[:, :, :width] = frames
+    return padded.swapaxes(0, 1).reshape(height, -1, channels)[:, :-GAP]
+
 
 MAX_KEPT = 20_000
 """Steps whose numbers are shown again to a viewer that comes later or comes back."""

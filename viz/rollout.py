@@ -1,4 +1,4 @@
-"""An imagined rollout beside what MuJoCo says happens, as a Rerun recording."""
+"""An imagined rollout next to the true one, as a Rerun recording."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 import numpy as np
 import rerun as rr
 
-from viz.blueprints.layout import ComparisonLayout, RolloutLayout
-from viz.blueprints.rollout import rollout_blueprint
-from viz.curves import IMAGINED, log_horizon
 from viz.entities import (
     CHANGED_TOKENS,
     DECODED,
@@ -25,13 +22,25 @@ from viz.entities import (
     UNCERTAINTY,
     entity,
 )
-from viz.images import FULL_DIFFERENCE, HEAT_MAP_QUALITY, difference, heat_map, log_video
-from viz.latents import log_chances, log_latent_actions
+from viz.images import (
+    FULL_DIFFERENCE,
+    HEAT_MAP_QUALITY,
+    difference,
+    heat_map,
+    log_token_maps,
+    log_video,
+)
 from viz.recording import stable_id, time_columns, write_recording
-from viz.rollout_view import RolloutView
+from viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
+from viz.rollout_view import IMAGINED, RolloutView
 from viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
-from viz.series import log_decoded_actions, log_robot_actions
-from viz.tokens import log_token_maps
+from viz.series import (
+    log_chances,
+    log_decoded_actions,
+    log_horizon,
+    log_latent_actions,
+    log_robot_actions,
+)
 
 
 def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -> Path:

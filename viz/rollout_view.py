@@ -1,4 +1,4 @@
-"""Everything that the recording of one rollout may show; what nobody knows is left out."""
+"""Everything that the recording of one rollout may show; missing parts are left out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,24 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.sim.replay import Replay
-from viz.tokens import TokenMaps
+
+IMAGINED, COPY_LAST, TOKENIZER, TRUE_FRAMES = "imagined", "copy_last", "tokenizer", "true_frames"
 
 Curves = Mapping[str, Float[np.ndarray, " t"]]
 """By name: imagined, copy_last, and the best that can be reached. What is not finite stays out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMaps:
+    """Tokens of every frame, row by row."""
+
+    grid: tuple[int, int]
+    """Rows and columns of tokens."""
+    tokens: Int[np.ndarray, "t s"]
+    entropy: Float[np.ndarray, "t s"]
+    """Nats when a token was revealed, 0 in the prompt."""
+    true_tokens: Int[np.ndarray, "t s"] | None = None
+    """The tokenizer's view of the true frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

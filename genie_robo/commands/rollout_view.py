@@ -13,10 +13,8 @@ from genie_robo.commands.steering import ALONE, INFERRED
 from genie_robo.config import ImagineConfig
 from genie_robo.inference.code_chances import code_chances
 from genie_robo.inference.code_names import dictionary_names
-from viz.curves import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
 from viz.rollout import RolloutView
-from viz.rollout_view import ReadPath
-from viz.tokens import TokenMaps
+from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES, ReadPath, TokenMaps
 
 Curves = dict[str, Float[np.ndarray, " t"]]
 

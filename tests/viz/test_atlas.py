@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
-from viz.atlas import AtlasView, atlas_layout, describe, reach, spread, write_atlas
-from viz.blueprints.atlas import AtlasLayout, atlas_blueprint
-from viz.latents import code_colors
+from viz.atlas import (
+    AtlasLayout,
+    AtlasView,
+    atlas_blueprint,
+    atlas_layout,
+    describe,
+    reach,
+    spread,
+    write_atlas,
+)
+from viz.series import code_colors
 from viz.viewer import find_viewer
 
 NUM_CODES, NUM_FRAMES = 5, 4

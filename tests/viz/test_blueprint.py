@@ -3,10 +3,6 @@
 import pytest
 import rerun.blueprint as rrb
 
-from viz.blueprints.comparison import MODEL_COLORS
-from viz.blueprints.episode import EpisodeLayout, episode_blueprint
-from viz.blueprints.layout import ComparisonLayout, RolloutLayout
-from viz.blueprints.rollout import rollout_blueprint
 from viz.entities import (
     CHANGED_TOKENS,
     DECODED,
@@ -19,8 +15,9 @@ from viz.entities import (
     TRUE_CAMERA,
     UNCERTAINTY,
 )
-from viz.episode import episode_layout, write_episode
+from viz.episodes import EpisodeLayout, episode_blueprint, episode_layout, write_episode
 from viz.rollout import rollout_layout, write_rollouts
+from viz.rollout_blueprint import MODEL_COLORS, ComparisonLayout, RolloutLayout, rollout_blueprint
 from viz.scene import Eye
 
 EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
-from viz.blueprints.episode import dataset_blueprint
-from viz.dataset import ShownEpisode, dataset_layout, first_steps, write_dataset
+from viz.episodes import ShownEpisode, dataset_blueprint, dataset_layout, first_steps, write_dataset
 
 NUM_FRAMES = 7
 SECOND = NUM_FRAMES + 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from viz.episode import episode_layout, write_episode
+from viz.episodes import episode_layout, write_episode
 
 
 def test_episode_is_logged_as_the_dataset_has_it(make_episode, tmp_path, read):

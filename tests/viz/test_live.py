@@ -15,10 +15,8 @@ import viz.live
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.train import COMMAND, open_viewer
 from genie_robo.config import TrainConfig, Viz
-from viz.blueprints.training import STAGES, training_blueprint
-from viz.follow import follow
+from viz.follow import STAGES, follow, row, training_blueprint
 from viz.live import LiveViewer, Numbers, Pictures
-from viz.training import row
 from viz.viewer import find_viewer
 
 FRAMES = np.random.default_rng(0).integers(256, size=(3, 8, 6, 3), dtype=np.uint8)

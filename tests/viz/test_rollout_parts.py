@@ -5,11 +5,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from viz.images import heat_map
-from viz.latents import code_colors
+from viz.images import BOTH, FULL_ENTROPY, IMAGINED_ONLY, KEPT, TRUE_ONLY, changes, heat_map
 from viz.rollout import rollout_layout, write_rollouts
-from viz.rollout_view import ReadPath, RolloutView
-from viz.tokens import BOTH, FULL_ENTROPY, IMAGINED_ONLY, KEPT, TRUE_ONLY, TokenMaps, changes
+from viz.rollout_view import ReadPath, RolloutView, TokenMaps
+from viz.series import code_colors
 from viz.viewer import find_viewer
 
 NAMES = ("0 +y", "1", "2 -z", "3 +x")

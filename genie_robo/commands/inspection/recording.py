@@ -17,7 +17,7 @@ from genie_robo.pictures import spread
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.types import ACTION_NAMES, Episode
-from viz.dataset import ShownEpisode, write_dataset
+from viz.episodes import ShownEpisode, write_dataset
 
 _QUIET_EPISODES = 10
 """Fewer are read, replayed and written in about a second each at most, without a progress bar."""

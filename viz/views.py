@@ -1,4 +1,4 @@
-"""What the layouts share: views of an entity, the time panel, closed side panels."""
+"""Views and panels that the layouts share."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
