@@ -84,8 +84,9 @@ def _overview(flags: set[str]) -> int:
 
 
 def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
-    from genie_robo.commands.compose import compose_config, conf_dir, to_config
+    from genie_robo.commands.compose import compose_config, to_config
     from genie_robo.commands.help import help_console, print_command
+    from genie_robo.config_file import conf_dir
 
     composed = compose_config(command, overrides)
     if flags & {"--help", "-h"}:

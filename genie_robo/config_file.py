@@ -1,6 +1,7 @@
-"""The configuration of a run as a YAML file."""
+"""Configuration as YAML files: those that come with the package, and the one of a run."""
 
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -10,6 +11,22 @@ from yaml import YAMLError
 from genie_robo.run_folder import RunFolder, write_atomic
 
 ConfigT = TypeVar("ConfigT")
+
+
+def conf_dir() -> Path:
+    """The YAML files: inside the installed package, or at the top of the repository.
+
+    Raises:
+        FileNotFoundError: Neither is there, so the installation is broken.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "demo.yaml").exists():
+            return folder
+    raise FileNotFoundError(
+        f"the configuration files of genie_robo are missing: neither {package / 'conf'} nor "
+        f"{package.parent / 'conf'} holds demo.yaml; install the package again"
+    )
 
 
 def write_config(run: RunFolder, config: Any) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 BRANCHES = "_branches"
 """How names in `rollouts` end where every code was tried from one prompt."""
+COMPARISON = Path("runs/comparison")
+"""Where what is made of several runs lies unless `output` says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from genie_robo import cli, config
 from genie_robo.commands.base import find_commands, load_command
-from genie_robo.commands.compose import compose_config, conf_dir, to_config
+from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
+from genie_robo.config_file import conf_dir
 
 COMMANDS = list(find_commands())
 REQUIRED = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genie_robo.commands import compose
+from genie_robo import config_file
 from genie_robo.commands.base import find_commands
 
 REPOSITORY = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def unpacked(tmp_path) -> Path:
 
 def test_wheel_finds_its_own_yaml_files(unpacked, tmp_path):
     probe = (
-        "from genie_robo.commands.compose import conf_dir; from genie_robo.cli import main; "
+        "from genie_robo.config_file import conf_dir; from genie_robo.cli import main; "
         "import sys; sys.stderr.write(str(conf_dir())); sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
@@ -46,13 +46,13 @@ def test_wheel_finds_its_own_yaml_files(unpacked, tmp_path):
 
 
 def test_repository_uses_its_own_yaml_files():
-    assert compose.conf_dir() == REPOSITORY / "conf"
+    assert config_file.conf_dir() == REPOSITORY / "conf"
 
 
 def test_broken_installation_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(compose, "__file__", str(tmp_path / "site" / "genie_robo" / "c" / "x.py"))
+    monkeypatch.setattr(config_file, "__file__", str(tmp_path / "site" / "genie_robo" / "x.py"))
     with pytest.raises(FileNotFoundError, match=r"holds demo\.yaml; install the package again"):
-        compose.conf_dir()
+        config_file.conf_dir()
 
 
 def test_installed_commands_are_those_of_pyproject():

@@ -14,22 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genie_robo.commands.base import Command, UsageError
 from genie_robo.commands.refusals import check_overrides, explain, explain_missing
 from genie_robo.commands.settings import list_settings
-
-
-def conf_dir() -> Path:
-    """The YAML files: inside the installed package, or at the top of the repository.
-
-    Raises:
-        FileNotFoundError: Neither is there, so the installation is broken.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "demo.yaml").exists():
-            return folder
-    raise FileNotFoundError(
-        f"the configuration files of genie_robo are missing: neither {package / 'conf'} nor "
-        f"{package.parent / 'conf'} holds demo.yaml; install the package again"
-    )
+from genie_robo.config_file import conf_dir
 
 
 def register(command: Command) -> str:

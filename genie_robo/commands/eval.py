@@ -12,8 +12,8 @@ from genie_robo.config import EvalConfig, FitOn
 if TYPE_CHECKING:
     from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
     from eval_suites.selfcheck import Checked
-    from genie_robo.commands.trained_run import TrainedRun
     from genie_robo.inference.action_map import ActionMap
+    from genie_robo.trained_run import TrainedRun
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def run(config: EvalConfig) -> None:
     from eval_suites.plugs.choose import check_plugs
     from genie_robo.commands.eval_pairs import check_shared
     from genie_robo.commands.run_names import run_names
-    from genie_robo.commands.trained_run import open_run
+    from genie_robo.trained_run import open_run
 
     suites = _check_metrics(_build_suites(config))
     if not suites:
@@ -79,8 +79,8 @@ def _compare(
     notes: list[str],
 ) -> None:
     from genie_robo.commands.eval_pairs import compare_runs, show_paired
-    from genie_robo.commands.run_names import COMPARISON
     from genie_robo.comparison.paired import write_paired
+    from genie_robo.run_folder import COMPARISON
 
     first = next(iter(opened.values()))
     found = compare_runs(
@@ -151,7 +151,7 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
     from eval_suites.base import EvalContext
     from genie_robo.build import build_genie
-    from genie_robo.commands.trained_run import build_sampler
+    from genie_robo.trained_run import build_sampler
     from genie_robo.types import Split
 
     genie, device = trained.genie, trained.device
@@ -185,7 +185,7 @@ def _action_map(config: EvalConfig, trained: "TrainedRun") -> "Callable[[], Acti
 
     Another dataset than the run's own gets a map of its own, which is not kept.
     """
-    from genie_robo.commands.fit_action_map import fetch_action_map, fit_action_map
+    from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 
     num_labels = config.action_map.num_labels
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eval_suites.base import SuiteResult
-    from genie_robo.commands.trained_run import TrainedRun
     from genie_robo.comparison.paired import PairedRuns
     from genie_robo.config import DataConfig
+    from genie_robo.trained_run import TrainedRun
 
 _NOT_THE_FRAMES = (
     *("path", "mix", "cache_mb", "weight", "bad_episode_limit"),

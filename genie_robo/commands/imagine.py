@@ -8,12 +8,12 @@ from genie_robo.commands.base import Command
 from genie_robo.config import ImagineConfig
 
 if TYPE_CHECKING:
-    from genie_robo.commands.imagined_episode import ImaginedEpisode
-    from genie_robo.commands.prompts import Prompt
-    from genie_robo.commands.rollout_readers import RolloutReaders
-    from genie_robo.commands.steering import Steering
-    from genie_robo.commands.trained_run import TrainedRun
+    from genie_robo.imagine.episode import ImaginedEpisode
+    from genie_robo.imagine.prompts import Prompt
+    from genie_robo.imagine.readers import RolloutReaders
+    from genie_robo.imagine.steering import Steering
     from genie_robo.progress import Advance
+    from genie_robo.trained_run import TrainedRun
 
 
 def run(config: ImagineConfig) -> None:
@@ -36,9 +36,9 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
     Raises:
         ValueError: Something that is asked for cannot be followed, or runs cannot be compared.
     """
-    from genie_robo.commands.imagine_pairs import check_one_truth, check_same_prompts, write_beside
-    from genie_robo.commands.trained_run import open_run
+    from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, write_beside
     from genie_robo.progress import progress_bar
+    from genie_robo.trained_run import open_run
 
     names = _run_names(config)
     if len(names) > 1:
@@ -71,9 +71,9 @@ class _Plan:
 
 
 def _plan(trained: "TrainedRun", config: ImagineConfig) -> _Plan:
-    from genie_robo.commands.prompts import find_prompts
-    from genie_robo.commands.rollout_readers import find_readers
-    from genie_robo.commands.steering import check_steering, steer
+    from genie_robo.imagine.prompts import find_prompts
+    from genie_robo.imagine.readers import find_readers
+    from genie_robo.imagine.steering import check_steering, steer
 
     check_steering(config, num_codes=trained.genie.latent_action.num_codes)
     prompts, follows = find_prompts(trained, config), not config.branches
@@ -88,8 +88,8 @@ def _plan(trained: "TrainedRun", config: ImagineConfig) -> _Plan:
 def _imagine(
     plan: _Plan, config: ImagineConfig, advance: "Advance"
 ) -> "tuple[list[Path], list[ImaginedEpisode]]":
-    from genie_robo.commands.imagined_episode import imagine_prompt
-    from genie_robo.commands.rollout_files import write_episode
+    from genie_robo.imagine.episode import imagine_prompt
+    from genie_robo.imagine.files import write_episode
 
     recordings, episodes = [], []
     for number, (prompt, steering) in enumerate(zip(plan.prompts, plan.steered, strict=True)):
@@ -102,7 +102,7 @@ def _imagine(
 
 
 def _imagine_branches(plan: _Plan, config: ImagineConfig, advance: "Advance") -> list[Path]:
-    from genie_robo.commands.branches import Branches, imagine_branches, write_branches
+    from genie_robo.imagine.branches import Branches, imagine_branches, write_branches
 
     recordings = []
     for number, prompt in enumerate(plan.prompts):

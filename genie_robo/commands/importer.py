@@ -50,7 +50,7 @@ def _answer(found: Found) -> int:
 
 
 def _record(folder: Path, recording: Path) -> None:
-    from genie_robo.commands.inspection.facts import record_first
+    from genie_robo.inspection.facts import record_first
 
     record_first(folder, recording, num_episodes=NUM_EPISODES)
 

@@ -15,7 +15,7 @@ from genie_robo.commands.base import Command
 from genie_robo.config import InspectConfig
 
 if TYPE_CHECKING:
-    from genie_robo.commands.inspection.facts import DatasetFacts
+    from genie_robo.inspection.facts import DatasetFacts
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
 RECORDING = "episodes.rrd"
@@ -30,7 +30,7 @@ def run(config: InspectConfig) -> None:
         ValueError: A file is damaged, `data` does not fit, or num_episodes is negative.
     """
     from genie_robo.build import build_source
-    from genie_robo.commands.inspection.facts import inspect_dataset
+    from genie_robo.inspection.facts import inspect_dataset
     from genie_robo.pictures import write_png
     from genie_robo.run_folder import write_atomic
 

@@ -14,17 +14,17 @@ from genie_robo.commands.base import Command
 from genie_robo.config import Interface, PlayConfig
 
 if TYPE_CHECKING:
-    from genie_robo.commands.trained_run import TrainedRun
     from genie_robo.inference.action_map import ActionMap as FittedMap
     from genie_robo.play.game import Game
     from genie_robo.play.start import Start, Starts
+    from genie_robo.trained_run import TrainedRun
 
 _log = logging.getLogger(__name__)
 
 
 def run(config: PlayConfig) -> None:
     """Play in a web page, in the terminal, or by keys from a pipe."""
-    from genie_robo.commands.trained_run import open_run
+    from genie_robo.trained_run import open_run
 
     trained = open_run(config.run, device=config.device)
     starts = make_starts(trained, config)
@@ -32,7 +32,7 @@ def run(config: PlayConfig) -> None:
     in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_fed())
     with contextlib.suppress(KeyboardInterrupt):
         if in_terminal:
-            from genie_robo.commands.fit_action_map import find_action_map
+            from genie_robo.fit_action_map import find_action_map
             from genie_robo.play.terminal import play_in_terminal
 
             fitted = find_action_map(trained, num_labels=config.action_map.num_labels)
@@ -43,8 +43,8 @@ def run(config: PlayConfig) -> None:
 
 def make_starts(trained: "TrainedRun", config: PlayConfig) -> "Starts":
     """The prompts of a run: its test episodes, fresh scenes, and images."""
-    from genie_robo.commands.trained_run import choose_window
     from genie_robo.play.start import Starts
+    from genie_robo.trained_run import choose_window
     from genie_robo.types import Split
 
     windows = trained.windows(Split.test)
@@ -63,8 +63,8 @@ def make_game(
     trained: "TrainedRun", start: "Start", fitted: "FittedMap | None", config: PlayConfig
 ) -> "Game":
     """A game at its prompt."""
-    from genie_robo.commands.trained_run import build_sampler
     from genie_robo.play.game import Game
+    from genie_robo.trained_run import build_sampler
 
     return Game(
         trained.genie,
@@ -87,7 +87,7 @@ def describe_map(fitted: "FittedMap | None") -> str:
 
 
 def _serve(trained: "TrainedRun", starts: "Starts", start: "Start", config: PlayConfig) -> None:
-    from genie_robo.commands.fit_action_map import find_action_map
+    from genie_robo.fit_action_map import find_action_map
     from genie_robo.play.recording import write_session
     from genie_robo.play.server import free_port, serve
 

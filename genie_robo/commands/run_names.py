@@ -5,9 +5,6 @@ from typing import Any
 
 from genie_robo.commands.base import UsageError
 
-COMPARISON = Path("runs/comparison")
-"""Where what is made of several runs lies unless `output` says otherwise."""
-
 
 def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
     """The run folders that a setting names, in its order.

@@ -12,8 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 
 from genie_robo.commands.base import Command, SweptRun, UsageError
-from genie_robo.commands.compose import conf_dir, expand_home, fill_mappings, register, to_config
+from genie_robo.commands.compose import expand_home, fill_mappings, register, to_config
 from genie_robo.commands.refusals import check_overrides, explain
+from genie_robo.config_file import conf_dir
 
 
 def run_sweep(

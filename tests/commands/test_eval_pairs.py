@@ -11,7 +11,7 @@ from eval_suites.tokenizer import TokenizerSuite
 from genie_robo import cli
 from genie_robo import config as cfg
 from genie_robo.commands.eval_pairs import _settings, check_shared
-from genie_robo.commands.trained_run import open_run
+from genie_robo.trained_run import open_run
 from genie_robo.types import Split
 
 

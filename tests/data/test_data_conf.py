@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from rlds_files import RT1_SOURCE
 
 from genie_robo.build import build_source
-from genie_robo.commands.compose import conf_dir
 from genie_robo.config import DataConfig
+from genie_robo.config_file import conf_dir
 
 NAMES = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml"))
 

@@ -11,8 +11,8 @@ import simplejpeg
 from omegaconf import OmegaConf
 
 from genie_robo.build import build_dataset, build_windows
-from genie_robo.commands.compose import conf_dir
 from genie_robo.config import DataConfig
+from genie_robo.config_file import conf_dir
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.data.loader import WindowLoader
 from genie_robo.data.transforms import decode_frames

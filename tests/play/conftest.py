@@ -12,7 +12,6 @@ from genie_robo.checkpoint import STAGE_OF_PART, save_weights
 from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.play import make_starts
-from genie_robo.commands.trained_run import TrainedRun, open_run
 from genie_robo.config import PlayConfig
 from genie_robo.config_file import write_config
 from genie_robo.inference.error_diffusion import ErrorDiffusion
@@ -21,6 +20,7 @@ from genie_robo.play.game import Game
 from genie_robo.play.start import Starts
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.trained_run import TrainedRun, open_run
 from tests.models.conftest import toy_config
 
 SAMPLER = Sampler(num_steps=2)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genie_robo.commands.trained_run import choose_window
 from genie_robo.play.start import Starts
 from genie_robo.sim.tabletop import Tabletop
+from genie_robo.trained_run import choose_window
 from genie_robo.types import Split
 
 

@@ -1,0 +1,175 @@
+"""The map between a run's latent actions and the robot's: fitted on val, measured on test."""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eval_suites.adapters import GenieEncoder
+from eval_suites.episodes import read_episodes
+from eval_suites.statistics import Estimate, bootstrap, episode_sums, mean_r2, ratio_of_sums
+from genie_robo.checkpoint import weights_digest
+from genie_robo.inference.action_map import (
+    ActionDictionary,
+    ActionMap,
+    ActionMapReport,
+    CodeRegressor,
+    Measured,
+)
+from genie_robo.trained_run import TrainedRun
+from genie_robo.types import ACTION_NAMES, Split
+
+MAX_TEST_EPISODES = 50
+_log = logging.getLogger(__name__)
+
+
+class Labels(NamedTuple):
+    """Transitions with both kinds of action."""
+
+    codes: Int[np.ndarray, " n"]
+    robot_actions: Float[np.ndarray, "n 7"]
+    """Of a model step: its strides' actions, composed."""
+    episode: Int[np.ndarray, " n"]
+    """Which episode a transition is of, from 0."""
+    mask: Bool[np.ndarray, " 7"]
+    """Dimensions that the dataset really has."""
+
+
+def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
+    """The action map that lies with a run; a missing or outdated one is fitted and saved.
+
+    Raises:
+        ValueError: The saved one is damaged, there are no labels, or an action is not finite.
+    """
+    origin = {
+        "latent_action": weights_digest(trained.folder, "latent_action"),
+        "tokenizer": weights_digest(trained.folder, "tokenizer"),
+        "fit": trained.windows(Split.val).fingerprint,
+        "test": trained.windows(Split.test).fingerprint,
+        "num_labels": num_labels,
+    }
+    try:
+        found = ActionMap.load(trained.folder.action_map)
+    except FileNotFoundError:
+        found = None
+    if found and found.origin == origin:
+        return found
+    fitted = fit_action_map(trained, num_labels=num_labels, origin=origin)
+    fitted.save(trained.folder.action_map)
+    return fitted
+
+
+def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
+    """As `fetch_action_map`; None, with a warning, where that is not possible."""
+    try:
+        return fetch_action_map(trained, num_labels=num_labels)
+    except ValueError as error:
+        _log.warning("latent actions stay without robot actions: %s", error)
+        return None
+
+
+def fit_action_map(
+    trained: TrainedRun, *, num_labels: int, origin: dict[str, str | int]
+) -> ActionMap:
+    """Fit to the first labels of the val episodes, which are in random order.
+
+    Raises:
+        ValueError: There are no labels, or an action is not finite.
+    """
+    num_codes = trained.genie.latent_action.num_codes
+    fit = collect_labels(trained, Split.val, max_labels=num_labels)
+    test = collect_labels(trained, Split.test, max_episodes=MAX_TEST_EPISODES)
+    dictionary = ActionDictionary.fit(fit.codes, fit.robot_actions, num_codes=num_codes)
+    regressor = CodeRegressor.fit(fit.robot_actions, fit.codes, num_codes=num_codes)
+    return ActionMap(
+        dictionary=dictionary,
+        regressor=regressor,
+        report=measure(dictionary, regressor, fit=fit, test=test),
+        origin=origin,
+    )
+
+
+def collect_labels(
+    trained: TrainedRun,
+    split: Split,
+    *,
+    max_labels: int | None = None,
+    max_episodes: int | None = None,
+) -> Labels:
+    """Transitions of the episodes of one side, whole episodes until there are enough.
+
+    Raises:
+        ValueError: There is none.
+    """
+    rows = []
+    num_found = 0
+    for row in _read(trained, split, max_episodes=max_episodes):
+        rows.append(row)
+        num_found += len(row[0])
+        if max_labels is not None and num_found >= max_labels:
+            break
+    if num_found == 0 or (max_labels is not None and max_labels < 1):
+        raise ValueError(
+            f"an action map needs labelled steps of {split.value} episodes, but there are "
+            f"{num_found} and action_map.num_labels={max_labels}"
+        )
+    codes, actions, masks = zip(*rows, strict=True)
+    episode = np.repeat(np.arange(len(rows)), [len(row) for row in codes])
+    return Labels(
+        np.concatenate(codes)[:max_labels],
+        np.concatenate(actions)[:max_labels].astype(np.float64),
+        episode[:max_labels],
+        np.all(masks, axis=0),
+    )
+
+
+def measure(
+    dictionary: ActionDictionary, regressor: CodeRegressor, *, fit: Labels, test: Labels
+) -> ActionMapReport:
+    """How far both ways are right on the test side."""
+    errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
+    deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
+    num_episodes = int(test.episode.max()) + 1
+    sums = episode_sums(np.stack([errors, deviations], 1), test.episode, num_episodes=num_episodes)
+    hits = regressor.predict(test.robot_actions) == test.codes
+    counts = np.stack([hits, np.ones_like(hits)], 1).astype(float)
+    majority = np.bincount(fit.codes).argmax()
+    accuracy = bootstrap(
+        episode_sums(counts, test.episode, num_episodes=num_episodes), ratio_of_sums
+    )
+    known = fit.mask & test.mask
+    return ActionMapReport(
+        num_labels=len(fit.codes),
+        num_fit_episodes=int(fit.episode.max()) + 1,
+        num_test_steps=len(test.codes),
+        num_test_episodes=num_episodes,
+        r2={
+            name: _measured(bootstrap(sums[:, :, [d]], mean_r2)) if known[d] else _UNKNOWN
+            for d, name in enumerate(ACTION_NAMES)
+        },
+        accuracy=_measured(accuracy),
+        majority=float((test.codes == majority).mean()),
+    )
+
+
+_UNKNOWN = Measured(None, None)
+
+
+def _measured(estimate: Estimate) -> Measured:
+    return Measured(estimate.value, estimate.ci95)
+
+
+def _read(
+    trained: TrainedRun, split: Split, *, max_episodes: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Codes, robot actions and action mask of each episode."""
+    windows = trained.windows(split)
+    encoder = GenieEncoder(genie=trained.genie, device=trained.device)
+    count = max_episodes or len(windows.episodes)
+    description = f"action map: {split.value}"
+    for _, window in read_episodes(windows, max_episodes=count, description=description):
+        num_transitions = int((~window.is_pad[1:]).sum())
+        codes = encoder.encode(window).codes[:num_transitions]
+        yield codes, window.robot_actions[:num_transitions], window.action_mask

@@ -1,0 +1,1 @@
+"""What `imagine` does: prompts, what steers them, rollouts beside the truth, and their files."""

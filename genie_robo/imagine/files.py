@@ -1,0 +1,75 @@
+"""The files that show an imagined rollout: recording, video, strip, tokens."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from genie_robo.imagine.episode import ImaginedEpisode
+from genie_robo.imagine.prompts import Prompt
+from genie_robo.pictures import draw_strip, spread, write_mp4, write_png
+from genie_robo.run_folder import write_atomic
+from genie_robo.types import Rollout
+from viz.rollout import write_rollouts
+
+STRIP_FRAMES = 9
+TRUE, IMAGINED = "true", "imagined"
+
+
+def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
+    """Write NAME.rrd, NAME.mp4, NAME.png and NAME.npz, each complete or not at all.
+
+    Returns the recording.
+    """
+    view, name = episode.view, episode.prompt.name
+    rows = {IMAGINED: view.imagined_video}
+    if view.true_video is not None:
+        rows = {TRUE: view.true_video, **rows}
+    recording = write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
+    write_pictures(folder, episode.prompt, rows)
+    archived = archive(episode.rollout, 0, view.episode_id, view.robot_actions)
+    write_atomic(folder / f"{name}.npz", archived)
+    return recording
+
+
+def write_pictures(
+    folder: Path, prompt: Prompt, rows: Mapping[str, UInt8[np.ndarray, "t h w c"]]
+) -> None:
+    """Write NAME.mp4, the videos side by side, and NAME.png, their frames under one another."""
+    beside = np.concatenate(list(rows.values()), axis=2)
+    write_mp4(folder / f"{prompt.name}.mp4", beside, fps=prompt.control_hz)
+    write_png(folder / f"{prompt.name}.png", strip(rows, num_prompt=len(prompt.frames)))
+
+
+def strip(rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, num_prompt: int) -> Image.Image:
+    """Videos under one another, their frames evenly spread over the rollout."""
+    shown = spread(len(next(iter(rows.values()))), most=STRIP_FRAMES)
+    headers = [f"t={t}" + (" (prompt)" if t < num_prompt else "") for t in shown]
+    return draw_strip({name: video[shown] for name, video in rows.items()}, headers=headers)
+
+
+def archive(
+    rollout: Rollout,
+    which: int | slice,
+    episode_id: str,
+    robot_actions: Float[np.ndarray, "n 7"] | None = None,
+) -> bytes:
+    """Tokens, actions and uncertainty of one rollout or of all as a NumPy archive."""
+    assert rollout.token_entropy is not None
+    assert rollout.uncertainty is not None
+    arrays = {
+        "tokens": rollout.tokens[which].cpu().numpy(),
+        "latent_actions": rollout.latent_actions[which].cpu().numpy(),
+        "uncertainty": rollout.uncertainty[which].cpu().numpy(),
+        "token_entropy": rollout.token_entropy[which].cpu().numpy(),
+        "num_prompt_frames": np.array(rollout.num_prompt_frames),
+        "episode_id": np.array(episode_id),
+    }
+    if robot_actions is not None:
+        arrays["robot_actions"] = robot_actions
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()

@@ -1,0 +1,236 @@
+"""What is in an RLDS folder, as plain facts: splits, columns, cameras, actions, problems."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from genie_robo.config import DataConfig
+from genie_robo.data.index import DatasetIndex, build_index
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.sources import Source, check_source
+from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
+from genie_robo.inspection.checks import (
+    SplitFacts,
+    check_cameras,
+    check_episodes,
+    check_own_file,
+    check_records,
+    split_facts,
+)
+from genie_robo.inspection.columns import sample_columns
+from genie_robo.inspection.episodes import (
+    CameraFacts,
+    SeenEpisode,
+    camera_facts,
+    look_at,
+    readable,
+)
+from genie_robo.inspection.motion import (
+    Finding,
+    Motion,
+    check_actions,
+    check_motion,
+    compare_motion,
+)
+from genie_robo.inspection.pictures import action_figure, contact_sheet
+from genie_robo.inspection.proposal import Proposal, propose
+from genie_robo.inspection.recording import record_dataset
+from genie_robo.inspection.sources import fitting_sources, known_sources
+from genie_robo.types import ACTION_NAMES, ACTION_UNITS
+
+NOTES = ("constant",)
+"""Kinds of findings that are no problem by themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionFacts:
+    """One dimension of the commanded 7-D end-effector action, over all episodes."""
+
+    name: str
+    unit: str
+    mean: float
+    std: float
+    min: float
+    q01: float
+    median: float
+    q99: float
+    max: float
+    achieved_std: float | None
+    """Of the differences of measured poses; None where they are not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """Everything that `genie-robo inspect` says."""
+
+    name: str
+    folder: str
+    file_format: str
+    num_shards: int
+    size_mb: float
+    fingerprint: str
+    splits: Sequence[SplitFacts]
+    columns: dict[str, str]
+    """Every key of a step, with its type."""
+    cameras: Sequence[CameraFacts]
+    fits: Sequence[str]
+    """Names that can be given as data=NAME."""
+    read_as: str
+    """Who says how the actions are read; empty when they cannot be."""
+    num_seen: int
+    """Episodes that were looked at one by one; statistics are of all."""
+    actions: Sequence[ActionFacts]
+    motion: Motion | None
+    """None without commands and a pose to compare."""
+    problems: Sequence[Finding]
+    notes: Sequence[Finding]
+    """What may be meant so, such as a dimension that a robot never uses."""
+    proposal: Proposal | None
+    """A mapping to try; None when the dataset has a file of its own name, or data= was given."""
+    words: str
+    """What to say on the command line to read it."""
+
+
+class Inspection(NamedTuple):
+    """What was found."""
+
+    facts: DatasetFacts
+    draw: Callable[[], dict[str, Image.Image]]
+    """Makes the pictures, by file name."""
+    record: Callable[..., int]
+    """Writes a recording: `record(path, num_episodes=5)` gives how many episodes it holds."""
+
+
+class _Reading(NamedTuple):
+    """The source that episodes are read with, and why."""
+
+    source: Source | None
+    name: str
+    words: str
+    proposal: Proposal | None = None
+
+
+def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
+    """Look through a dataset, and read its actions by `given` or as well as can be told.
+
+    Raises:
+        FileNotFoundError: There is no dataset, or a shard is missing.
+        KeyError: The given source names a key that is not there.
+        ValueError: A JSON file or a shard is damaged, or the given source does not fit.
+    """
+    index = build_index(path)
+    if given is not None:
+        check_source(given, index.features)
+    fits = fitting_sources(index.schema.name, index.features)
+    reading = _choose_reading(index, given, fits)
+    source = reading.source
+    cameras = camera_facts(index, source.bgr if source else ())
+    seen = look_at(index, source)
+    statistics = _statistics(index, source) if source and readable(index) else None
+    motion = compare_motion(seen, source)
+    findings = [*check_records(index), *check_own_file(index), *check_cameras(cameras)]
+    findings += [*check_episodes(seen), *check_motion(motion)]
+    if source and statistics:
+        findings += check_actions(statistics.commanded, seen, source)
+    facts = DatasetFacts(
+        name=index.schema.name,
+        folder=str(index.folder),
+        file_format=index.schema.file_format,
+        num_shards=len(index.schema.shards),
+        size_mb=sum(shard.path.stat().st_size for shard in index.schema.shards) / 1e6,
+        fingerprint=index.fingerprint,
+        splits=split_facts(index),
+        columns={key: str(feature) for key, feature in sorted(index.features.items())},
+        cameras=cameras,
+        fits=fits,
+        read_as=reading.name,
+        num_seen=len(seen),
+        actions=action_facts(statistics) if statistics else [],
+        motion=motion,
+        problems=[finding for finding in findings if finding.kind not in NOTES],
+        notes=[finding for finding in findings if finding.kind in NOTES],
+        proposal=reading.proposal,
+        words=reading.words,
+    )
+    commanded = statistics.commanded if statistics else None
+    return Inspection(
+        facts,
+        partial(_draw, index, source, seen, commanded),
+        lambda path, *, num_episodes: record_dataset(
+            path, index, source, num_episodes=num_episodes
+        ),
+    )
+
+
+def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
+    """Write a recording of a dataset that is read as well as can be told, without checking it.
+
+    Raises:
+        FileNotFoundError: There is no dataset, or a shard is missing.
+        ValueError: A JSON file or a shard is damaged, or no episode can be read.
+    """
+    index = build_index(path)
+    fits = fitting_sources(index.schema.name, index.features)
+    source = _choose_reading(index, None, fits).source
+    return record_dataset(recording, index, source, num_episodes=num_episodes)
+
+
+def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:
+    """The dimensions that the dataset has."""
+    commanded, achieved = statistics.commanded, statistics.achieved
+    return [
+        ActionFacts(
+            name=ACTION_NAMES[i],
+            unit=ACTION_UNITS[i],
+            mean=float(commanded.mean[i]),
+            std=float(commanded.std[i]),
+            min=float(commanded.min[i]),
+            q01=float(commanded.q01[i]),
+            median=float(commanded.q50[i]),
+            q99=float(commanded.q99[i]),
+            max=float(commanded.max[i]),
+            achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
+        )
+        for i in np.flatnonzero(commanded.mask)
+    ]
+
+
+def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[str]) -> _Reading:
+    """What was asked for, else the file of the dataset's own name, else a proposal."""
+    name = index.schema.name
+    if given is not None:
+        return _Reading(given, "data= says", "and the same data= words")
+    if name in fits:
+        return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
+    if not readable(index):
+        return _Reading(None, "", "data=rlds data.source.camera=KEY")
+    proposal, source = propose(index.features, sample_columns(index), camera_facts(index))
+    return _Reading(source, "proposed below" if source else "", proposal.words, proposal)
+
+
+def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
+    """Over all episodes; kept for a training with the default fractions."""
+    dataset = RldsDataset(index.folder, source, bad_episode_limit=1.0)
+    fractions = DataConfig()
+    return dataset_statistics(
+        dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
+    ).splits[ALL]
+
+
+def _draw(
+    index: DatasetIndex,
+    source: Source | None,
+    seen: Sequence[SeenEpisode],
+    commanded: ActionStatistics | None,
+) -> dict[str, Image.Image]:
+    lengths = [entry.num_steps for entry in readable(index)]
+    sheet = contact_sheet(index, source.bgr if source else ())
+    pictures = {"contact_sheet.png": sheet} if sheet else {}
+    if lengths:
+        pictures["actions.png"] = action_figure(seen, lengths, commanded)
+    return pictures

@@ -1,0 +1,178 @@
+"""The pictures of `genie-robo inspect`: all cameras on one sheet, and histograms of the actions."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw, ImageFont
+
+from eval_suites.figures import BLUE, GREY, ORANGE
+from genie_robo.data.index import DatasetIndex
+from genie_robo.data.statistics import ActionStatistics
+from genie_robo.data.transforms import decode_frames, stored_size
+from genie_robo.inspection.episodes import SeenEpisode, camera_keys, readable, take_frames
+from genie_robo.pictures import INK, LABEL_WIDTH, PAPER, draw_strip, spread
+from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
+
+SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
+_TITLE_HEIGHT, _TITLE_SIZE = 26, 15
+_BINS = 50
+_MARGIN = 0.5
+"""Histograms reach this share of the width of q01..q99 beyond it."""
+
+
+def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None:
+    """Frames of some episodes, first to last, in a block for every camera.
+
+    `bgr` names the cameras that store blue, green, red. None without a camera or an episode.
+    """
+    good = readable(index)
+    chosen = [good[i] for i in spread(len(good), most=SHEET_EPISODES)] if good else []
+    columns = {entry.episode_id[:8]: index.read(entry).steps for entry in chosen}
+    blocks = []
+    for key in camera_keys(index):
+        rows = {name: _frames(steps[key], is_bgr=key in bgr) for name, steps in columns.items()}
+        shown = {name: frames for name, frames in rows.items() if frames is not None}
+        if shown:
+            headers = [f"{share:.0%}" for share in np.linspace(0, 1, SHEET_FRAMES)]
+            order = "   stored as BGR, shown as RGB" if key in bgr else ""
+            title = f"{key}   {index.features[key]}{order}"
+            blocks.append(_titled(title, draw_strip(shown, headers=headers)))
+    return _stacked(blocks) if blocks else None
+
+
+def action_figure(
+    seen: Sequence[SeenEpisode], lengths: Sequence[int], statistics: ActionStatistics | None
+) -> Image.Image:
+    """Histograms of every action dimension and of episode lengths.
+
+    `statistics` are of all episodes, `seen` those that the histograms are drawn from; without them
+    there are lengths only.
+    """
+    dims = np.flatnonzero(statistics.mask).tolist() if statistics is not None else []
+    num_columns = 4 if len(dims) > 1 else len(dims) + 1
+    num_rows = -(-(len(dims) + 1) // num_columns)
+    figure = Figure(figsize=(4 * num_columns, 3.1 * num_rows), dpi=100, layout="constrained")
+    panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    commanded = [e.commanded for e in seen if e.commanded is not None]
+    achieved = [e.achieved for e in seen if e.achieved is not None]
+    for panel, i in zip(panels, dims, strict=False):
+        assert statistics is not None
+        rows = {"commanded": np.concatenate(commanded)[:, i]}
+        if achieved:
+            rows["achieved"] = np.concatenate(achieved)[:, i]
+        _histogram(panel, i, rows, statistics)
+    _lengths(panels[len(dims)], lengths)
+    for panel in panels[len(dims) + 1 :]:
+        panel.set_axis_off()
+    if dims:
+        panels[0].legend(fontsize=9, frameon=False, loc="upper left")
+    return _rendered(figure)
+
+
+def _frames(encoded: np.ndarray, *, is_bgr: bool) -> UInt8[np.ndarray, "t h w c"] | None:
+    """Some images of an episode, first to last; None when they cannot be decoded."""
+    images = take_frames(encoded, SHEET_FRAMES)
+    try:
+        height, width = stored_size(images[0])
+        size = (SHEET_HEIGHT, round(SHEET_HEIGHT * width / height))
+        return decode_frames(images, image_size=size, is_bgr=is_bgr)
+    except ValueError:
+        return None
+
+
+def _histogram(
+    axes: Axes,
+    i: int,
+    rows: Mapping[str, Float[np.ndarray, " n"]],
+    statistics: ActionStatistics,
+) -> None:
+    """One dimension: shares of steps, with the range of all commands in the title."""
+    low, high = _reach(i, statistics)
+    bins = np.linspace(low, high, _BINS + 1).tolist()
+    styles = {"commanded": {"color": BLUE, "alpha": 0.55}, "achieved": {"color": ORANGE}}
+    for name, values in rows.items():
+        kind = "stepfilled" if name == "commanded" else "step"
+        weights = np.full(len(values), 100 / max(len(values), 1))
+        axes.hist(
+            np.clip(values, low, high),
+            bins=bins,
+            weights=weights,
+            histtype=kind,
+            linewidth=1.5,
+            label=name,
+            **styles[name],
+        )
+    for edge, label in ((statistics.q01[i], "q01, q99"), (statistics.q99[i], None)):
+        axes.axvline(float(edge), color=GREY, linestyle=":", linewidth=1.2, label=label)
+    _style(axes, ACTION_NAMES[i], f"{ACTION_NAMES[i]} ({ACTION_UNITS[i]})", "% of steps")
+    axes.set_title(
+        f"min {statistics.min[i]:.3g}   max {statistics.max[i]:.3g}", fontsize=9, loc="right"
+    )
+    if axes.get_ylim()[1] > 50:
+        axes.set_yscale("symlog", linthresh=1.0)
+        axes.set_ylabel("% of steps (log)", fontsize=10)
+        axes.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
+
+
+def _reach(i: int, statistics: ActionStatistics) -> tuple[float, float]:
+    """Horizontal limits: q01..q99 and some more, never an outlier's."""
+    if i == GRIPPER:
+        return -0.05, 1.05
+    q01, q99 = float(statistics.q01[i]), float(statistics.q99[i])
+    margin = _MARGIN * (q99 - q01) or max(abs(q01), 1.0) * 0.01
+    return q01 - margin, q99 + margin
+
+
+def _lengths(axes: Axes, lengths: Sequence[int]) -> None:
+    low, high = min(lengths), max(lengths)
+    count = min(30, high - low + 1)
+    bins = np.linspace(low - 0.5, high + 0.5, count + 1).tolist()
+    axes.hist(lengths, bins=bins, color=GREY)
+    _style(axes, "episode length", "steps", "episodes")
+    title = f"min {low}   median {np.median(lengths):g}   max {high}"
+    axes.set_title(title, fontsize=9, loc="right")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    if low == high:
+        axes.set_xlim(low - 3, high + 3)
+
+
+def _style(axes: Axes, title: str, horizontal: str, vertical: str) -> None:
+    axes.set_title(title, fontsize=11, loc="left", weight="bold")
+    axes.set_xlabel(horizontal, fontsize=10)
+    axes.set_ylabel(vertical, fontsize=10)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _rendered(figure: Figure) -> Image.Image:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file).convert("RGB")
+
+
+def _titled(title: str, block: Image.Image) -> Image.Image:
+    font = ImageFont.load_default(_TITLE_SIZE)
+    width = max(block.width, LABEL_WIDTH + round(font.getlength(title)) + 8)
+    sheet = Image.new("RGB", (width, block.height + _TITLE_HEIGHT), PAPER)
+    ImageDraw.Draw(sheet).text(
+        (LABEL_WIDTH, _TITLE_HEIGHT // 2), title, INK, font=font, anchor="lm"
+    )
+    sheet.paste(block, (0, _TITLE_HEIGHT))
+    return sheet
+
+
+def _stacked(blocks: Sequence[Image.Image]) -> Image.Image:
+    sheet = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), PAPER)
+    top = 0
+    for block in blocks:
+        sheet.paste(block, (0, top))
+        top += block.height
+    return sheet

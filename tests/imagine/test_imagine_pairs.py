@@ -1,0 +1,98 @@
+"""`genie-robo imagine run=[A,B]`: several models beside one truth, and what has none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rerun as rr
+
+from genie_robo.config import ImagineConfig
+from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, short_names
+from genie_robo.imagine.prompts import Prompt
+from viz.recording import check_recording
+
+FAST = ("horizon=2", "num_episodes=2", "sampler.num_steps=2", "renderer=raycast", "device=cpu")
+ROBOT_ACTION = [0.0] * 7
+
+
+@pytest.fixture
+def prompt() -> Prompt:
+    frames = np.zeros((1, 8, 8, 3), np.uint8)
+    return Prompt(name="picture_a", title="Picture a", frames=frames, control_hz=0.0, followed=None)
+
+
+def words(runs, folder):
+    return (f"run=[{runs[0]},{runs[1]}]", f"output={folder}", *FAST)
+
+
+@pytest.mark.parametrize("actions", ["inferred", "robot"])
+def test_two_models_stand_beside_one_truth(runs, run_cli, tmp_path, actions):
+    result = run_cli("imagine", *words(runs, tmp_path), f"actions={actions}")
+
+    assert result.status == 0, result.err
+    recording = tmp_path / "rollouts" / "comparison.rrd"
+    assert f"genie-robo view path={recording}" in result.out
+    check_recording(recording)
+    entities = {str(chunk.entity_path) for chunk in rr.chunk.RrdReader(recording).stream()}
+    for episode in ("episode_000", "episode_001"):
+        assert f"/{episode}/camera/true" in entities
+        for run in runs:
+            assert f"/{episode}/{run.name}/camera/imagined" in entities
+            assert f"/{episode}/{run.name}/camera/true" not in entities
+            assert (run / "rollouts" / f"{episode}.rrd").exists()
+        for suffix in ("mp4", "png"):
+            assert (tmp_path / "rollouts" / f"{episode}.{suffix}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"actions": "random"},
+        {"actions": [0, 1]},
+        {"branches": True},
+        {"prompt": "sketch.png"},
+        {"prompt": ["one.png", "two.png"]},
+    ],
+)
+def test_what_leads_models_to_different_truths_is_refused(changes):
+    config = ImagineConfig(**{"run": ["runs/a", "runs/b"], "horizon": 2} | changes)
+    with pytest.raises(ValueError, match=r"mean something else in every run.*Give actions=infe"):
+        check_one_truth(config)
+
+
+@pytest.mark.parametrize("actions", [None, "inferred", "robot", [ROBOT_ACTION, ROBOT_ACTION]])
+def test_what_leads_models_to_one_truth(actions):
+    config = ImagineConfig(run=["runs/a", "runs/b"], horizon=2, actions=actions)
+    assert check_one_truth(config) is None
+
+
+def test_robot_actions_after_a_picture_lead_models_to_one_truth():
+    actions = [ROBOT_ACTION, ROBOT_ACTION]
+    config = ImagineConfig(run=["runs/a", "runs/b"], prompt="sketch.png", actions=actions)
+    assert check_one_truth(config) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"control_hz": 5.0},
+        {"frames": np.ones((1, 8, 8, 3), np.uint8)},
+        {"frames": np.zeros((1, 4, 4, 3), np.uint8)},
+    ],
+)
+def test_different_prompts_are_refused(prompt, changes):
+    check_same_prompts({"runs/a": [prompt], "runs/b": [prompt]})
+    with pytest.raises(ValueError, match="runs/a and runs/b start picture_a from different frames"):
+        check_same_prompts({"runs/a": [prompt], "runs/b": [replace(prompt, **changes)]})
+
+
+def test_a_run_with_fewer_test_episodes_is_refused(prompt):
+    with pytest.raises(ValueError, match="2 prompts and runs/b 1; give num_episodes=1 or less"):
+        check_same_prompts({"runs/a": [prompt, prompt], "runs/b": [prompt]})
+
+
+def test_names_are_as_long_as_they_must_be():
+    assert short_names(["runs/a", "runs/b"]) == ["a", "b"]
+    assert short_names(["old/demo", "new/demo"]) == ["old_demo", "new_demo"]
+    assert short_names([".", "runs/b"]) == [Path.cwd().name, "b"]
