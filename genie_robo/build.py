@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from genie_robo import config as cfg
 from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.settings import DataConfig, DatasetConfig, SourceConfig
 from genie_robo.data.sources import ActionSource, PoseSource, Source
 from genie_robo.data.windows import WindowDataset, split_episodes
 from genie_robo.models.attention import Backend, check_head_dim
@@ -19,12 +19,14 @@ from genie_robo.models.latent_action import LatentActionDesign, LatentActionMode
 from genie_robo.models.latent_action_pixels import PixelActionModel, PixelPrediction
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
+from genie_robo.models.settings import ModelConfig, QuantizerConfig, Steering, TransformerConfig
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
 from genie_robo.models.transformer import Layout, STTransformer
+from genie_robo.train.settings import StageConfig, TrainConfig
 from genie_robo.types import ACTION_NAMES, Split
 
 
-def build_genie(config: cfg.TrainConfig) -> Genie:
+def build_genie(config: TrainConfig) -> Genie:
     """All three models with fresh weights.
 
     Raises:
@@ -41,10 +43,10 @@ def build_genie(config: cfg.TrainConfig) -> Genie:
     )
 
 
-def _with_codes_in_time(config: cfg.TrainConfig) -> cfg.ModelConfig:
+def _with_codes_in_time(config: TrainConfig) -> ModelConfig:
     """The model, its codebooks started within trainings that are shorter than their warm-up."""
 
-    def in_time(quantizer: cfg.QuantizerConfig, stage: cfg.StageConfig) -> cfg.QuantizerConfig:
+    def in_time(quantizer: QuantizerConfig, stage: StageConfig) -> QuantizerConfig:
         if quantizer.warmup_steps < stage.num_steps:
             return quantizer
         return replace(quantizer, warmup_steps=stage.num_steps // 3)
@@ -59,7 +61,7 @@ def _with_codes_in_time(config: cfg.TrainConfig) -> cfg.ModelConfig:
     )
 
 
-def build_tokenizer(model: cfg.ModelConfig, data: cfg.DataConfig) -> VideoTokenizer:
+def build_tokenizer(model: ModelConfig, data: DataConfig) -> VideoTokenizer:
     """The video tokenizer for the image size of the data."""
     layouts = TOKENIZER_LAYOUTS[model.tokenizer.kind.value]
     return VideoTokenizer(
@@ -73,7 +75,7 @@ def build_tokenizer(model: cfg.ModelConfig, data: cfg.DataConfig) -> VideoTokeni
 
 
 def build_latent_action(
-    model: cfg.ModelConfig, data: cfg.DataConfig, tokenizer: VideoTokenizer
+    model: ModelConfig, data: DataConfig, tokenizer: VideoTokenizer
 ) -> LatentActionModel:
     """The latent action model over frames of the data, or over this tokenizer's tokens."""
     config = model.latent_action
@@ -115,7 +117,7 @@ def build_latent_action(
 
 
 def build_dynamics(
-    model: cfg.ModelConfig, tokenizer: VideoTokenizer, latent_action: LatentActionModel
+    model: ModelConfig, tokenizer: VideoTokenizer, latent_action: LatentActionModel
 ) -> DynamicsModel:
     """The dynamics over this tokenizer's tokens and this model's latent actions."""
     return DynamicsModel(
@@ -127,13 +129,13 @@ def build_dynamics(
     )
 
 
-def is_steered_by_robot(model: cfg.ModelConfig) -> bool:
+def is_steered_by_robot(model: ModelConfig) -> bool:
     """Whether true robot actions instead of latent ones go into the dynamics."""
-    return model.dynamics.steered_by is cfg.Steering.robot_actions
+    return model.dynamics.steered_by is Steering.robot_actions
 
 
 def build_transformer(
-    config: cfg.TransformerConfig, backend: Backend, layout: Layout = "space_time"
+    config: TransformerConfig, backend: Backend, layout: Layout = "space_time"
 ) -> STTransformer:
     """A stack of blocks, by default space-time ones.
 
@@ -152,7 +154,7 @@ def build_transformer(
     )
 
 
-def build_quantizer(config: cfg.QuantizerConfig) -> Quantizer:
+def build_quantizer(config: QuantizerConfig) -> Quantizer:
     """A codebook.
 
     Raises:
@@ -173,7 +175,7 @@ def build_quantizer(config: cfg.QuantizerConfig) -> Quantizer:
     )
 
 
-def build_dataset(config: cfg.DatasetConfig) -> RldsDataset:
+def build_dataset(config: DatasetConfig) -> RldsDataset:
     """The episodes of an RLDS folder, read by random access."""
     return RldsDataset(
         Path(config.path),
@@ -183,12 +185,12 @@ def build_dataset(config: cfg.DatasetConfig) -> RldsDataset:
     )
 
 
-def build_datasets(config: cfg.DataConfig) -> dict[str, RldsDataset]:
+def build_datasets(config: DataConfig) -> dict[str, RldsDataset]:
     """Every dataset of a mixture, by the names of `members`."""
     return {name: build_dataset(member) for name, member in members(config).items()}
 
 
-def build_source(config: cfg.SourceConfig) -> Source:
+def build_source(config: SourceConfig) -> Source:
     """Which keys are the camera, the action and the pose."""
     action, pose = config.action, config.pose
     return Source(
@@ -220,12 +222,12 @@ def build_source(config: cfg.SourceConfig) -> Source:
 
 
 def build_windows(
-    config: cfg.DataConfig,
+    config: DataConfig,
     dataset: RldsDataset,
     split: Split,
     *,
     num_frames: int,
-    member: cfg.DatasetConfig | None = None,
+    member: DatasetConfig | None = None,
     view: str | None = None,
 ) -> WindowDataset:
     """The windows of one side of the episode-level split.
@@ -258,7 +260,7 @@ def build_windows(
 
 
 def build_training_windows(
-    config: cfg.DataConfig, datasets: Mapping[str, RldsDataset], *, num_frames: int
+    config: DataConfig, datasets: Mapping[str, RldsDataset], *, num_frames: int
 ) -> MixedWindows:
     """The training windows of every dataset and view, mixed by weight.
 
@@ -281,12 +283,12 @@ def build_training_windows(
     return MixedWindows(parts, weights)
 
 
-def members(config: cfg.DataConfig) -> dict[str, cfg.DatasetConfig]:
+def members(config: DataConfig) -> dict[str, DatasetConfig]:
     """Every dataset of a mixture by name; the first one has no name."""
     return {"": config, **config.mix}
 
 
-def _num_sets(config: cfg.DataConfig) -> int:
+def _num_sets(config: DataConfig) -> int:
     return sum(len(member.views) for member in members(config).values())
 
 

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from genie_robo.config import TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.train.settings import TrainConfig
 
 FORMAT_VERSION = 1
 

@@ -13,10 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from genie_robo.build import build_genie
-from genie_robo.config import DataConfig, ModelConfig, StageConfig, TrainConfig
 from genie_robo.config_file import from_plain
+from genie_robo.data.settings import DataConfig
 from genie_robo.models import genie as networks
+from genie_robo.models.settings import ModelConfig
 from genie_robo.run_folder import write_atomic
+from genie_robo.train.settings import StageConfig, TrainConfig
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT_VERSION = 1

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from genie_robo.build import build_genie, build_tokenizer
-from genie_robo.config import Attention, StageConfig, TrainConfig
 from genie_robo.config_file import read_config
+from genie_robo.models.settings import Attention
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.metrics import read_log
+from genie_robo.train.settings import StageConfig, TrainConfig
 
 MIB = 2**20
 

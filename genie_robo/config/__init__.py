@@ -4,7 +4,23 @@ The YAML files in conf/ hold differences from these defaults. A field whose defa
 must be given. Enum members are written by name on the command line: `engine.precision=bf16`.
 """
 
-from genie_robo.config.data import (
+from genie_robo.config.commands import (
+    CompareConfig,
+    ComparisonConfig,
+    DemoConfig,
+    DoctorConfig,
+    EvalConfig,
+    ExportConfig,
+    FitOn,
+    ImagineConfig,
+    InspectConfig,
+    Interface,
+    PlayConfig,
+    TokenizeConfig,
+    ViewConfig,
+)
+from genie_robo.config.sim import RecordConfig, Renderer
+from genie_robo.data.settings import (
     ActionSourceConfig,
     DataConfig,
     DatasetConfig,
@@ -15,8 +31,8 @@ from genie_robo.config.data import (
     RotationFormat,
     SourceConfig,
 )
-from genie_robo.config.demo import ComparisonConfig, DemoConfig
-from genie_robo.config.model import (
+from genie_robo.inference.settings import ActionMapConfig, Order, SamplerConfig
+from genie_robo.models.settings import (
     ActionInput,
     Attention,
     DecoderView,
@@ -33,9 +49,8 @@ from genie_robo.config.model import (
     TokenizerKind,
     TransformerConfig,
 )
-from genie_robo.config.required import REQUIRED
-from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.config.train import (
+from genie_robo.required import REQUIRED
+from genie_robo.train.settings import (
     EngineConfig,
     LabelConfig,
     Logger,
@@ -48,22 +63,6 @@ from genie_robo.config.train import (
     Strategy,
     TrainConfig,
     Viz,
-)
-from genie_robo.config.use import (
-    ActionMapConfig,
-    CompareConfig,
-    DoctorConfig,
-    EvalConfig,
-    ExportConfig,
-    FitOn,
-    ImagineConfig,
-    InspectConfig,
-    Interface,
-    Order,
-    PlayConfig,
-    SamplerConfig,
-    TokenizeConfig,
-    ViewConfig,
 )
 
 __all__ = [

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from genie_robo.config.required import REQUIRED
+from genie_robo.required import REQUIRED
 
 
 class Renderer(Enum):

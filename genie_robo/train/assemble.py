@@ -17,7 +17,6 @@ from genie_robo.build import (
     is_steered_by_robot,
 )
 from genie_robo.checkpoint import load_weights, weights_digest
-from genie_robo.config import Stage, StageConfig, TrainConfig
 from genie_robo.data.loader import WindowLoader, WindowSet
 from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
@@ -43,6 +42,7 @@ from genie_robo.train.live import (
 from genie_robo.train.loop import Loop
 from genie_robo.train.metrics import open_logs
 from genie_robo.train.optim import build_optimizers, learning_rate_at
+from genie_robo.train.settings import Stage, StageConfig, TrainConfig
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep
 from genie_robo.train.validation import Validation, fixed_batches

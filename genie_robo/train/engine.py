@@ -14,9 +14,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from genie_robo.config import EngineConfig, Precision, Strategy
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import OneProcess, Ranks
+from genie_robo.train.settings import EngineConfig, Precision, Strategy
 
 
 def make_fabric(config: EngineConfig) -> Fabric:

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
-from genie_robo.config import Logger
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.train.settings import Logger
 
 
 @runtime_checkable

@@ -9,12 +9,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from genie_robo.build import build_datasets
 from genie_robo.checkpoint import has_weights, save_weights
-from genie_robo.config import Stage, TrainConfig
 from genie_robo.config_file import config_differences, read_config, write_config
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.assemble import Datasets, build_loop, build_stage
 from genie_robo.train.engine import make_fabric
 from genie_robo.train.live import Viewer
+from genie_robo.train.settings import Stage, TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from genie_robo.build import build_genie
-from genie_robo.config.model import ActionInput
 from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.settings import ActionInput
 from genie_robo.models.transformer import STTransformer
 
 

@@ -8,8 +8,8 @@ import torch
 
 from genie_robo.build import build_quantizer
 from genie_robo.config import QuantizerConfig
-from genie_robo.config.model import QuantizerKind
 from genie_robo.models.fsq import LEVELS, FiniteScalarQuantizer, levels_for
+from genie_robo.models.settings import QuantizerKind
 from genie_robo.ranks import OneProcess
 
 GRIDS = [(2,), (2, 2, 2), (8, 5, 5, 5), (7, 3), (4, 4)]

@@ -7,7 +7,9 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.config import LatentActionConfig, QuantizerConfig
-from genie_robo.config.model import (
+from genie_robo.models.optical_flow import patch_flow, warp
+from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.settings import (
     ActionInput,
     DecoderView,
     LatentActionInput,
@@ -17,8 +19,6 @@ from genie_robo.config.model import (
     Space,
     Target,
 )
-from genie_robo.models.optical_flow import patch_flow, warp
-from genie_robo.models.quantizer import VectorQuantizer
 from genie_robo.ranks import OneProcess
 
 HISTORY = {"decoder_view": DecoderView.history}

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from genie_robo.build import build_tokenizer
-from genie_robo.config.model import PatchLayers, TokenizerKind, TransformerConfig
+from genie_robo.models.settings import PatchLayers, TokenizerKind, TransformerConfig
 
 KINDS = list(TokenizerKind)
 

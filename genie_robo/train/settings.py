@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from genie_robo.config.data import DataConfig
-from genie_robo.config.model import ModelConfig
-from genie_robo.config.required import REQUIRED
+from genie_robo.data.settings import DataConfig
+from genie_robo.models.settings import ModelConfig
+from genie_robo.required import REQUIRED
 
 
 class Precision(Enum):

@@ -1,41 +1,21 @@
-"""Commands that use a trained run, and the small ones."""
+"""The settings of every command but `train` and `record`."""
 
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from genie_robo.config.data import DataConfig, SourceConfig
-from genie_robo.config.required import REQUIRED
-from genie_robo.config.sim import Renderer
-
-
-class Order(Enum):
-    """In which order MaskGIT reveals the tokens of a frame."""
-
-    random = "random"
-    confidence = "confidence"
-
-
-@dataclass
-class SamplerConfig:
-    """How MaskGIT decodes one frame."""
-
-    num_steps: int = 4
-    temperature: float = 0.25
-    order: Order = Order.random
-    """Which tokens come first; confidence copies the last frame in static video."""
-    top_k: int = 0
-    """Draw among so many most likely tokens only; 0 draws among all."""
-    guidance: float = 1.0
-    """Exaggerate what the latent action changes; 1 is off, anything else takes twice the time."""
-
-
-@dataclass
-class ActionMapConfig:
-    """The map between latent and robot actions, fitted when it is first needed."""
-
-    num_labels: int = 200
-    """Steps of val episodes whose robot action is looked at."""
+from genie_robo.config.sim import RecordConfig, Renderer
+from genie_robo.data.settings import DataConfig, SourceConfig
+from genie_robo.inference.settings import ActionMapConfig, SamplerConfig
+from genie_robo.models.settings import ModelConfig
+from genie_robo.required import REQUIRED
+from genie_robo.train.settings import (
+    EngineConfig,
+    LabelConfig,
+    StageConfig,
+    tokenizer_stage,
+    world_model_stage,
+)
 
 
 class FitOn(Enum):
@@ -205,3 +185,47 @@ class ViewConfig:
 @dataclass
 class DoctorConfig:
     """`genie-robo doctor`: what works on this machine."""
+
+
+@dataclass
+class ComparisonConfig:
+    """One table and one figure over the runs of a sweep: docs/experiments.md."""
+
+    folder: str = ""
+    """Where the runs of a sweep and its comparison lie; empty compares nothing."""
+    variant: str = "default"
+    """Row of the table that this run belongs to."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Title to address of a number, such as eval/tokenizer/psnr or parameters/dynamics."""
+    horizontal: str = ""
+    """Title of a column to draw the first one against; empty draws every column by variant."""
+    curve: str = ""
+    """Address of a logged number to draw over training steps as well."""
+
+
+@dataclass
+class DemoConfig:
+    """`genie-robo demo`: record, train, evaluate, imagine and report, resumable."""
+
+    run: str = "runs/demo"
+    """Run folder; a demo that was interrupted goes on where it stopped."""
+    record: RecordConfig = field(default_factory=RecordConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tokenizer: StageConfig = field(default_factory=tokenizer_stage)
+    world_model: StageConfig = field(default_factory=world_model_stage)
+    tokenizer_from: str = ""
+    """Run folder whose tokenizer is taken, and trained there where it is missing; empty trains one
+    in this run."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    suite: dict[str, Any] = field(default_factory=dict)
+    """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/; one that is null is left
+    out."""
+    fast: bool = False
+    """Fewer episodes and draws in every suite."""
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    imagine: ImagineConfig = field(default_factory=ImagineConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+    seed: int = 0
+    """Of every stage."""
