@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import Prompt, Reconstruction, Transitions, WorldModel
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.rollout import imagine
 from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
@@ -40,15 +40,17 @@ class GenieEncoder:
         )
 
     @torch.no_grad()
-    def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
-        """Latent actions from frame `start` on, by error diffusion where codes are additive."""
+    def encode_sequence(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
+        """Latent actions from frame `start` on, by error feedback where codes are additive."""
         encoded = self.encode(window)
         latent_action = self.genie.latent_action
         if not latent_action.quantizer.is_additive:
             return encoded.codes[start:]
         motions = latent_action.quantizer.bound(torch.from_numpy(encoded.latents[start:]))
         codes = latent_action.codes(torch.arange(self.num_codes, device=self.device))
-        return ErrorDiffusion.to_nearest(codes.double().cpu().numpy()).along(motions.numpy())
+        return ErrorFeedback.to_nearest(codes.double().cpu().numpy()).encode_sequence(
+            motions.numpy()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,14 +90,13 @@ class LatentActionEncoder(Protocol):
 
 
 @runtime_checkable
-class RolloutEncoder(LatentActionEncoder, Protocol):
-    """One that also says which latent actions lead a rollout along a video."""
+class SequenceEncoder(LatentActionEncoder, Protocol):
+    """An encoder that also quantises a whole rollout with error feedback."""
 
-    def follow(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
-        """The latent actions from frame `start` on, for a rollout as a whole.
+    def encode_sequence(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
+        """The latent actions from frame `start` on, each with the residual of those before it.
 
-        Where those of `encode` each tell their own transition, these make up for what the ones
-        before them left unsaid.
+        `encode` quantises every transition alone.
         """
         ...
 

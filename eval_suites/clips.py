@@ -14,7 +14,7 @@ from eval_suites.base import (
     LatentActionEncoder,
     Prompt,
     RobotWorldModel,
-    RolloutEncoder,
+    SequenceEncoder,
     WorldModel,
 )
 from eval_suites.episodes import read_episodes
@@ -137,9 +137,11 @@ def infer_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np
 
 def follow_actions(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
     """As `infer_actions`, for each rollout as a whole where the encoder knows how."""
-    if not isinstance(encoder, RolloutEncoder):
+    if not isinstance(encoder, SequenceEncoder):
         return infer_actions(encoder, clips)
-    return np.stack([encoder.follow(clip.window, clip.num_prompt_frames - 1) for clip in clips])
+    return np.stack(
+        [encoder.encode_sequence(clip.window, clip.num_prompt_frames - 1) for clip in clips]
+    )
 
 
 def random_codes(

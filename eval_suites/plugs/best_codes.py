@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from eval_suites.base import EvalContext
 from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.regression import fit_clusters
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.types import XYZ
 
 MAX_EPISODES = 60
@@ -52,5 +52,5 @@ class BestCodes:
         """
         told = robot_actions.astype(np.float64)
         centres = self.clusters.cluster_centers_.astype(np.float64)
-        told[:, XYZ] = centres[ErrorDiffusion.to_nearest(centres).along(told[:, XYZ])]
+        told[:, XYZ] = centres[ErrorFeedback.to_nearest(centres).encode_sequence(told[:, XYZ])]
         return told

@@ -63,8 +63,8 @@ def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
         )
     if world_model == "mujoco_coded":
         notes.append(
-            "Of every robot action it is told only in which cluster its motion along xyz lies, "
-            "together with what the clusters before left unsaid."
+            "The xyz motion of every robot action is quantised to the nearest centroid, with error "
+            "feedback."
         )
     if encoder != GENIE:
         notes.append(f"The latent actions are those of encoder={encoder}, not the run's own.")

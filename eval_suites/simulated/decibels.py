@@ -26,10 +26,10 @@ PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
     "prompt and the latent actions inferred on the recorded frames for the rollout as a whole (or, "
     "where it says so, each of its own transition alone, the recorded robot actions or random "
-    "codes); best_codes is MuJoCo itself under the recorded actions with every xyz motion, "
-    "together with what is still unsaid, replaced by the centre of its cluster, as many clusters "
-    "as latent actions; per-frame dB averaged over prompts, interval over test episodes; copy_last "
-    "holds the prompt frame, the ceiling is the tokenizer's own reconstruction of MuJoCo's frames"
+    "codes); best_codes is MuJoCo itself under the recorded actions, every xyz motion quantised to "
+    "k-means centroids with error feedback, as many centroids as latent actions; per-frame dB "
+    "averaged over prompts, interval over test episodes; copy_last holds the prompt frame, the "
+    "ceiling is the tokenizer's own reconstruction of MuJoCo's frames"
 )
 
 Measured = dict[str, dict[str, Float[np.ndarray, "m n"]]]

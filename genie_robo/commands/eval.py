@@ -164,7 +164,8 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
         untrained_encoder=GenieEncoder(genie=fresh, device=device),
         world_model=world,
         robot_world_model=Steered(
-            world_model=world, to_codes=lambda actions: action_map().diffusion.along(actions)
+            world_model=world,
+            to_codes=lambda actions: action_map().feedback.encode_sequence(actions),
         ),
         alone_world_model=Steered(
             world_model=world, to_codes=lambda actions: action_map().regressor.predict(actions)

@@ -94,7 +94,9 @@ def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: in
         wanted = np.array(word, dtype=np.float64)
         if followed and followed.episode.sim_state is not None:
             _check_bounds(wanted, stride=followed.stride)
-        return Steering(codes=fetch().diffusion.along(wanted), robot_actions=wanted, is_true=False)
+        return Steering(
+            codes=fetch().feedback.encode_sequence(wanted), robot_actions=wanted, is_true=False
+        )
     if isinstance(word, list):
         return _by_codes(np.array(word), followed, fetch)
     if word == RANDOM:
@@ -103,7 +105,9 @@ def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: in
     assert followed is not None
     true = followed.window.robot_actions[-config.horizon :].astype(np.float64)
     if word == ROBOT:
-        return Steering(codes=fetch().diffusion.along(true), robot_actions=true, is_true=True)
+        return Steering(
+            codes=fetch().feedback.encode_sequence(true), robot_actions=true, is_true=True
+        )
     codes = _infer(trained, followed, horizon=config.horizon, alone=word == ALONE)
     return Steering(codes=codes, robot_actions=true, is_true=True)
 
@@ -125,7 +129,7 @@ def _infer(
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     if alone:
         return encoder.encode(followed.window).codes[-horizon:]
-    return encoder.follow(followed.window, len(followed.window.video) - 1 - horizon)
+    return encoder.encode_sequence(followed.window, len(followed.window.video) - 1 - horizon)
 
 
 def _by_codes(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.run_folder import write_atomic
 from genie_robo.types import XYZ
 
@@ -175,22 +175,22 @@ class ActionMap:
     """What it was made from: another origin means that it is out of date."""
 
     @property
-    def diffusion(self) -> ErrorDiffusion:
-        """Robot actions that follow each other to latent actions: dx dy dz add up.
+    def feedback(self) -> ErrorFeedback:
+        """Successive robot actions to latent actions; residuals of dx dy dz accumulate.
 
-        What is left unsaid may lie beyond every label, where the regressor's squares know nothing;
-        it is asked about the nearest action within their range.
+        An action plus its residual may lie beyond every label, where the regressor extrapolates
+        badly, so it is clipped to the range of the labels.
         """
-        says = self.dictionary.mean(np.arange(len(self.dictionary.robot_actions)))
-        adds_up = np.zeros(says.shape[1], bool)
-        adds_up[XYZ] = True
+        centroids = self.dictionary.mean(np.arange(len(self.dictionary.robot_actions)))
+        accumulates = np.zeros(centroids.shape[1], bool)
+        accumulates[XYZ] = True
         labels = np.concatenate(self.dictionary.robot_actions)
         low, high = labels.min(axis=0), labels.max(axis=0)
 
-        def choose(wanted: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
-            return self.regressor.predict(np.clip(wanted, low, high))
+        def quantise(actions: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
+            return self.regressor.predict(np.clip(actions, low, high))
 
-        return ErrorDiffusion(choose=choose, says=says, adds_up=adds_up)
+        return ErrorFeedback(quantise=quantise, centroids=centroids, accumulates=accumulates)
 
     def save(self, folder: Path) -> None:
         """Write arrays and report; the report, which names the arrays, comes last."""

@@ -22,7 +22,7 @@ class ToCodes(Protocol):
     """Robot actions to latent actions."""
 
     def step(
-        self, wanted: Float[np.ndarray, "n 7"], unsaid: Float[np.ndarray, "n 7"]
+        self, motions: Float[np.ndarray, "n 7"], residual: Float[np.ndarray, "n 7"]
     ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 7"]]:
         """The code of each robot action with what was unsaid before, and what is unsaid then."""
         ...
@@ -47,7 +47,7 @@ class ActionMap(Protocol):
     """Both ways between the actions of the robot and those of the model."""
 
     @property
-    def diffusion(self) -> ToCodes:
+    def feedback(self) -> ToCodes:
         """Robot actions that follow each other to codes."""
         ...
 
@@ -81,7 +81,7 @@ class Moment:
     """None for the prompt."""
     latency_s: float
     truth: TrueMoment | None
-    unsaid: Float[np.ndarray, " 7"]
+    residual: Float[np.ndarray, " 7"]
     """What the codes so far have left unsaid of the robot actions that were asked for."""
 
 
@@ -132,7 +132,7 @@ class Game:
             action=None,
             latency_s=0.0,
             truth=world.first if world else None,
-            unsaid=np.zeros(len(ACTION_NAMES)),
+            residual=np.zeros(len(ACTION_NAMES)),
         )
         self.moments = [prompt]
         self._imagined: Moment | None = prompt
@@ -175,7 +175,7 @@ class Game:
         if self.action_map is not None and self._world is not None:
             robot_action = np.asarray(self.action_map.dictionary.mean(np.array([code]))[0], float)
         action = Action(name=str(code), code=code, robot_action=robot_action)
-        self._act(action, unsaid=self.now.unsaid)
+        self._act(action, residual=self.now.residual)
 
     def move(self, name: str, delta: Float[np.ndarray, " 3"]) -> None:
         """Move the tool by dx dy dz (m), the gripper as it was.
@@ -219,11 +219,11 @@ class Game:
     def _press_robot(self, name: str, robot_action: Float[np.ndarray, " 7"]) -> None:
         if self.action_map is None:
             raise ValueError("robot actions cannot steer this run: it has no action map")
-        codes, unsaid = self.action_map.diffusion.step(robot_action[None], self.now.unsaid[None])
+        codes, residual = self.action_map.feedback.step(robot_action[None], self.now.residual[None])
         action = Action(name=name, code=int(codes[0]), robot_action=robot_action)
-        self._act(action, unsaid=unsaid[0])
+        self._act(action, residual=residual[0])
 
-    def _act(self, action: Action, *, unsaid: Float[np.ndarray, " 7"]) -> None:
+    def _act(self, action: Action, *, residual: Float[np.ndarray, " 7"]) -> None:
         self._catch_up()
         truth = self.now.truth
         if truth is not None and self._world is not None and action.robot_action is not None:
@@ -238,7 +238,7 @@ class Game:
             action=action,
             latency_s=latency_s,
             truth=truth,
-            unsaid=unsaid,
+            residual=residual,
         )
         self.latencies_s.append(latency_s)
         self.moments.append(moment)

@@ -12,7 +12,7 @@ from genie_robo.sim.imagined_inputs import (
     ToCodes,
     action_space,
     draw_seed,
-    nothing_unsaid,
+    no_residual,
     read_actions,
     read_prompt,
 )
@@ -32,7 +32,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     Args:
         genie: The trained world model, on the device where it shall run.
         prompt: uint8 image of any size, or a stack of p frames; it is scaled to the model's size.
-        to_codes: Robot actions (n 7) to latent actions (n), or the `diffusion` of an ActionMap.
+        to_codes: Robot actions (n 7) to latent actions (n), or the `feedback` of an ActionMap.
             With it actions are those of Tabletop, without it they are the model's codes.
         sampler: How a frame is decoded, by default in 4 steps.
         max_steps: Actions until the episode is truncated.
@@ -54,7 +54,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         self._worlds = Worlds(genie, num_worlds=1, sampler=sampler)
         self._prompt, self._to_codes, self._max_steps = prompt, to_codes, max_steps
         self._num_actions: int | None = None
-        self._unsaid = nothing_unsaid(1)
+        self._residual = no_residual(1)
         self.render_mode = render_mode
         self.action_space = action_space(self._worlds.num_codes, to_codes)
         self.observation_space = self._worlds.observation_space
@@ -70,7 +70,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         super().reset(seed=seed, options=options)
         prompt = (options or {}).get("prompt", self._prompt)
         frames = read_prompt(prompt, image_size=self._worlds.image_shape[:2])
-        self._prompt, self._num_actions, self._unsaid = prompt, 0, nothing_unsaid(1)
+        self._prompt, self._num_actions, self._residual = prompt, 0, no_residual(1)
         seeds = [draw_seed(self.np_random)]
         self._worlds.start(np.zeros(1, np.int64), frames[None], seeds=seeds)
         return {"pixels": self.render()}, self._worlds.info(0)
@@ -85,8 +85,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             RuntimeError: The environment was not reset.
         """
         num_actions = self._started() + 1
-        codes, self._unsaid = read_actions(
-            [action], self._unsaid, num_codes=self._worlds.num_codes, to_codes=self._to_codes
+        codes, self._residual = read_actions(
+            [action], self._residual, num_codes=self._worlds.num_codes, to_codes=self._to_codes
         )
         self._worlds.step(codes, moving=np.ones(1, bool))
         self._num_actions = num_actions

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.transforms import resize_frame
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.sim.actions import checked_action, robot_action_space
 from genie_robo.types import ACTION_NAMES
 
-ToCodes = Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]] | ErrorDiffusion
+ToCodes = Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]] | ErrorFeedback
 """Robot actions to latent actions, each by itself or with what was unsaid before it."""
 
 
@@ -21,14 +21,14 @@ def action_space(num_codes: int, to_codes: ToCodes | None) -> gymnasium.Space[An
     return robot_action_space() if to_codes else gymnasium.spaces.Discrete(num_codes)
 
 
-def nothing_unsaid(num_worlds: int) -> Float[np.ndarray, "n 7"]:
+def no_residual(num_worlds: int) -> Float[np.ndarray, "n 7"]:
     """What codes have left unsaid at the start of an episode."""
     return np.zeros((num_worlds, len(ACTION_NAMES)))
 
 
 def read_actions(
     actions: Sequence[Any] | np.ndarray,
-    unsaid: Float[np.ndarray, "n 7"],
+    residual: Float[np.ndarray, "n 7"],
     *,
     num_codes: int,
     to_codes: ToCodes | None,
@@ -45,10 +45,10 @@ def read_actions(
                 raise ValueError(
                     f"latent action {action} is not one of this model's codes, 0 to {num_codes - 1}"
                 )
-        return np.array(actions, dtype=np.int64), unsaid
+        return np.array(actions, dtype=np.int64), residual
     wanted = np.stack([checked_action(action) for action in actions])
-    if isinstance(to_codes, ErrorDiffusion):
-        codes, unsaid = to_codes.step(wanted, unsaid)
+    if isinstance(to_codes, ErrorFeedback):
+        codes, residual = to_codes.step(wanted, residual)
     else:
         codes = np.asarray(to_codes(wanted))
     if (
@@ -60,7 +60,7 @@ def read_actions(
             f"to_codes must give {len(actions)} codes from 0 to {num_codes - 1}, one per action, "
             f"but it gave {codes}"
         )
-    return codes.astype(np.int64), unsaid
+    return codes.astype(np.int64), residual
 
 
 def read_prompt(

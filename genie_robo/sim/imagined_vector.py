@@ -17,7 +17,7 @@ from genie_robo.sim.imagined_inputs import (
     ToCodes,
     action_space,
     draw_seed,
-    nothing_unsaid,
+    no_residual,
     read_actions,
     read_prompt,
 )
@@ -43,7 +43,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         genie: The trained world model, on the device where it shall run.
         num_envs: Number of worlds.
         prompt: As Imagined's for all worlds, or num_envs stacks of p frames.
-        to_codes: Robot actions (n 7) to latent actions (n), or the `diffusion` of an ActionMap.
+        to_codes: Robot actions (n 7) to latent actions (n), or the `feedback` of an ActionMap.
         sampler: How a frame is decoded, by default in 4 steps.
         max_steps: Actions until an episode is truncated.
         autoreset_mode: NextStep (default), SameStep or Disabled, as Gymnasium defines them.
@@ -74,7 +74,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         self._generators = [seeding.np_random()[0] for _ in range(num_envs)]
         self._num_actions = np.full(num_envs, -1)
         """-1 in a world that was never reset."""
-        self._unsaid = nothing_unsaid(num_envs)
+        self._residual = no_residual(num_envs)
 
     def reset(
         self,
@@ -108,11 +108,11 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             raise ValueError(
                 f"got {len(actions)} actions for {self.num_envs} worlds; give one each"
             )
-        codes, unsaid = read_actions(
-            actions, self._unsaid, num_codes=self._worlds.num_codes, to_codes=self._to_codes
+        codes, residual = read_actions(
+            actions, self._residual, num_codes=self._worlds.num_codes, to_codes=self._to_codes
         )
         ended = self._checked_ended()
-        self._unsaid[~ended] = unsaid[~ended]
+        self._residual[~ended] = residual[~ended]
         if ended.any():
             self._start(ended, self._prompt)
         self._worlds.step(codes, moving=~ended)
@@ -142,7 +142,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             )
         else:
             prompts = np.stack([read_prompt(prompt[i], image_size=size) for i in worlds])
-        self._prompt, self._num_actions[mask], self._unsaid[mask] = prompt, 0, 0.0
+        self._prompt, self._num_actions[mask], self._residual[mask] = prompt, 0, 0.0
         seeds = [draw_seed(self._generators[world]) for world in worlds]
         self._worlds.start(worlds, prompts, seeds=seeds)
 

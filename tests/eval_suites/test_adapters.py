@@ -15,7 +15,7 @@ from eval_suites.base import (
     FrameTokenizer,
     LatentActionEncoder,
     Prompt,
-    RolloutEncoder,
+    SequenceEncoder,
     WorldModel,
 )
 from eval_suites.controllability import Controllability
@@ -118,20 +118,20 @@ def test_followed_codes_make_up_for_what_codes_leave_unsaid(genie):
     said = quantizer.bound(torch.from_numpy(encoder.encode(window).latents)).numpy()
     book = genie.latent_action.codes(torch.arange(encoder.num_codes)).detach().numpy()
     for start in (0, 5):
-        expected, unsaid = [], np.zeros(said.shape[1])
+        expected, residual = [], np.zeros(said.shape[1])
         for motion in said[start:]:
-            code = np.square(book - motion - unsaid).sum(axis=1).argmin()
-            unsaid = 0.8 * (motion + unsaid - book[code])
+            code = np.square(book - motion - residual).sum(axis=1).argmin()
+            residual = 0.8 * (motion + residual - book[code])
             expected.append(code)
-        assert encoder.follow(window, start).tolist() == expected
-    assert encoder.follow(window, 0).tolist() != encoder.encode(window).codes.tolist()
+        assert encoder.encode_sequence(window, start).tolist() == expected
+    assert encoder.encode_sequence(window, 0).tolist() != encoder.encode(window).codes.tolist()
 
 
 def test_where_encodings_have_no_size_nothing_is_carried_on(genie, monkeypatch):
     encoder = GenieEncoder(genie=genie, device=CPU)
     window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
     monkeypatch.setattr(genie.latent_action.quantizer, "space", "sphere")
-    assert encoder.follow(window, 5).tolist() == encoder.encode(window).codes[5:].tolist()
+    assert encoder.encode_sequence(window, 5).tolist() == encoder.encode(window).codes[5:].tolist()
 
 
 def test_robot_actions_are_mapped_rollout_by_rollout():
@@ -154,7 +154,7 @@ def test_robot_actions_are_mapped_rollout_by_rollout():
 def test_adapters_satisfy_the_protocols(genie):
     world = GenieWorld(genie=genie, sampler=Sampler(), device=CPU)
     assert isinstance(GenieEncoder(genie=genie, device=CPU), LatentActionEncoder)
-    assert isinstance(GenieEncoder(genie=genie, device=CPU), RolloutEncoder)
+    assert isinstance(GenieEncoder(genie=genie, device=CPU), SequenceEncoder)
     assert isinstance(GenieTokenizer(genie=genie, device=CPU), FrameTokenizer)
     assert isinstance(world, WorldModel)
     assert isinstance(CopyLast(), WorldModel)

@@ -123,16 +123,16 @@ def action_map():
 
 def test_motions_that_follow_each_other_are_asked_for_within_the_labels(action_map):
     """Beyond them the squares rule: what is unsaid must not turn into a wrong direction."""
-    diffusion = action_map.diffusion
+    feedback = action_map.feedback
     far, at_most = np.zeros((1, 7)), action_map.dictionary.robot_actions
     far[0, 0] = 10.0
     edge = np.clip(far, *(f(np.concatenate(at_most), axis=0) for f in (np.min, np.max)))
-    assert diffusion.choose(far).tolist() == action_map.regressor.predict(edge).tolist() == [2]
-    codes, unsaid = diffusion.step(far, np.zeros((1, 7)))
+    assert feedback.quantise(far).tolist() == action_map.regressor.predict(edge).tolist() == [2]
+    codes, residual = feedback.step(far, np.zeros((1, 7)))
     np.testing.assert_allclose(
-        unsaid[0, :3], 0.8 * (far - action_map.dictionary.mean(codes))[0, :3]
+        residual[0, :3], 0.8 * (far - action_map.dictionary.mean(codes))[0, :3]
     )
-    assert (unsaid[0, 3:] == 0).all()
+    assert (residual[0, 3:] == 0).all()
 
 
 def test_saved_map_comes_back(action_map, tmp_path):

@@ -14,7 +14,7 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.play import make_starts
 from genie_robo.config import PlayConfig
 from genie_robo.config_file import write_config
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.sampler import Sampler
 from genie_robo.play.game import Game
 from genie_robo.play.start import Starts
@@ -30,9 +30,11 @@ class EasyMap:
     """Code k is 2 cm times k - 2 along x, and the other way round."""
 
     @property
-    def diffusion(self) -> ErrorDiffusion:
+    def feedback(self) -> ErrorFeedback:
         adds_up = np.arange(7) < 3
-        return ErrorDiffusion(choose=self.predict, says=self.mean(np.arange(5)), adds_up=adds_up)
+        return ErrorFeedback(
+            quantise=self.predict, centroids=self.mean(np.arange(5)), accumulates=adds_up
+        )
 
     @property
     def dictionary(self) -> "EasyMap":

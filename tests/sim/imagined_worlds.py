@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genie_robo.inference.error_diffusion import ErrorDiffusion
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.sampler import Sampler
 
 SAMPLER = Sampler(num_steps=2)
@@ -15,5 +15,5 @@ def to_codes(robot_actions: np.ndarray) -> np.ndarray:
 
 SAYS = np.zeros((5, 7))
 SAYS[:, 0] = (np.arange(5) - 2) / 50
-DIFFUSION = ErrorDiffusion(choose=to_codes, says=SAYS, adds_up=np.arange(7) < 3)
-"""The same with what earlier codes of an episode left unsaid."""
+FEEDBACK = ErrorFeedback(quantise=to_codes, centroids=SAYS, accumulates=np.arange(7) < 3)
+"""The same with what earlier codes of an episode left residual."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from imagined_worlds import DIFFUSION, SAMPLER, to_codes
+from imagined_worlds import FEEDBACK, SAMPLER, to_codes
 
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
@@ -129,13 +129,13 @@ def test_robot_actions_become_codes(genie, prompt):
 
 
 def test_what_a_code_leaves_unsaid_is_added_to_the_next_action_of_the_episode(genie, prompt):
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=DIFFUSION)
+    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=FEEDBACK)
     action = STILL + [0.007, 0, 0, 0, 0, 0, 0]  # noqa: RUF005 (a sum, not a list)
     assert to_codes(action[None])[0] == 2
     for _ in range(2):
         env.reset(seed=3)
         codes = [env.step(action)[-1]["code"] for _ in range(8)]
-        assert codes == DIFFUSION.along(np.tile(action, (8, 1))).tolist()
+        assert codes == FEEDBACK.encode_sequence(np.tile(action, (8, 1))).tolist()
         assert 3 in codes
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from imagined_worlds import DIFFUSION, SAMPLER, to_codes
+from imagined_worlds import FEEDBACK, SAMPLER, to_codes
 
 from genie_robo.sim.imagined import Imagined
 from genie_robo.sim.imagined_vector import ImaginedVector
@@ -81,7 +81,7 @@ def test_robot_actions_and_a_prompt_per_world(genie, prompt):
 
 def test_every_world_carries_its_own_unsaid_motion(genie, prompt):
     """Worlds of different age, each as one alone: what is unsaid ends with the episode."""
-    settings = {"prompt": prompt, "sampler": SAMPLER, "to_codes": DIFFUSION}
+    settings = {"prompt": prompt, "sampler": SAMPLER, "to_codes": FEEDBACK}
     vector = ImaginedVector(genie, num_envs=2, max_steps=5, **settings)
     vector.reset(seed=0)
     actions = np.zeros((2, 7))
@@ -92,7 +92,7 @@ def test_every_world_carries_its_own_unsaid_motion(genie, prompt):
             vector.reset(seed=0, options={"reset_mask": np.array([False, True])})
         info = vector.step(actions)[-1]
         codes.append(np.where(info.get("_code", False), info.get("code", -1), -1))
-    along = [DIFFUSION.along(np.tile(action, (9, 1))).tolist() for action in actions]
+    along = [FEEDBACK.encode_sequence(np.tile(action, (9, 1))).tolist() for action in actions]
     first, second = np.stack(codes).T.tolist()
     assert first == [*along[0][:5], -1, *along[0][:3]]  # -1 is where an episode begins
     assert second == [*along[1][:3], *along[1][:5], -1]

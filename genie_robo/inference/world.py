@@ -1,0 +1,223 @@
+"""A world: anything that starts from prompts and steps under actions.
+
+Suites, `imagine`, `play` and both Gymnasium environments know worlds only through this interface.
+A trained Genie, MuJoCo, a held frame and a class of the user's own implement it.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
+from genie_robo.inference.rollout import Imagination
+from genie_robo.inference.sampler import Sampler
+from genie_robo.models.genie import Genie
+from genie_robo.types import Episode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The frames that a rollout starts from, and the recording that they were cut from."""
+
+    frames: UInt8[np.ndarray, "p h w c"]
+    name: str = "prompt"
+    """The id of the episode, or what else the frames are called."""
+    start: int = 0
+    """Step of the episode that the first frame shows."""
+    stride: int = 1
+    """Steps from one frame to the next."""
+    recording: Episode | None = None
+    """The recorded episode; simulators restore its state."""
+
+    @property
+    def last_step(self) -> int:
+        """Step of the episode that the last frame shows."""
+        return self.start + (len(self.frames) - 1) * self.stride
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A latent action for each rollout."""
+
+    values: Int[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, slots=True)
+class RobotActions:
+    """A robot action for each rollout: the motion from one frame to the next.
+
+    dx dy dz (m), droll dpitch dyaw (rad), gripper (1 = open).
+    """
+
+    values: Float[np.ndarray, "b a"]
+
+
+Actions = Codes | RobotActions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a world shows after a start or a step."""
+
+    frames: UInt8[np.ndarray, "b h w c"]
+    uncertainty: Float[np.ndarray, " b"]
+    """0 is certain; of a Genie the mean entropy of the frame's tokens (nats)."""
+    tokens: Int[np.ndarray, "b s"] | None = None
+    """Of worlds that have tokens."""
+    codes: Int[np.ndarray, " b"] | None = None
+    """The latent actions that led here, of worlds that are driven by codes."""
+
+
+@runtime_checkable
+class World(Protocol):
+    """Anything that predicts what follows a prompt, in batches of rollouts.
+
+    The same prompt, actions and seed give the same frames in any batch. `start` replaces all
+    state and changes none in place, so a shallow copy is an independent world that shares weights.
+    """
+
+    @property
+    def takes(self) -> Collection[type[Actions]]:
+        """The kinds of actions that `step` understands: Codes, RobotActions or both."""
+        ...
+
+    def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
+        """Start one rollout for each prompt and seed; shows the last prompt frames."""
+        ...
+
+    def step(self, actions: Actions) -> Step:
+        """Advance every rollout by one frame."""
+        ...
+
+
+def roll_out(
+    world: World,
+    prompts: Sequence[Prompt],
+    actions: Sequence[Actions],
+    *,
+    seeds: Sequence[int],
+    advance: Callable[[], None] | None = None,
+) -> UInt8[np.ndarray, "b n h w c"]:
+    """The n frames after each prompt under n actions; `advance` is called after every frame."""
+    world.start(prompts, seeds)
+    frames = []
+    for action in actions:
+        frames.append(world.step(action).frames)
+        if advance:
+            advance()
+    return np.stack(frames, axis=1)
+
+
+def code_steps(codes: Int[np.ndarray, "b n"]) -> list[Codes]:
+    """Sequences of latent actions, one for each rollout, step by step."""
+    return [Codes(values) for values in codes.T]
+
+
+def robot_steps(actions: Float[np.ndarray, "b n a"]) -> list[RobotActions]:
+    """Sequences of robot actions, one for each rollout, step by step."""
+    return [RobotActions(values) for values in actions.swapaxes(0, 1)]
+
+
+ToCodes = ErrorFeedback | Callable[[Float[np.ndarray, "b a"]], Int[np.ndarray, " b"]]
+"""Robot actions to latent actions, with error feedback or each action alone."""
+
+
+class GenieWorld:
+    """A trained Genie as a world: codes steer it, and robot actions where a map is given."""
+
+    def __init__(
+        self,
+        genie: Genie,
+        *,
+        sampler: Sampler | None = None,
+        to_codes: Callable[[], ToCodes] | None = None,
+    ) -> None:
+        """Wrap a model on the device where it shall run.
+
+        Args:
+            genie: The trained model.
+            sampler: How a frame is decoded.
+            to_codes: Gives the map from robot actions to codes; called when it is first needed.
+        """
+        self.genie, self.sampler = genie.eval(), sampler or Sampler()
+        self._to_codes = to_codes
+        self._feedback: FeedbackState | None = None
+
+    @property
+    def takes(self) -> Collection[type[Actions]]:
+        """Codes, and robot actions where there is a map from them to codes."""
+        return (Codes,) if self._to_codes is None else (Codes, RobotActions)
+
+    @property
+    def num_codes(self) -> int:
+        """Codes are 0 .. num_codes - 1."""
+        return self.genie.latent_action.num_codes
+
+    def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
+        """Encode the prompts; one that all rollouts share is encoded once."""
+        distinct = prompts[:1] if all(p is prompts[0] for p in prompts) else prompts
+        frames = torch.from_numpy(np.stack([prompt.frames for prompt in distinct]))
+        self._imagination = Imagination(
+            self.genie, frames.to(self._device), seeds=seeds, sampler=self.sampler
+        )
+        self._feedback = None
+        return self._show(codes=None)
+
+    def step(self, actions: Actions) -> Step:
+        """Imagine the next frame of every rollout."""
+        codes = actions.values if isinstance(actions, Codes) else self._quantise(actions)
+        self._imagination.step(torch.from_numpy(codes).long().to(self._device))
+        return self._show(codes=codes)
+
+    def _quantise(self, actions: RobotActions) -> Int[np.ndarray, " b"]:
+        if self._to_codes is None:
+            raise ValueError(
+                "this world is steered by latent actions alone: nothing maps robot actions to them"
+            )
+        to_codes = self._to_codes()
+        if not isinstance(to_codes, ErrorFeedback):
+            return to_codes(actions.values)
+        self._feedback = self._feedback or FeedbackState(to_codes)
+        return self._feedback.step(actions.values)
+
+    def _show(self, *, codes: Int[np.ndarray, " b"] | None) -> Step:
+        now = self._imagination
+        return Step(
+            frames=now.frame.cpu().numpy(),
+            uncertainty=now.uncertainty.cpu().double().numpy(),
+            tokens=now.tokens.cpu().numpy(),
+            codes=codes,
+        )
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.genie.parameters()).device
+
+
+class HeldFrame:
+    """A world in which nothing moves: one of the prompt frames is shown for ever."""
+
+    takes = (Codes, RobotActions)
+
+    def __init__(self, frame: int = -1) -> None:
+        """Hold the prompt frame of this index."""
+        self._index = frame
+
+    def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
+        """Choose the frames to hold."""
+        frames = np.stack([prompt.frames[self._index] for prompt in prompts])
+        self._held = Step(frames=frames, uncertainty=np.zeros(len(prompts)))
+        return self._held
+
+    def step(self, actions: Actions) -> Step:
+        """The same frames again."""
+        return self._held
+
+
+def hold_last(prompts: Sequence[Prompt], num_frames: int) -> UInt8[np.ndarray, "b n h w c"]:
+    """The last prompt frames, `num_frames` times: the baseline of every rollout."""
+    return np.stack([prompt.frames[-1:].repeat(num_frames, axis=0) for prompt in prompts])
