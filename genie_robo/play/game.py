@@ -24,7 +24,7 @@ class ToCodes(Protocol):
     def step(
         self, motions: Float[np.ndarray, "n 7"], residual: Float[np.ndarray, "n 7"]
     ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 7"]]:
-        """The code of each robot action with what was unsaid before, and what is unsaid then."""
+        """The code of each robot action plus its residual, and the residual to carry."""
         ...
 
 

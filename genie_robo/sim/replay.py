@@ -1,8 +1,8 @@
 """What MuJoCo says happens from a stored step under given actions."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import mujoco
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.transforms import stored_size
 from genie_robo.sim.raycast import VISIBLE_GROUPS, geom_colors
-from genie_robo.sim.scene import SceneSpec
+from genie_robo.sim.restore import execute, restore, stored_state
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode
 
@@ -41,7 +41,7 @@ class GeomShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What happened, frame by frame: n actions make n + 1 frames."""
+    """What happened, frame by frame, the restored frame first."""
 
     video: UInt8[np.ndarray, "t h w c"]
     geoms: tuple[GeomShape, ...]
@@ -59,24 +59,25 @@ def replay(
     robot_actions: Float[np.ndarray, "n 7"],
     image_size: tuple[int, int] | None = None,
     renderer: str = "auto",
+    stride: int = 1,
 ) -> Replay:
     """Restore step `start` of a recorded episode and execute actions from there.
 
     With the stored actions, image size and renderer the frames are the stored ones, bit for bit.
+    A frame is kept after every `stride` actions.
 
     Raises:
         ValueError: the episode is not from a simulator, `start` is not one of its steps, or an
             action is out of bounds.
     """
-    scene, state = _stored(episode, start)
+    stored_state(episode, start)
     if image_size is None:
         height, width = stored_size(episode.images["primary"][start])
         image_size = (height, width)
-    with closing(Tabletop(image_size=image_size, renderer=renderer, scene=scene)) as env:
-        env.restore(scene, state)
+    with closing(restore(episode, start, image_size=image_size, renderer=renderer)) as env:
         geoms = np.flatnonzero(np.isin(env.model.geom_group, VISIBLE_GROUPS))
         colors = geom_colors(env.model)
-        moments = list(_execute(env, robot_actions, geoms))
+        moments = execute(env, robot_actions, partial(_look, geoms=geoms), stride=stride)
         video, positions, rotations, tool, objects = (
             np.stack(column) for column in zip(*moments, strict=True)
         )
@@ -90,36 +91,16 @@ def replay(
         )
 
 
-def _stored(episode: Episode, start: int) -> tuple[SceneSpec, Float[np.ndarray, " n"]]:
-    if episode.sim_state is None or not episode.scene:
-        raise ValueError(
-            f"episode {episode.episode_id} holds no simulator state, so MuJoCo cannot restore it; "
-            f"replay needs a dataset that `genie-robo record` made"
-        )
-    if not 0 <= start < episode.num_steps:
-        raise ValueError(
-            f"start={start} is not a step of episode {episode.episode_id}, which has steps 0 to "
-            f"{episode.num_steps - 1}"
-        )
-    return SceneSpec.from_json(episode.scene), episode.sim_state[start]
-
-
-def _execute(
-    env: Tabletop, actions: Float[np.ndarray, "n 7"], geoms: Int[np.ndarray, " g"]
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Frame, geom positions and rotations, tool and object positions, before and after actions."""
-    for action in [None, *actions]:
-        if action is not None:
-            env.advance(action)
-        data = env.data
-        boxes = [env.box_position(index) for index in range(len(env.scene.boxes))]
-        yield (
-            env.render(),
-            data.geom_xpos[geoms],
-            data.geom_xmat[geoms].reshape(-1, 3, 3),
-            env.pose[:3],
-            np.stack(boxes),
-        )
+def _look(env: Tabletop, geoms: Int[np.ndarray, " g"]) -> tuple[np.ndarray, ...]:
+    """Frame, positions and rotations of geoms, positions of tool and boxes."""
+    boxes = [env.box_position(index) for index in range(len(env.scene.boxes))]
+    return (
+        env.render(),
+        env.data.geom_xpos[geoms],
+        env.data.geom_xmat[geoms].reshape(-1, 3, 3),
+        env.pose[:3],
+        np.stack(boxes),
+    )
 
 
 def _shape(model: mujoco.MjModel, geom: int, *, color: Float[np.ndarray, " 3"]) -> GeomShape:

@@ -1,0 +1,96 @@
+"""A recorded step, restored in MuJoCo, and actions executed from there."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from genie_robo.sim.scene import SceneSpec
+from genie_robo.sim.tabletop import Tabletop
+from genie_robo.types import GRIPPER, Episode
+
+T = TypeVar("T")
+
+
+def restore(
+    episode: Episode,
+    step: int,
+    *,
+    task: str = "",
+    image_size: tuple[int, int] = (8, 8),
+    renderer: str = "raycast",
+) -> Tabletop:
+    """The simulator at a recorded step; close it when done.
+
+    A task other than the recorded one changes what counts as success, and nothing else.
+
+    Raises:
+        ValueError: the episode is not from a simulator, or has no such step.
+    """
+    scene, state = stored_scene(episode, task=task), stored_state(episode, step)
+    env = Tabletop(image_size=image_size, renderer=renderer, scene=scene)
+    env.restore(scene, state)
+    return env
+
+
+def stored_scene(episode: Episode, *, task: str = "") -> SceneSpec:
+    """The scene that an episode was recorded in, with its own task or another one.
+
+    Raises:
+        ValueError: the episode is not from a simulator.
+    """
+    if episode.sim_state is None or not episode.scene:
+        raise ValueError(
+            f"episode {episode.episode_id} holds no simulator state, so MuJoCo cannot restore it; "
+            "`genie-robo record` makes episodes that it can"
+        )
+    scene = SceneSpec.from_json(episode.scene)
+    return replace(scene, task=task) if task else scene
+
+
+def stored_state(episode: Episode, step: int) -> Float[np.ndarray, " n"]:
+    """The simulator's state at a recorded step.
+
+    Raises:
+        ValueError: the episode is not from a simulator, or has no such step.
+    """
+    stored_scene(episode)
+    assert episode.sim_state is not None
+    if not 0 <= step < episode.num_steps:
+        raise ValueError(
+            f"start={step} is not a step of episode {episode.episode_id}, which has steps 0 to "
+            f"{episode.num_steps - 1}"
+        )
+    return episode.sim_state[step]
+
+
+def execute(
+    env: Tabletop,
+    actions: Iterable[Float[np.ndarray, " 7"]],
+    look: Callable[[Tabletop], T],
+    *,
+    stride: int = 1,
+) -> list[T]:
+    """What `look` sees before the actions and after every `stride` of them.
+
+    Raises:
+        ValueError: an action is out of bounds.
+    """
+    seen = [look(env)]
+    for number, action in enumerate(actions, start=1):
+        env.advance(action)
+        if number % stride == 0:
+            seen.append(look(env))
+    return seen
+
+
+def split_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "m 7"]:
+    """Actions of whole frames as actions of single steps.
+
+    Every motion is cut into `stride` equal parts; the gripper command, which is absolute, stays.
+    """
+    parts = np.repeat(actions.astype(np.float64), stride, axis=0)
+    parts[:, :GRIPPER] /= stride
+    return parts
