@@ -1,4 +1,8 @@
-"""The atlas: one prompt imagined under every latent action, and how each one moves the robot."""
+"""The atlas: one prompt imagined under every latent action, and how each one moves the robot.
+
+Where transitions are labelled with robot actions, a code also has the displacements of the end
+effector in its labelled steps.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,66 +17,18 @@ from scipy.spatial.transform import Rotation
 
 from viz.entities import ATLAS_AXES, ATLAS_CODE, ATLAS_MOTION, SUMMARY, entity
 from viz.images import log_video
-from viz.recording import stable_id, time_columns, write_recording
-from viz.series import code_colors
-from viz.views import GRID_COLOR, camera, side_panels, time_panel
-
-_EYE = (1.9, 1.7, 1.3)
-"""Where the eye is, in lengths of the longest arrow."""
-_GRID_M = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtlasLayout:
-    """What the layout of one atlas depends on."""
-
-    root: str
-    names: tuple[str, ...]
-    """Of the codes, from 0."""
-    control_hz: float
-    reach: float | None
-    """Length of the longest arrow (m); None without arrows."""
-
-
-def atlas_blueprint(layout: AtlasLayout) -> rrb.Blueprint:
-    """A picture per code in a grid about as wide as high; beside it the arrows and the numbers."""
-    root = layout.root
-    pictures = [
-        camera(root, f"{ATLAS_CODE}/{code}", name) for code, name in enumerate(layout.names)
-    ]
-    grid = rrb.Grid(*pictures, grid_columns=ceil(sqrt(len(pictures))), name="imagined")
-    aside: list[rrb.View] = [rrb.TextDocumentView(origin=entity(root, SUMMARY), name="summary")]
-    if layout.reach is not None:
-        aside.insert(0, _arrows(root, layout.reach))
-    content = rrb.Horizontal(
-        grid, rrb.Vertical(*aside, row_shares=[52, 48][-len(aside) :]), column_shares=[60, 40]
-    )
-    return rrb.Blueprint(content, time_panel(layout.control_hz), *side_panels(), auto_views=False)
-
-
-def _arrows(root: str, reach: float) -> rrb.Spatial3DView:
-    x, y, z = (reach * share for share in _EYE)
-    return rrb.Spatial3DView(
-        origin=entity(root, ATLAS_MOTION),
-        name=f"mean motion of each code, one sigma around it (grid {1000 * _GRID_M:g} mm)",
-        background=rrb.BackgroundKind.GradientDark,
-        line_grid=rrb.LineGrid3D(visible=True, spacing=_GRID_M, color=GRID_COLOR),
-        eye_controls=rrb.EyeControls3D(
-            kind=rrb.Eye3DKind.Orbital,
-            position=(x, y, z),
-            look_target=(0, 0, 0),
-            eye_up=(0, 0, 1),
-        ),
-    )
-
+from viz.recording import log_markdown, stable_id, time_columns, write_recording
+from viz.scene import Eye
+from viz.series import GREY, code_colors
+from viz.views import image, playing, space, text
 
 Displacements = Float[np.ndarray, "_ 3"]
 
-_GREY = (150, 150, 158)
 _AXES, _THICK, _THIN = 1.25, 0.018, 0.006
 """Length of the axes and radii of arrows and axes, as shares of the longest mean displacement."""
-_SMALLEST_REACH = 1e-3
-"""Metres."""
+_EYE = (1.9, 1.7, 1.3)
+"""Position of the eye, in lengths of the longest mean displacement."""
+_SMALLEST_REACH_M, _GRID_M = 1e-3, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,49 +49,68 @@ class AtlasView:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
-        lengths = {"names": len(self.names)}
-        if self.displacements is not None:
-            lengths["displacements"] = len(self.displacements)
-        for name, found in lengths.items():
-            if found != len(self.videos):
+        for name in ("names", "displacements"):
+            part = getattr(self, name)
+            if part is not None and len(part) != len(self.videos):
                 raise ValueError(
-                    f"atlas {self.title!r}: {name} are of {found} codes, but there are videos of "
-                    f"{len(self.videos)}"
+                    f"atlas {self.title!r}: {name} are of {len(part)} codes, but there are videos "
+                    f"of {len(self.videos)}"
                 )
 
 
-def log_atlas(recording: rr.RecordingStream, view: AtlasView, *, root: str = "") -> None:
+def write_atlas(path: Path, view: AtlasView) -> Path:
+    """Write an atlas as a recording with its layout."""
+    shape = (*map(str, range(len(view.names))), str(view.displacements is not None))
+    return write_recording(
+        path,
+        application_id=stable_id("atlas", shape),
+        recording_id=stable_id(path.stem, (view.title,)),
+        log=lambda recording: log_atlas(recording, view),
+        blueprint=atlas_blueprint(view),
+        name=path.stem,
+    )
+
+
+def atlas_blueprint(view: AtlasView) -> rrb.Blueprint:
+    """A video per code in a grid about as wide as high; the arrows and the numbers on the right."""
+    videos = [image("", f"{ATLAS_CODE}/{code}", name) for code, name in enumerate(view.names)]
+    grid = rrb.Grid(*videos, grid_columns=ceil(sqrt(len(videos))), name="imagined")
+    right: list[rrb.View] = [text("", SUMMARY, "summary")]
+    if view.displacements is not None:
+        x, y, z = (reach(view.displacements) * share for share in _EYE)
+        eye = Eye(position=(x, y, z), target=(0, 0, 0))
+        name = f"mean motion of each code, one sigma around it (grid {1000 * _GRID_M:g} mm)"
+        right.insert(0, space("", ATLAS_MOTION, eye, name=name, grid_m=_GRID_M))
+    shares = [52, 48][-len(right) :]
+    content = rrb.Horizontal(grid, rrb.Vertical(*right, row_shares=shares), column_shares=[60, 40])
+    return playing(content, control_hz=view.control_hz)
+
+
+def log_atlas(recording: rr.RecordingStream, view: AtlasView) -> None:
     """Log one video per code, and one arrow with its spread per code that has labels."""
     steps = np.arange(view.videos.shape[1])
     times = time_columns(steps, control_hz=view.control_hz)
     for code, video in enumerate(view.videos):
-        log_video(recording, entity(root, f"{ATLAS_CODE}/{code}"), video, times)
+        log_video(recording, entity("", f"{ATLAS_CODE}/{code}"), video, times)
     if view.displacements is not None:
-        _log_axes(recording, reach(view.displacements), root=root)
-        for code, color in enumerate(code_colors(len(view.names))):
-            log_motion(recording, view, code, color=color, root=root)
-    words = rr.TextDocument(describe(view), media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity(root, SUMMARY), words, static=True)
+        length = reach(view.displacements)
+        _log_axes(recording, length)
+        for code, seen in enumerate(view.displacements):
+            if len(seen):
+                _log_motion(recording, view, code, seen, radius=_THICK * length)
+    log_markdown(recording, entity("", SUMMARY), describe(view))
 
 
-def log_motion(
-    recording: rr.RecordingStream,
-    view: AtlasView,
-    code: int,
-    *,
-    color: tuple[int, int, int],
-    root: str = "",
+def _log_motion(
+    recording: rr.RecordingStream, view: AtlasView, code: int, seen: Displacements, *, radius: float
 ) -> None:
     """Log a code's mean displacement as an arrow, and around its tip an ellipsoid of one sigma."""
-    assert view.displacements is not None
-    seen = view.displacements[code]
-    if not len(seen):
-        return
-    path, mean = f"{entity(root, ATLAS_MOTION)}/{code}", seen.mean(axis=0)
+    path, mean = f"{entity('', ATLAS_MOTION)}/{code}", seen.mean(axis=0)
+    color = code_colors(len(view.names))[code]
     arrow = rr.Arrows3D(
         vectors=[mean],
         origins=[(0, 0, 0)],
-        radii=[_THICK * reach(view.displacements)],
+        radii=[radius],
         colors=[color],
         labels=[view.names[code]],
     )
@@ -152,34 +127,19 @@ def log_motion(
         recording.log(f"{path}/spread", ellipsoid, static=True)
 
 
-def write_atlas(path: Path, view: AtlasView) -> Path:
-    """Write an atlas as a recording with its layout."""
-    layout = atlas_layout(view)
-    shape = (*map(str, range(len(view.names))), str(layout.reach is not None))
-    return write_recording(
-        path,
-        application_id=stable_id("atlas", shape),
-        recording_id=stable_id(path.stem, (view.title,)),
-        log=lambda recording: log_atlas(recording, view),
-        blueprint=atlas_blueprint(layout),
-        name=path.stem,
-    )
-
-
-def atlas_layout(view: AtlasView, *, root: str = "") -> AtlasLayout:
-    """What the blueprint needs to know of an atlas."""
-    return AtlasLayout(
-        root=root,
-        names=view.names,
-        control_hz=view.control_hz,
-        reach=None if view.displacements is None else reach(view.displacements),
-    )
+def _log_axes(recording: rr.RecordingStream, length: float) -> None:
+    recording.log(entity("", ATLAS_MOTION), rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    path, tips, radius = entity("", ATLAS_AXES), np.eye(3) * _AXES * length, _THIN * length
+    axes = rr.Arrows3D(vectors=tips, origins=np.zeros((3, 3)), radii=[radius], colors=[GREY])
+    recording.log(path, axes, static=True)
+    ends = rr.Points3D(tips, radii=[radius], colors=[GREY], labels=["x", "y", "z"])
+    recording.log(f"{path}/ends", ends, static=True)
 
 
 def reach(displacements: Sequence[Displacements]) -> float:
     """Length of the longest mean displacement (m)."""
     lengths = [float(np.linalg.norm(seen.mean(axis=0))) for seen in displacements if len(seen)]
-    return max([*lengths, _SMALLEST_REACH])
+    return max([*lengths, _SMALLEST_REACH_M])
 
 
 def spread(
@@ -201,9 +161,8 @@ def describe(view: AtlasView) -> str:
         "",
     ]
     if view.displacements is None:
-        return "\n".join(
-            [*lines, "No episode of the run has labels to fit an action map to: no arrows."]
-        )
+        lines.append("No episode of the run has labels to fit an action map to: no arrows.")
+        return "\n".join(lines)
     lines += [
         "Displacement of the end effector, mean ± one sigma over labelled validation steps:",
         "",
@@ -221,12 +180,3 @@ def _rows(names: Sequence[str], displacements: Sequence[Displacements]) -> Itera
             means, sigmas = 1000 * seen.mean(axis=0), 1000 * seen.std(axis=0)
             cells = [f"{m:+.0f} ± {s:.0f}" for m, s in zip(means, sigmas, strict=True)]
         yield f"| {name} | {len(seen)} | {' | '.join(cells)} |"
-
-
-def _log_axes(recording: rr.RecordingStream, length: float, *, root: str) -> None:
-    recording.log(entity(root, ATLAS_MOTION), rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-    path, tips, radius = entity(root, ATLAS_AXES), np.eye(3) * _AXES * length, _THIN * length
-    axes = rr.Arrows3D(vectors=tips, origins=np.zeros((3, 3)), radii=[radius], colors=[_GREY])
-    recording.log(path, axes, static=True)
-    ends = rr.Points3D(tips, radii=[radius], colors=[_GREY], labels=["x", "y", "z"])
-    recording.log(f"{path}/ends", ends, static=True)

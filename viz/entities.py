@@ -1,4 +1,4 @@
-"""Where everything lies in a recording: entity paths and timelines, in one place."""
+"""Entity paths and timelines of every recording."""
 
 import re
 
@@ -6,49 +6,49 @@ STEP = "step"
 """Sequence timeline: index of the frame in the episode window."""
 SECONDS = "seconds"
 """Duration timeline: step / control_hz; absent when the rate is unknown."""
+TRAIN_STEP = "train_step"
+"""Sequence timeline of a training run."""
 
 CAMERA = "camera"
 TRUE_CAMERA = "camera/true"
 IMAGINED_CAMERA = "camera/imagined"
 DIFFERENCE = "camera/difference"
+CHANGED_TOKENS = "tokens/change"
+ENTROPY_MAP = "tokens/entropy"
 
 ROBOT_ACTION = "robot_action"
+DECODED = "decoded"
+"""Below a group of robot actions: the mean robot actions of the latent actions."""
+PROPRIOCEPTION = "proprioception"
 LATENT_ACTION = "latent_action/code"
 LATENT_INDEX = "latent_action/index"
+LATENT_CHANCE = "latent_action/chance"
+
 PSNR = "psnr"
+POSE_ERROR = "pose_error"
+UNCERTAINTY = "uncertainty"
 SUMMARY = "summary"
-INSTRUCTION = "instruction"
-PROPRIOCEPTION = "proprioception"
 
 SCENE = "scene"
 GEOMS = "scene/geoms"
 END_EFFECTOR_PATH = "scene/end_effector/true/path"
 END_EFFECTOR_POINT = "scene/end_effector/true/point"
-OBJECT_PATHS = "scene/objects/true/paths"
-
-DECODED = "decoded"
-"""Below a group of robot actions: what the latent actions stand for."""
-LATENT_CHANCE = "latent_action/chance"
-CHANGED_TOKENS = "tokens/change"
-ENTROPY_MAP = "tokens/entropy"
-UNCERTAINTY = "uncertainty"
-POSE_ERROR = "pose_error"
 IMAGINED_PATH = "scene/end_effector/imagined/path"
 IMAGINED_POINT = "scene/end_effector/imagined/point"
+OBJECT_PATHS = "scene/objects/true/paths"
 
+INSTRUCTION = "instruction"
 EPISODE = "episode"
 """Strip of the episodes of a dataset, one after another."""
 EPISODE_TABLE = "episodes"
 STORED = "stored"
-"""Columns of numbers that no mapping reads."""
+"""Numeric columns shown as stored, without a mapping."""
 
 ATLAS_CODE = "atlas/code"
-"""Below it, by number, what is imagined while a latent action is held."""
+"""Below it, by number, the video imagined while a latent action is held."""
 ATLAS_MOTION = "atlas/motion"
 ATLAS_AXES = "atlas/motion/axes"
 
-TRAIN_STEP = "train_step"
-"""Sequence timeline of a training."""
 LIVE_NUMBERS = "numbers"
 LIVE_PICTURES = "pictures"
 LIVE_CODE_USE = "code_use"
@@ -57,7 +57,7 @@ _ROOT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
 def entity(root: str, path: str) -> str:
-    """The path of an entity below `root`, which tells episodes of one recording apart.
+    """The path of an entity below `root`, which separates the episodes of one recording.
 
     Raises:
         ValueError: the root is not made of words of letters, digits, - and _ between slashes.

@@ -1,13 +1,13 @@
-"""Episodes of a dataset in a Rerun recording, one alone or one after another, and their layout."""
+"""Episodes of a dataset one after another in one recording, and its layout."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from genie_robo.data.transforms import decode_frames
 from genie_robo.sim.replay import GeomShape, Replay
@@ -21,205 +21,65 @@ from viz.entities import (
     INSTRUCTION,
     PROPRIOCEPTION,
     ROBOT_ACTION,
+    SCENE,
     STORED,
     entity,
 )
 from viz.images import log_encoded, log_video
-from viz.recording import stable_id, time_columns, write_recording
+from viz.recording import (
+    Times,
+    log_columns,
+    log_markdown,
+    stable_id,
+    time_columns,
+    write_recording,
+)
 from viz.scene import END_EFFECTOR_COLOR, Eye, eye_on, log_axes, log_changed_scene, log_point
-from viz.series import GROUPS, code_colors, log_curves, log_pose, log_robot_actions
-from viz.views import axis, camera, groups, plot, scene, side_panels, time_panel
+from viz.series import (
+    LINEAR,
+    POSE_NAMES,
+    code_colors,
+    log_curves,
+    log_groups,
+    measured_groups,
+)
+from viz.views import Part, group_plots, image, playing, plot, space, strip, text
 
-ALL_GROUPS = tuple(group.name for group in GROUPS)
-_CAMERAS_IN_A_ROW = 4
-_COLUMNS_IN_A_ROW = 3
+GAP = 1
+"""Steps between two episodes. Curves end there, so that no line joins two episodes."""
+_PATH_COLOR = tuple(channel // 2 for channel in END_EFFECTOR_COLOR)
+_PATH_POINTS = 1.5
+"""Width of the end effector's path, in points on the screen."""
+_STORED_WIDTH = 1.5
+_CAMERAS_IN_A_ROW, _STORED_IN_A_ROW = 4, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownEpisode:
+    """An episode and what is shown with it."""
+
+    episode: Episode
+    stored: Mapping[str, Shaped[np.ndarray, "t _"]]
+    """Columns of numbers to show as stored, where no mapping reads them."""
+    replay: Replay | None
+    """None for episodes that no simulator can replay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeLayout:
     """What the layout of dataset episodes depends on."""
 
-    root: str
     cameras: tuple[str, ...]
     control_hz: float
     eye: Eye | None
     """None without an end-effector pose."""
-    action_groups: tuple[str, ...] = ALL_GROUPS
+    action_groups: tuple[str, ...]
     """Names of the groups of an action that the dataset has."""
-    pose_groups: tuple[str, ...] = ALL_GROUPS
-    stored: tuple[str, ...] = ()
-    """Columns of numbers that are shown as they are stored."""
-    has_table: bool = False
-    """Whether the scene has a table and all else that a simulator knows."""
-
-
-def episode_blueprint(layout: EpisodeLayout) -> rrb.Blueprint:
-    """Cameras above actions above poses; beside them the path in 3D and the instruction."""
-    words = rrb.TextDocumentView(origin=entity(layout.root, INSTRUCTION), name="instruction")
-    return _blueprint(layout, _rows(layout), words)
-
-
-def dataset_blueprint(layout: EpisodeLayout) -> rrb.Blueprint:
-    """The same for all episodes in turn, with a strip that tells them apart and a table of them."""
-    root = layout.root
-    strip = rrb.StateTimelineView(
-        origin=entity(root, EPISODE), name="episodes, one after another", time_view=axis()
-    )
-    table = rrb.TextDocumentView(origin=entity(root, EPISODE_TABLE), name="all episodes")
-    words = rrb.TextDocumentView(origin=entity(root, INSTRUCTION), name="instruction")
-    rows = [*_rows(layout), (strip, 14)]
-    return _blueprint(layout, rows, rrb.Vertical(words, table, row_shares=[40, 60]))
-
-
-def _rows(layout: EpisodeLayout) -> list[tuple[rrb.View | rrb.Container, int]]:
-    """What moves with time, from top to bottom, each with its share of the height."""
-    root = layout.root
-    cameras = [camera(root, f"{CAMERA}/{name}", name) for name in layout.cameras]
-    found: list[tuple[rrb.View | rrb.Container, int]] = [
-        (rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)), 50)
-    ]
-    if layout.action_groups:
-        found.append((_groups(layout, ROBOT_ACTION, layout.action_groups), 25))
-    if layout.eye is not None and layout.pose_groups:
-        found.append((_groups(layout, PROPRIOCEPTION, layout.pose_groups, prefix="pose: "), 25))
-    if layout.stored:
-        plots = [plot(root, f"{STORED}/{name}", f"{name} (as stored)") for name in layout.stored]
-        found.append((rrb.Grid(*plots, grid_columns=min(len(plots), _COLUMNS_IN_A_ROW)), 50))
-    return found
-
-
-def _groups(
-    layout: EpisodeLayout, path: str, names: Sequence[str], *, prefix: str = ""
-) -> rrb.Horizontal:
-    """A plot for each unit that the dataset has."""
-    every = zip(GROUPS, groups(layout.root, path, prefix=prefix).contents, strict=True)
-    return rrb.Horizontal(*(view for group, view in every if group.name in names))
-
-
-def _blueprint(
-    layout: EpisodeLayout,
-    rows: Sequence[tuple[rrb.View | rrb.Container, int]],
-    words: rrb.View | rrb.Container,
-) -> rrb.Blueprint:
-    aside: list[rrb.View | rrb.Container] = [words]
-    if layout.eye is not None:
-        name = "what MuJoCo says" if layout.has_table else "end-effector path"
-        aside.insert(0, scene(layout.root, layout.eye, name=name, has_table=layout.has_table))
-    content = rrb.Horizontal(
-        rrb.Vertical(*(row for row, _ in rows), row_shares=[share for _, share in rows]),
-        rrb.Vertical(*aside, row_shares=[60, 40][-len(aside) :]),
-        column_shares=[64, 36],
-    )
-    return rrb.Blueprint(content, time_panel(layout.control_hz), *side_panels(), auto_views=False)
-
-
-_PATH_COLOR = tuple(channel // 2 for channel in END_EFFECTOR_COLOR)
-_PATH_POINTS = 1.5
-"""Width of the end effector's path, in points on the screen."""
-
-
-def log_episode(
-    recording: rr.RecordingStream, episode: Episode, *, root: str = "", first_step: int = 0
-) -> None:
-    """Log one episode below `root`, from `first_step` on.
-
-    Frames are stored as the dataset has them, without decoding, unless their colours are swapped.
-    The last step's action is invalid and left out, as are dimensions that the dataset lacks.
-
-    Raises:
-        ValueError: a frame is neither JPEG nor PNG.
-    """
-    steps = first_step + np.arange(episode.num_steps)
-    times = time_columns(steps, control_hz=episode.control_hz)
-    for name, frames in episode.images.items():
-        path = entity(root, f"{CAMERA}/{name}")
-        if name in episode.bgr_cameras:
-            video = decode_frames(frames, image_size=None, is_bgr=True)
-            log_video(recording, path, video, times)
-        else:
-            log_encoded(recording, path, frames, times)
-    log_robot_actions(
-        recording,
-        episode.robot_actions[:-1],
-        time_columns(steps[:-1], control_hz=episode.control_hz),
-        mask=episode.action_mask,
-        root=root,
-    )
-    start = time_columns(steps[:1], control_hz=episode.control_hz)
-    if episode.end_effector_pose is not None:
-        positions = episode.end_effector_pose[:, :3]
-        log_pose(recording, episode.end_effector_pose, times, mask=episode.pose_mask, root=root)
-        log_axes(recording, root=root)
-        _log_whole_path(recording, entity(root, END_EFFECTOR_PATH), positions, start)
-        log_point(recording, entity(root, END_EFFECTOR_POINT), positions, times)
-    markdown = rr.TextDocument.from_fields(media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity(root, INSTRUCTION), markdown, static=True)
-    words = rr.TextDocument.columns(text=[_description(episode)])
-    recording.send_columns(entity(root, INSTRUCTION), start, words)
-
-
-def write_episode(path: Path, episode: Episode) -> Path:
-    """Write one episode as a recording with its layout."""
-    layout = episode_layout(episode)
-    return write_recording(
-        path,
-        application_id=stable_id("episode", (*episode.images, str(layout.eye is not None))),
-        recording_id=episode.episode_id,
-        log=lambda recording: log_episode(recording, episode),
-        blueprint=episode_blueprint(layout),
-        name=f"episode {episode.episode_id}",
-    )
-
-
-def episode_layout(episode: Episode, *, root: str = "") -> EpisodeLayout:
-    """What the blueprint needs to know of an episode."""
-    pose = episode.end_effector_pose
-    return EpisodeLayout(
-        root=root,
-        cameras=tuple(episode.images),
-        control_hz=episode.control_hz,
-        eye=None if pose is None else eye_on(pose[:, :3]),
-        action_groups=_measured(episode.action_mask),
-        pose_groups=_measured(episode.pose_mask),
-    )
-
-
-def _measured(mask: Bool[np.ndarray, " 7"]) -> tuple[str, ...]:
-    """Names of the groups that have a dimension inside the mask."""
-    return tuple(group.name for group in GROUPS if mask[list(group.dimensions)].any())
-
-
-def _log_whole_path(
-    recording: rr.RecordingStream,
-    path: str,
-    positions: Float[np.ndarray, "t 3"],
-    start: list[rr.TimeColumn],
-) -> None:
-    """Log the whole way of a point once, at its start: linear in the episode's length."""
-    style = rr.LineStrips3D.from_fields(colors=[_PATH_COLOR], radii=[-_PATH_POINTS])
-    recording.log(path, style, static=True)
-    recording.send_columns(path, start, rr.LineStrips3D.columns(strips=[positions]))
-
-
-def _description(episode: Episode) -> str:
-    rate = f"{episode.control_hz:g} Hz" if episode.control_hz > 0 else "rate unknown"
-    instruction = episode.instruction or "(no instruction)"
-    return f"## {instruction}\n\nepisode `{episode.episode_id}`, {episode.num_steps} steps, {rate}"
-
-
-GAP = 1
-"""Steps between two episodes: there the curves end, so that no line joins what has no way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownEpisode:
-    """An episode and what is known besides."""
-
-    episode: Episode
-    stored: Mapping[str, Shaped[np.ndarray, "t _"]]
-    """Columns of numbers to show as they are stored, where no mapping reads them."""
-    replay: Replay | None
-    """None for episodes that no simulator can replay."""
+    pose_groups: tuple[str, ...]
+    stored: tuple[str, ...]
+    """Columns of numbers that are shown as stored."""
+    has_table: bool
+    """Whether the scene is a replay in the simulator, with its table."""
 
 
 def write_dataset(path: Path, shown: Sequence[ShownEpisode], *, name: str) -> Path:
@@ -247,22 +107,62 @@ def write_dataset(path: Path, shown: Sequence[ShownEpisode], *, name: str) -> Pa
 
 def dataset_layout(shown: Sequence[ShownEpisode]) -> EpisodeLayout:
     """What the blueprint needs to know; all episodes of a dataset have the same columns."""
-    layout = episode_layout(shown[0].episode)
+    first = shown[0].episode
     replays = [one.replay for one in shown if one.replay is not None]
     poses = [pose for one in shown if (pose := one.episode.end_effector_pose) is not None]
     points = [replay.positions.reshape(-1, 3) for replay in replays]
     points = points or [pose[:, :3] for pose in poses]
-    return replace(
-        layout,
+    return EpisodeLayout(
+        cameras=tuple(first.images),
+        control_hz=first.control_hz,
         eye=eye_on(np.concatenate(points)) if points else None,
-        stored=tuple(_entity_path(key) for key in shown[0].stored),
+        action_groups=measured_groups(first.action_mask),
+        pose_groups=measured_groups(first.pose_mask),
+        stored=tuple(_escaped(key) for key in shown[0].stored),
         has_table=bool(replays),
     )
 
 
+def dataset_blueprint(layout: EpisodeLayout) -> rrb.Blueprint:
+    """Cameras, actions, poses and the strip of episodes; the scene and the texts on the right."""
+    rows = _rows(layout)
+    texts = [text("", INSTRUCTION, "instruction"), text("", EPISODE_TABLE, "all episodes")]
+    right: list[Part] = [rrb.Vertical(*texts, row_shares=[40, 60])]
+    if layout.eye is not None:
+        name = "what MuJoCo says" if layout.has_table else "end-effector path"
+        grid_m = None if layout.has_table else 0.1
+        right.insert(0, space("", SCENE, layout.eye, name=name, grid_m=grid_m))
+    content = rrb.Horizontal(
+        rrb.Vertical(*(row for row, _ in rows), row_shares=[share for _, share in rows]),
+        rrb.Vertical(*right, row_shares=[60, 40][-len(right) :]),
+        column_shares=[64, 36],
+    )
+    return playing(content, control_hz=layout.control_hz)
+
+
+def _rows(layout: EpisodeLayout) -> list[tuple[Part, int]]:
+    """Everything that changes with time, top to bottom, each with its share of the height."""
+    cameras = [image("", f"{CAMERA}/{name}", name) for name in layout.cameras]
+    rows: list[tuple[Part, int]] = [
+        (rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)), 50)
+    ]
+    if layout.action_groups:
+        plots = group_plots("", ROBOT_ACTION)
+        rows.append((rrb.Horizontal(*(plots[name] for name in layout.action_groups)), 25))
+    if layout.eye is not None and layout.pose_groups:
+        plots = group_plots("", PROPRIOCEPTION, prefix="pose: ")
+        rows.append((rrb.Horizontal(*(plots[name] for name in layout.pose_groups)), 25))
+    if layout.stored:
+        stored = [plot("", f"{STORED}/{key}", f"{key} (as stored)") for key in layout.stored]
+        rows.append((rrb.Grid(*stored, grid_columns=min(len(stored), _STORED_IN_A_ROW)), 50))
+    rows.append((strip("", EPISODE, "episodes, one after another"), 14))
+    return rows
+
+
 def log_dataset(recording: rr.RecordingStream, shown: Sequence[ShownEpisode], *, name: str) -> None:
-    """Log episodes in turn, the strip that tells them apart and the table of them."""
-    starts = first_steps([one.episode for one in shown])
+    """Log episodes in turn, a strip that separates them, and a table of them."""
+    episodes = [one.episode for one in shown]
+    starts = first_steps(episodes)
     geoms: dict[str, GeomShape] = {}
     for one, start in zip(shown, starts, strict=True):
         log_episode(recording, one.episode, first_step=start)
@@ -273,10 +173,8 @@ def log_dataset(recording: rr.RecordingStream, shown: Sequence[ShownEpisode], *,
                 recording, one.replay, before=geoms, first_step=start, control_hz=hz
             )
         _end_curves(recording, one, start)
-    episodes = [one.episode for one in shown]
     _log_strip(recording, episodes, starts)
-    table = rr.TextDocument(_table(name, episodes, starts), media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity("", EPISODE_TABLE), table, static=True)
+    log_markdown(recording, entity("", EPISODE_TABLE), _table(name, episodes, starts))
 
 
 def first_steps(episodes: Sequence[Episode]) -> list[int]:
@@ -285,11 +183,69 @@ def first_steps(episodes: Sequence[Episode]) -> list[int]:
     return [0, *np.cumsum(lengths[:-1]).tolist()] if lengths else []
 
 
+def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: int) -> None:
+    """Log one episode from `first_step` on.
+
+    Frames are stored as the dataset has them, without decoding, unless their colours are swapped.
+    The last step's action is invalid and left out, as are dimensions that the dataset lacks.
+
+    Raises:
+        ValueError: a frame is neither JPEG nor PNG.
+    """
+    steps, hz = first_step + np.arange(episode.num_steps), episode.control_hz
+    times, start = time_columns(steps, control_hz=hz), time_columns(steps[:1], control_hz=hz)
+    for name, frames in episode.images.items():
+        path = entity("", f"{CAMERA}/{name}")
+        if name in episode.bgr_cameras:
+            video = decode_frames(frames, image_size=None, is_bgr=True)
+            log_video(recording, path, video, times)
+        else:
+            log_encoded(recording, path, frames, times)
+    action_times = time_columns(steps[:-1], control_hz=hz)
+    actions, mask = episode.robot_actions[:-1], episode.action_mask
+    log_groups(recording, entity("", ROBOT_ACTION), actions, action_times, mask=mask)
+    if episode.end_effector_pose is not None:
+        _log_pose(recording, episode, episode.end_effector_pose, times)
+        _log_whole_path(recording, episode.end_effector_pose[:, :3], start)
+    log_columns(
+        recording,
+        entity("", INSTRUCTION),
+        start,
+        rr.TextDocument.columns(text=[_description(episode)]),
+        static=rr.TextDocument.from_fields(media_type=rr.MediaType.MARKDOWN),
+    )
+
+
+def _log_pose(
+    recording: rr.RecordingStream, episode: Episode, pose: Float[np.ndarray, "t 7"], times: Times
+) -> None:
+    log_groups(
+        recording,
+        entity("", PROPRIOCEPTION),
+        pose,
+        times,
+        names=POSE_NAMES,
+        mask=episode.pose_mask,
+        interpolation=LINEAR,
+    )
+    log_axes(recording)
+    log_point(recording, entity("", END_EFFECTOR_POINT), pose[:, :3], times)
+
+
+def _log_whole_path(
+    recording: rr.RecordingStream, positions: Float[np.ndarray, "t 3"], start: Times
+) -> None:
+    """Log the whole path once, at its start: a path per step would grow with the square."""
+    style = rr.LineStrips3D.from_fields(colors=[_PATH_COLOR], radii=[-_PATH_POINTS])
+    columns = rr.LineStrips3D.columns(strips=[positions])
+    log_columns(recording, entity("", END_EFFECTOR_PATH), start, columns, static=style)
+
+
 def _end_curves(recording: rr.RecordingStream, one: ShownEpisode, start: int) -> None:
     """The last action holds until the last step, the last pose until the gap."""
     end = start + one.episode.num_steps
     ends = {ROBOT_ACTION: end - 1, PROPRIOCEPTION: end}
-    ends |= {f"{STORED}/{_entity_path(key)}": end for key in one.stored}
+    ends |= {f"{STORED}/{_escaped(key)}": end for key in one.stored}
     for path, step in ends.items():
         times = time_columns(np.array([step]), control_hz=one.episode.control_hz)
         recording.send_columns(entity("", path), times, rr.Clear.columns(is_recursive=[True]))
@@ -298,39 +254,37 @@ def _end_curves(recording: rr.RecordingStream, one: ShownEpisode, start: int) ->
 def _log_strip(
     recording: rr.RecordingStream, episodes: Sequence[Episode], starts: Sequence[int]
 ) -> None:
-    path = entity("", EPISODE)
     names = [str(number) for number in range(len(episodes))]
     labels = [f"{n} {episode.instruction}".strip() for n, episode in enumerate(episodes)]
-    colors = code_colors(len(episodes))
-    style = rr.StateConfiguration(values=names, labels=labels, colors=colors)
-    recording.log(path, style, static=True)
+    style = rr.StateConfiguration(values=names, labels=labels, colors=code_colors(len(episodes)))
     ends = [start + episode.num_steps for start, episode in zip(starts, episodes, strict=True)]
     steps = np.array([step for pair in zip(starts, ends, strict=True) for step in pair])
-    states = [state for number in names for state in (number, "")]
+    states = rr.StateChange.columns(state=[state for name in names for state in (name, "")])
     times = time_columns(steps, control_hz=episodes[0].control_hz)
-    recording.send_columns(path, times, rr.StateChange.columns(state=states))
+    log_columns(recording, entity("", EPISODE), times, states, static=style)
 
 
 def _log_stored(recording: rr.RecordingStream, one: ShownEpisode, start: int) -> None:
     for key, rows in one.stored.items():
         times = time_columns(start + np.arange(len(rows)), control_hz=one.episode.control_hz)
         names = [f"{key}[{i}]" for i in range(rows.shape[1])]
-        log_curves(
-            recording,
-            entity("", f"{STORED}/{_entity_path(key)}"),
-            rows.astype(np.float64),
-            times,
-            style=rr.SeriesLines(names=names, widths=[1.5] * len(names)),
-        )
+        path = entity("", f"{STORED}/{_escaped(key)}")
+        log_curves(recording, path, rows, times, names=names, width=_STORED_WIDTH)
 
 
-def _entity_path(key: str) -> str:
-    """A column's key with what Rerun does not take in a name escaped."""
+def _escaped(key: str) -> str:
+    """A column's key, with the characters escaped that Rerun does not allow in a path."""
     return "/".join(rr.escape_entity_path_part(part) for part in key.split("/"))
 
 
+def _description(episode: Episode) -> str:
+    rate = f"{episode.control_hz:g} Hz" if episode.control_hz > 0 else "rate unknown"
+    instruction = episode.instruction or "(no instruction)"
+    return f"## {instruction}\n\nepisode `{episode.episode_id}`, {episode.num_steps} steps, {rate}"
+
+
 def _table(name: str, episodes: Sequence[Episode], starts: Sequence[int]) -> str:
-    """Markdown: where each episode begins, how long it is and what was asked for."""
+    """Markdown: first step, length and instruction of each episode."""
     lines = [f"## {name}", "", "| episode | first step | steps | instruction | id |"]
     lines.append("|---|---|---|---|---|")
     for number, (episode, start) in enumerate(zip(episodes, starts, strict=True)):

@@ -1,4 +1,7 @@
-"""The process that shows a training run to a Rerun viewer; it may wait for it (see viz/live.py)."""
+"""The process that shows a training run to a Rerun viewer; it may wait for it (see viz/live.py).
+
+Its layout shares nothing with the others: their imports would slow down the start.
+"""
 
 import contextlib
 import logging
@@ -7,8 +10,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import rerun as rr
@@ -18,22 +20,29 @@ from jaxtyping import UInt8
 from viz.entities import LIVE_CODE_USE, LIVE_NUMBERS, LIVE_PICTURES, TRAIN_STEP, entity
 from viz.images import log_video
 from viz.live import Message, Numbers, Pictures, check_address
-from viz.recording import stable_id
+from viz.recording import new_stream, stable_id
 
-_COLORS = ((255, 160, 40), (60, 200, 190), (240, 98, 98))
+MAX_KEPT = 20_000
+"""Steps whose numbers a viewer gets that starts later or again."""
+GAP = 2
+"""White pixels between frames of a row."""
+_WHITE = 255
+_BAR_COLOR = (60, 200, 190)
+_CURVE_COLORS = ((255, 160, 40), (60, 200, 190), (240, 98, 98))
 """Of the first, second and third curve of a plot."""
+_PROBE_TIMEOUT_S = 1.0
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageLayout:
+class StageLayout(NamedTuple):
     """What the page of one stage shows."""
 
     stage: str
     title: str
     rows: tuple[tuple[str, str], ...]
-    """Pictures from top to bottom: entity and title."""
+    """Rows of frames from top to bottom: entity and title."""
     codebook: str
-    """Whose use the bars count."""
+    """Title of the bars."""
     plots: tuple[tuple[str, tuple[str, ...]], ...]
     """Title and names of the numbers in each plot."""
 
@@ -75,93 +84,8 @@ STAGES = (
 )
 
 
-def training_blueprint(active: str) -> rrb.Blueprint:
-    """A tab for each stage, the active one in front, at the newest step."""
-    names = [layout.stage for layout in STAGES]
-    content = rrb.Tabs(*(_page(layout) for layout in STAGES), active_tab=names.index(active))
-    newest = rrb.TimePanel(
-        state=rrb.PanelState.Collapsed, timeline=TRAIN_STEP, play_state="following"
-    )
-    aside = (rrb.BlueprintPanel(state="hidden"), rrb.SelectionPanel(state="hidden"))
-    return rrb.Blueprint(content, newest, *aside, auto_views=False)
-
-
-def _page(layout: StageLayout) -> rrb.Horizontal:
-    pictures = [
-        rrb.Spatial2DView(origin=entity(layout.stage, f"{LIVE_PICTURES}/{name}"), name=title)
-        for name, title in layout.rows
-    ]
-    use = rrb.BarChartView(origin=entity(layout.stage, LIVE_CODE_USE), name=layout.codebook)
-    plots = [_plot(layout.stage, title, names) for title, names in layout.plots]
-    return rrb.Horizontal(
-        rrb.Vertical(*pictures, use, row_shares=[*[27] * len(pictures), 46]),
-        rrb.Vertical(*plots),
-        column_shares=[56, 44],
-        name=layout.title,
-    )
-
-
-def _plot(stage: str, title: str, names: Sequence[str]) -> rrb.TimeSeriesView:
-    origin = entity(stage, LIVE_NUMBERS)
-    paths = [f"{origin}/{name}" for name in names]
-    styles = [
-        rr.SeriesLines(names=[name], colors=[color], widths=[2.0])
-        for name, color in zip(names, _COLORS, strict=False)
-    ]
-    return rrb.TimeSeriesView(
-        origin=origin,
-        contents=paths,
-        name=title,
-        overrides=dict(zip(paths, styles, strict=True)),
-        plot_legend=rrb.PlotLegend(rrb.Corner2D.LeftBottom, visible=len(names) > 1),
-    )
-
-
-GAP = 2
-"""White pixels between frames of a row."""
-_WHITE = 255
-_BAR_COLOR = (60, 200, 190)
-
-
-def log_numbers(recording: rr.RecordingStream, entries: Iterable[Numbers]) -> None:
-    """Log a curve per stage and name, in one piece."""
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for entry in entries:
-        for name, value in entry.numbers.items():
-            path = f"{entity(entry.stage, LIVE_NUMBERS)}/{name}"
-            curves.setdefault(path, []).append((entry.step, value))
-    for path, points in curves.items():
-        steps, values = zip(*points, strict=True)
-        times = [rr.TimeColumn(TRAIN_STEP, sequence=steps)]
-        recording.send_columns(path, times, rr.Scalars.columns(scalars=values))
-
-
-def log_pictures(recording: rr.RecordingStream, pictures: Pictures) -> None:
-    """Log each row of frames as one picture, and how often each code was taken as bars."""
-    stage, times = pictures.stage, [rr.TimeColumn(TRAIN_STEP, sequence=[pictures.step])]
-    for name, frames in pictures.rows.items():
-        log_video(recording, f"{entity(stage, LIVE_PICTURES)}/{name}", row(frames)[None], times)
-    recording.set_time(TRAIN_STEP, sequence=pictures.step)
-    bars = rr.BarChart(pictures.code_use, color=_BAR_COLOR)
-    recording.log(entity(stage, LIVE_CODE_USE), bars)
-
-
-def row(frames: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "h w2 c"]:
-    """Frames side by side, a gap between them."""
-    num_frames, height, width, channels = frames.shape
-    padded = np.full((num_frames, height, width + GAP, channels), _WHITE, np.uint8)
-    padded[:, :, :width] = frames
-    return padded.swapaxes(0, 1).reshape(height, -1, channels)[:, :-GAP]
-
-
-MAX_KEPT = 20_000
-"""Steps whose numbers are shown again to a viewer that comes later or comes back."""
-_PROBE_TIMEOUT_S = 1.0
-_log = logging.getLogger(__name__)
-
-
 def follow(messages: Iterable[Message], connect: Callable[[], rr.RecordingStream | None]) -> None:
-    """Show messages to a viewer as they come; what was before, to one that comes or comes back."""
+    """Show messages to a viewer as they come; a viewer that starts later gets the earlier ones."""
     kept: deque[Numbers] = deque(maxlen=MAX_KEPT)
     newest: dict[str, Pictures] = {}
     recording, stage = None, ""
@@ -185,11 +109,11 @@ def follow(messages: Iterable[Message], connect: Callable[[], rr.RecordingStream
 
 
 def _show(recording: rr.RecordingStream, messages: list[Message]) -> bool:
-    """Whether the viewer took it; waits for one that stands still."""
-    log_numbers(recording, (m for m in messages if isinstance(m, Numbers)))
+    """Whether the viewer received it; waits for one that does not respond."""
+    _log_numbers(recording, (m for m in messages if isinstance(m, Numbers)))
     for message in messages:
         if isinstance(message, Pictures):
-            log_pictures(recording, message)
+            _log_pictures(recording, message)
     try:
         recording.flush()
     except RuntimeError:
@@ -198,39 +122,106 @@ def _show(recording: rr.RecordingStream, messages: list[Message]) -> bool:
     return True
 
 
+def _log_numbers(recording: rr.RecordingStream, entries: Iterable[Numbers]) -> None:
+    """Log a curve per stage and name, in one piece."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for entry in entries:
+        for name, value in entry.numbers.items():
+            path = f"{entity(entry.stage, LIVE_NUMBERS)}/{name}"
+            curves.setdefault(path, []).append((entry.step, value))
+    for path, points in curves.items():
+        steps, values = zip(*points, strict=True)
+        times = [rr.TimeColumn(TRAIN_STEP, sequence=steps)]
+        recording.send_columns(path, times, rr.Scalars.columns(scalars=values))
+
+
+def _log_pictures(recording: rr.RecordingStream, pictures: Pictures) -> None:
+    """Log each row of frames as one image, and how often each code was chosen as bars."""
+    stage, times = pictures.stage, [rr.TimeColumn(TRAIN_STEP, sequence=[pictures.step])]
+    for name, frames in pictures.rows.items():
+        log_video(recording, f"{entity(stage, LIVE_PICTURES)}/{name}", row(frames)[None], times)
+    recording.set_time(TRAIN_STEP, sequence=pictures.step)
+    bars = rr.BarChart(pictures.code_use, color=_BAR_COLOR)
+    recording.log(entity(stage, LIVE_CODE_USE), bars)
+
+
+def row(frames: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "h w2 c"]:
+    """Frames side by side, a gap between them."""
+    num_frames, height, width, channels = frames.shape
+    padded = np.full((num_frames, height, width + GAP, channels), _WHITE, np.uint8)
+    padded[:, :, :width] = frames
+    return padded.swapaxes(0, 1).reshape(height, -1, channels)[:, :-GAP]
+
+
+def training_blueprint(active: str) -> rrb.Blueprint:
+    """A tab for each stage, the active one in front, at the newest step."""
+    names = [layout.stage for layout in STAGES]
+    content = rrb.Tabs(*(_page(layout) for layout in STAGES), active_tab=names.index(active))
+    newest = rrb.TimePanel(
+        state=rrb.PanelState.Collapsed, timeline=TRAIN_STEP, play_state="following"
+    )
+    hidden = rrb.BlueprintPanel(state="hidden"), rrb.SelectionPanel(state="hidden")
+    return rrb.Blueprint(content, newest, *hidden, auto_views=False)
+
+
+def _page(layout: StageLayout) -> rrb.Horizontal:
+    images = [
+        rrb.Spatial2DView(origin=entity(layout.stage, f"{LIVE_PICTURES}/{name}"), name=title)
+        for name, title in layout.rows
+    ]
+    use = rrb.BarChartView(origin=entity(layout.stage, LIVE_CODE_USE), name=layout.codebook)
+    plots = [_plot(layout.stage, title, names) for title, names in layout.plots]
+    return rrb.Horizontal(
+        rrb.Vertical(*images, use, row_shares=[*[27] * len(images), 46]),
+        rrb.Vertical(*plots),
+        column_shares=[56, 44],
+        name=layout.title,
+    )
+
+
+def _plot(stage: str, title: str, names: Sequence[str]) -> rrb.TimeSeriesView:
+    origin = entity(stage, LIVE_NUMBERS)
+    paths = [f"{origin}/{name}" for name in names]
+    styles = [
+        rr.SeriesLines(names=[name], colors=[color], widths=[2.0])
+        for name, color in zip(names, _CURVE_COLORS, strict=False)
+    ]
+    return rrb.TimeSeriesView(
+        origin=origin,
+        contents=paths,
+        name=title,
+        overrides=dict(zip(paths, styles, strict=True)),
+        plot_legend=rrb.PlotLegend(rrb.Corner2D.LeftBottom, visible=len(names) > 1),
+    )
+
+
 class Connection:
-    """How to reach the viewer at an address, which says once when there is none."""
+    """Connects to the viewer at an address; warns once when no viewer runs there."""
 
     def __init__(self, address: str, *, name: str) -> None:
         self._address, self._name = address, name
-        self._has_said_so = False
+        self._has_warned = False
 
     def __call__(self) -> rr.RecordingStream | None:
         """A stream to the viewer; None while nothing listens."""
         try:
             socket.create_connection(check_address(self._address), _PROBE_TIMEOUT_S).close()
         except OSError:
-            if not self._has_said_so:
-                self._has_said_so = True
+            if not self._has_warned:
+                self._has_warned = True
                 _log.warning(
                     "no Rerun viewer at %s; training goes on, start one at any time: rerun",
                     self._address,
                 )
             return None
-        recording = rr.RecordingStream(
-            stable_id("training", ()),
-            recording_id=stable_id(self._name, ()),
-            send_properties=False,
-        )
-        recording.set_log_time_enabled(False)
-        recording.set_log_tick_enabled(False)
+        recording = new_stream(stable_id("training", ()), stable_id(self._name, ()))
         recording.connect_grpc(f"rerun+http://{self._address}/proxy")
         recording.send_recording_name(self._name)
         return recording
 
 
 def _read(pipe: BinaryIO) -> Iterator[Message]:
-    """Messages until the training ends."""
+    """Messages until training ends."""
     with contextlib.suppress(EOFError):
         while True:
             yield pickle.load(pipe)  # noqa: S301 written by our own parent process

@@ -1,4 +1,4 @@
-"""Camera images, heat maps and token maps in a recording."""
+"""Images and heat maps in a recording."""
 
 from collections.abc import Sequence
 
@@ -6,54 +6,47 @@ import matplotlib
 import numpy as np
 import rerun as rr
 import simplejpeg
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
-from viz.entities import CHANGED_TOKENS, ENTROPY_MAP, entity
-from viz.rollout_view import TokenMaps
-from viz.series import BLUE, ORANGE, TEAL
+from viz.recording import Times, log_columns
 
 SMALLEST_JPEG = 128
-"""Pixels of the longer side from which frames are stored as JPEG; below, its error would be as
-large as the model's."""
+"""Pixels of the longer side from which frames are stored as JPEG; on smaller ones the JPEG error
+would be as large as the model's."""
 JPEG_QUALITY = 90
 HEAT_MAP_QUALITY = 70
-"""Of heat maps, whose hard edges cost the most bytes and tell the least."""
+"""Lower: the hard edges of heat maps cost the most bytes and carry little information."""
 FULL_DIFFERENCE = 96.0
-"""Mean absolute difference (of 255) that the brightest colour of the heat map stands for."""
+"""Mean absolute difference (of 255) shown in the brightest colour of the heat map."""
+FULL_ENTROPY = 7.0
+"""Nats shown in the brightest colour of the uncertainty map."""
 _SMOOTH = rr.components.MagnificationFilter.Bicubic
 _BLOCKY = rr.components.MagnificationFilter.Nearest
-_ENCODINGS = (b"\xff\xd8", b"\x89PNG")
-"""How JPEG and PNG begin."""
+_SIGNATURES = (b"\xff\xd8", b"\x89PNG")
+"""The first bytes of JPEG and PNG files."""
 
 
 def log_video(
     recording: rr.RecordingStream,
     path: str,
     video: UInt8[np.ndarray, "t h w c"],
-    times: list[rr.TimeColumn],
+    times: Times,
     *,
     quality: int = JPEG_QUALITY,
 ) -> None:
-    """Log one RGB frame per time, large ones as JPEG of that quality."""
-    if max(video.shape[1:3]) >= SMALLEST_JPEG:
-        log_encoded(
-            recording,
-            path,
-            [
-                simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=quality)
-                for frame in video
-            ],
-            times,
-        )
+    """Log one RGB frame per time: exact when small, else as JPEG of that quality."""
+    if max(video.shape[1:3]) < SMALLEST_JPEG:
+        log_exact(recording, path, video, times, magnification_filter=_SMOOTH)
         return
-    log_exact(recording, path, video, times, magnification_filter=_SMOOTH)
+    frames = [simplejpeg.encode_jpeg(np.ascontiguousarray(f), quality=quality) for f in video]
+    log_encoded(recording, path, frames, times)
 
 
 def log_exact(
     recording: rr.RecordingStream,
     path: str,
     video: UInt8[np.ndarray, "t h w 3"],
-    times: list[rr.TimeColumn],
+    times: Times,
     *,
     magnification_filter: rr.components.MagnificationFilter = _BLOCKY,
 ) -> None:
@@ -63,25 +56,12 @@ def log_exact(
         format=image_format(height, width, rr.ColorModel.RGB),
         magnification_filter=magnification_filter,
     )
-    recording.log(path, static, static=True)
     columns = rr.Image.columns(buffer=video.reshape(num_frames, -1))
-    recording.send_columns(path, times, columns)
-
-
-def image_format(
-    height: int, width: int, color_model: rr.ColorModel | None = None
-) -> rr.components.ImageFormat:
-    """Of frames of bytes; without a colour model a pixel is a class."""
-    return rr.components.ImageFormat(
-        width=width,
-        height=height,
-        color_model=color_model,
-        channel_datatype=rr.ChannelDatatype.U8,
-    )
+    log_columns(recording, path, times, columns, static=static)
 
 
 def log_encoded(
-    recording: rr.RecordingStream, path: str, frames: Sequence[bytes], times: list[rr.TimeColumn]
+    recording: rr.RecordingStream, path: str, frames: Sequence[bytes], times: Times
 ) -> None:
     """Log frames that are JPEG or PNG already, byte for byte.
 
@@ -89,13 +69,13 @@ def log_encoded(
         ValueError: a frame is neither.
     """
     for index, frame in enumerate(frames):
-        if not frame.startswith(_ENCODINGS):
+        if not frame.startswith(_SIGNATURES):
             raise ValueError(
                 f"frame {index} of {path} is neither JPEG nor PNG: it begins with "
                 f"{frame[:4]!r}; is the source's camera key an image?"
             )
-    recording.log(path, rr.EncodedImage.from_fields(magnification_filter=_SMOOTH), static=True)
-    recording.send_columns(path, times, rr.EncodedImage.columns(blob=frames))
+    static = rr.EncodedImage.from_fields(magnification_filter=_SMOOTH)
+    log_columns(recording, path, times, rr.EncodedImage.columns(blob=frames), static=static)
 
 
 def difference(
@@ -111,46 +91,13 @@ def heat_map(values: Float[np.ndarray, "t h w"], *, full: float) -> UInt8[np.nda
     return colors[..., :3]
 
 
-FULL_ENTROPY = 7.0
-"""Nats that the brightest colour of the uncertainty map stands for."""
-KEPT, IMAGINED_ONLY, TRUE_ONLY, BOTH = range(4)
-"""What a token of an imagined frame does beside the true one's at its place."""
-_CLASSES = (
-    (KEPT, "kept", (16, 16, 20)),
-    (IMAGINED_ONLY, "changes in the imagined frame only", ORANGE),
-    (TRUE_ONLY, "changes in the true frame only", BLUE),
-    (BOTH, "changes in both", TEAL),
-)
-
-
-def log_token_maps(
-    recording: rr.RecordingStream, maps: TokenMaps, times: list[rr.TimeColumn], *, root: str = ""
-) -> None:
-    """Log a pixel per token: the class of its change, and its entropy as a heat map."""
-    path = entity(root, CHANGED_TOKENS)
-    static = rr.SegmentationImage.from_fields(format=image_format(*maps.grid))
-    # In one row: two rows of an entity make one chunk or two, as time goes.
-    recording.log(path, static, rr.AnnotationContext(list(_CLASSES)), static=True)
-    changed = changes(maps.tokens, maps.true_tokens)
-    recording.send_columns(path, times, rr.SegmentationImage.columns(buffer=changed))
-    entropy = maps.entropy.reshape(-1, *maps.grid)
-    colored = heat_map(entropy, full=FULL_ENTROPY)
-    log_exact(recording, entity(root, ENTROPY_MAP), colored, times)
-
-
-def changes(
-    tokens: Int[np.ndarray, "t s"], true_tokens: Int[np.ndarray, "t s"] | None
-) -> UInt8[np.ndarray, "t s"]:
-    """Which tokens differ from the frame before, here and in the truth; none in the first frame.
-
-    Equality with the true tokens would say less: of a thousand tokens many look alike, and a good
-    imagination of a scene seldom picks the very same ones.
-    """
-    classes = _moved(tokens) * np.uint8(IMAGINED_ONLY)
-    if true_tokens is not None:
-        classes = classes + _moved(true_tokens) * np.uint8(TRUE_ONLY)
-    return classes
-
-
-def _moved(tokens: Int[np.ndarray, "t s"]) -> UInt8[np.ndarray, "t s"]:
-    return (np.diff(tokens, axis=0, prepend=tokens[:1]) != 0).astype(np.uint8)
+def image_format(
+    height: int, width: int, color_model: rr.ColorModel | None = None
+) -> rr.components.ImageFormat:
+    """Of frames of bytes; without a colour model a pixel is a class."""
+    return rr.components.ImageFormat(
+        width=width,
+        height=height,
+        color_model=color_model,
+        channel_datatype=rr.ChannelDatatype.U8,
+    )

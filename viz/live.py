@@ -1,8 +1,8 @@
-"""A training in a running Rerun viewer, which can neither delay it nor stop it.
+"""A training run in a running Rerun viewer, which can neither delay it nor stop it.
 
-Rerun waits: up to five seconds to connect, and without end for a viewer that stands still once its
-queue is full. So it runs in a process of its own (viz/follow.py), fed by a thread through a short
-queue: what does not fit is left out, and the training never waits. Nothing here loads Rerun.
+Rerun blocks: up to five seconds to connect, and without limit once its queue is full and the
+viewer does not respond. So it runs in a process of its own (viz/follow.py), fed by a thread through
+a short queue: what does not fit is dropped, and training never waits. Nothing here loads Rerun.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from jaxtyping import Int, UInt8
 
 QUEUE_LENGTH = 64
 CLOSE_TIMEOUT_S = 10.0
-"""What the end of a training grants for the rest to be shown."""
+"""How long the end of a training run waits for the rest to be shown."""
 _ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>\d{1,5})")
 
 
@@ -36,35 +36,30 @@ class Numbers(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """What the models of a stage made after a step."""
+    """Outputs of the models of a stage after a step."""
 
     stage: str
     step: int
     rows: Mapping[str, UInt8[np.ndarray, "n h w c"]]
     """Frames by the name of the row."""
     code_use: Int[np.ndarray, " k"]
-    """How often each code was taken."""
+    """How often each code was chosen."""
 
 
 Message = Numbers | Pictures
 
 
-class Made(Protocol):
-    """What the models of a stage make."""
+class Outputs(Protocol):
+    """Outputs of the models of a stage: rows of frames by name, and counts of each code."""
 
     @property
-    def pictures(self) -> Mapping[str, UInt8[np.ndarray, "n h w c"]]:
-        """A row of frames by name."""
-        ...
-
+    def pictures(self) -> Mapping[str, UInt8[np.ndarray, "n h w c"]]: ...  # noqa: D102
     @property
-    def code_use(self) -> Int[np.ndarray, " k"]:
-        """How often each code was taken."""
-        ...
+    def code_use(self) -> Int[np.ndarray, " k"]: ...  # noqa: D102
 
 
 class LiveViewer:
-    """Shows a training to the viewer at an address, whether there is one or not."""
+    """Shows a training run to the viewer at an address, also when no viewer runs there."""
 
     def __init__(self, address: str, *, name: str) -> None:
         """Start the process that talks to the viewer; `name` is that of the run.
@@ -76,9 +71,9 @@ class LiveViewer:
         self._process = subprocess.Popen(  # noqa: S603 our own module, no shell
             [sys.executable, "-m", "viz.follow", address, name],
             stdin=subprocess.PIPE,
-            # Rerun's own messages about a viewer that is not there would fill the terminal.
+            # Rerun's own messages about a missing viewer would fill the terminal.
             env=os.environ | {"RUST_LOG": "off"},
-            start_new_session=True,  # Ctrl-C is for the training
+            start_new_session=True,  # Ctrl-C is for the training run
         )
         self._queue: queue.Queue[Message | None] = queue.Queue(QUEUE_LENGTH)
         self.num_left_out = 0
@@ -89,12 +84,12 @@ class LiveViewer:
         """Show the numbers of a training step."""
         self._offer(Numbers(stage, step, dict(numbers)))
 
-    def look(self, stage: str, step: int, look: Made) -> None:
-        """Show what the models make after a training step."""
+    def look(self, stage: str, step: int, look: Outputs) -> None:
+        """Show the outputs of the models after a training step."""
         self._offer(Pictures(stage, step, dict(look.pictures), look.code_use))
 
     def close(self) -> None:
-        """Let the rest be shown, for a few seconds at most, and end the process."""
+        """Wait for the rest to be shown, for a few seconds at most, and end the process."""
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=CLOSE_TIMEOUT_S)
@@ -124,7 +119,7 @@ class LiveViewer:
             self.num_left_out += 1
 
     def _feed(self) -> None:
-        """Hand messages to the process until it is gone or the training ends."""
+        """Write messages to the process until it ends or training does."""
         pipe = self._process.stdin
         assert pipe is not None
         with contextlib.suppress(OSError), pipe:

@@ -1,10 +1,9 @@
-"""Recordings as files: written whole or not at all, the same for the same input, checked."""
+"""Recordings as files: complete or absent, deterministic, checked after writing."""
 
-import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,9 @@ from rerun.error_utils import RerunWarning
 from viz.entities import SECONDS, STEP
 
 _MAGIC = b"RRF2"
+
+Times = list[rr.TimeColumn]
+"""A column per timeline; together they date the rows of what is logged."""
 
 
 def write_recording(
@@ -29,16 +31,21 @@ def write_recording(
 ) -> Path:
     """Write an .rrd file with its layout; `path` is replaced only by a complete recording.
 
-    Recordings of one `application_id` share their layout in the viewer, and two recordings of
-    the same ids are taken for one. No wall-clock timeline is written, so equal data make equal
+    Recordings of one `application_id` share their layout in the viewer, and the viewer merges
+    recordings with equal ids. No wall-clock timeline is written, so equal data make equal
     recordings (`rerun rrd compare --unordered`).
 
     Raises:
-        ValueError: Rerun refuses what is logged, or RERUN=off keeps it from writing.
+        ValueError: Rerun rejects what is logged, or RERUN=off keeps it from writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    recording = _new_stream(application_id, recording_id)
+    recording = new_stream(application_id, recording_id)
+    if rr.get_application_id(recording) is None:
+        raise ValueError(
+            "Rerun is switched off, so no recording can be written: the environment has "
+            f"RERUN={os.environ.get('RERUN', '')}; unset it"
+        )
     strict = rr.strict_mode()
     rr.set_strict_mode(True)
     try:
@@ -56,26 +63,21 @@ def write_recording(
     return path
 
 
-def _new_stream(application_id: str, recording_id: str) -> rr.RecordingStream:
+def new_stream(application_id: str, recording_id: str) -> rr.RecordingStream:
     """A stream without wall-clock timelines."""
     recording = rr.RecordingStream(application_id, recording_id=recording_id, send_properties=False)
-    if rr.get_application_id(recording) is None:
-        raise ValueError(
-            "Rerun is switched off, so no recording can be written: the environment has "
-            f"RERUN={os.environ.get('RERUN', '')}; unset it"
-        )
     recording.set_log_time_enabled(False)
     recording.set_log_tick_enabled(False)
     return recording
 
 
 def stable_id(kind: str, parts: Iterable[str]) -> str:
-    """An application or recording id that depends on these words alone."""
+    """An application or recording id that is a hash of these words."""
     digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=4).hexdigest()
     return f"genie_robo-{kind}-{digest}"
 
 
-def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> list[rr.TimeColumn]:
+def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> Times:
     """The synchronised timelines of data at these steps; `seconds` only when the rate is known."""
     columns = [rr.TimeColumn(STEP, sequence=steps)]
     if control_hz > 0:
@@ -83,20 +85,27 @@ def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> list[rr.
     return columns
 
 
-@contextlib.contextmanager
-def at_step(recording: rr.RecordingStream, step: int, *, control_hz: float) -> Iterator[None]:
-    """Everything that is logged inside lies at this step; `seconds` only when the rate is known."""
-    recording.set_time(STEP, sequence=step)
-    if control_hz > 0:
-        recording.set_time(SECONDS, duration=step / control_hz)
-    try:
-        yield
-    finally:
-        recording.reset_time()
+def log_columns(
+    recording: rr.RecordingStream,
+    path: str,
+    times: Times,
+    columns: Iterable[rr.ComponentColumn],
+    *,
+    static: rr.AsComponents,
+) -> None:
+    """Log one row per time, and once the `static` part: format, colours, names."""
+    recording.log(path, static, static=True)
+    recording.send_columns(path, times, columns)
+
+
+def log_markdown(recording: rr.RecordingStream, path: str, text: str) -> None:
+    """Log a text that holds at all times."""
+    document = rr.TextDocument(text, media_type=rr.MediaType.MARKDOWN)
+    recording.log(path, document, static=True)
 
 
 def check_recording(path: Path) -> None:
-    """Read a recording through to its end.
+    """Read a recording to its end.
 
     Raises:
         FileNotFoundError: there is no such file.

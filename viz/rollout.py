@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import rerun as rr
+from jaxtyping import Int, UInt8
 
 from viz.entities import (
     CHANGED_TOKENS,
     DECODED,
     DIFFERENCE,
+    ENTROPY_MAP,
     GEOMS,
     IMAGINED_CAMERA,
     IMAGINED_PATH,
@@ -24,22 +26,36 @@ from viz.entities import (
 )
 from viz.images import (
     FULL_DIFFERENCE,
+    FULL_ENTROPY,
     HEAT_MAP_QUALITY,
     difference,
     heat_map,
-    log_token_maps,
+    image_format,
+    log_exact,
     log_video,
 )
-from viz.recording import stable_id, time_columns, write_recording
+from viz.recording import Times, log_markdown, stable_id, time_columns, write_recording
 from viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
-from viz.rollout_view import IMAGINED, RolloutView
+from viz.rollout_view import IMAGINED, RolloutView, TokenMaps
 from viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
 from viz.series import (
+    BLUE,
+    ORANGE,
+    TEAL,
     log_chances,
     log_decoded_actions,
+    log_groups,
     log_horizon,
     log_latent_actions,
-    log_robot_actions,
+)
+
+KEPT, IMAGINED_ONLY, TRUE_ONLY, BOTH = range(4)
+"""Whether a token differs from the one before it, in the imagined and in the true frame."""
+_CLASSES = (
+    (KEPT, "kept", (16, 16, 20)),
+    (IMAGINED_ONLY, "changes in the imagined frame only", ORANGE),
+    (TRUE_ONLY, "changes in the true frame only", BLUE),
+    (BOTH, "changes in both", TEAL),
 )
 
 
@@ -75,7 +91,7 @@ def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -
 
 
 def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    """Log what is known to happen: camera, robot actions, scene.
+    """Log the true part: camera, robot actions, scene.
 
     Frame i and the actions that lead from frame i to frame i + 1 lie at step i.
     """
@@ -83,7 +99,7 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
     if view.true_video is not None:
         log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
     if view.robot_actions is not None:
-        log_robot_actions(recording, view.robot_actions, action_times, root=root)
+        log_groups(recording, entity(root, ROBOT_ACTION), view.robot_actions, action_times)
     if view.replay is not None:
         log_replay(recording, view.replay, times, root=root)
     elif view.read_path is not None:
@@ -91,7 +107,7 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
 
 
 def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    """Log what a model imagines, and how far that is from what happens."""
+    """Log what a model imagines, and how far that is from the truth."""
     times, action_times = _times(view)
     log_video(recording, entity(root, IMAGINED_CAMERA), view.imagined_video, times)
     if view.true_video is not None:
@@ -104,15 +120,15 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
     if view.code_chances is not None:
         log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
     if view.decoded_actions is not None:
-        log_decoded_actions(recording, view.decoded_actions, action_times, root=root)
+        path = entity(root, ROBOT_ACTION)
+        log_decoded_actions(recording, path, view.decoded_actions, action_times)
     if view.read_path is not None:
         log_imagined_path(recording, view.read_path.positions, times, root=root)
-    _log_horizon(recording, view, root=root)
-    summary = rr.TextDocument(view.summary, media_type=rr.MediaType.MARKDOWN)
-    recording.log(entity(root, SUMMARY), summary, static=True)
+    _log_errors(recording, view, root=root)
+    log_markdown(recording, entity(root, SUMMARY), view.summary)
 
 
-def _log_horizon(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
+def _log_errors(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
     uncertainty = {} if view.uncertainty is None else {IMAGINED: view.uncertainty}
     errors = {} if view.read_path is None else view.read_path.error_mm
     for path, curves in ((PSNR, view.psnr), (POSE_ERROR, errors), (UNCERTAINTY, uncertainty)):
@@ -125,13 +141,42 @@ def _log_horizon(recording: rr.RecordingStream, view: RolloutView, *, root: str)
         )
 
 
-def _times(view: RolloutView) -> tuple[list[rr.TimeColumn], list[rr.TimeColumn]]:
+def _times(view: RolloutView) -> tuple[Times, Times]:
     """Of frames and of actions."""
-    steps = np.arange(len(view.imagined_video))
-    return (
-        time_columns(steps, control_hz=view.control_hz),
-        time_columns(steps[:-1], control_hz=view.control_hz),
-    )
+    steps, hz = np.arange(len(view.imagined_video)), view.control_hz
+    return time_columns(steps, control_hz=hz), time_columns(steps[:-1], control_hz=hz)
+
+
+def log_token_maps(
+    recording: rr.RecordingStream, maps: TokenMaps, times: Times, *, root: str
+) -> None:
+    """Log a pixel per token: the class of its change, and its entropy as a heat map."""
+    path = entity(root, CHANGED_TOKENS)
+    static = rr.SegmentationImage.from_fields(format=image_format(*maps.grid))
+    # In one row: two static rows of an entity make one chunk or two, depending on timing.
+    recording.log(path, static, rr.AnnotationContext(list(_CLASSES)), static=True)
+    changed = changes(maps.tokens, maps.true_tokens)
+    recording.send_columns(path, times, rr.SegmentationImage.columns(buffer=changed))
+    colored = heat_map(maps.entropy.reshape(-1, *maps.grid), full=FULL_ENTROPY)
+    log_exact(recording, entity(root, ENTROPY_MAP), colored, times)
+
+
+def changes(
+    tokens: Int[np.ndarray, "t s"], true_tokens: Int[np.ndarray, "t s"] | None
+) -> UInt8[np.ndarray, "t s"]:
+    """Class of each token: whether it differs from the frame before; none does in the first frame.
+
+    Equality with the true tokens would be less informative: among a thousand tokens many look
+    alike, so even good imagined frames rarely have exactly the true ones.
+    """
+    classes = _moved(tokens) * np.uint8(IMAGINED_ONLY)
+    if true_tokens is not None:
+        classes = classes + _moved(true_tokens) * np.uint8(TRUE_ONLY)
+    return classes
+
+
+def _moved(tokens: Int[np.ndarray, "t s"]) -> UInt8[np.ndarray, "t s"]:
+    return (np.diff(tokens, axis=0, prepend=tokens[:1]) != 0).astype(np.uint8)
 
 
 def by_episode(views: Mapping[str, RolloutView]) -> dict[str, dict[str, RolloutView]]:
@@ -166,7 +211,6 @@ def _check_truth(root: str, views: list[RolloutView]) -> None:
 
 def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
     """What the blueprint needs to know of a rollout."""
-    errors = {} if view.read_path is None else view.read_path.error_mm
     has = {
         TRUE_CAMERA: view.true_video is not None,
         CHANGED_TOKENS: view.tokens is not None,
@@ -176,7 +220,7 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
         GEOMS: view.replay is not None,
         IMAGINED_PATH: view.read_path is not None,
         PSNR: bool(view.psnr),
-        POSE_ERROR: bool(errors),
+        POSE_ERROR: view.read_path is not None and bool(view.read_path.error_mm),
         UNCERTAINTY: view.uncertainty is not None,
     }
     return RolloutLayout(
@@ -189,7 +233,7 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
 
 
 def _eye(view: RolloutView) -> Eye | None:
-    """On everything that moves: the rest of the robot is less worth the pixels."""
+    """On everything that moves; the rest of the robot matters less."""
     moving = [] if view.read_path is None else [view.read_path.positions]
     if view.replay is not None:
         moving += [view.replay.end_effector, view.replay.object_positions.reshape(-1, 3)]

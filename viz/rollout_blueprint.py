@@ -15,8 +15,11 @@ from viz.entities import (
     IMAGINED_CAMERA,
     IMAGINED_PATH,
     IMAGINED_POINT,
+    LATENT_ACTION,
     LATENT_CHANCE,
     LATENT_INDEX,
+    POSE_ERROR,
+    PSNR,
     ROBOT_ACTION,
     SCENE,
     SUMMARY,
@@ -27,26 +30,47 @@ from viz.entities import (
 from viz.images import FULL_DIFFERENCE, FULL_ENTROPY
 from viz.rollout_view import COPY_LAST, IMAGINED
 from viz.scene import Eye
-from viz.series import BLUE, GREEN, GREY, ORANGE, PINK, RED, TEAL, VIOLET
-from viz.views import (
-    ERRORS,
+from viz.series import (
+    BLUE,
+    GREEN,
+    GREY,
+    LINE_WIDTH,
+    ORANGE,
+    PINK,
+    RED,
+    TEAL,
+    VIOLET,
     Color,
-    Curve,
-    Looks,
-    camera,
-    groups,
-    plot,
-    scene,
-    shared_plot,
-    side_panels,
-    strip,
-    time_panel,
 )
+from viz.views import (
+    Looks,
+    Part,
+    group_plots,
+    image,
+    linked_axis,
+    playing,
+    plot,
+    space,
+    strip,
+    text,
+)
+
+MODEL_COLORS = (ORANGE, BLUE, GREEN, PINK, TEAL, VIOLET, RED)
+"""One per model, repeated when there are more."""
+_ERRORS = {
+    PSNR: ("PSNR (dB)", rrb.Corner2D.LeftBottom),
+    POSE_ERROR: ("tool error (mm)", rrb.Corner2D.LeftTop),
+    UNCERTAINTY: ("uncertainty (nats)", rrb.Corner2D.LeftBottom),
+}
+"""Quality of the imagined frames over the horizon: title, and where the legend covers least."""
+_GROUP_SHARES = (4, 4, 3)
+"""Widths of the plots of translation, rotation and gripper."""
+_CAMERAS_IN_A_ROW = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutLayout:
-    """One rollout."""
+    """What the layout of one rollout depends on."""
 
     root: str
     episode_id: str
@@ -54,17 +78,22 @@ class RolloutLayout:
     eye: Eye | None
     """None without a 3D scene."""
     parts: frozenset[str]
-    """Entities that were logged, among those that may be missing."""
+    """Optional entities that were logged."""
 
     @property
     def shape(self) -> str:
-        """The same for rollouts that look alike."""
+        """Equal for rollouts with equal layouts."""
         return " ".join([self.root, *sorted(self.parts)])
+
+    @property
+    def model(self) -> str:
+        """Name of the model in a comparison: the last word of the root."""
+        return self.root.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLayout:
-    """Several models on one episode, whose truth lies below its root."""
+    """Several models on one episode; what they share was logged below its root."""
 
     root: str
     models: tuple[RolloutLayout, ...]
@@ -81,62 +110,56 @@ class ComparisonLayout:
 
     @property
     def shape(self) -> str:
-        """The same for comparisons that look alike."""
+        """Equal for comparisons with equal layouts."""
         return " ".join([self.root, *(model.shape for model in self.models)])
 
 
 def rollout_blueprint(layouts: Sequence[RolloutLayout | ComparisonLayout]) -> rrb.Blueprint:
     """One tab per episode; a single one fills the window."""
-    tabs = [
-        comparison(layout) if isinstance(layout, ComparisonLayout) else _rollout(layout)
-        for layout in layouts
-    ]
+    tabs = [_comparison(x) if isinstance(x, ComparisonLayout) else _rollout(x) for x in layouts]
     content = tabs[0] if len(tabs) == 1 else rrb.Tabs(*tabs, active_tab=0)
-    return rrb.Blueprint(
-        content, time_panel(layouts[0].control_hz), *side_panels(), auto_views=False
-    )
+    return playing(content, control_hz=layouts[0].control_hz)
 
 
 def _rollout(layout: RolloutLayout) -> rrb.Vertical:
-    """Pictures over the whole width; below them what was done and how good it is, and the scene."""
-    root = layout.root
+    """Images across the top; below them actions and errors on the left, the scene on the right."""
     rows: list[rrb.Container] = [_codes(layout)]
     shares = [24]
     if layout.parts & {ROBOT_ACTION, DECODED}:
-        rows.append(groups(root, ROBOT_ACTION, has_decoded=DECODED in layout.parts))
+        rows.append(_robot_actions(layout.root, has_decoded=DECODED in layout.parts))
         shares.append(38)
-    if curves := _horizon(layout):
+    if curves := [
+        plot(layout.root, path, name, legend=None if path == UNCERTAINTY else legend)
+        for path, (name, legend) in _ERRORS.items()
+        if path in layout.parts
+    ]:
         rows.append(rrb.Horizontal(*curves))
         shares.append(38)
-    below = rrb.Horizontal(
-        rrb.Vertical(*rows, row_shares=shares), _aside(layout), column_shares=[62, 38]
-    )
+    left = rrb.Vertical(*rows, row_shares=shares)
     return rrb.Vertical(
-        rrb.Horizontal(*_pictures(layout)),
-        below,
+        rrb.Horizontal(*_images(layout)),
+        rrb.Horizontal(left, _scene_and_summary(layout), column_shares=[62, 38]),
         row_shares=[37, 63],
-        name=root or f"episode {layout.episode_id}",
+        name=layout.root or f"episode {layout.episode_id}",
     )
 
 
-def _pictures(layout: RolloutLayout) -> list[rrb.View]:
-    root, has_truth = layout.root, TRUE_CAMERA in layout.parts
-    pictures: list[rrb.View] = [camera(root, IMAGINED_CAMERA, "imagined camera")]
-    if has_truth:
-        pictures.insert(0, camera(root, TRUE_CAMERA, "true camera"))
-        pictures.append(camera(root, DIFFERENCE, f"difference (0 to {FULL_DIFFERENCE:g})"))
+def _images(layout: RolloutLayout) -> list[rrb.View]:
+    root = layout.root
+    images: list[rrb.View] = [image(root, IMAGINED_CAMERA, "imagined camera")]
+    if TRUE_CAMERA in layout.parts:
+        images.insert(0, image(root, TRUE_CAMERA, "true camera"))
+        images.append(image(root, DIFFERENCE, f"difference (0 to {FULL_DIFFERENCE:g})"))
     if CHANGED_TOKENS in layout.parts:
-        pictures += [
-            camera(root, CHANGED_TOKENS, "changed tokens"),
-            camera(root, ENTROPY_MAP, f"uncertainty (0 to {FULL_ENTROPY:g})"),
-        ]
-    return pictures
+        images.append(image(root, CHANGED_TOKENS, "changed tokens"))
+        images.append(image(root, ENTROPY_MAP, f"uncertainty (0 to {FULL_ENTROPY:g})"))
+    return images
 
 
 def _codes(layout: RolloutLayout) -> rrb.Container:
     root = layout.root
     codes = rrb.Tabs(
-        strip(root, "latent action of each step"),
+        strip(root, LATENT_ACTION, "latent action of each step"),
         plot(root, LATENT_INDEX, "as a number"),
         active_tab=0,
     )
@@ -146,96 +169,82 @@ def _codes(layout: RolloutLayout) -> rrb.Container:
     return rrb.Horizontal(codes, chances, column_shares=[64, 36])
 
 
-def _horizon(layout: RolloutLayout) -> list[rrb.View]:
-    return [
-        plot(layout.root, path, name, legend=None if path == UNCERTAINTY else legend)
-        for path, (name, legend) in ERRORS.items()
-        if path in layout.parts
-    ]
+def _robot_actions(root: str, *, has_decoded: bool = False) -> rrb.Horizontal:
+    plots = group_plots(root, ROBOT_ACTION, has_decoded=has_decoded)
+    return rrb.Horizontal(*plots.values(), column_shares=_GROUP_SHARES)
 
 
-def _aside(layout: RolloutLayout) -> rrb.Container | rrb.View:
-    words = rrb.TextDocumentView(origin=entity(layout.root, SUMMARY), name="summary")
+def _scene_and_summary(layout: RolloutLayout) -> Part:
+    summary = text(layout.root, SUMMARY, "summary")
     if layout.eye is None:
-        return words
+        return summary
     has_table = GEOMS in layout.parts
     name = "what MuJoCo says happens" if has_table else "where the tool is imagined"
-    view = scene(layout.root, layout.eye, name=name, has_table=has_table)
-    return rrb.Vertical(view, words, row_shares=[54, 46])
+    grid_m = None if has_table else 0.1
+    scene = space(layout.root, SCENE, layout.eye, name=name, grid_m=grid_m)
+    return rrb.Vertical(scene, summary, row_shares=[54, 46])
 
 
-MODEL_COLORS = (ORANGE, BLUE, GREEN, PINK, TEAL, VIOLET, RED)
-"""One per model, again from the first when there are more."""
-CAMERAS_IN_A_ROW = 5
-
-
-def comparison(layout: ComparisonLayout) -> rrb.Vertical:
-    """The truth once and each model's camera beside it; what they do; their errors together."""
-    pictures = _model_cameras(layout)
-    cameras = rrb.Grid(*pictures, grid_columns=min(len(pictures), CAMERAS_IN_A_ROW))
-    strips = rrb.Horizontal(
-        *(strip(model.root, f"{_name(model)}: latent actions") for model in layout.models)
-    )
-    rows: list[rrb.Container] = [strips]
-    if plots := _plots(layout):
+def _comparison(layout: ComparisonLayout) -> rrb.Vertical:
+    """The truth and each model's camera; below them latent actions, errors and robot actions."""
+    cameras = [_model_images(model) for model in layout.models]
+    if TRUE_CAMERA in layout.parts:
+        cameras.insert(0, image(layout.root, TRUE_CAMERA, "true camera"))
+    strips = [strip(m.root, LATENT_ACTION, f"{m.model}: latent actions") for m in layout.models]
+    rows = [rrb.Horizontal(*strips)]
+    if plots := [_shared_plot(layout, path) for path in _ERRORS if path in layout.parts]:
         rows.append(rrb.Horizontal(*plots))
     if ROBOT_ACTION in layout.parts:
-        rows.append(groups(layout.root, ROBOT_ACTION))
-    below = rrb.Horizontal(
-        rrb.Vertical(*rows, row_shares=[22, 44, 34][: len(rows)]),
-        _shared_scene(layout),
-        column_shares=[64, 36],
+        rows.append(_robot_actions(layout.root))
+    left = rrb.Vertical(*rows, row_shares=[22, 44, 34][: len(rows)])
+    return rrb.Vertical(
+        rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)),
+        rrb.Horizontal(left, _scene_and_summaries(layout), column_shares=[64, 36]),
+        row_shares=[42, 58],
+        name=layout.root,
     )
-    return rrb.Vertical(cameras, below, row_shares=[42, 58], name=layout.root)
 
 
-def _model_cameras(layout: ComparisonLayout) -> list[rrb.View | rrb.Container]:
-    pictures: list[rrb.View | rrb.Container] = []
-    if TRUE_CAMERA in layout.parts:
-        pictures.append(camera(layout.root, TRUE_CAMERA, "true camera"))
-    for model in layout.models:
-        views = [camera(model.root, IMAGINED_CAMERA, f"{_name(model)}: imagined camera")]
-        if TRUE_CAMERA in model.parts:
-            views.append(camera(model.root, DIFFERENCE, "difference"))
-        if CHANGED_TOKENS in model.parts:
-            views.append(camera(model.root, CHANGED_TOKENS, "changed tokens"))
-            views.append(camera(model.root, ENTROPY_MAP, "uncertainty"))
-        pictures.append(rrb.Tabs(*views, active_tab=0))
-    return pictures
+def _model_images(model: RolloutLayout) -> Part:
+    views = [image(model.root, IMAGINED_CAMERA, f"{model.model}: imagined camera")]
+    if TRUE_CAMERA in model.parts:
+        views.append(image(model.root, DIFFERENCE, "difference"))
+    if CHANGED_TOKENS in model.parts:
+        views.append(image(model.root, CHANGED_TOKENS, "changed tokens"))
+        views.append(image(model.root, ENTROPY_MAP, "uncertainty"))
+    return rrb.Tabs(*views, active_tab=0)
 
 
-def _plots(layout: ComparisonLayout) -> list[rrb.View]:
-    return [
-        shared_plot(layout.root, name, _curves(layout, path), legend=legend)
-        for path, (name, legend) in ERRORS.items()
-        if path in layout.parts
-    ]
-
-
-def _curves(layout: ComparisonLayout, path: str) -> list[Curve]:
-    """Each model's, and what has to be beaten, which is the same for all."""
+def _shared_plot(layout: ComparisonLayout, path: str) -> rrb.TimeSeriesView:
+    """One error of all models in one plot, with the baseline, which is the same for all."""
+    name, legend = _ERRORS[path]
     shown = [(model, color) for model, color in _colored(layout) if path in model.parts]
-    curves = [
-        Curve(f"{entity(model.root, path)}/{IMAGINED}", _name(model), color)
-        for model, color in shown
-    ]
-    if path == UNCERTAINTY:
-        return curves
-    first, _ = shown[0]
-    return [*curves, Curve(f"{entity(first.root, path)}/{COPY_LAST}", "copy last", GREY)]
-
-
-def _shared_scene(layout: ComparisonLayout) -> rrb.Container:
-    words = rrb.Tabs(
-        *(
-            rrb.TextDocumentView(origin=entity(model.root, SUMMARY), name=_name(model))
-            for model in layout.models
-        ),
-        active_tab=0,
+    curves = {
+        f"{entity(model.root, path)}/{IMAGINED}": (model.model, color) for model, color in shown
+    }
+    if path != UNCERTAINTY:
+        first, _ = shown[0]
+        curves[f"{entity(first.root, path)}/{COPY_LAST}"] = ("copy last", GREY)
+    looks: Looks = {
+        path: rr.SeriesLines(names=[label], colors=[color], widths=[LINE_WIDTH])
+        for path, (label, color) in curves.items()
+    }
+    return rrb.TimeSeriesView(
+        origin=f"/{layout.root}",
+        contents=list(curves),
+        name=name,
+        overrides=looks,
+        axis_x=linked_axis(),
+        plot_legend=rrb.PlotLegend(legend),
     )
+
+
+def _scene_and_summaries(layout: ComparisonLayout) -> Part:
+    summaries = [text(model.root, SUMMARY, model.model) for model in layout.models]
+    tabs = rrb.Tabs(*summaries, active_tab=0)
     eyes = [model.eye for model in layout.models if model.eye is not None]
     if not eyes:
-        return words
+        return tabs
     roots = [layout.root, *(model.root for model in layout.models)]
     has_table = GEOMS in layout.parts
     looks: Looks = {}
@@ -243,23 +252,17 @@ def _shared_scene(layout: ComparisonLayout) -> rrb.Container:
         if IMAGINED_PATH in model.parts:
             looks[entity(model.root, IMAGINED_PATH)] = rr.LineStrips3D.from_fields(colors=[color])
             looks[entity(model.root, IMAGINED_POINT)] = rr.Points3D.from_fields(colors=[color])
-    view = scene(
+    scene = space(
         layout.root,
+        SCENE,
         eyes[0],
         name="true and imagined paths" if has_table else "imagined paths",
-        has_table=has_table,
+        grid_m=None if has_table else 0.1,
         contents=[f"{entity(root, SCENE)}/**" for root in roots],
         overrides=looks,
     )
-    return rrb.Vertical(view, words, row_shares=[60, 40])
+    return rrb.Vertical(scene, tabs, row_shares=[60, 40])
 
 
 def _colored(layout: ComparisonLayout) -> list[tuple[RolloutLayout, Color]]:
-    return [
-        (model, MODEL_COLORS[number % len(MODEL_COLORS)])
-        for number, model in enumerate(layout.models)
-    ]
-
-
-def _name(model: RolloutLayout) -> str:
-    return model.root.rpartition("/")[2]
+    return [(m, MODEL_COLORS[i % len(MODEL_COLORS)]) for i, m in enumerate(layout.models)]

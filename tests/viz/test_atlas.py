@@ -1,23 +1,19 @@
 """An atlas shows what is imagined under every code, and where the robot goes with it."""
 
-import subprocess
-
 import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
+from tests.viz.checks import assert_same_recordings, views_of
 from viz.atlas import (
-    AtlasLayout,
     AtlasView,
     atlas_blueprint,
-    atlas_layout,
     describe,
     reach,
     spread,
     write_atlas,
 )
 from viz.series import code_colors
-from viz.viewer import find_viewer
 
 NUM_CODES, NUM_FRAMES = 5, 4
 
@@ -61,18 +57,9 @@ def contents(path, read):
     return read(path)
 
 
-def _views(part: rrb.View | rrb.Container) -> list[rrb.View]:
-    if isinstance(part, rrb.View):
-        return [part]
-    return [view for child in part.contents for view in _views(child)]
-
-
 def test_recording_is_verified_and_deterministic(path, view, tmp_path):
     again = write_atlas(tmp_path / "a.rrd", view)
-    rrd = [str(find_viewer()), "rrd"]
-    assert subprocess.run([*rrd, "verify", path, again], capture_output=True).returncode == 0
-    compare = [*rrd, "compare", "--unordered", path, again]
-    assert subprocess.run(compare, capture_output=True).returncode == 0
+    assert_same_recordings(path, again)
 
 
 def test_every_code_has_its_video(contents, view):
@@ -135,18 +122,18 @@ def test_summary_says_millimetres_and_counts(contents, view):
     assert "| 1 | 0 | never seen |  |  |" in text
 
 
-def test_without_an_action_map_there_are_pictures_alone(make_atlas, tmp_path, read):
+def test_without_an_action_map_there_are_videos_only(make_atlas, tmp_path, read):
     bare = make_atlas(displacements=None)
     contents = read(write_atlas(tmp_path / "a.rrd", bare))
     assert not any(key.startswith("/atlas/motion") for key in contents)
     assert "no arrows" in describe(bare)
-    kinds = {type(shown) for shown in _views(atlas_blueprint(atlas_layout(bare)).root_container)}
+    kinds = {type(shown) for shown in views_of(atlas_blueprint(bare))}
     assert kinds == {rrb.Spatial2DView, rrb.TextDocumentView}
 
 
 def test_every_view_finds_what_was_logged(contents, view):
     logged = {key.partition(":")[0] for key in contents}
-    views = _views(atlas_blueprint(atlas_layout(view)).root_container)
+    views = views_of(atlas_blueprint(view))
     assert [str(shown.name) for shown in views[:NUM_CODES]] == list(view.names)
     assert len(views) == NUM_CODES + 2
     for shown in views:
@@ -154,11 +141,15 @@ def test_every_view_finds_what_was_logged(contents, view):
 
 
 @pytest.mark.parametrize(("num_codes", "num_columns"), [(1, 1), (4, 2), (5, 3), (8, 3), (16, 4)])
-def test_pictures_form_a_grid_about_as_wide_as_high(num_codes, num_columns):
-    layout = AtlasLayout(root="a", names=("",) * num_codes, control_hz=3.0, reach=0.03)
-    grid, aside = atlas_blueprint(layout).root_container.contents
+def test_videos_form_a_grid_about_as_wide_as_high(make_atlas, num_codes, num_columns):
+    view = make_atlas(
+        names=("",) * num_codes,
+        videos=np.zeros((num_codes, 2, 8, 12, 3), np.uint8),
+        displacements=(np.ones((2, 3)),) * num_codes,
+    )
+    grid, aside = atlas_blueprint(view).root_container.contents
     assert (len(grid.contents), grid.grid_columns) == (num_codes, num_columns)
-    again = atlas_blueprint(layout).root_container.contents[1]
+    again = atlas_blueprint(view).root_container.contents[1]
     assert [str(a.origin) for a in aside.contents] == [str(a.origin) for a in again.contents]
 
 

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rerun as rr
-import rerun.blueprint as rrb
 
 import viz.live
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.train import COMMAND, open_viewer
 from genie_robo.config import TrainConfig, Viz
+from tests.viz.checks import views_of
 from viz.follow import STAGES, follow, row, training_blueprint
 from viz.live import LiveViewer, Numbers, Pictures
 from viz.viewer import find_viewer
@@ -116,12 +116,6 @@ def test_another_viewer_takes_over_from_one_that_died(connect, tmp_path):
     assert "/world_model/code_use:BarChart:values" in found
 
 
-def _views(part: rrb.View | rrb.Container) -> list[rrb.View]:
-    if isinstance(part, rrb.View):
-        return [part]
-    return [view for child in part.contents for view in _views(child)]
-
-
 def test_layout_has_a_tab_for_each_stage_and_follows(connect, tmp_path):
     names = {
         "tokenizer": "loss val_loss psnr val_psnr perplexity dead_codes code_resets",
@@ -133,7 +127,7 @@ def test_layout_has_a_tab_for_each_stage_and_follows(connect, tmp_path):
         tabs = blueprint.root_container
         assert tabs.active_tab == number
         page = tabs.contents[number]
-        origins = [str(view.origin) for view in _views(page)]
+        origins = [str(view.origin) for view in views_of(page)]
         assert [*dict.fromkeys(origins)] == [
             *(f"/{layout.stage}/pictures/{name}" for name, _ in layout.rows),
             f"/{layout.stage}/code_use",
@@ -168,9 +162,13 @@ def test_without_a_viewer_it_is_said_once(capfd):
     assert capfd.readouterr().err.count(f"no Rerun viewer at {address}; training goes on") == 1
 
 
-def test_the_training_process_does_not_load_rerun():
-    program = "import sys, viz.live; sys.exit('rerun' in sys.modules or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+@pytest.mark.parametrize(
+    ("module", "heavy"), [("viz.live", {"rerun", "torch"}), ("viz.follow", {"mujoco", "torch"})]
+)
+def test_watching_loads_no_more_than_it_needs(module, heavy):
+    program = f"import sys, {module}; sys.exit(str({heavy} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.stderr.decode().strip() == ""
 
 
 @pytest.mark.parametrize(

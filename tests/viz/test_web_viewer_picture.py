@@ -21,6 +21,7 @@ from PIL import Image
 
 import viz.rollout
 from tests.browser import open_browser
+from tests.viz.checks import views_of
 from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
 from viz.recording import write_recording
 from viz.rollout import write_rollouts
@@ -66,7 +67,7 @@ def grid(tmp_path, monkeypatch, make_view) -> Grid:
             log(stream)
             log_broken(stream)
 
-        views.extend([*leaves(blueprint.root_container), *EMPTY, BROKEN])
+        views.extend([*views_of(blueprint), *EMPTY, BROKEN])
         still = rrb.TimePanel(state="collapsed", timeline="step", play_state="paused")
         equal = rrb.Grid(*views, grid_columns=NUM_COLUMNS)
         return write_recording(
@@ -79,14 +80,6 @@ def grid(tmp_path, monkeypatch, make_view) -> Grid:
     monkeypatch.setattr(viz.rollout, "write_recording", write)
     recording = write_rollouts(tmp_path / "demo.rrd", {"": make_view()}, name="demo")
     return Grid(recording, views)
-
-
-def leaves(part: rrb.Container | rrb.View) -> Iterator[rrb.View]:
-    if isinstance(part, rrb.View):
-        yield part
-        return
-    for child in part.contents:
-        yield from leaves(child)
 
 
 @pytest.fixture

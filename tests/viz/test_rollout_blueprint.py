@@ -1,8 +1,9 @@
-"""Layouts depend on their arguments alone, and every view looks at an entity that is logged."""
+"""Layouts of rollouts depend on their arguments alone, and every view shows a logged entity."""
 
 import pytest
 import rerun.blueprint as rrb
 
+from tests.viz.checks import views_of
 from viz.entities import (
     CHANGED_TOKENS,
     DECODED,
@@ -15,7 +16,6 @@ from viz.entities import (
     TRUE_CAMERA,
     UNCERTAINTY,
 )
-from viz.episodes import EpisodeLayout, episode_blueprint, episode_layout, write_episode
 from viz.rollout import rollout_layout, write_rollouts
 from viz.rollout_blueprint import MODEL_COLORS, ComparisonLayout, RolloutLayout, rollout_blueprint
 from viz.scene import Eye
@@ -52,21 +52,11 @@ def _describe(part: rrb.View | rrb.Container) -> tuple:
     return (type(part).__name__, str(part.name), shares, inner)
 
 
-def _views(part: rrb.View | rrb.Container) -> list[rrb.View]:
-    if isinstance(part, rrb.View):
-        return [part]
-    return [view for child in part.contents for view in _views(child)]
-
-
 def test_blueprints_are_pure():
     layouts = [_rollout("a"), _rollout("b", eye=None)]
     first, second = rollout_blueprint(layouts), rollout_blueprint(layouts)
     assert _describe(first.root_container) == _describe(second.root_container)
     assert layouts == [_rollout("a"), _rollout("b", eye=None)]
-    episode = EpisodeLayout(root="", cameras=("primary",), control_hz=0.0, eye=EYE)
-    assert _describe(episode_blueprint(episode).root_container) == _describe(
-        episode_blueprint(episode).root_container
-    )
 
 
 def test_one_rollout_fills_the_window_and_several_get_tabs():
@@ -79,12 +69,8 @@ def test_one_rollout_fills_the_window_and_several_get_tabs():
 
 def test_scene_is_shown_only_when_there_is_one():
     for eye, count in ((EYE, 1), (None, 0)):
-        rollout = rollout_blueprint([_rollout(eye=eye)]).root_container
-        layout = EpisodeLayout(root="", cameras=("primary", "wrist"), control_hz=5.0, eye=eye)
-        episode = episode_blueprint(layout).root_container
-        for container in (rollout, episode):
-            scenes = [v for v in _views(container) if isinstance(v, rrb.Spatial3DView)]
-            assert len(scenes) == count
+        views = views_of(rollout_blueprint([_rollout(eye=eye)]))
+        assert sum(isinstance(view, rrb.Spatial3DView) for view in views) == count
 
 
 @pytest.mark.parametrize("root", ["", "episode_0"])
@@ -92,7 +78,7 @@ def test_every_view_of_a_rollout_finds_what_was_logged(make_view, tmp_path, read
     view = make_view()
     contents = read(write_rollouts(tmp_path / "a.rrd", {root: view}, name="demo"))
     logged = {key.partition(":")[0] for key in contents}
-    views = _views(rollout_blueprint([rollout_layout(view, root=root)]).root_container)
+    views = views_of(rollout_blueprint([rollout_layout(view, root=root)]))
     assert len(views) == 11
     for shown in views:
         assert any(path.startswith(str(shown.origin)) for path in logged), shown.origin
@@ -101,7 +87,7 @@ def test_every_view_of_a_rollout_finds_what_was_logged(make_view, tmp_path, read
 
 
 def _names(layout: RolloutLayout | ComparisonLayout) -> list[str]:
-    return [str(view.name) for view in _views(rollout_blueprint([layout]).root_container)]
+    return [str(view.name) for view in views_of(rollout_blueprint([layout]))]
 
 
 def test_what_a_rollout_lacks_has_no_view():
@@ -141,7 +127,7 @@ def test_models_stand_beside_each_other_under_one_truth():
         "small: imagined camera",
         "large: imagined camera",
     ]
-    views = _views(rollout_blueprint([layout]).root_container)
+    views = views_of(rollout_blueprint([layout]))
     psnr = next(view for view in views if str(view.name) == "PSNR (dB)")
     assert psnr.contents == [
         "/episode_0/small/psnr/imagined",
@@ -173,17 +159,8 @@ def test_every_view_of_a_comparison_finds_what_was_logged(make_view, tmp_path, r
     }
     layouts = tuple(rollout_layout(view, root=root) for root, view in views.items())
     layout = ComparisonLayout(root="episode_0", models=layouts)
-    shown = _views(rollout_blueprint([layout]).root_container)
+    shown = views_of(rollout_blueprint([layout]))
     for view in shown:
         wanted = [view.origin] if view.contents == "$origin/**" else view.contents
         paths = [str(path).removesuffix("/**") for path in wanted]
         assert any(found.startswith(path) for path in paths for found in logged), view.name
-
-
-def test_every_view_of_an_episode_finds_what_was_logged(make_episode, tmp_path, read):
-    episode = make_episode()
-    logged = {key.partition(":")[0] for key in read(write_episode(tmp_path / "a.rrd", episode))}
-    views = _views(episode_blueprint(episode_layout(episode)).root_container)
-    assert len(views) == 10
-    for shown in views:
-        assert any(path.startswith(str(shown.origin)) for path in logged), shown.origin

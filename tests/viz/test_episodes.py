@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
-from viz.episodes import ShownEpisode, dataset_blueprint, dataset_layout, first_steps, write_dataset
+from tests.viz.checks import views_of
+from viz.episodes import (
+    EpisodeLayout,
+    ShownEpisode,
+    dataset_blueprint,
+    dataset_layout,
+    first_steps,
+    write_dataset,
+)
+from viz.scene import Eye
 
 NUM_FRAMES = 7
 SECOND = NUM_FRAMES + 1
@@ -19,10 +28,6 @@ def shown(make_episode):
         ShownEpisode(episode=make_episode(episode_id=f"{number:016x}"), stored={}, replay=None)
         for number in range(2)
     ]
-
-
-def _views(part) -> list[rrb.View]:
-    return [part] if isinstance(part, rrb.View) else [v for p in part.contents for v in _views(p)]
 
 
 def test_episodes_follow_one_another(shown, tmp_path, read):
@@ -102,7 +107,7 @@ def test_scene_shapes_are_logged_where_they_change(make_episode, replay, tmp_pat
     ]
     scenes = [
         view
-        for view in _views(dataset_blueprint(dataset_layout(shown)).root_container)
+        for view in views_of(dataset_blueprint(dataset_layout(shown)))
         if isinstance(view, rrb.Spatial3DView)
     ]
     assert [str(view.name) for view in scenes] == ["what MuJoCo says"]
@@ -122,7 +127,7 @@ def test_columns_without_a_mapping_are_shown_as_they_are_stored(make_episode, tm
     ]
     assert contents[f"{path}:Clear:is_recursive"].steps == [NUM_FRAMES]
     assert not any(key.startswith(("/robot_action/", "/scene")) for key in contents)
-    views = _views(dataset_blueprint(dataset_layout(shown)).root_container)
+    views = views_of(dataset_blueprint(dataset_layout(shown)))
     assert [str(view.origin) for view in views] == [
         "/camera/primary",
         "/camera/wrist",
@@ -137,7 +142,7 @@ def test_columns_without_a_mapping_are_shown_as_they_are_stored(make_episode, tm
 def test_every_view_of_a_dataset_finds_what_was_logged(shown, tmp_path, read):
     contents = read(write_dataset(tmp_path / "a.rrd", shown, name="bridge"))
     logged = {key.partition(":")[0] for key in contents}
-    views = _views(dataset_blueprint(dataset_layout(shown)).root_container)
+    views = views_of(dataset_blueprint(dataset_layout(shown)))
     assert len(views) == 12
     for view in views:
         assert any(path.startswith(str(view.origin)) for path in logged), view.origin
@@ -148,7 +153,7 @@ def test_only_measured_groups_get_a_plot(make_episode, tmp_path):
     shown = [
         ShownEpisode(episode=make_episode(action_mask=mask, pose_mask=mask), stored={}, replay=None)
     ]
-    views = _views(dataset_blueprint(dataset_layout(shown)).root_container)
+    views = views_of(dataset_blueprint(dataset_layout(shown)))
     plots = [str(view.origin) for view in views if isinstance(view, rrb.TimeSeriesView)]
     assert plots == ["/robot_action/translation", "/proprioception/translation"]
 
@@ -156,3 +161,81 @@ def test_only_measured_groups_get_a_plot(make_episode, tmp_path):
 def test_no_episode_is_reported(tmp_path):
     with pytest.raises(ValueError, match=r"no episodes to write to .*a\.rrd"):
         write_dataset(tmp_path / "a.rrd", [], name="bridge")
+
+
+@pytest.mark.parametrize(("eye", "count"), [(Eye((1, 1, 1), (0, 0, 0.2)), 1), (None, 0)])
+def test_scene_is_shown_only_when_there_is_one(eye, count):
+    layout = EpisodeLayout(
+        cameras=("primary", "wrist"),
+        control_hz=5.0,
+        eye=eye,
+        action_groups=("translation",),
+        pose_groups=("translation",),
+        stored=(),
+        has_table=False,
+    )
+    views, again = (views_of(dataset_blueprint(layout)) for _ in range(2))
+    assert sum(isinstance(view, rrb.Spatial3DView) for view in views) == count
+    assert [str(view.origin) for view in views] == [str(view.origin) for view in again], "pure"
+
+
+def _shown(episode) -> ShownEpisode:
+    return ShownEpisode(episode=episode, stored={}, replay=None)
+
+
+def test_episode_is_logged_as_the_dataset_has_it(make_episode, tmp_path, read):
+    episode = make_episode()
+    contents = read(write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge"))
+    for camera in ("primary", "wrist"):
+        blobs = contents[f"/camera/{camera}:EncodedImage:blob"]
+        assert blobs.steps == list(range(7))
+        stored = tuple(bytes(np.array(blob[0], np.uint8)) for blob in blobs.values)
+        assert stored == episode.images[camera]
+    pose = [
+        np.array(contents[f"/proprioception/{group}:Scalars:scalars"].values)
+        for group in ("translation", "rotation", "gripper")
+    ]
+    np.testing.assert_allclose(np.concatenate(pose, axis=1), episode.end_effector_pose)
+    assert contents["/proprioception/rotation:SeriesLines:names"].values == [
+        ["roll (rad)", "pitch (rad)", "yaw (rad)"]
+    ]
+    ((path,),) = contents["/scene/end_effector/true/path:LineStrips3D:strips"].values
+    np.testing.assert_allclose(path, episode.end_effector_pose[:, :3])
+    (text,) = contents["/instruction:TextDocument:text"].values[0]
+    assert text.startswith("## pick up the red box")
+    assert "7 steps, 3 Hz" in text
+
+
+def test_invalid_actions_stay_out(make_episode, tmp_path, read):
+    episode = make_episode()
+    contents = read(write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge"))
+    rotation = contents["/robot_action/rotation:Scalars:scalars"]
+    assert rotation.steps == list(range(6)), "the last step's action is invalid"
+    np.testing.assert_allclose(rotation.values, episode.robot_actions[:6, 5:6])
+    assert contents["/robot_action/rotation:SeriesLines:names"].values == [["dyaw (rad)"]]
+
+
+def test_episode_without_action_group_pose_rate_or_words(make_episode, tmp_path, read):
+    episode = make_episode(
+        action_mask=np.array([True] * 3 + [False] * 4),
+        end_effector_pose=None,
+        instruction="",
+        control_hz=0.0,
+    )
+    contents = read(write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge"))
+    paths = {key.partition(":")[0] for key in contents}
+    assert "/robot_action/translation" in paths
+    assert not paths & {"/robot_action/rotation", "/robot_action/gripper", "/scene"}
+    assert contents.timelines == {"step"}
+    (text,) = contents["/instruction:TextDocument:text"].values[0]
+    assert "(no instruction)" in text
+    assert "rate unknown" in text
+    assert dataset_layout([_shown(episode)]).eye is None
+
+
+def test_frames_that_are_no_images_are_reported(make_episode, tmp_path):
+    frames = make_episode().images["primary"]
+    episode = make_episode(images={"primary": (*frames[:-1], b"GIF89a")})
+    with pytest.raises(ValueError, match=r"frame 6 of /camera/primary is neither.*b'GIF8'"):
+        write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge")
+    assert list(tmp_path.iterdir()) == []
