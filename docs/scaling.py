@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from genie_robo.build import build_genie
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.table import load_command
 from genie_robo.models.attention import Attention
 from genie_robo.models.genie import Genie
 from genie_robo.models.transformer import STTransformer

@@ -11,14 +11,15 @@ from types import TracebackType
 from rich.console import Console
 from rich.logging import RichHandler
 
-from genie_robo.commands.base import Command, UsageError, load_command
+from genie_robo.commands.help import help_console, print_command, print_overview
+from genie_robo.commands.table import Command, UsageError, load_command
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", "-m", "--multirun"})
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
-"""What input, files and devices can cause. Anything else is a fault of this program."""
+"""What input, files and devices can cause. Anything else is a bug in this program."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch([word for word in words if word not in flags], flags)
     except KeyboardInterrupt:
         again = shlex.join(["genie-robo", *words])
-        _say(f"Stopped by Ctrl-C. Nothing that was finished is lost; `{again}` goes on from there.")
+        _say(f"Stopped by Ctrl-C. Finished work is kept; run `{again}` to resume.")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except EXPECTED as error:
@@ -47,12 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _set_torch_environment() -> None:
-    """How torch takes processors and memory, unless the user says otherwise.
+    """Set how torch uses cores and memory, unless the user has set it.
 
-    Its threads sleep soon when they wait for each other: spinning long starves them beside any
-    other busy process, sleeping at once makes them late on a quiet machine, and a short spin comes
-    close to the better of both. Memory comes in huge pages: less time goes into page faults
-    (docs/LOG.md). Both are read when torch is imported, so they come first.
+    Waiting threads spin for a short time only: a long spin slows them down when another process
+    is busy, no spin at all when the machine is idle. Memory comes in huge pages, which saves page
+    faults (docs/LOG.md). torch reads both when it is imported.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -77,38 +77,37 @@ def _dispatch(words: Sequence[str], flags: set[str]) -> int:
 
 
 def _overview(flags: set[str]) -> int:
-    from genie_robo.commands.help import help_console, print_overview
-
     print_overview(help_console())
     return OK if flags & {"--help", "-h"} else USAGE
 
 
 def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
+    # Hydra takes a third of a second to import, which the list of commands does not need.
+    from omegaconf import OmegaConf
+
     from genie_robo.commands.compose import compose_config, to_config
-    from genie_robo.commands.help import help_console, print_command
     from genie_robo.config_file import conf_dir
 
     composed = compose_config(command, overrides)
     if flags & {"--help", "-h"}:
         print_command(help_console(), command, composed, conf_dir())
     elif "--cfg" in flags:
-        from omegaconf import OmegaConf
-
         Console(highlight=False, soft_wrap=True).print(OmegaConf.to_yaml(composed), markup=False)
     else:
-        command.run(to_config(command, composed))
+        config = to_config(command, composed)
+        command.load_run()(config)
     return OK
 
 
 def _sweep(command: Command, overrides: Sequence[str]) -> int:
-    from genie_robo.commands.sweep import run_sweep
+    from genie_robo.commands.sweep import run_sweep  # see _single
 
     failed = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
     return FAILED if failed else OK
 
 
 def _report(error: Exception) -> None:
-    """One paragraph, also for the KeyError that would quote itself."""
+    """Print one paragraph; a KeyError would quote its own text."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     _say(f"error: {str(text).strip() or type(error).__name__}")
 
@@ -120,7 +119,7 @@ def _explain_fault(
         trace = trace.tb_next
     where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
     _say(
-        f"error: {kind.__name__}{where}: {error}. This is a fault of genie_robo, not of your "
+        f"error: {kind.__name__}{where}: {error}. This is a bug in genie_robo, not in your "
         "input; run the same command with --debug for the traceback, and report it"
     )
 
@@ -130,22 +129,22 @@ def _say(text: str) -> None:
 
 
 class _Once(logging.Filter):
-    """Says the same thing once, however many stages of a job say it."""
+    """Drops repeated messages: several stages of a job may log the same one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this message is new."""
         text = record.getMessage()
-        is_new = text not in self._said
-        self._said.add(text)
+        is_new = text not in self._logged
+        self._logged.add(text)
         return is_new
 
 
 def _configure_logging(*, debug: bool) -> None:
-    """Our own messages from INFO on, those of libraries from WARNING on."""
+    """Show our own messages from INFO up, those of libraries from WARNING up."""
     handler = RichHandler(
         console=Console(stderr=True), show_time=False, show_path=debug, rich_tracebacks=False
     )

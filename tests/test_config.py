@@ -9,13 +9,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from genie_robo import cli, config
-from genie_robo.commands.base import find_commands, load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
+from genie_robo.commands.table import command_names, load_command
 from genie_robo.config_file import conf_dir
 
-COMMANDS = list(find_commands())
+COMMANDS = command_names()
 REQUIRED = {
     "run": "runs/x",
     "path": "datasets/x",

@@ -10,11 +10,23 @@ from pathlib import Path
 import pytest
 
 from genie_robo import config_file
-from genie_robo.commands.base import find_commands
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+CART = '''
+from dataclasses import dataclass
+from genie_robo.commands.table import Command
+
+@dataclass
+class Settings:
+    steps: int = 1
+    """How far it goes."""
+
+COMMAND = Command(name="cart", summary="drive a cart", config=Settings, run="drive:run")
+'''
+"""A module of another package."""
 
 
 @pytest.fixture
@@ -55,9 +67,25 @@ def test_broken_installation_is_named(monkeypatch, tmp_path):
         config_file.conf_dir()
 
 
-def test_installed_commands_are_those_of_pyproject():
-    declared = PROJECT["project"]["entry-points"]["genie_robo.commands"]
-    assert {name: point.value for name, point in find_commands().items()} == declared
+def test_a_package_adds_a_command_by_an_entry_point(tmp_path):
+    """As pyproject.toml of another package would declare it; the working module is not imported."""
+    (tmp_path / "cart.py").write_text(CART)
+    (tmp_path / "drive.py").write_text("def run(config):\n    print(f'driven {config.steps}')\n")
+    metadata = tmp_path / "cart-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: cart\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[genie_robo.commands]\ncart = cart:COMMAND\n")
+
+    def run(*words):
+        path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+        command = [sys.executable, "-m", "genie_robo", *words]
+        environment = os.environ | {"PYTHONPATH": path}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert "drive a cart" in run("--help").stdout
+    assert "How far it goes." in run("cart", "--help").stdout
+    assert run("cart", "steps=3").stdout == "driven 3\n"
+    assert "cart has no setting 'step'. Did you mean steps?" in run("cart", "step=3").stderr
 
 
 def test_every_dependency_is_pinned_and_constraints_name_no_host():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.table import load_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

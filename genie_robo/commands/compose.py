@@ -1,31 +1,29 @@
-"""Hydra at the door: defaults, YAML files and overrides become one checked dataclass instance."""
+"""Hydra at the door: defaults, YAML files and overrides become one checked dataclass instance.
+
+Whatever is refused is refused in one paragraph that names what would be right.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+)
 
-from genie_robo.commands.base import Command, UsageError
-from genie_robo.commands.refusals import check_overrides, explain, explain_missing
-from genie_robo.commands.settings import list_settings
+from genie_robo.commands.settings import Setting, list_settings
+from genie_robo.commands.table import Command, UsageError, did_you_mean
 from genie_robo.config_file import conf_dir
-
-
-def register(command: Command) -> str:
-    """Make the dataclass of a command known to Hydra; returns the name of its root config.
-
-    conf/NAME.yaml starts its defaults list with NAME_schema. A command without a YAML file (every
-    command of another package) is composed from its dataclass alone.
-    """
-    schema = f"{command.name}_schema"
-    ConfigStore.instance().store(name=schema, node=command.config, provider="genie_robo")
-    return command.name if (conf_dir() / f"{command.name}.yaml").exists() else schema
 
 
 def compose_config(command: Command, overrides: Sequence[str]) -> Any:
@@ -34,9 +32,7 @@ def compose_config(command: Command, overrides: Sequence[str]) -> Any:
     Raises:
         UsageError: An override names no setting, no option or a value of the wrong type.
     """
-    name = register(command)
-    overrides = fill_mappings(command, expand_home(overrides))
-    check_overrides(command, overrides, conf_dir())
+    name, overrides = prepare(command, overrides)
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command.name):
             return compose(name, overrides)
@@ -56,15 +52,158 @@ def to_config(command: Command, composed: Any) -> Any:
             return OmegaConf.to_object(composed)
     except (OmegaConfBaseException, ValueError) as error:
         raise UsageError(explain(error, command)) from error
-    raise UsageError(explain_missing(command, missing))
+    raise UsageError(_explain_missing(command, missing))
 
 
-def fill_mappings(command: Command, overrides: Sequence[str]) -> list[str]:
-    """`key={a: b}` of a mapping that takes keys of its own, as Hydra wants it: `++key={a: b}`."""
-    mappings = tuple(f"{s.path}={{" for s in list_settings(command.config) if s.is_open)
-    return [f"++{word}" if word.startswith(mappings) else word for word in overrides]
+def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Make a command known to Hydra; its root config and its overrides, checked.
+
+    conf/NAME.yaml starts its defaults list with NAME_schema. A command without a YAML file, as
+    those of other packages are, is composed from its dataclass alone.
+
+    Raises:
+        UsageError: An override cannot be read, or sets something that is no setting.
+    """
+    schema = f"{command.name}_schema"
+    ConfigStore.instance().store(name=schema, node=command.config, provider="genie_robo")
+    has_file = (conf_dir() / f"{command.name}.yaml").exists()
+    settings = list_settings(command.config)
+    # Hydra only adds keys to a mapping where the override begins with ++.
+    mappings = tuple(f"{setting.path}={{" for setting in settings if setting.is_open)
+    words = [f"++{w}" if w.startswith(mappings) else w for w in expand_home(overrides)]
+    _check_overrides(command, words, settings)
+    return command.name if has_file else schema, words
 
 
 def expand_home(overrides: Sequence[str]) -> list[str]:
     """`path=~/x` and `run=[~/x,~/y]` as the shell would expand them at the start of a word."""
     return [re.sub(r"(?<=[=\[,])~/", f"{Path.home()}/", override) for override in overrides]
+
+
+def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
+    """The run folders that run=DIR or run=[DIR,DIR] names, in its order.
+
+    Raises:
+        UsageError: None is named.
+        ValueError: One is named twice, or something is not a name.
+    """
+    names = run if isinstance(run, list) else [run]
+    if any(isinstance(name, list | dict) for name in names):
+        raise ValueError(f"run={run} must be a run folder or a list of them: run=[runs/a,runs/b]")
+    names = [str(name) for name in names if name not in (None, "")]
+    if not names:
+        raise UsageError(f"{command} needs a value for run ({purpose}). Give it as run=VALUE")
+    if len({Path(name) for name in names}) < len(names):
+        raise ValueError(f"run={names} names a run twice: there is nothing to compare it with")
+    return names
+
+
+def explain(error: Exception, command: Command) -> str:
+    """What Hydra or a dataclass refused, in the words of the command line."""
+    if isinstance(error, MissingConfigException):
+        return _explain_option(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause is not error:
+        quoted = re.match(r"Could not override '([^']+)'", str(error))
+        return _explain_key(quoted[1] if quoted else cause.full_key or "", command)
+    if isinstance(cause, InterpolationKeyError):
+        return f"{cause.full_key} refers to a setting that does not exist: {_first_line(cause)}"
+    if isinstance(cause, OmegaConfBaseException):
+        return _explain_value(error, cause, command)
+    if isinstance(error, HydraException):
+        return f"{command.name} cannot be configured like this: {' '.join(str(error).split())}"
+    return str(error)
+
+
+def _check_overrides(
+    command: Command, overrides: Sequence[str], settings: Sequence[Setting]
+) -> None:
+    """Refuse what Hydra would take silently: values under keys that no setting has."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise UsageError(
+            f"{error.override!r} is not an override that can be read: write KEY=VALUE without "
+            "spaces, and quote values that hold one of , = [ ] { } ( ) or a space, as in "
+            "\"run='my run'\""
+        ) from error
+    _check_sections({override.key_or_group for override in parsed}, settings)
+    for override in parsed:
+        if override.is_add() and not _is_known(override, settings):
+            raise UsageError(_explain_key(override.key_or_group, command))
+
+
+def _check_sections(keys: set[str], settings: Sequence[Setting]) -> None:
+    """Refuse a setting inside a section that is not filled yet."""
+    for section in (setting.path for setting in settings if setting.is_optional):
+        inside = sorted(key for key in keys if key.startswith(f"{section}."))
+        if inside and section not in keys:
+            raise UsageError(
+                f"{inside[0]} belongs to {section}, which is not chosen: give {section}=NAME as "
+                f"well (--help lists the names), or leave {inside[0]} out"
+            )
+
+
+def _is_known(override: Override, settings: Sequence[Setting]) -> bool:
+    """Whether something that is added with + is a config group, a setting or inside a mapping."""
+    key = override.key_or_group
+    if override.package is not None or "/" in key or (conf_dir() / key).is_dir():
+        return True
+    return key.startswith("hydra.") or any(
+        s.path == key or (s.is_open and key.startswith(f"{s.path}.")) for s in settings
+    )
+
+
+def _explain_missing(command: Command, missing: Iterable[str]) -> str:
+    meanings = {setting.path: setting.meaning for setting in list_settings(command.config)}
+    keys = sorted(missing)
+    described = "; ".join(
+        f"{key} ({meanings[key].rstrip('.')})" if meanings.get(key) else key for key in keys
+    )
+    return (
+        f"{command.name} needs a value for {described}. Give "
+        f"{'them' if len(keys) > 1 else 'it'} as {' '.join(f'{key}=VALUE' for key in keys)}"
+    )
+
+
+def _explain_key(key: str, command: Command) -> str:
+    settings = list_settings(command.config)
+    for setting in settings:
+        if setting.is_open and key.startswith(f"{setting.path}."):
+            return (
+                f"{key} is not set by any YAML file of this {setting.path}. A parameter that only "
+                f"its class knows is set with +{key}=VALUE; another {setting.path} is chosen with "
+                f"{setting.path}=NAME"
+            )
+    known = [setting.path for setting in settings]
+    return (
+        f"{command.name} has no setting {key!r}.{did_you_mean(key, known)} "
+        f"`genie-robo {command.name} --help` lists all of them"
+    )
+
+
+def _explain_value(error: Exception, cause: OmegaConfBaseException, command: Command) -> str:
+    key = cause.full_key or ""
+    takes = {s.path: f" {key} takes {s.type_name}" for s in list_settings(command.config)}
+    override = re.match(r"Error merging override (.*)", str(error))
+    where = override[1].strip() if override else key or "the configuration"
+    source = re.match(r"In '([^']+)'", str(error))
+    place = f"conf/{source[1]}.yaml: " if source else ""
+    reason = _first_line(cause) if not source else " ".join(str(error).split("\n")[1:2])
+    return f"{place}{where} does not fit: {reason}.{takes.get(key, '')}"
+
+
+def _explain_option(error: MissingConfigException) -> str:
+    missing = error.missing_cfg_file or ""
+    group, _, option = missing.rpartition("/")
+    options = list(error.options or ())
+    if not group:
+        return f"there is no configuration {missing!r}"
+    return (
+        f"there is no {group} {option!r}.{did_you_mean(option, options)} "
+        f"Choose {group}= one of: {', '.join(options) or 'none is installed'}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0]

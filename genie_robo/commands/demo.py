@@ -1,5 +1,6 @@
 """`genie-robo demo`: the whole job in one run folder."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,26 +9,33 @@ from typing import Any
 from rich.console import Console
 
 from genie_robo import config as cfg
+from genie_robo.build import build_datasets
+from genie_robo.checkpoint import has_weights
 from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
-from genie_robo.commands.base import Command
-from genie_robo.commands.compare import check_columns, compare_sweep
-from genie_robo.commands.shared_tokenizer import take_tokenizer
+from genie_robo.commands.compare import check_columns
+from genie_robo.config_file import config_differences, read_config
 from genie_robo.pipeline import Stage, run_stages, stamps_of
-from genie_robo.run_folder import RunFolder
+from genie_robo.report import write_report
+from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.train.run import FREE_TO_CHANGE
+
+_log = logging.getLogger(__name__)
 
 _WHERE_AND_HOW_FAST = frozenset(
     {"run", "path", "device", "num_workers", "num_threads", "cache_mb", "bad_episode_limit"}
 )
-"""Settings that do not shape a result."""
+"""Settings that do not affect results."""
+_TOKENIZER_SETTINGS = ("data.", "model.tokenizer.", "tokenizer.")
+"""Settings that two runs with one tokenizer must share."""
 
 
 def run(config: cfg.DemoConfig) -> None:
     """Bring every stage up to date, then say where the results are.
 
     Raises:
-        ValueError: The run folder is of another configuration, or the comparison asks for numbers
-            that there are not.
+        ValueError: The run folder was made with other settings, or the comparison asks for a
+            number that does not exist.
     """
     check_columns(config.comparison)
     folder = RunFolder.at(config.run)
@@ -40,9 +48,9 @@ def run(config: cfg.DemoConfig) -> None:
 
 
 def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
-    """Record, train twice, evaluate, imagine, report: what each depends on and what it leaves.
+    """Record, train twice, evaluate, imagine, report: what each depends on and writes.
 
-    A dataset of the user's own is not recorded; its fingerprint is among the settings instead.
+    The user's own dataset is not recorded; its fingerprint is one of the settings instead.
     """
     folder = RunFolder.at(config.run)
     is_recorded = Path(config.data.path) == Path(config.record.path)
@@ -65,13 +73,11 @@ def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
 
 
 def _fingerprints(data: cfg.DataConfig) -> dict[str, str]:
-    from genie_robo.build import build_datasets
-
     return {name: dataset.fingerprint for name, dataset in build_datasets(data).items()}
 
 
 def _record(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
-    """Into the run folder, or once for all runs of a sweep; that one is never deleted."""
+    """Into the run folder, or once for all runs of a sweep; a shared dataset is never deleted."""
     path = Path(config.record.path)
     return Stage(
         name="record",
@@ -123,7 +129,7 @@ def _train(
         settings=shapes,
         folder=folder.path / stage.value,
         outputs=tuple(folder.weights(stage.value, part) for part in parts),
-        run=lambda: take_tokenizer(settings, source) if source else train.run(settings),
+        run=lambda: copy_tokenizer(settings, source) if source else train.run(settings),
         needs=needs,
         is_long=True,
     )
@@ -132,7 +138,7 @@ def _train(
 def _evaluate(
     config: cfg.DemoConfig, folder: RunFolder, suite: str, *, needs: tuple[str, ...]
 ) -> Stage:
-    """One suite is one stage, so that an interrupted evaluation keeps the finished ones."""
+    """One stage for each suite, so that an interrupted evaluation keeps the finished ones."""
     settings = cfg.EvalConfig(
         run=config.run,
         suite={suite: config.suite[suite]},
@@ -163,7 +169,7 @@ def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...
 
 
 def _imagine_all(config: cfg.ImagineConfig) -> None:
-    """What follows each prompt, and what each latent action does with the first one."""
+    """Imagine what follows each prompt, and try each latent action from the first one."""
     imagine.imagine_prompts(config)
     if not config.branches:
         imagine.imagine_prompts(replace(config, branches=True, actions=None, num_episodes=1))
@@ -175,19 +181,52 @@ def _report(folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:
         settings={},
         folder=folder.path / "report",
         outputs=(folder.report,),
-        run=lambda: _write_report(folder),
+        run=lambda: write_report(folder),
         needs=needs,
     )
 
 
-def _write_report(folder: RunFolder) -> None:
-    from genie_robo.report import write_report
+def copy_tokenizer(config: cfg.TrainConfig, source: str) -> None:
+    """Copy the tokenizer of the run folder `source`; train it there if it is missing.
 
-    write_report(folder)
+    Raises:
+        ValueError: The tokenizer there was trained with other settings.
+    """
+    shared, own = RunFolder.at(source), RunFolder.at(config.run)
+    # Everything that does not concern the tokenizer stays at its default.
+    wanted = replace(
+        config,
+        run=source,
+        stage=cfg.Stage.tokenizer,
+        model=cfg.ModelConfig(tokenizer=config.model.tokenizer, attention=config.model.attention),
+        world_model=cfg.TrainConfig().world_model,
+        labels=cfg.LabelConfig(),
+    )
+    if has_weights(shared, "tokenizer"):
+        _check_tokenizer(read_config(shared, cfg.TrainConfig), wanted, source)
+        _log.info("taking the tokenizer of %s", source)
+    else:
+        train.run(wanted)
+    for path in (shared.log("tokenizer"), shared.weights("tokenizer", "tokenizer")):
+        write_atomic(own.path / path.relative_to(shared.path), path.read_bytes())
+
+
+def _check_tokenizer(found: cfg.TrainConfig, wanted: cfg.TrainConfig, source: str) -> None:
+    different = [
+        line
+        for line in config_differences(found, wanted)
+        if line.startswith(_TOKENIZER_SETTINGS) and not line.startswith(FREE_TO_CHANGE)
+    ]
+    if different:
+        raise ValueError(
+            f"the tokenizer of {source} was made with other settings ({'; '.join(different)}). "
+            "Give the same ones, name another folder with tokenizer_from=FOLDER, or leave "
+            "tokenizer_from empty to train one in this run"
+        )
 
 
 def _shaping(settings: Any) -> dict[str, Any]:
-    """A configuration as plain nested data, without what does not shape a result."""
+    """A configuration as plain nested data, without what does not affect results."""
     return _drop(asdict(settings), _WHERE_AND_HOW_FAST)
 
 
@@ -197,34 +236,3 @@ def _drop(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
         for key, value in settings.items()
         if key not in names
     }
-
-
-COMMAND = Command(
-    name="demo",
-    summary="the whole job: record, train, evaluate, imagine, report",
-    config=cfg.DemoConfig,
-    run=run,
-    after_sweep=compare_sweep,
-    details=(
-        "Records scripted episodes in MuJoCo, trains tokenizer and world model on them without "
-        "action labels, measures how far the latent actions are the robot's, imagines test "
-        "episodes beside MuJoCo, and writes a report. Finished stages are skipped, interrupted "
-        "ones go on, and a run folder of another configuration is refused. experiment=default "
-        "takes about a quarter of an hour on two CPU cores, experiment=smoke a few minutes. "
-        "data=NAME data.path=FOLDER trains on a dataset of your own and records nothing. With -m "
-        "the experiments ablation_tokenizer, ablation_latent_action, scaling_model and "
-        "scaling_batch run all their variants and end in one table and one figure: "
-        "comparison.md, .csv and .png in comparison.folder. The same line again skips what is "
-        "finished, goes on with what was interrupted and tries again what failed; "
-        "experiment=[NAME,smoke] is a toy of it. docs/experiments.md"
-    ),
-    examples=(
-        "genie-robo demo",
-        "genie-robo demo experiment=smoke run=runs/smoke",
-        "genie-robo demo run=runs/longer record.num_episodes=1000 world_model.num_steps=20000",
-        "genie-robo demo data=bridge_dataset data.path=~/rlds/bridge_dataset run=runs/bridge",
-        "genie-robo demo -m seed=0,1,2 'run=runs/seed_${seed}'",
-        "genie-robo demo -m experiment=ablation_tokenizer seed=0,1,2",
-        "genie-robo demo -m experiment=ablation_latent_action variant=default,paper_lam,tokens",
-    ),
-)

@@ -12,12 +12,13 @@ from enum import Enum
 from importlib import util
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genie_robo.commands.base import Command
 from genie_robo.config import DoctorConfig
+from genie_robo.models.attention import xformers_works
 from genie_robo.provenance import memory_bytes, package_version
 
 DEMO_DISK_GB, DEMO_MEMORY_GB = 5, 6
@@ -73,130 +74,94 @@ def run(config: DoctorConfig) -> None:
 
 def check_python() -> Iterator[Finding]:
     """The interpreter."""
+    is_supported = (3, 11) <= sys.version_info < (3, 14)
+    fix = "make a new .venv with Python 3.11, 3.12 or 3.13"
     found = ".".join(map(str, sys.version_info[:3]))
-    supported = (3, 11) <= sys.version_info < (3, 14)
-    yield Finding(
-        what="Python",
-        state=State.ok if supported else State.broken,
-        found=found,
-        fix="" if supported else "make a new .venv with Python 3.11, 3.12 or 3.13",
-    )
+    yield _finding("Python", found, fix, works=is_supported, otherwise=State.broken)
 
 
 def check_torch() -> Iterator[Finding]:
-    """PyTorch and the device that `auto` would take."""
-    import torch
-
+    """PyTorch and the device that `auto` takes."""
     yield Finding(what="PyTorch", state=State.ok, found=torch.__version__)
-    if torch.cuda.is_available():
-        yield Finding(what="GPU", state=State.ok, found=torch.cuda.get_device_name())
-    else:
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
-        yield Finding(
-            what="GPU",
-            state=State.optional,
-            found=f"none that PyTorch sees ({built}); everything runs on the CPU",
-            fix="with an NVIDIA card: install its driver and a CUDA build of torch",
-        )
+    has_gpu = torch.cuda.is_available()
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
+    found = f"none that PyTorch sees ({built}); everything runs on the CPU"
+    fix = "with an NVIDIA card: install its driver and a CUDA build of torch"
+    found = torch.cuda.get_device_name() if has_gpu else found
+    yield _finding("GPU", found, fix, works=has_gpu)
 
 
 def check_xformers() -> Iterator[Finding]:
     """Memory-efficient attention, which has kernels for CUDA only."""
-    import torch
-
-    from genie_robo.models.attention import xformers_works
-
     installed = package_version("xformers")
     if installed is None:
-        found, state, fix = "not installed; attention falls back to PyTorch", State.optional, _CUDA
+        found, state = "not installed; attention falls back to PyTorch", State.optional
     elif not torch.cuda.is_available():
-        found, state, fix = f"{installed}, unused: it has no kernels for a CPU", State.ok, ""
+        found, state = f"{installed}, unused: it has no kernels for a CPU", State.ok
     elif xformers_works():
-        found, state, fix = f"{installed}, forward and backward run on this GPU", State.ok, ""
+        found, state = f"{installed}, forward and backward run on this GPU", State.ok
     else:
-        found, state, fix = f"{installed} refuses tensors on this GPU", State.broken, _CUDA
-    yield Finding(what="xformers", state=state, found=found, fix=fix)
+        found, state = f"{installed} refuses tensors on this GPU", State.broken
+    yield _finding("xformers", found, _CUDA, works=state is State.ok, otherwise=state)
 
 
 def check_renderers() -> Iterator[Finding]:
     """Every renderer, each in a process of its own: a broken GL driver may crash it."""
-    for kind in ("raycast", "egl", "osmesa"):
+    for kind, fix in _RENDERER_FIX.items():
         problem = _render_elsewhere(kind)
-        missing = State.broken if kind == "raycast" else State.optional
-        yield Finding(
-            what=f"renderer {kind}",
-            state=missing if problem else State.ok,
-            found=problem or "draws",
-            fix=_RENDERER_FIX[kind] if problem else "",
-        )
+        otherwise = State.broken if kind == "raycast" else State.optional
+        found = problem or "draws"
+        yield _finding(f"renderer {kind}", found, fix, works=not problem, otherwise=otherwise)
 
 
 def check_tensorflow() -> Iterator[Finding]:
-    """Only the cross-check reader and tfrecord writing want it."""
+    """Used by the cross-check reader and for writing tfrecord, nowhere else."""
     installed = package_version("tensorflow-cpu") or package_version("tensorflow")
-    yield Finding(
-        what="TensorFlow",
-        state=State.ok if installed else State.optional,
-        found=installed or "not installed; only writing tfrecord needs it",
-        fix="" if installed else "pip install 'genie-robo[tf]'",
-    )
+    found = installed or "not installed; only writing tfrecord needs it"
+    yield _finding("TensorFlow", found, "pip install 'genie-robo[tf]'", works=bool(installed))
 
 
 def check_viewer() -> Iterator[Finding]:
     """The Rerun viewer and a display to open it on."""
     installed = package_version("rerun-sdk")
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    on_screen = has_display or sys.platform != "linux"
+    works, otherwise, fix = has_display or sys.platform != "linux", State.optional, ""
     if installed is None:
-        yield Finding(
-            what="Rerun viewer", state=State.broken, found="not installed", fix="make install"
-        )
+        works, otherwise, found, fix = False, State.broken, "not installed", "make install"
     else:
-        yield Finding(
-            what="Rerun viewer",
-            state=State.ok if on_screen else State.optional,
-            found=installed if on_screen else f"{installed}, but no display here",
-            fix="" if on_screen else "serve it to a browser: genie-robo view run=RUN serve=true",
-        )
+        found = installed if works else f"{installed}, but no display here"
+        fix = "serve it to a browser: genie-robo view run=RUN serve=true"
+    yield _finding("Rerun viewer", found, fix, works=works, otherwise=otherwise)
 
 
 def check_robots() -> Iterator[Finding]:
-    """The built-in arm needs nothing; other robots come from the Menagerie."""
+    """Robots of the Menagerie; the built-in arm needs nothing."""
     root = os.environ.get("MENAGERIE_ROOT", "")
     package = "mujoco-menagerie" if util.find_spec("mujoco_menagerie") else ""
-    found = root if root and Path(root).is_dir() else package
-    yield Finding(
-        what="Menagerie robots",
-        state=State.ok if found else State.optional,
-        found=found or "MENAGERIE_ROOT names no folder; the built-in arm works",
-        fix="" if found else "export MENAGERIE_ROOT=FOLDER for record robot=google_robot",
-    )
+    place = root if root and Path(root).is_dir() else package
+    found = place or "MENAGERIE_ROOT names no folder; the built-in arm works"
+    fix = "export MENAGERIE_ROOT=FOLDER for record robot=google_robot"
+    yield _finding("Menagerie robots", found, fix, works=bool(place))
 
 
 def check_machine() -> Iterator[Finding]:
-    """Cores, memory and disk against what the demo wants."""
-    import torch
+    """Cores, memory and disk, compared with what the demo needs."""
+    bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    yield Finding(what="cores", state=State.ok, found=f"{os.cpu_count()}, {bf16} bf16 instructions")
+    memory, free = memory_bytes() / 2**30, shutil.disk_usage(Path.cwd()).free / 2**30
+    fix = "lower data.cache_mb and the batch sizes"
+    yield _finding("memory", f"{memory:.0f} GiB", fix, works=memory >= DEMO_MEMORY_GB)
+    found = f"{free:.0f} GiB free in this folder"
+    fix = f"free {DEMO_DISK_GB} GiB, or put run=FOLDER elsewhere"
+    yield _finding("disk", found, fix, works=free >= DEMO_DISK_GB, otherwise=State.broken)
 
-    fast = torch.cpu._is_avx512_bf16_supported()
-    yield Finding(
-        what="cores",
-        state=State.ok,
-        found=f"{os.cpu_count()}, {'with' if fast else 'without'} bf16 instructions",
-    )
-    memory = memory_bytes() / 2**30
-    yield Finding(
-        what="memory",
-        state=State.ok if memory >= DEMO_MEMORY_GB else State.optional,
-        found=f"{memory:.0f} GiB",
-        fix="" if memory >= DEMO_MEMORY_GB else "lower data.cache_mb and the batch sizes",
-    )
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
-    yield Finding(
-        what="disk",
-        state=State.ok if free >= DEMO_DISK_GB else State.broken,
-        found=f"{free:.0f} GiB free in this folder",
-        fix="" if free >= DEMO_DISK_GB else f"free {DEMO_DISK_GB} GiB, or put run=FOLDER elsewhere",
-    )
+
+def _finding(
+    what: str, found: str, fix: str, *, works: bool, otherwise: State = State.optional
+) -> Finding:
+    """A finding that comes with a fix only where something does not work."""
+    state = State.ok if works else otherwise
+    return Finding(what=what, state=state, found=found, fix="" if works else fix)
 
 
 def _render_elsewhere(kind: str) -> str:
@@ -213,7 +178,8 @@ def _render_elsewhere(kind: str) -> str:
 
 def _render_once(kind: str) -> str:
     try:
-        # Ours first: it explains a MUJOCO_GL that MuJoCo does not start with.
+        # Imported here, as a broken GL driver already fails at import. Ours first: it explains a
+        # MUJOCO_GL that MuJoCo does not start with.
         from genie_robo.sim.render import make_renderer  # noqa: I001
         import mujoco
 
@@ -237,17 +203,4 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_viewer,
     check_robots,
     check_machine,
-)
-
-
-COMMAND = Command(
-    name="doctor",
-    summary="what works on this machine, and the fix for what does not",
-    config=DoctorConfig,
-    run=run,
-    details=(
-        "Green works, yellow is something optional that is not there, red would stop you. "
-        "Renderers are tried in processes of their own. The exit status is 0 whatever is found."
-    ),
-    examples=("genie-robo doctor",),
 )

@@ -1,19 +1,35 @@
 """`genie-robo eval`: measurements on the held-out episodes of a run."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from genie_robo.commands.base import Command
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
+from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
+from eval_suites.comparing import Kind, compare
+from eval_suites.metrics.known_answers import KNOWN
+from eval_suites.plugs.choose import check_plugs, plug, plug_notes
+from eval_suites.results import format_value, write_result
+from eval_suites.selfcheck import SelfCheck, check
+from genie_robo.build import build_genie
+from genie_robo.commands.compose import run_names
+from genie_robo.comparison.paired import PairedRuns, cells, headings, write_paired
+from genie_robo.comparison.shared import check_shared, settings_of
 from genie_robo.config import EvalConfig, FitOn
-
-if TYPE_CHECKING:
-    from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
-    from eval_suites.selfcheck import Checked
-    from genie_robo.inference.action_map import ActionMap
-    from genie_robo.trained_run import TrainedRun
+from genie_robo.fit_action_map import fetch_action_map, fit_action_map
+from genie_robo.inference.action_map import ActionMap
+from genie_robo.provenance import git_commit
+from genie_robo.run_folder import COMPARISON
+from genie_robo.trained_run import TrainedRun, build_sampler, open_run
+from genie_robo.types import Split
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +40,6 @@ def run(config: EvalConfig) -> None:
     Raises:
         ValueError: Runs share no test episode, so that they cannot be compared.
     """
-    from eval_suites.plugs.choose import check_plugs
-    from genie_robo.commands.eval_pairs import check_shared
-    from genie_robo.commands.run_names import run_names
-    from genie_robo.trained_run import open_run
-
     suites = _check_metrics(_build_suites(config))
     if not suites:
         return
@@ -47,15 +58,46 @@ def run(config: EvalConfig) -> None:
             _compare(config, suite.name, found, opened, notes)
 
 
+def _build_suites(config: EvalConfig) -> list[EvalSuite]:
+    """Suites before anything slow, so that a wrong parameter is refused at once."""
+    if not config.suite:
+        raise ValueError("no suite to evaluate: give suite=NAME or suite=[NAME,NAME]")
+    try:
+        return [instantiate(suite) for suite in config.suite.values()]
+    except HydraException as error:
+        raise ValueError(
+            f"a suite cannot be built: {' '.join(str(error).split())}. Look at the parameters in "
+            "conf/suite/"
+        ) from error
+
+
+def _check_metrics(suites: list[EvalSuite]) -> list[EvalSuite]:
+    """Check the metrics themselves if a suite asks for it; returns the other suites.
+
+    Raises:
+        RuntimeError: A metric function does not give its known answer.
+    """
+    others = [suite for suite in suites if not isinstance(suite, SelfCheck)]
+    if len(others) < len(suites):
+        rows = check(KNOWN)
+        table = Table("metric", "known answer", "expected", "found", "ok")
+        for known, found, is_ok in rows:
+            numbers = (f"{known.expected:.6g}", f"{found:.6g}")
+            table.add_row(known.name, known.why, *numbers, "yes" if is_ok else "NO")
+        Console(highlight=False).print(table)
+        wrong = [row.known.name for row in rows if not row.is_ok]
+        if wrong:
+            raise RuntimeError(
+                f"{len(wrong)} of {len(rows)} metrics do not give their known answer: "
+                f"{', '.join(dict.fromkeys(wrong))}. Do not trust evaluations of this version"
+            )
+    return others
+
+
 def _evaluate(
-    config: EvalConfig, trained: "TrainedRun", suites: "list[EvalSuite]"
-) -> "list[SuiteResult]":
-    """Every suite on one run, each written as soon as it is there."""
-    from dataclasses import replace
-
-    from eval_suites.plugs.choose import plug, plug_notes
-    from eval_suites.results import write_result
-
+    config: EvalConfig, trained: TrainedRun, suites: Sequence[EvalSuite]
+) -> list[SuiteResult]:
+    """Every suite on one run, each written as soon as it is done."""
     plugged = {"world_model": config.world_model, "encoder": config.encoder}
     context = plug(_context(config, trained), **plugged)
     results = []
@@ -74,86 +116,32 @@ def _evaluate(
 def _compare(
     config: EvalConfig,
     suite: str,
-    results: "dict[str, SuiteResult]",
-    opened: "dict[str, TrainedRun]",
-    notes: list[str],
+    results: Mapping[str, SuiteResult],
+    opened: Mapping[str, TrainedRun],
+    notes: Sequence[str],
 ) -> None:
-    from genie_robo.commands.eval_pairs import compare_runs, show_paired
-    from genie_robo.comparison.paired import write_paired
-    from genie_robo.run_folder import COMPARISON
-
+    """Write the paired differences of one suite, and print those of its headline."""
     first = next(iter(opened.values()))
-    found = compare_runs(
-        suite,
-        results,
-        opened,
-        seed=config.seed,
-        notes=notes,
+    seeds = {name: (same, opened[name].config.seed) for name, same in settings_of(opened).items()}
+    found = PairedRuns(
+        suite=suite,
+        settings=seeds,
+        compared=compare(results, seed=config.seed),
+        notes=[*notes, *(note for result in results.values() for note in result.notes)],
         provenance=_provenance(config, first),
     )
     folder = Path(config.output) if config.output else COMPARISON
     page = write_paired(folder / (suite + _suffix(config, first)), found)
-    show_paired(found, page)
+    table = Table(*headings(found.runs), title=f"{suite}, paired by episode")
+    for compared in found.compared:
+        if compared.kind is Kind.headline:
+            table.add_row(*cells(compared))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"comparison  {page}", soft_wrap=True, markup=False)
 
 
-def _check_metrics(suites: "list[EvalSuite]") -> "list[EvalSuite]":
-    """Check the metrics themselves where that was asked for; the suites that are left.
-
-    Raises:
-        RuntimeError: A metric function does not give its known answer.
-    """
-    from eval_suites.metrics.known_answers import KNOWN
-    from eval_suites.selfcheck import SelfCheck, check
-
-    others = [suite for suite in suites if not isinstance(suite, SelfCheck)]
-    if len(others) < len(suites):
-        rows = check(KNOWN)
-        _print_checks(rows)
-        wrong = [row.known.name for row in rows if not row.is_ok]
-        if wrong:
-            raise RuntimeError(
-                f"{len(wrong)} of {len(rows)} metrics do not give their known answer: "
-                f"{', '.join(dict.fromkeys(wrong))}. Do not believe evaluations of this version"
-            )
-    return others
-
-
-def _print_checks(rows: "list[Checked]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("metric", "known answer", "expected", "found", "ok")
-    for known, found, is_ok in rows:
-        numbers = (f"{known.expected:.6g}", f"{found:.6g}")
-        table.add_row(known.name, known.why, *numbers, "yes" if is_ok else "NO")
-    Console(highlight=False).print(table)
-
-
-def _build_suites(config: EvalConfig) -> "list[EvalSuite]":
-    """Suites before anything slow, so that a wrong parameter costs no time."""
-    from hydra.errors import HydraException
-    from hydra.utils import instantiate
-
-    if not config.suite:
-        raise ValueError("no suite to evaluate: give suite=NAME or suite=[NAME,NAME]")
-    try:
-        return [instantiate(suite) for suite in config.suite.values()]
-    except HydraException as error:
-        raise ValueError(
-            f"a suite cannot be built: {' '.join(str(error).split())}. Look at the parameters in "
-            "conf/suite/"
-        ) from error
-
-
-def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
-    import torch
-
-    from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
-    from eval_suites.base import EvalContext
-    from genie_robo.build import build_genie
-    from genie_robo.trained_run import build_sampler
-    from genie_robo.types import Split
-
+def _context(config: EvalConfig, trained: TrainedRun) -> EvalContext:
     genie, device = trained.genie, trained.device
     torch.manual_seed(config.seed)
     fresh = build_genie(trained.config).to(device).eval()
@@ -181,17 +169,12 @@ def _context(config: EvalConfig, trained: "TrainedRun") -> "EvalContext":
     )
 
 
-def _action_map(config: EvalConfig, trained: "TrainedRun") -> "Callable[[], ActionMap]":
-    """The run's action map, which is fitted at first use.
-
-    Another dataset than the run's own gets a map of its own, which is not kept.
-    """
-    from genie_robo.fit_action_map import fetch_action_map, fit_action_map
-
+def _action_map(config: EvalConfig, trained: TrainedRun) -> Callable[[], ActionMap]:
+    """The run's action map, fitted at first use; that of another dataset is not kept."""
     num_labels = config.action_map.num_labels
 
     @cache
-    def fetch() -> "ActionMap":
+    def fetch() -> ActionMap:
         if config.data:
             return fit_action_map(trained, num_labels=num_labels, origin={})
         return fetch_action_map(trained, num_labels=num_labels)
@@ -208,17 +191,15 @@ def _fit_notes(config: EvalConfig) -> tuple[str, ...]:
     )
 
 
-def _suffix(config: EvalConfig, trained: "TrainedRun") -> str:
-    """Results of another dataset, model or fit lie beside the run's own, under its name."""
+def _suffix(config: EvalConfig, trained: TrainedRun) -> str:
+    """What distinguishes results of another dataset, model or fit from the run's own."""
     dataset = f"@{trained.dataset.folder.parent.name}" if config.data else ""
     plugged = [name for name in (config.world_model, config.encoder) if name != "genie"]
     fitted = [] if config.fit_on is FitOn.val else [f"fit_on_{config.fit_on.value}"]
     return dataset + "".join(f"+{name.replace(':', '.')}" for name in (*plugged, *fitted))
 
 
-def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | int | bool]:
-    from genie_robo.provenance import git_commit
-
+def _provenance(config: EvalConfig, trained: TrainedRun) -> dict[str, str | int | bool]:
     return {
         "run": str(trained.folder.path),
         "dataset": str(trained.dataset.folder),
@@ -232,9 +213,7 @@ def _provenance(config: EvalConfig, trained: "TrainedRun") -> dict[str, str | in
     }
 
 
-def _print_headline(suite: "EvalSuite", result: "SuiteResult") -> None:
-    from rich.console import Console
-
+def _print_headline(suite: EvalSuite, result: SuiteResult) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{suite.name}[/bold]: {suite.summary}")
     width = max((len(name) for name in result.headline), default=0)
@@ -242,10 +221,8 @@ def _print_headline(suite: "EvalSuite", result: "SuiteResult") -> None:
         console.print(f"  {name:<{width}}  {_describe(result.metrics[name])}", markup=False)
 
 
-def _describe(metric: "Metric") -> str:
-    """The value, what stands beside it and what it could reach, on one line."""
-    from eval_suites.results import format_value
-
+def _describe(metric: Metric) -> str:
+    """The value, its baselines and its ceiling, on one line."""
     unit = "" if metric.value is None else f" {metric.unit}"
     parts = [f"{format_value(metric)}{unit}"]
     known = [(value, name) for name, value in metric.baselines.items() if value is not None]
@@ -256,30 +233,3 @@ def _describe(metric: "Metric") -> str:
     if metric.ceiling is not None:
         parts.append(f"ceiling {metric.ceiling:.3g}")
     return ", ".join(parts)
-
-
-COMMAND = Command(
-    name="eval",
-    summary="measure a run on its held-out episodes",
-    config=EvalConfig,
-    run=run,
-    details=(
-        "Every suite writes metrics.json, per_episode.csv, figures and report.md to "
-        "RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
-        "episodes; every number comes with an interval over episodes, baselines and, where there "
-        "is one, the ceiling. Several runs, run=[A,B], are evaluated one after the other on the "
-        "same prompts and then compared: paired differences to the first one over the test "
-        "episodes that both have, in paired.md, paired.json, paired.csv and paired.png of "
-        "OUTPUT/SUITE."
-    ),
-    examples=(
-        "genie-robo eval run=runs/demo",
-        "genie-robo eval run=runs/demo suite=latent_probe fast=true",
-        "genie-robo eval run=runs/demo suite=[tokenizer,controllability] seed=1",
-        "genie-robo eval run=[runs/a,runs/b] suite=tokenizer output=runs/a_against_b",
-        "genie-robo eval run=runs/franka suite=latent_probe fit_on=train",
-        "genie-robo eval suite=selfcheck",
-        "genie-robo eval run=runs/demo suite=sim_rollout world_model=mujoco",
-        "genie-robo eval run=runs/demo data=bridge_dataset data.path=~/rlds/bridge_dataset",
-    ),
-)

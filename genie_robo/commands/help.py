@@ -1,4 +1,4 @@
-"""Help pages: the list of commands, and everything that one command can be told."""
+"""Help pages: the list of commands, and one command with all its settings."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genie_robo.commands.base import Command, find_commands, load_command
 from genie_robo.commands.settings import Setting, list_settings
+from genie_robo.commands.table import Command, command_names, load_command
 
 OPTIONS = {
     "--help": "explain the tool, or the command before it",
@@ -34,13 +34,13 @@ def print_overview(console: Console) -> None:
     """What the tool is and which commands are installed."""
     console.print(
         f"[bold]genie-robo {version('genie-robo')}[/bold]: a Genie world model for robot data, "
-        "trained on RLDS without action labels, probed against the true actions, shown beside "
+        "trained on RLDS without action labels, probed against the true actions, shown next to "
         "MuJoCo."
     )
     _print_heading(console, "Usage")
     console.print(escape("  genie-robo COMMAND [KEY=VALUE ...] [options]"))
     _print_heading(console, "Commands")
-    console.print(_pairs({name: _summary(name) for name in find_commands()}))
+    console.print(_pairs({name: _summary(name) for name in command_names()}))
     _print_heading(console, "Options")
     console.print(_pairs(OPTIONS))
     console.print("\nStart with `genie-robo demo`. `genie-robo COMMAND --help` explains a command.")

@@ -50,6 +50,7 @@ def _answer(found: Found) -> int:
 
 
 def _record(folder: Path, recording: Path) -> None:
+    # The viewer starts this program for every path; most of them need no torch.
     from genie_robo.inspection.facts import record_first
 
     record_first(folder, recording, num_episodes=NUM_EPISODES)

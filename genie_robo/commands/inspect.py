@@ -5,17 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genie_robo.commands.base import Command
+from genie_robo.build import build_source
 from genie_robo.config import InspectConfig
-
-if TYPE_CHECKING:
-    from genie_robo.inspection.facts import DatasetFacts
+from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
+from genie_robo.pictures import write_png
+from genie_robo.run_folder import write_atomic
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
 RECORDING = "episodes.rrd"
@@ -29,11 +29,6 @@ def run(config: InspectConfig) -> None:
         KeyError: `data` names a key that is not there.
         ValueError: A file is damaged, `data` does not fit, or num_episodes is negative.
     """
-    from genie_robo.build import build_source
-    from genie_robo.inspection.facts import inspect_dataset
-    from genie_robo.pictures import write_png
-    from genie_robo.run_folder import write_atomic
-
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     given = build_source(config.data.source) if config.data else None
@@ -55,7 +50,7 @@ def run(config: InspectConfig) -> None:
             console.print(f"{num_shown} episodes to watch: genie-robo view path={quote(str(path))}")
 
 
-def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
+def describe(facts: DatasetFacts) -> Iterator[str | Table]:
     """The parts of the page, from top to bottom."""
     yield f"[bold]{escape(facts.name)}[/bold]  {escape(facts.folder)}"
     yield (
@@ -96,7 +91,7 @@ def describe(facts: "DatasetFacts") -> Iterator[str | Table]:
     yield from _describe_use(facts)
 
 
-def _describe_use(facts: "DatasetFacts") -> Iterator[str | Table]:
+def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
     """The words to go on with: a file that fits, or a mapping to try with the reasons for it."""
     train = f"genie-robo train run=runs/NAME data.path={quote(facts.folder)}"
     proposal = facts.proposal
@@ -140,24 +135,3 @@ def _cell(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.4f}".replace("-0.0000", "0.0000") if abs(value) < 100 else f"{value:.4g}"
-
-
-COMMAND = Command(
-    name="inspect",
-    summary="what is in an RLDS folder: columns, splits, actions, problems, pictures",
-    config=InspectConfig,
-    run=run,
-    details=(
-        "Reads every record once and checks it, then looks at up to 300 episodes one by one. A "
-        "dataset without a file in conf/data/ gets a proposal: the words for the command line, "
-        "each with its reason. output=FOLDER gets inspect.json, a contact sheet of all cameras, "
-        "histograms of actions and episode lengths, and episodes.rrd: num_episodes of them one "
-        "after another for `genie-robo view path=FOLDER` (cameras, actions, poses, language, and "
-        "the scene of simulated ones)."
-    ),
-    examples=(
-        "genie-robo inspect path=runs/demo/dataset",
-        "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report num_episodes=25",
-        "genie-robo inspect path=~/rlds/mine data=rlds data.source.camera=observation/image",
-    ),
-)

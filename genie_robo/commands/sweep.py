@@ -11,9 +11,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 
-from genie_robo.commands.base import Command, SweptRun, UsageError
-from genie_robo.commands.compose import expand_home, fill_mappings, register, to_config
-from genie_robo.commands.refusals import check_overrides, explain
+from genie_robo.commands.compose import explain, prepare, to_config
+from genie_robo.commands.table import Command, SweptRun, UsageError
 from genie_robo.config_file import conf_dir
 
 
@@ -27,15 +26,14 @@ def run_sweep(
 ) -> int:
     """Run the command for every combination of values; returns how many of them failed.
 
-    A combination that fails with one of the `expected` errors is reported, and the sweep goes on;
-    what the command does after a sweep counts as one more.
+    A combination that fails with one of the `expected` errors is reported, and the sweep
+    continues; a failure of what follows the sweep counts as one more.
 
     Raises:
         UsageError: The overrides fit no combination.
     """
-    name = register(command)
-    overrides = fill_mappings(command, expand_home(overrides))
-    check_overrides(command, overrides, conf_dir())
+    name, overrides = prepare(command, overrides)
+    run, after_sweep = command.load_run(), command.load_after_sweep()
     runs: list[SweptRun] = []
 
     def task(composed: Any) -> None:
@@ -44,7 +42,7 @@ def run_sweep(
         announce(f"sweep {job.num}: {words}")
         try:
             config = to_config(command, composed)
-            command.run(config)
+            run(config)
         except expected as error:
             failure = error
             report(error)
@@ -55,10 +53,10 @@ def run_sweep(
             hydra.main(str(conf_dir()), name, version_base="1.3")(task)()
         except HydraException as error:
             raise UsageError(explain(error, command)) from error
-    num_failed = sum(run.error is not None for run in runs)
+    num_failed = sum(swept.error is not None for swept in runs)
     try:
-        if command.after_sweep:
-            command.after_sweep(runs)
+        if after_sweep:
+            after_sweep(runs)
     except expected as error:
         report(error)
         num_failed += 1
@@ -75,11 +73,11 @@ def _hydra_arguments(overrides: Sequence[str], scratch: str) -> Iterator[None]:
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     )
-    arguments, wish = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
+    arguments, setting = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
     sys.argv = [arguments[0], "--multirun", *overrides, *quiet]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
     finally:
         sys.argv = arguments
-        os.environ["HYDRA_FULL_ERROR"] = wish
+        os.environ["HYDRA_FULL_ERROR"] = setting

@@ -2,33 +2,36 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from genie_robo.commands.base import Command, UsageError
+from genie_robo.commands.table import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
+from viz.recording import check_recording
+from viz.viewer import find_recordings, open_window, serve_web
 
 
-def view(config: ViewConfig) -> None:
-    """Open or serve recordings, saying which; returns when the viewer is closed.
+def run(config: ViewConfig) -> None:
+    """List recordings, then open or serve them; returns when the viewer is closed.
 
     Raises:
         UsageError: there is neither `run` nor `path`, or both.
         FileNotFoundError: the run, its recordings or the viewer are missing.
         ValueError: a recording is damaged, there is no display, or the port is taken.
     """
-    from viz.viewer import open_window, serve_web
-
     if bool(config.run) == bool(config.path):
         raise UsageError("view wants one of run=FOLDER and path=RECORDING_OR_FOLDER")
     recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
     console = Console(soft_wrap=True, highlight=False)
-    for line in describe(recordings):
-        console.print(line)
+    width = max(len(recording.name) for recording in recordings)
+    console.print(escape(f"{len(recordings)} recording(s) in {recordings[0].parent}:"))
+    for recording in recordings:
+        size_mb = recording.stat().st_size / 1e6
+        console.print(escape(f"  {recording.name:{width}}  {size_mb:.1f} MB"))
     with _sigterm_as_ctrl_c():
         if config.serve:
             with contextlib.suppress(KeyboardInterrupt):
@@ -37,38 +40,26 @@ def view(config: ViewConfig) -> None:
             open_window(recordings)
 
 
-def describe(recordings: Sequence[Path]) -> Iterator[str]:
-    """What is opened, a line each."""
-    width = max(len(recording.name) for recording in recordings)
-    yield escape(f"{len(recordings)} recording(s) in {recordings[0].parent}:")
-    for recording in recordings:
-        size_mb = recording.stat().st_size / 1e6
-        yield escape(f"  {recording.name:{width}}  {size_mb:.1f} MB")
-
-
 def _recordings_of_run(name: str) -> list[Path]:
-    from viz.viewer import find_recordings
-
-    run = RunFolder.at(name)
-    if run.path.is_file() or any(run.path.glob("*.rrd")):
-        raise FileNotFoundError(f"{run.path} is no run folder; to look at it, say path={run.path}")
-    if not run.path.is_dir():
+    folder = RunFolder.at(name)
+    if folder.path.is_file() or any(folder.path.glob("*.rrd")):
         raise FileNotFoundError(
-            f"there is no run folder {run.path}; {_others(run.path)}make one with: "
-            f"genie-robo demo run={run.path}"
+            f"{folder.path} is no run folder; to look at it, say path={folder.path}"
         )
-    if not any(run.rollouts.glob("*.rrd")):
+    if not folder.path.is_dir():
         raise FileNotFoundError(
-            f"run {run.path} has no recordings in {run.rollouts}; "
-            f"make them with: genie-robo imagine run={run.path}"
+            f"there is no run folder {folder.path}; {_others(folder.path)}make one with: "
+            f"genie-robo demo run={folder.path}"
         )
-    return find_recordings(run.rollouts)
+    if not any(folder.rollouts.glob("*.rrd")):
+        raise FileNotFoundError(
+            f"run {folder.path} has no recordings in {folder.rollouts}; "
+            f"make them with: genie-robo imagine run={folder.path}"
+        )
+    return find_recordings(folder.rollouts)
 
 
 def _recordings_at(name: str) -> list[Path]:
-    from viz.recording import check_recording
-    from viz.viewer import find_recordings
-
     path = Path(name)
     if path.is_file():
         check_recording(path)
@@ -84,14 +75,14 @@ def _recordings_at(name: str) -> list[Path]:
 
 
 def _others(missing: Path) -> str:
-    """Runs beside one that is not there."""
+    """The other runs in the folder of a missing one."""
     names = sorted(config.parent.name for config in missing.parent.glob("*/config.yaml"))
     return f"runs in {missing.parent}: {', '.join(names)}; or " if names else ""
 
 
 @contextlib.contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Leave by way of `finally` when killed, so that the viewer's process ends too."""
+    """Run `finally` blocks on SIGTERM, so that the viewer's process ends too."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -103,22 +94,3 @@ def _announce(address: str) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"viewer: {address}")
     console.print("Ctrl-C stops it")
-
-
-COMMAND = Command(
-    name="view",
-    summary="open or serve recordings in the Rerun viewer",
-    config=ViewConfig,
-    run=view,
-    details=(
-        "Opens RUN/rollouts/*.rrd, or what lies at `path`, in a window, or with serve=true in a "
-        "web page that this machine serves to itself on `port`, with the data on the port after "
-        "it. From another machine: ssh -L 9090:127.0.0.1:9090 -L 9091:127.0.0.1:9091 HOST, then "
-        "the printed address."
-    ),
-    examples=(
-        "genie-robo view run=runs/demo",
-        "genie-robo view run=runs/demo serve=true port=9090",
-        "genie-robo view path=bridge_report/episodes.rrd",
-    ),
-)

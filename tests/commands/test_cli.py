@@ -2,16 +2,16 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genie_robo import cli
-from genie_robo.commands import base
-from genie_robo.commands.base import Command, UsageError, did_you_mean, find_commands, load_command
+from genie_robo.commands import table
 from genie_robo.commands.compose import expand_home
+from genie_robo.commands.table import Command, UsageError, command_names, did_you_mean, load_command
 
 
 class Colour(Enum):
@@ -41,27 +41,22 @@ class CartConfig:
             raise ValueError(f"count={self.count} must be at least 1")
 
 
-class FakePoint:
-    def __init__(self, command: Command) -> None:
-        self.command = command
-
-    def load(self) -> Command:
-        return self.command
+def move(config):
+    """What the cart does; replaced by each test."""
+    raise NotImplementedError
 
 
 @pytest.fixture
 def cart(monkeypatch):
-    """A command of another package, without a YAML file; collects what it is run with."""
+    """A command without a YAML file; collects what it is run with."""
     ran = []
 
-    def run(config):
-        ran.append(config)
-
-    def install(action=run):
-        command = Command(name="cart", summary="move a cart", config=CartConfig, run=action)
-        points = {"cart": FakePoint(command)}
-        monkeypatch.setattr(base, "find_commands", lambda: points)
-        monkeypatch.setattr("genie_robo.commands.help.find_commands", lambda: points)
+    def install(action=ran.append):
+        command = Command(
+            name="cart", summary="move a cart", config=CartConfig, run=f"{__name__}:move"
+        )
+        monkeypatch.setitem(table.COMMANDS, "cart", command)
+        monkeypatch.setattr(sys.modules[__name__], "move", action)
         return ran
 
     return install
@@ -164,7 +159,7 @@ def test_ctrl_c_says_how_to_go_on(run_cli, cart):
     cart(interrupted)
     outcome = run_cli("cart", "path=my cart")
     assert outcome.status == cli.INTERRUPTED
-    assert "Nothing that was finished is lost" in outcome.err
+    assert "Finished work is kept" in outcome.err
     assert "`genie-robo cart 'path=my cart'`" in outcome.err
 
 
@@ -176,7 +171,7 @@ def test_fault_of_ours_is_named_as_such(capsys):
     text = capsys.readouterr().err
     assert "AttributeError at" in text
     assert "test_cli.py" in text
-    assert "fault of genie_robo" in text
+    assert "bug in genie_robo" in text
 
 
 def test_version(run_cli):
@@ -192,12 +187,12 @@ def test_no_words_shows_the_commands_and_is_wrong_usage(run_cli, cart):
 
 
 def test_command_that_cannot_be_loaded_is_listed_with_the_reason(run_cli, monkeypatch):
-    class Broken:
-        def load(self):
-            raise ImportError("No module named 'wheels'")
+    broken = EntryPoint("cart", "wheels.cart:COMMAND", table.GROUP)
 
-    monkeypatch.setattr(base, "find_commands", lambda: {"cart": Broken()})
-    monkeypatch.setattr("genie_robo.commands.help.find_commands", lambda: {"cart": Broken()})
+    def entry_points(*, group, name="cart"):
+        return [broken] if (group, name) == (table.GROUP, "cart") else []
+
+    monkeypatch.setattr(table, "entry_points", entry_points)
     assert "(cannot be loaded: No module named 'wheels')" in run_cli("--help").out
     outcome = run_cli("cart")
     assert (outcome.status, outcome.err.strip()) == (1, "error: No module named 'wheels'")
@@ -259,7 +254,7 @@ def test_home_is_expanded_behind_the_equals_sign():
 
 
 def test_installed_commands_are_in_order_of_use():
-    assert list(find_commands())[:4] == ["demo", "record", "inspect", "train"]
+    assert command_names()[:4] == ["demo", "record", "inspect", "train"]
 
 
 def test_load_command_refuses_unknown_names():
@@ -275,11 +270,27 @@ def test_did_you_mean_knows_last_parts():
     assert did_you_mean("zzz", known) == ""
 
 
-def test_help_imports_nothing_heavy():
+HEAVY = {"torch", "mujoco", "sklearn", "scipy", "rerun", "matplotlib", "tensorflow_datasets"}
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--help"], HEAVY | {"hydra", "omegaconf", "numpy"}),
+        (["--version"], HEAVY | {"hydra", "omegaconf", "numpy"}),
+        *(([name, "--help"], HEAVY) for name in command_names()),
+    ],
+)
+def test_help_imports_nothing_heavy(words, heavy):
     probe = (
-        "import sys; from genie_robo.cli import main; main(['--help']); "
-        "heavy = {'torch', 'mujoco', 'rerun', 'hydra', 'matplotlib', 'tensorflow_datasets'}; "
-        "sys.exit(' '.join(heavy & set(sys.modules)) or None)"
+        f"import sys; from genie_robo.cli import main; main({words}); "
+        f"sys.exit(' '.join({heavy} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_command_has_a_function_to_run():
+    for command in map(load_command, command_names()):
+        assert callable(command.load_run())
+        assert command.load_after_sweep() is None or command.name == "demo"

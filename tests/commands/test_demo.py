@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from genie_robo import Genie, cli
 from genie_robo.checkpoint import load_genie
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
+from genie_robo.commands.table import load_command
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.pipeline import refuse_changed, stamps_of

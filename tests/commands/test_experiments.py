@@ -10,10 +10,10 @@ import yaml
 
 from genie_robo import config as cfg
 from genie_robo.build import build_genie
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
 from genie_robo.commands.settings import list_settings
+from genie_robo.commands.table import load_command
 from genie_robo.comparison.write import check_comparison
 from genie_robo.config_file import conf_dir
 

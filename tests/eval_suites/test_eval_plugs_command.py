@@ -1,11 +1,13 @@
 import logging
+from unittest.mock import Mock
 
 import pytest
 
 from genie_robo import cli
 from genie_robo.commands import eval as evaluate
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.table import load_command
+from genie_robo.trained_run import TrainedRun
 
 
 def settings(*words):
@@ -29,12 +31,10 @@ def test_unknown_plugs_are_refused_before_the_run_is_opened(capsys, monkeypatch,
 
 
 def test_results_of_plugs_lie_beside_the_runs_own():
-    class Trained:
-        dataset = None
-
+    trained = Mock(spec=TrainedRun)
     plain = settings()
     assert (plain.world_model, plain.encoder) == ("genie", "genie")
-    assert evaluate._suffix(plain, Trained) == ""
+    assert evaluate._suffix(plain, trained) == ""
     plugged = settings("world_model=my.package:Model", "encoder=oracle")
-    assert evaluate._suffix(plugged, Trained) == "+my.package.Model+oracle"
-    assert evaluate._suffix(settings("fit_on=train"), Trained) == "+fit_on_train"
+    assert evaluate._suffix(plugged, trained) == "+my.package.Model+oracle"
+    assert evaluate._suffix(settings("fit_on=train"), trained) == "+fit_on_train"

@@ -16,7 +16,7 @@ from eval_suites.adapters import GenieEncoder
 from genie_robo import cli
 from genie_robo import fit_action_map as fitting
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.imagine import COMMAND
+from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.branches import tile
 from genie_robo.imagine.prompts import read_picture
@@ -35,7 +35,7 @@ DOCUMENTED = [
         for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
         for line in block.splitlines()
     ),
-    *COMMAND.examples,
+    *COMMANDS["imagine"].examples,
 ]
 FAST = ("horizon=4", "num_episodes=1", "sampler.num_steps=2", "renderer=raycast")
 
@@ -332,5 +332,6 @@ def test_a_run_whose_training_has_not_finished_is_refused(run, run_cli, tmp_path
 def test_every_command_line_of_the_page_composes(line):
     program, name, *overrides = shlex.split(line)
     assert (program, name) == ("genie-robo", "imagine")
-    config = to_config(COMMAND, compose_config(COMMAND, overrides))
+    command = COMMANDS["imagine"]
+    config = to_config(command, compose_config(command, overrides))
     assert check_steering(config, num_codes=8) is None

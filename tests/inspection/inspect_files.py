@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from genie_robo.build import build_source
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.inspect import describe
+from genie_robo.commands.table import load_command
 from genie_robo.data.sources import Source
 from genie_robo.inspection.facts import inspect_dataset
 

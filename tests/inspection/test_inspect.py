@@ -10,8 +10,8 @@ from PIL import Image
 from rlds_files import F
 
 from genie_robo import cli
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.table import load_command
 from genie_robo.config_file import conf_dir
 
 READ = (

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from genie_robo.build import build_dynamics, build_genie, build_latent_action, build_tokenizer
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.table import load_command
 from genie_robo.config_file import conf_dir
 
 PAPER_MAP = Path(__file__).parents[2] / "docs" / "paper_map.md"

@@ -9,9 +9,9 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.checkpoint import STAGE_OF_PART, save_weights
-from genie_robo.commands.base import load_command
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.play import make_starts
+from genie_robo.commands.table import load_command
 from genie_robo.config import PlayConfig
 from genie_robo.config_file import write_config
 from genie_robo.inference.error_feedback import ErrorFeedback

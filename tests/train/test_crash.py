@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.train import COMMAND
+from genie_robo.commands.table import COMMANDS
 from genie_robo.train.run import train
 
 pytestmark = pytest.mark.slow
@@ -72,12 +72,12 @@ def test_killed_and_stopped_training_ends_in_the_same_weights(
     assert status == -signal.SIGKILL
     status, message = stop(words, world_model, after=40, by=signal.SIGTERM)
     assert status == 130
-    assert "Nothing that was finished is lost" in message
+    assert "Finished work is kept" in message
     done = len(logged(run, "world_model"))
     assert 40 <= done < 60
     assert (run / "world_model" / "checkpoints" / f"step_{done:08d}").is_dir()
 
-    config = to_config(COMMAND, compose_config(COMMAND, words))
+    config = to_config(COMMANDS["train"], compose_config(COMMANDS["train"], words))
     train(config)
     straight = replace(config, run=str(tmp_path / "straight"), save_every_s=60.0)
     train(straight)

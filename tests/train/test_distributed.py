@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.train import COMMAND
+from genie_robo.commands.table import COMMANDS
 from genie_robo.train.metrics import read_log
 from genie_robo.train.run import train
 
@@ -50,7 +50,7 @@ MUON_TOLERANCE = 3e-3
 
 
 def train_here(words) -> None:
-    train(to_config(COMMAND, compose_config(COMMAND, words)))
+    train(to_config(COMMANDS["train"], compose_config(COMMANDS["train"], words)))
 
 
 def train_on_two(words) -> None:

@@ -163,7 +163,7 @@ def test_a_viewer_that_dies_changes_nothing(trained, weights, tmp_path, monkeypa
                 server.wait()
             super().numbers(stage, step, numbers)
 
-    monkeypatch.setattr(viz.live, "LiveViewer", Killer)
+    monkeypatch.setattr(train_command, "LiveViewer", Killer)
     watched = replace(
         trained, run=str(tmp_path / "watched"), viz=Viz.live, viewer=f"127.0.0.1:{port}"
     )

@@ -12,7 +12,8 @@ import rerun as rr
 
 import viz.live
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.train import COMMAND, open_viewer
+from genie_robo.commands.table import COMMANDS
+from genie_robo.commands.train import open_viewer
 from genie_robo.config import TrainConfig, Viz
 from tests.viz.checks import views_of
 from viz.follow import STAGES, follow, row, training_blueprint
@@ -181,10 +182,10 @@ def test_addresses_that_are_none_are_refused(address):
 
 def test_watching_is_off_unless_asked_for():
     words = ["run=unused", "data.path=unused"]
-    config = to_config(COMMAND, compose_config(COMMAND, words))
+    config = to_config(COMMANDS["train"], compose_config(COMMANDS["train"], words))
     assert config.viz is Viz.none
     with open_viewer(config) as viewer:
         assert viewer is None
     words += ["viz=live", "viewer=gpu-node:9999"]
-    config = to_config(COMMAND, compose_config(COMMAND, words))
+    config = to_config(COMMANDS["train"], compose_config(COMMANDS["train"], words))
     assert (config.viz, config.viewer) == (Viz.live, "gpu-node:9999")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import viz.viewer
-from genie_robo.commands.base import UsageError
-from genie_robo.commands.view import COMMAND, view
+from genie_robo.commands.table import COMMANDS, UsageError
+from genie_robo.commands.view import run as view
 from genie_robo.config import ViewConfig
 from viz.rollout import write_rollouts
 from viz.viewer import find_recordings, find_viewer, open_window, serve_web, web_address
@@ -214,7 +214,8 @@ def test_truncated_recording_of_a_run_is_reported(run, tmp_path):
 def test_served_page_answers_and_stops_with_the_command(run):
     port = _free_port()
     code = (
-        "from genie_robo.commands.view import view; from genie_robo.config import ViewConfig; "
+        "from genie_robo.commands.view import run as view; "
+        "from genie_robo.config import ViewConfig; "
         f"view(ViewConfig(run={str(run)!r}, serve=True, port={port}))"
     )
     command = [sys.executable, "-W", "error", "-c", code]
@@ -239,6 +240,6 @@ def test_served_page_answers_and_stops_with_the_command(run):
 
 
 def test_command_is_described():
-    assert COMMAND.name == "view"
-    assert COMMAND.config is ViewConfig
-    assert all(example.startswith("genie-robo view ") for example in COMMAND.examples)
+    command = COMMANDS["view"]
+    assert (command.name, command.config) == ("view", ViewConfig)
+    assert all(example.startswith("genie-robo view ") for example in command.examples)

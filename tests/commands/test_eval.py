@@ -4,14 +4,15 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from eval_suites.tokenizer import TokenizerSuite
 from genie_robo import cli
 from genie_robo import config as cfg
-from genie_robo.commands.eval_pairs import _settings, check_shared
-from genie_robo.trained_run import open_run
+from genie_robo.comparison.shared import check_shared, settings_of
+from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
 
 
@@ -20,7 +21,8 @@ def opened(name, ids, **settings):
     data = cfg.DataConfig(path=f"{name}/dataset")
     config = cfg.TrainConfig(run=name, data=data, **settings)
     dataset = SimpleNamespace(folder=Path(data.path), episode_ids=tuple(ids), fingerprint="same")
-    return SimpleNamespace(
+    return Mock(
+        spec=TrainedRun,
         config=config,
         data=data,
         dataset=dataset,
@@ -50,14 +52,14 @@ def test_seeds_of_one_setting_are_found_in_the_configuration():
         "runs/again": opened("runs/again", "ab", seed=1),
         "runs/other": opened("runs/other", "ab", seed=1, log_every=7),
     }
-    assert _settings(runs) == {"runs/x-seed0": "x", "runs/again": "x", "runs/other": "other"}
+    assert settings_of(runs) == {"runs/x-seed0": "x", "runs/again": "x", "runs/other": "other"}
 
 
 def test_a_copied_dataset_is_the_same_but_another_one_is_not():
     runs = {name: opened(name, "ab") for name in ("a", "b")}
-    assert _settings(runs) == {"a": "a", "b": "a"}
+    assert settings_of(runs) == {"a": "a", "b": "a"}
     runs["b"].dataset.fingerprint = "another"
-    assert _settings(runs) == {"a": "a", "b": "b"}
+    assert settings_of(runs) == {"a": "a", "b": "b"}
 
 
 def test_nothing_is_evaluated_when_a_run_is_missing(runs, run_cli, tmp_path):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from genie_robo.commands.base import UsageError, load_command
-from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.run_names import run_names
+from genie_robo.commands.compose import compose_config, run_names, to_config
+from genie_robo.commands.table import UsageError, load_command
 
 WHO = {"command": "eval", "purpose": "the run folder"}
 
