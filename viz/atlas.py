@@ -79,7 +79,7 @@ def atlas_blueprint(view: AtlasView) -> rrb.Blueprint:
     if view.displacements is not None:
         x, y, z = (reach(view.displacements) * share for share in _EYE)
         eye = Eye(position=(x, y, z), target=(0, 0, 0))
-        name = f"mean motion of each code, one sigma around it (grid {1000 * _GRID_M:g} mm)"
+        name = f"mean motion per code with 1-sigma ellipsoid (grid {1000 * _GRID_M:g} mm)"
         right.insert(0, space("", ATLAS_MOTION, eye, name=name, grid_m=_GRID_M))
     shares = [52, 48][-len(right) :]
     content = rrb.Horizontal(grid, rrb.Vertical(*right, row_shares=shares), column_shares=[60, 40])
@@ -157,11 +157,11 @@ def describe(view: AtlasView) -> str:
     lines = [
         f"## {view.title}",
         f"Each of the {len(view.names)} latent actions is held for {num_imagined} frames, from the "
-        f"same {view.num_prompt_frames} prompt frame(s) and random numbers.",
+        f"same {view.num_prompt_frames} prompt frame(s) and random seed.",
         "",
     ]
     if view.displacements is None:
-        lines.append("No episode of the run has labels to fit an action map to: no arrows.")
+        lines.append("No arrows: no episode of the run has labels to fit an action map to.")
         return "\n".join(lines)
     lines += [
         "Displacement of the end effector, mean ± one sigma over labelled validation steps:",
@@ -175,7 +175,7 @@ def describe(view: AtlasView) -> str:
 
 def _rows(names: Sequence[str], displacements: Sequence[Displacements]) -> Iterator[str]:
     for name, seen in zip(names, displacements, strict=True):
-        cells = ["never seen", "", ""]
+        cells = ["no labelled step", "", ""]
         if len(seen):
             means, sigmas = 1000 * seen.mean(axis=0), 1000 * seen.std(axis=0)
             cells = [f"{m:+.0f} ± {s:.0f}" for m, s in zip(means, sigmas, strict=True)]

@@ -129,7 +129,7 @@ def dataset_blueprint(layout: EpisodeLayout) -> rrb.Blueprint:
     texts = [text("", INSTRUCTION, "instruction"), text("", EPISODE_TABLE, "all episodes")]
     right: list[Part] = [rrb.Vertical(*texts, row_shares=[40, 60])]
     if layout.eye is not None:
-        name = "what MuJoCo says" if layout.has_table else "end-effector path"
+        name = "MuJoCo replay" if layout.has_table else "end-effector path"
         grid_m = None if layout.has_table else 0.1
         right.insert(0, space("", SCENE, layout.eye, name=name, grid_m=grid_m))
     content = rrb.Horizontal(
@@ -155,7 +155,7 @@ def _rows(layout: EpisodeLayout) -> list[tuple[Part, int]]:
     if layout.stored:
         stored = [plot("", f"{STORED}/{key}", f"{key} (as stored)") for key in layout.stored]
         rows.append((rrb.Grid(*stored, grid_columns=min(len(stored), _STORED_IN_A_ROW)), 50))
-    rows.append((strip("", EPISODE, "episodes, one after another"), 14))
+    rows.append((strip("", EPISODE, "episodes"), 14))
     return rows
 
 

@@ -51,8 +51,8 @@ STAGES = (
     StageLayout(
         stage="tokenizer",
         title="tokenizer",
-        rows=(("true", "validation frames"), ("reconstructed", "the same through the tokenizer")),
-        codebook="tokens of a few validation windows",
+        rows=(("true", "validation frames"), ("reconstructed", "reconstructed by the tokenizer")),
+        codebook="token counts in a few validation windows",
         plots=(
             ("loss", ("loss", "val_loss")),
             ("PSNR (dB)", ("psnr", "val_psnr")),
@@ -64,15 +64,15 @@ STAGES = (
         stage="world_model",
         title="world model",
         rows=(("true", "a validation window"), ("imagined", "imagined from its first frame")),
-        codebook="latent actions of a few validation windows",
+        codebook="latent action counts in a few validation windows",
         plots=(
             ("loss", ("loss", "val_loss")),
             (
-                "change that latent actions leave unexplained (1 = all)",
+                "change not explained by latent actions (1 = all)",
                 ("lam_unexplained_change", "val_lam_unexplained_change"),
             ),
             (
-                "share of hidden tokens guessed right",
+                "accuracy on masked tokens",
                 ("dynamics_accuracy", "val_dynamics_accuracy"),
             ),
             (

@@ -1,10 +1,11 @@
-"""What `rerun PATH` gets from this package: an external importer of the Rerun viewer.
+"""What `rerun PATH` shows of a run or a dataset: the rules of our importer for the Rerun viewer.
 
 The viewer starts every executable on PATH whose name begins with `rerun-importer-`, with the path
-and `--application-id NAME --recording-id ID`. What it writes to standard output is shown;
-status 66 says that the path is somebody else's. Given a folder, the viewer also loads each file in
-it: recordings, pictures and texts by itself, every other file through the importers. An importer
-that ends well without output takes a file in silence; when none does, the viewer reports an error.
+and `--application-id NAME --recording-id ID`. It shows what the importer writes to standard output;
+status 66 means that the importer does not handle the path. Given a folder, the viewer also loads
+each file in it: recordings, images and texts by itself, every other file through the importers. An
+importer that succeeds without output accepts a file silently; a file that no importer accepts is
+reported as an error.
 
 Nothing heavy is imported here: a folder of a hundred files starts this a hundred times.
 """
@@ -20,21 +21,21 @@ OK, FAILED, NOT_OURS = 0, 1, 66
 _DATASET_FILES = ("features.json", "dataset_info.json")
 _SEARCH_DEPTH = 2
 _STEM = re.compile(r"(?<=.)\.[^.]*$")
-"""What Rerun leaves out of a file's name when it names an application after it."""
+"""The suffix that Rerun drops when it names an application after a file."""
 
 
 class Kind(Enum):
-    """Whose a path is."""
+    """What a path belongs to."""
 
     run = "run"
     dataset = "dataset"
     ours = "ours"
-    """A file of a run or dataset that says nothing by itself."""
+    """A file of a run or dataset that shows nothing by itself."""
     foreign = "foreign"
 
 
 class Found(NamedTuple):
-    """What a path that was opened means."""
+    """What was found at a path."""
 
     kind: Kind
     folder: Path
@@ -42,12 +43,12 @@ class Found(NamedTuple):
 
 
 def find(path: Path, *, application_id: str = "") -> Found:
-    """What is to be shown for a path.
+    """What to show for a path.
 
     Args:
         path: What was opened, or a file below it.
-        application_id: The viewer's recommendation, made from the name of what was opened: this
-            tells a file that was opened from one that lies in an opened folder.
+        application_id: The viewer's suggestion, made from the name of what was opened; it
+            distinguishes an opened file from one in an opened folder.
     """
     path = path.resolve()
     if path.is_dir():
@@ -86,5 +87,5 @@ def _datasets_below(folder: Path) -> list[Path]:
 
 
 def _application_of(path: Path) -> str:
-    """How Rerun 0.41 calls what it shows of a file that is opened by itself."""
+    """The application id of Rerun 0.41 for a file that is opened by itself."""
     return _STEM.sub("", path.name).replace(".", "_")

@@ -50,12 +50,17 @@ Message = Numbers | Pictures
 
 
 class Outputs(Protocol):
-    """Outputs of the models of a stage: rows of frames by name, and counts of each code."""
+    """Outputs of the models of a stage."""
 
     @property
-    def pictures(self) -> Mapping[str, UInt8[np.ndarray, "n h w c"]]: ...  # noqa: D102
+    def pictures(self) -> Mapping[str, UInt8[np.ndarray, "n h w c"]]:
+        """Rows of frames by name."""
+        ...
+
     @property
-    def code_use(self) -> Int[np.ndarray, " k"]: ...  # noqa: D102
+    def code_use(self) -> Int[np.ndarray, " k"]:
+        """How often each code was chosen."""
+        ...
 
 
 class LiveViewer:

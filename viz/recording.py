@@ -41,11 +41,7 @@ def write_recording(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     recording = new_stream(application_id, recording_id)
-    if rr.get_application_id(recording) is None:
-        raise ValueError(
-            "Rerun is switched off, so no recording can be written: the environment has "
-            f"RERUN={os.environ.get('RERUN', '')}; unset it"
-        )
+    _check_enabled(recording)
     strict = rr.strict_mode()
     rr.set_strict_mode(True)
     try:
@@ -69,6 +65,14 @@ def new_stream(application_id: str, recording_id: str) -> rr.RecordingStream:
     recording.set_log_time_enabled(False)
     recording.set_log_tick_enabled(False)
     return recording
+
+
+def _check_enabled(recording: rr.RecordingStream) -> None:
+    if rr.get_application_id(recording) is None:
+        raise ValueError(
+            "Rerun is switched off, so no recording can be written: the environment has "
+            f"RERUN={os.environ.get('RERUN', '')}; unset it"
+        )
 
 
 def stable_id(kind: str, parts: Iterable[str]) -> str:

@@ -160,12 +160,12 @@ def _codes(layout: RolloutLayout) -> rrb.Container:
     root = layout.root
     codes = rrb.Tabs(
         strip(root, LATENT_ACTION, "latent action of each step"),
-        plot(root, LATENT_INDEX, "as a number"),
+        plot(root, LATENT_INDEX, "code index"),
         active_tab=0,
     )
     if LATENT_CHANCE not in layout.parts:
         return codes
-    chances = plot(root, LATENT_CHANCE, "chance of each, same colours", limits=(0.0, 1.05))
+    chances = plot(root, LATENT_CHANCE, "probability of each code", limits=(0.0, 1.05))
     return rrb.Horizontal(codes, chances, column_shares=[64, 36])
 
 
@@ -179,7 +179,7 @@ def _scene_and_summary(layout: RolloutLayout) -> Part:
     if layout.eye is None:
         return summary
     has_table = GEOMS in layout.parts
-    name = "what MuJoCo says happens" if has_table else "where the tool is imagined"
+    name = "MuJoCo replay" if has_table else "imagined tool path"
     grid_m = None if has_table else 0.1
     scene = space(layout.root, SCENE, layout.eye, name=name, grid_m=grid_m)
     return rrb.Vertical(scene, summary, row_shares=[54, 46])

@@ -19,11 +19,11 @@ _START_TIMEOUT_S = 60.0
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """The complete recordings in a folder, by name.
+    """The recordings in a folder, sorted by name and checked.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: one is damaged, foreign or too new.
+        ValueError: one is damaged, no recording, or too new.
     """
     recordings = sorted(folder.glob("*.rrd"))
     if not recordings:
@@ -79,7 +79,7 @@ def serve_web(recordings: Sequence[Path], *, port: int, announce: Callable[[str]
 
 
 def web_address(port: int) -> str:
-    """The page that shows what `serve_web` serves."""
+    """The address of the page of `serve_web`."""
     data = quote(f"rerun+http://{HOST}:{port + 1}/proxy", safe="")
     return f"http://{HOST}:{port}/?hide_welcome_screen=1&url={data}"
 
@@ -133,7 +133,7 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
 
 @contextlib.contextmanager
 def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that never outlives the block."""
+    """A child process that ends with the block."""
     process = subprocess.Popen(command)  # noqa: S603 our own executable and words, no shell
     try:
         yield process

@@ -1,4 +1,4 @@
-"""Views empty or broken on purpose: a look at pictures has to tell them from the others."""
+"""Views empty or broken on purpose: screenshot checks have to distinguish them from the others."""
 
 import numpy as np
 import rerun as rr
@@ -6,9 +6,9 @@ import rerun.blueprint as rrb
 
 COLORED = 60
 """Difference of the largest and smallest channel from which a pixel has a colour: background, grid,
-axes and what an empty view says of itself have none."""
+axes and the message of an empty view have none."""
 FEWEST_PIXELS = 60
-"""Of colour in a view that shows something, of letters in a text that says something."""
+"""Coloured ones in a view with content, bright ones in a text."""
 
 EMPTY = [
     rrb.Spatial2DView(origin="/nothing", name="empty camera"),

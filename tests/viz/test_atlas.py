@@ -82,7 +82,7 @@ def test_arrows_are_mean_displacements_in_the_colours_of_the_codes(contents, vie
         red, green, blue = colors[code]
         packed = red << 24 | green << 16 | blue << 8 | 255
         assert contents[f"{arrow}:colors"].values == [[packed]]
-    assert not any(key.startswith("/atlas/motion/1/") for key in contents), "never seen"
+    assert not any(key.startswith("/atlas/motion/1/") for key in contents), "no labelled step"
 
 
 def test_spread_is_an_ellipsoid_around_the_tip(contents):
@@ -119,14 +119,14 @@ def test_summary_says_millimetres_and_counts(contents, view):
     assert text == describe(view)
     assert "Each of the 5 latent actions is held for 3 frames" in text
     assert "| 0 +x | 2 | +30 ± 10 | +0 ± 0 | +0 ± 0 |" in text
-    assert "| 1 | 0 | never seen |  |  |" in text
+    assert "| 1 | 0 | no labelled step |  |  |" in text
 
 
 def test_without_an_action_map_there_are_videos_only(make_atlas, tmp_path, read):
     bare = make_atlas(displacements=None)
     contents = read(write_atlas(tmp_path / "a.rrd", bare))
     assert not any(key.startswith("/atlas/motion") for key in contents)
-    assert "no arrows" in describe(bare)
+    assert "No arrows" in describe(bare)
     kinds = {type(shown) for shown in views_of(atlas_blueprint(bare))}
     assert kinds == {rrb.Spatial2DView, rrb.TextDocumentView}
 

@@ -110,7 +110,7 @@ def test_scene_shapes_are_logged_where_they_change(make_episode, replay, tmp_pat
         for view in views_of(dataset_blueprint(dataset_layout(shown)))
         if isinstance(view, rrb.Spatial3DView)
     ]
-    assert [str(view.name) for view in scenes] == ["what MuJoCo says"]
+    assert [str(view.name) for view in scenes] == ["MuJoCo replay"]
 
 
 def test_columns_without_a_mapping_are_shown_as_they_are_stored(make_episode, tmp_path, read):

@@ -98,27 +98,27 @@ def test_what_a_rollout_lacks_has_no_view():
         "changed tokens",
         "uncertainty (0 to 7)",
         "latent action of each step",
-        "as a number",
-        "chance of each, same colours",
+        "code index",
+        "probability of each code",
         "translation (m), pale: decoded",
         "rotation (rad), pale: decoded",
         "gripper (1 = open), pale: decoded",
         "PSNR (dB)",
         "tool error (mm)",
         "uncertainty (nats)",
-        "what MuJoCo says happens",
+        "MuJoCo replay",
         "summary",
     ]
     assert _names(_rollout(parts=frozenset(), eye=None)) == [
         "imagined camera",
         "latent action of each step",
-        "as a number",
+        "code index",
         "summary",
     ]
-    assert "where the tool is imagined" in _names(_rollout(parts=frozenset({IMAGINED_PATH})))
+    assert "imagined tool path" in _names(_rollout(parts=frozenset({IMAGINED_PATH})))
 
 
-def test_models_stand_beside_each_other_under_one_truth():
+def test_models_are_side_by_side_under_one_truth():
     models = tuple(_rollout(f"episode_0/{name}") for name in ("small", "large"))
     layout = ComparisonLayout(root="episode_0", models=models)
     names = _names(layout)

@@ -106,7 +106,7 @@ def test_imagined_path_and_its_error(contents, view):
         np.testing.assert_array_equal(np.ravel(curve.values), values[2:])
 
 
-def test_decoded_actions_lie_beside_the_true_ones(contents, view):
+def test_decoded_actions_are_paler_than_the_true_ones(contents, view):
     values, names = [], []
     for group in ("translation", "rotation", "gripper"):
         column = contents[f"/robot_action/{group}/decoded:Scalars:scalars"]

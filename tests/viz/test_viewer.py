@@ -1,4 +1,4 @@
-"""The viewer opens what is there, says in one line what is not, and leaves no process behind."""
+"""The viewer opens recordings, reports missing ones in one line, and leaves no process behind."""
 
 import importlib.util
 import signal
@@ -102,7 +102,7 @@ def test_missing_path_is_reported(tmp_path):
         view(ViewConfig(path=str(tmp_path / "gone.rrd")))
 
 
-def test_dataset_is_told_from_recordings(tmp_path):
+def test_dataset_is_distinguished_from_recordings(tmp_path):
     (tmp_path / "1.0.0").mkdir()
     (tmp_path / "1.0.0" / "features.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"dataset and no rec.*genie-robo inspect path="):
@@ -115,7 +115,7 @@ def test_recordings_given_as_a_run_are_reported(run, place):
         view(ViewConfig(run=str(run / place)))
 
 
-def test_runs_beside_a_missing_one_are_named(tmp_path):
+def test_runs_next_to_a_missing_one_are_listed(tmp_path):
     for name in ("demo", "bridge"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text("{}")

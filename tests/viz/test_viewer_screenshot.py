@@ -1,7 +1,7 @@
 """A rollout in the viewer itself: no view is empty or reports an error.
 
-Below the layout lies a row of views that are empty or broken on purpose: the same look at them has
-to tell them from the others. The viewer runs without a window, on the software renderer that
+Below the layout lies a row of views that are empty or broken on purpose: the same check has
+to distinguish them from the others. The viewer runs without a window, on the software renderer that
 Chromium brings along.
 """
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 DRIVER = "vk_swiftshader_icd.json"
 BRIGHT = 200
-"""Smallest channel of a letter that is meant to be read: what an empty view says of itself is
+"""Smallest channel of a letter that is meant to be read: the message of an empty view is
 darker."""
 PATIENCE_S = 120
 
@@ -116,17 +116,17 @@ def connect(port: int) -> ViewerClient:
 
 
 def look(viewer: ViewerClient, folder: Path) -> Seen:
-    pictures = [(view, picture_of(viewer, view, folder)) for view in viewer.get_state().views]
-    drawn = [(view, picture) for view, picture in pictures if picture is not None]
+    images = [(view, screenshot_of(viewer, view, folder)) for view in viewer.get_state().views]
+    drawn = [(view, pixels) for view, pixels in images if pixels is not None]
     return Seen(
-        full={view.name for view, picture in drawn if not is_empty(view, picture)},
-        empty={view.name for view, picture in drawn if is_empty(view, picture)},
+        full={view.name for view, pixels in drawn if not is_empty(view, pixels)},
+        empty={view.name for view, pixels in drawn if is_empty(view, pixels)},
         wrong={view.name for view in viewer.get_state().views if view.reports},
     )
 
 
-def picture_of(viewer: ViewerClient, view: View, folder: Path) -> np.ndarray | None:
-    """Its pixels, which are kept in a file too; None behind another tab."""
+def screenshot_of(viewer: ViewerClient, view: View, folder: Path) -> np.ndarray | None:
+    """Its pixels, also saved as a file; None behind another tab."""
     try:
         png = viewer.take_screenshot(view.view_id)
     except ConnectionError:
@@ -155,6 +155,6 @@ def test_every_view_of_a_rollout_shows_something_and_none_reports_an_error(viewe
     errors = {entry.message for entry in viewer.get_logs() if entry.level == "ERROR"}
     assert len(errors) == 1, errors
     assert "Invalid JPEG data" in errors.pop()
-    assert seen.empty == CONTROLS, f"see the pictures in {tmp_path}"
+    assert seen.empty == CONTROLS, f"see the images in {tmp_path}"
     assert {"true camera", "imagined camera", "summary"} < seen.full
     assert len(seen.full) >= 9

@@ -1,7 +1,7 @@
 """A rollout in the web viewer, in headless Chromium: no view is empty or reports an error.
 
 All views of the layout and the controls lie in a grid of equal cells, so that each can be cut out
-of one picture of the page.
+of one screenshot of the page.
 """
 
 import socket
