@@ -14,8 +14,8 @@ from rich.table import Table
 from genie_robo.build import build_source
 from genie_robo.config import InspectConfig
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
-from genie_robo.pictures import write_png
 from genie_robo.run_folder import write_atomic
+from genie_robo.video_files import write_png
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
 RECORDING = "episodes.rrd"

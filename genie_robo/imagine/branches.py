@@ -13,11 +13,11 @@ from genie_robo.imagine.prompts import Prompt
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.rollout import imagine
-from genie_robo.pictures import write_mp4, write_png
 from genie_robo.progress import Advance
 from genie_robo.run_folder import BRANCHES, write_atomic
 from genie_robo.trained_run import TrainedRun, build_sampler
 from genie_robo.types import XYZ, Rollout
+from genie_robo.video_files import write_mp4, write_png
 from viz.atlas import AtlasView, write_atlas
 
 PAPER = 255

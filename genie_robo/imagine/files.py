@@ -10,9 +10,9 @@ from PIL import Image
 
 from genie_robo.imagine.episode import ImaginedEpisode
 from genie_robo.imagine.prompts import Prompt
-from genie_robo.pictures import draw_strip, spread, write_mp4, write_png
 from genie_robo.run_folder import write_atomic
 from genie_robo.types import Rollout
+from genie_robo.video_files import draw_strip, spread, write_mp4, write_png
 from viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9

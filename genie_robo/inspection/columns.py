@@ -10,7 +10,7 @@ from genie_robo.data.index import DatasetIndex
 from genie_robo.data.sources import Feature, Part
 from genie_robo.inspection.episodes import readable
 from genie_robo.inspection.motion import correlation
-from genie_robo.pictures import spread
+from genie_robo.video_files import spread
 
 SAMPLED_EPISODES = 40
 _MAX_SIZE = 64

@@ -12,7 +12,7 @@ from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.schema import Columns
 from genie_robo.data.sources import Source
 from genie_robo.data.transforms import decode_frames
-from genie_robo.pictures import spread
+from genie_robo.video_files import spread
 
 SAMPLED_EPISODES = 300
 """At most so many episodes are looked at, evenly spread."""

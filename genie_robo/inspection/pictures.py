@@ -15,8 +15,8 @@ from genie_robo.data.index import DatasetIndex
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.inspection.episodes import SeenEpisode, camera_keys, readable, take_frames
-from genie_robo.pictures import INK, LABEL_WIDTH, PAPER, draw_strip, spread
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
+from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip, spread
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
 _TITLE_HEIGHT, _TITLE_SIZE = 26, 15

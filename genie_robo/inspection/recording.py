@@ -13,10 +13,10 @@ from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.sources import Source
 from genie_robo.inspection.columns import is_small
 from genie_robo.inspection.episodes import camera_keys, readable
-from genie_robo.pictures import spread
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.types import ACTION_NAMES, Episode
+from genie_robo.video_files import spread
 from viz.episodes import ShownEpisode, write_dataset
 
 _QUIET_EPISODES = 10

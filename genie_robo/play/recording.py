@@ -10,12 +10,12 @@ from PIL import Image
 
 from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.inference.code_names import dictionary_names
-from genie_robo.pictures import write_mp4
 from genie_robo.play.game import Game
 from genie_robo.play.start import Start
 from genie_robo.play.true_world import split_action
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.types import ACTION_NAMES, Episode
+from genie_robo.video_files import write_mp4
 from viz.rollout import RolloutView, write_rollouts
 
 _PER_FRAME = {"video", "positions", "rotations", "end_effector", "object_positions"}

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genie_robo.pictures import (
+from genie_robo.video_files import (
     GAP,
     HEADER_HEIGHT,
     LABEL_WIDTH,
@@ -59,8 +59,8 @@ def test_a_long_label_is_not_cut():
 
 def test_png_is_written_whole(tmp_path):
     write_png(tmp_path / "a" / "p.png", Image.new("RGB", (3, 2), (1, 2, 3)))
-    with Image.open(tmp_path / "a" / "p.png") as picture:
-        assert picture.getpixel((0, 0)) == (1, 2, 3)
+    with Image.open(tmp_path / "a" / "p.png") as image:
+        assert image.getpixel((0, 0)) == (1, 2, 3)
     assert len(list((tmp_path / "a").iterdir())) == 1
 
 

@@ -1,4 +1,4 @@
-"""Frames as files: MP4 videos, labelled strips and contact sheets."""
+"""Videos as files: MP4, and image strips with a labelled row of frames per video."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 LABEL_WIDTH, HEADER_HEIGHT, GAP, FONT_SIZE = 84, 22, 3, 13
 LABEL_GAP = 8
-"""Pixels between a label and its row; labels longer than LABEL_WIDTH make the sheet wider."""
+"""Pixels between a label and its row; labels longer than LABEL_WIDTH make the image wider."""
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 MIN_VIDEO_SIDE = 256
 """Small frames are enlarged to about this many pixels, without smoothing."""
 
 
 def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) -> None:
-    """Write an H.264 video, complete or not at all; `fps` 0 means unknown and plays at 5."""
+    """Write an H.264 video atomically; `fps` 0 means unknown and plays at 5."""
     video = enlarge(video, min_side=MIN_VIDEO_SIDE)
     height, width = (side - side % 2 for side in video.shape[1:3])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,23 +44,14 @@ def draw_strip(
     headers: Sequence[str],
     min_side: int = 96,
 ) -> Image.Image:
-    """Videos as rows of frames under one another, a label before each row.
-
-    `headers` stand above the columns, one for each frame.
-    """
+    """An image with a row of frames per video, labelled on the left; a header above each column."""
     videos = {label: enlarge(video, min_side=min_side) for label, video in rows.items()}
     num_frames, height, width, _ = next(iter(videos.values())).shape
     font = ImageFont.load_default(FONT_SIZE)
     left = max(LABEL_WIDTH, *(ceil(font.getlength(label)) + 2 * LABEL_GAP for label in rows))
-    sheet = Image.new(
-        "RGB",
-        (
-            left + num_frames * (width + GAP),
-            HEADER_HEIGHT + len(videos) * (height + GAP),
-        ),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(sheet)
+    size = left + num_frames * (width + GAP), HEADER_HEIGHT + len(videos) * (height + GAP)
+    strip = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(strip)
     for column, header in enumerate(headers):
         x = left + column * (width + GAP) + width // 2
         draw.text((x, HEADER_HEIGHT // 2), header, INK, font=font, anchor="mm")
@@ -68,12 +59,12 @@ def draw_strip(
         y = HEADER_HEIGHT + row * (height + GAP)
         draw.text((left - LABEL_GAP, y + height // 2), label, INK, font=font, anchor="rm")
         for column, frame in enumerate(video):
-            sheet.paste(Image.fromarray(frame), (left + column * (width + GAP), y))
-    return sheet
+            strip.paste(Image.fromarray(frame), (left + column * (width + GAP), y))
+    return strip
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Write a picture, complete or not at all."""
+    """Write an image atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
     image.save(temporary)
@@ -83,7 +74,7 @@ def write_png(path: Path, image: Image.Image) -> None:
 def enlarge(
     video: UInt8[np.ndarray, "t h w c"], *, min_side: int
 ) -> UInt8[np.ndarray, "t h2 w2 c"]:
-    """Repeat pixels so often that the shorter side has about `min_side` of them."""
+    """Repeat each pixel until the shorter side has about `min_side` pixels."""
     factor = max(1, round(min_side / min(video.shape[1:3])))
     return video.repeat(factor, axis=1).repeat(factor, axis=2)
 
