@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 
 from viz.entities import LIVE_CODE_USE, LIVE_NUMBERS, LIVE_PICTURES, TRAIN_STEP, entity
 from viz.images import log_video
-from viz.live import Message, Numbers, Pictures, check_address
+from viz.live import Images, Message, Numbers, check_address
 from viz.recording import new_stream, stable_id
 
 MAX_KEPT = 20_000
@@ -87,7 +87,7 @@ STAGES = (
 def follow(messages: Iterable[Message], connect: Callable[[], rr.RecordingStream | None]) -> None:
     """Show messages to a viewer as they come; a viewer that starts later gets the earlier ones."""
     kept: deque[Numbers] = deque(maxlen=MAX_KEPT)
-    newest: dict[str, Pictures] = {}
+    newest: dict[str, Images] = {}
     recording, stage = None, ""
     for message in messages:
         if isinstance(message, Numbers):
@@ -112,8 +112,8 @@ def _show(recording: rr.RecordingStream, messages: list[Message]) -> bool:
     """Whether the viewer received it; waits for one that does not respond."""
     _log_numbers(recording, (m for m in messages if isinstance(m, Numbers)))
     for message in messages:
-        if isinstance(message, Pictures):
-            _log_pictures(recording, message)
+        if isinstance(message, Images):
+            _log_images(recording, message)
     try:
         recording.flush()
     except RuntimeError:
@@ -135,13 +135,13 @@ def _log_numbers(recording: rr.RecordingStream, entries: Iterable[Numbers]) -> N
         recording.send_columns(path, times, rr.Scalars.columns(scalars=values))
 
 
-def _log_pictures(recording: rr.RecordingStream, pictures: Pictures) -> None:
+def _log_images(recording: rr.RecordingStream, images: Images) -> None:
     """Log each row of frames as one image, and how often each code was chosen as bars."""
-    stage, times = pictures.stage, [rr.TimeColumn(TRAIN_STEP, sequence=[pictures.step])]
-    for name, frames in pictures.rows.items():
+    stage, times = images.stage, [rr.TimeColumn(TRAIN_STEP, sequence=[images.step])]
+    for name, frames in images.rows.items():
         log_video(recording, f"{entity(stage, LIVE_PICTURES)}/{name}", row(frames)[None], times)
-    recording.set_time(TRAIN_STEP, sequence=pictures.step)
-    bars = rr.BarChart(pictures.code_use, color=_BAR_COLOR)
+    recording.set_time(TRAIN_STEP, sequence=images.step)
+    bars = rr.BarChart(images.code_use, color=_BAR_COLOR)
     recording.log(entity(stage, LIVE_CODE_USE), bars)
 
 

@@ -35,7 +35,7 @@ class Numbers(NamedTuple):
     numbers: Mapping[str, float]
 
 
-class Pictures(NamedTuple):
+class Images(NamedTuple):
     """Outputs of the models of a stage after a step."""
 
     stage: str
@@ -46,7 +46,7 @@ class Pictures(NamedTuple):
     """How often each code was chosen."""
 
 
-Message = Numbers | Pictures
+Message = Numbers | Images
 
 
 class Outputs(Protocol):
@@ -91,7 +91,7 @@ class LiveViewer:
 
     def look(self, stage: str, step: int, look: Outputs) -> None:
         """Show the outputs of the models after a training step."""
-        self._offer(Pictures(stage, step, dict(look.pictures), look.code_use))
+        self._offer(Images(stage, step, dict(look.pictures), look.code_use))
 
     def close(self) -> None:
         """Wait for the rest to be shown, for a few seconds at most, and end the process."""

@@ -36,14 +36,13 @@ from viz.images import (
 )
 from viz.recording import Times, log_markdown, stable_id, time_columns, write_recording
 from viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
-from viz.rollout_view import IMAGINED, RolloutView, TokenMaps
+from viz.rollout_view import IMAGINED, Curves, RolloutView, TokenMaps
 from viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
 from viz.series import (
     BLUE,
     ORANGE,
     TEAL,
     log_chances,
-    log_decoded_actions,
     log_groups,
     log_horizon,
     log_latent_actions,
@@ -121,17 +120,10 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
         log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
     if view.decoded_actions is not None:
         path = entity(root, ROBOT_ACTION)
-        log_decoded_actions(recording, path, view.decoded_actions, action_times)
+        log_groups(recording, path, view.decoded_actions, action_times, is_decoded=True)
     if view.read_path is not None:
         log_imagined_path(recording, view.read_path.positions, times, root=root)
-    _log_errors(recording, view, root=root)
-    log_markdown(recording, entity(root, SUMMARY), view.summary)
-
-
-def _log_errors(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    uncertainty = {} if view.uncertainty is None else {IMAGINED: view.uncertainty}
-    errors = {} if view.read_path is None else view.read_path.error_mm
-    for path, curves in ((PSNR, view.psnr), (POSE_ERROR, errors), (UNCERTAINTY, uncertainty)):
+    for path, curves in _errors(view).items():
         log_horizon(
             recording,
             entity(root, path),
@@ -139,6 +131,16 @@ def _log_errors(recording: rr.RecordingStream, view: RolloutView, *, root: str) 
             num_prompt_frames=view.num_prompt_frames,
             control_hz=view.control_hz,
         )
+    log_markdown(recording, entity(root, SUMMARY), view.summary)
+
+
+def _errors(view: RolloutView) -> dict[str, Curves]:
+    """Curves over the horizon by entity; empty where the view has none."""
+    return {
+        PSNR: view.psnr,
+        POSE_ERROR: {} if view.read_path is None else view.read_path.error_mm,
+        UNCERTAINTY: {} if view.uncertainty is None else {IMAGINED: view.uncertainty},
+    }
 
 
 def _times(view: RolloutView) -> tuple[Times, Times]:
@@ -219,9 +221,7 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
         LATENT_CHANCE: view.code_chances is not None,
         GEOMS: view.replay is not None,
         IMAGINED_PATH: view.read_path is not None,
-        PSNR: bool(view.psnr),
-        POSE_ERROR: view.read_path is not None and bool(view.read_path.error_mm),
-        UNCERTAINTY: view.uncertainty is not None,
+        **{path: bool(curves) for path, curves in _errors(view).items()},
     }
     return RolloutLayout(
         root=root,

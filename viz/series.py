@@ -68,34 +68,26 @@ def log_groups(
     names: Sequence[str] = ACTION_NAMES,
     mask: Bool[np.ndarray, " 7"] | None = None,
     interpolation: rr.components.InterpolationMode = HELD,
+    is_decoded: bool = False,
 ) -> None:
-    """Log seven series, grouped by unit below `path`; dimensions outside `mask` are left out."""
-    for group in GROUPS:
-        if shown := [d for d in group.dimensions if mask is None or mask[d]]:
-            log_curves(
-                recording,
-                f"{path}/{group.name}",
-                values[:, shown],
-                times,
-                names=[f"{names[d]} ({group.unit})" for d in shown],
-                colors=[group.colors[group.dimensions.index(d)] for d in shown],
-                interpolation=interpolation,
-            )
+    """Log seven series, grouped by unit below `path`; dimensions outside `mask` are left out.
 
-
-def log_decoded_actions(
-    recording: rr.RecordingStream, path: str, actions: Float[np.ndarray, "n 7"], times: Times
-) -> None:
-    """Log the mean robot actions of the latent actions, in paler colours than the true ones."""
+    Decoded robot actions lie below the true ones, in paler colours.
+    """
     for group in GROUPS:
+        shown = [d for d in group.dimensions if mask is None or mask[d]]
+        if not shown:
+            continue
+        labels = [f"{names[d]} {DECODED}" if is_decoded else names[d] for d in shown]
+        colors = [group.colors[group.dimensions.index(d)] for d in shown]
         log_curves(
             recording,
-            f"{path}/{group.name}/{DECODED}",
-            actions[:, group.dimensions],
+            f"{path}/{group.name}/{DECODED}" if is_decoded else f"{path}/{group.name}",
+            values[:, shown],
             times,
-            names=[f"{ACTION_NAMES[d]} {DECODED} ({group.unit})" for d in group.dimensions],
-            colors=[_lighter(color) for color in group.colors],
-            interpolation=HELD,
+            names=[f"{label} ({group.unit})" for label in labels],
+            colors=[_lighter(color) for color in colors] if is_decoded else colors,
+            interpolation=interpolation,
         )
 
 

@@ -93,7 +93,7 @@ def test_a_dataset_inside_a_run_stays_silent_with_the_run(run, open_path):
     assert open_path(run / "dataset", "dataset") == (OK, b"1.0.0")
 
 
-def test_what_is_not_ours_is_said_to_be_so(tmp_path, open_path):
+def test_foreign_paths_are_left_to_other_importers(tmp_path, open_path):
     path = _touch(tmp_path / "config.yaml")
     for opened in (path, tmp_path, tmp_path / "gone"):
         assert open_path(opened, opened.stem) == (NOT_OURS, b"")
@@ -109,7 +109,7 @@ def test_a_damaged_dataset_is_one_line(tmp_path, capsys):
     assert len(captured.err.splitlines()) == 1
 
 
-def test_asking_whose_a_file_is_imports_nothing_heavy(run):
+def test_identifying_a_file_imports_nothing_heavy(run):
     code = (
         "import sys; from genie_robo.commands.importer import main; main(sys.argv[1:]); "
         "heavy = {'torch', 'numpy', 'rerun', 'rich'} & set(sys.modules); sys.exit(str(heavy or ''))"

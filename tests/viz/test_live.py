@@ -1,4 +1,4 @@
-"""What a watched training shows, and that no viewer can make it wait."""
+"""What a watched training run shows, and that no viewer can block it."""
 
 import socket
 import subprocess
@@ -17,7 +17,7 @@ from genie_robo.commands.train import open_viewer
 from genie_robo.config import TrainConfig, Viz
 from tests.viz.checks import views_of
 from viz.follow import STAGES, follow, row, training_blueprint
-from viz.live import LiveViewer, Numbers, Pictures
+from viz.live import Images, LiveViewer, Numbers
 from viz.viewer import find_viewer
 
 FRAMES = np.random.default_rng(0).integers(256, size=(3, 8, 6, 3), dtype=np.uint8)
@@ -25,9 +25,9 @@ USE = np.array([5, 0, 2, 1])
 MESSAGES = [
     Numbers("tokenizer", 20, {"loss": 3.0, "perplexity": 2.0}),
     Numbers("tokenizer", 40, {"loss": 2.0, "val_loss": 2.5}),
-    Pictures("tokenizer", 40, {"true": FRAMES, "reconstructed": 255 - FRAMES}, USE),
+    Images("tokenizer", 40, {"true": FRAMES, "reconstructed": 255 - FRAMES}, USE),
     Numbers("world_model", 20, {"loss": 9.0}),
-    Pictures("world_model", 20, {"true": FRAMES, "imagined": FRAMES}, USE[:2]),
+    Images("world_model", 20, {"true": FRAMES, "imagined": FRAMES}, USE[:2]),
 ]
 
 
@@ -59,7 +59,7 @@ def read_back(path):
     return {key: sorted(rows, key=lambda r: r[0]) for key, rows in found.items()}
 
 
-def test_numbers_pictures_and_code_use_arrive(connect, tmp_path):
+def test_numbers_images_and_code_use_arrive(connect, tmp_path):
     follow(MESSAGES, connect)
     connect.streams[0].disconnect()
 
@@ -83,7 +83,7 @@ def test_frames_of_a_row_stand_side_by_side():
     assert (shown[:, 6:8] == 255).all()
 
 
-def test_a_viewer_that_comes_late_sees_what_was_before(connect, tmp_path):
+def test_a_viewer_that_starts_late_gets_earlier_messages(connect, tmp_path):
     tries = iter([None, None, None])
     follow(MESSAGES, lambda: connect() if next(tries, True) else None)
     (stream,) = connect.streams
@@ -94,7 +94,7 @@ def test_a_viewer_that_comes_late_sees_what_was_before(connect, tmp_path):
     assert [step for step, _ in found["/tokenizer/pictures/true:Image:buffer"]] == [40]
 
 
-def test_another_viewer_takes_over_from_one_that_died(connect, tmp_path):
+def test_another_viewer_takes_over_after_a_crash(connect, tmp_path):
     def connect_to_the_dying() -> rr.RecordingStream:
         stream = connect()
         if len(connect.streams) == 1:
@@ -138,7 +138,7 @@ def test_layout_has_a_tab_for_each_stage_and_follows(connect, tmp_path):
         assert shown == set(names[layout.stage].split())
 
 
-def test_a_viewer_that_stands_still_never_makes_a_training_wait(monkeypatch):
+def test_an_unresponsive_viewer_never_blocks_training(monkeypatch):
     monkeypatch.setattr(viz.live, "CLOSE_TIMEOUT_S", 0.5)
     look = SimpleNamespace(pictures={"true": np.zeros((4, 512, 512, 3), np.uint8)}, code_use=USE)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -152,7 +152,7 @@ def test_a_viewer_that_stands_still_never_makes_a_training_wait(monkeypatch):
     assert viewer._process.returncode != 0
 
 
-def test_without_a_viewer_it_is_said_once(capfd):
+def test_a_missing_viewer_is_reported_once(capfd):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -175,12 +175,12 @@ def test_watching_loads_no_more_than_it_needs(module, heavy):
 @pytest.mark.parametrize(
     "address", ["localhost", "9876", "http://localhost:9876", "a:0", "a:70000"]
 )
-def test_addresses_that_are_none_are_refused(address):
+def test_invalid_addresses_are_refused(address):
     with pytest.raises(ValueError, match=rf"viewer={address} must be HOST:PORT of a running Rerun"):
         open_viewer(TrainConfig(run="unused", viz=Viz.live, viewer=address))
 
 
-def test_watching_is_off_unless_asked_for():
+def test_watching_is_off_by_default():
     words = ["run=unused", "data.path=unused"]
     config = to_config(COMMANDS["train"], compose_config(COMMANDS["train"], words))
     assert config.viz is Viz.none
