@@ -59,6 +59,11 @@ class Episode:
         """Number of RLDS steps, one frame each."""
         return len(self.images["primary"])
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether MuJoCo can restore every step."""
+        return self.sim_state is not None and bool(self.scene)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:

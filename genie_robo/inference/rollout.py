@@ -54,7 +54,7 @@ class _Moment(NamedTuple):
 
 
 class Imagination:
-    """A rollout that goes on one latent action at a time.
+    """A rollout that is imagined one latent action at a time.
 
     Finished frames live in KV caches, so a step costs one frame, however long the past. Unless
     frames are kept, neither time nor memory grows with the number of steps.
@@ -69,15 +69,16 @@ class Imagination:
         sampler: Sampler,
         keep: bool = False,
     ) -> None:
-        """Begin with the prompt.
+        """Encode the prompt.
 
         Args:
             genie: The world model.
-            prompt: Frames to begin with, for each rollout its own or one for all, which is then
-                encoded once.
+            prompt: The frames to start from, one prompt for each rollout or one for all, which is
+                then encoded once.
             seeds: One per rollout.
             sampler: How a frame is decoded.
-            keep: Remember every frame for `rollout`; else the last one alone.
+            keep: Remember every frame for `rollout`; else only the prompt, until the first step,
+                and then the last frame.
 
         Raises:
             ValueError: Another number of prompts than of seeds, frames of another size than the
@@ -85,10 +86,9 @@ class Imagination:
         """
         _refuse_robot_steering(genie)
         _check_prompt(genie, prompt, num_rollouts=len(seeds))
-        self.genie = genie
-        self.sampler = sampler
+        self.genie, self.sampler = genie, sampler
         self.num_prompt_frames = prompt.shape[1]
-        self._keep = keep
+        self._keep, self._has_all = keep, True
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._past = Past(genie)
         self._moments: list[_Moment] = []
@@ -130,6 +130,8 @@ class Imagination:
             sampler=self.sampler,
             generators=self._generators,
         )
+        if not self._keep:
+            self._moments, self._actions, self._has_all = [], [], False
         self._finish(decoded, latent_action)
         return self.frame
 
@@ -137,9 +139,9 @@ class Imagination:
         """Everything so far, the prompt included.
 
         Raises:
-            RuntimeError: Frames are not kept.
+            RuntimeError: Frames are not kept, and a step was taken.
         """
-        if not self._keep:
+        if not self._has_all:
             raise RuntimeError(
                 "this imagination keeps its last frame alone; make it with keep=True for a rollout"
             )
@@ -165,7 +167,7 @@ class Imagination:
             self._finish(DecodedFrame(frame, sure), action)
 
     def _fan_out(self, num_rollouts: int) -> None:
-        """Let every rollout go on from the one prompt."""
+        """Let every rollout start from the one prompt."""
         self._past.fan_out(num_rollouts)
         self._moments = [
             _Moment(*(part.repeat_interleave(num_rollouts, 0) for part in moment))
@@ -187,9 +189,7 @@ class Imagination:
     def _finish(self, decoded: DecodedFrame, action: Int[Tensor, " b"] | None) -> None:
         """Make a frame whose tokens are final part of the past."""
         frame = self._past.finish(decoded.tokens, action)
-        if not self._keep:
-            self._moments.clear()
-        elif action is not None:
+        if action is not None:
             self._actions.append(action)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 

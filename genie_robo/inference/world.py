@@ -5,7 +5,7 @@ A trained Genie, MuJoCo, a held frame and a class of the user's own implement it
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +16,7 @@ from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
 from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
-from genie_robo.types import Episode
+from genie_robo.types import Episode, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,9 @@ class Prompt:
 
     frames: UInt8[np.ndarray, "p h w c"]
     name: str = "prompt"
-    """The id of the episode, or what else the frames are called."""
+    """The id of the episode, or what else the frames are called in files."""
+    title: str = "the prompt"
+    """What a reader sees, such as `test episode 3`."""
     start: int = 0
     """Step of the episode that the first frame shows."""
     stride: int = 1
@@ -37,6 +39,16 @@ class Prompt:
     def last_step(self) -> int:
         """Step of the episode that the last frame shows."""
         return self.start + (len(self.frames) - 1) * self.stride
+
+    @property
+    def control_hz(self) -> float:
+        """Frames per second; 0 when unknown."""
+        return self.recording.control_hz / self.stride if self.recording else 0.0
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether MuJoCo can restore the state of the recording."""
+        return self.recording is not None and self.recording.is_simulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +80,12 @@ class Step:
     """0 is certain; of a Genie the mean entropy of the frame's tokens (nats)."""
     tokens: Int[np.ndarray, "b s"] | None = None
     """Of worlds that have tokens."""
+    token_entropy: Float[np.ndarray, "b s"] | None = None
+    """How unsure the world was of each token (nats)."""
     codes: Int[np.ndarray, " b"] | None = None
     """The latent actions that led here, of worlds that are driven by codes."""
+    earlier: "tuple[Step, ...]" = ()
+    """After a start: the prompt frames before the last one, as the world represents them."""
 
 
 @runtime_checkable
@@ -157,6 +173,11 @@ class GenieWorld:
         """Codes are 0 .. num_codes - 1."""
         return self.genie.latent_action.num_codes
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of frames."""
+        return self.genie.tokenizer.image_size
+
     def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
         """Encode the prompts; one that all rollouts share is encoded once."""
         distinct = prompts[:1] if all(p is prompts[0] for p in prompts) else prompts
@@ -165,13 +186,25 @@ class GenieWorld:
             self.genie, frames.to(self._device), seeds=seeds, sampler=self.sampler
         )
         self._feedback = None
-        return self._show(codes=None)
+        return _prompt_steps(self._imagination.rollout())
 
     def step(self, actions: Actions) -> Step:
-        """Imagine the next frame of every rollout."""
+        """Imagine the next frame of every rollout.
+
+        Raises:
+            ValueError: A code outside the codebook, or robot actions without a map to codes.
+        """
         codes = actions.values if isinstance(actions, Codes) else self._quantise(actions)
+        check_codes(codes, num_codes=self.num_codes)
         self._imagination.step(torch.from_numpy(codes).long().to(self._device))
-        return self._show(codes=codes)
+        now = self._imagination
+        return Step(
+            frames=now.frame.cpu().numpy(),
+            uncertainty=now.uncertainty.cpu().double().numpy(),
+            tokens=now.tokens.cpu().numpy(),
+            token_entropy=now.token_entropy.cpu().numpy(),
+            codes=codes,
+        )
 
     def _quantise(self, actions: RobotActions) -> Int[np.ndarray, " b"]:
         if self._to_codes is None:
@@ -179,23 +212,56 @@ class GenieWorld:
                 "this world is steered by latent actions alone: nothing maps robot actions to them"
             )
         to_codes = self._to_codes()
-        if not isinstance(to_codes, ErrorFeedback):
-            return to_codes(actions.values)
-        self._feedback = self._feedback or FeedbackState(to_codes)
-        return self._feedback.step(actions.values)
-
-    def _show(self, *, codes: Int[np.ndarray, " b"] | None) -> Step:
-        now = self._imagination
-        return Step(
-            frames=now.frame.cpu().numpy(),
-            uncertainty=now.uncertainty.cpu().double().numpy(),
-            tokens=now.tokens.cpu().numpy(),
-            codes=codes,
-        )
+        if isinstance(to_codes, ErrorFeedback):
+            self._feedback = self._feedback or FeedbackState(to_codes)
+            codes = self._feedback.step(actions.values)
+        else:
+            codes = np.asarray(to_codes(actions.values))
+        num, highest = len(actions.values), self.num_codes - 1
+        if (
+            codes.shape != (num,)
+            or codes.dtype.kind not in "iu"
+            or not 0 <= codes.min() <= codes.max() <= highest
+        ):
+            raise ValueError(
+                f"to_codes must give {num} codes from 0 to {highest}, one per action, but it gave "
+                f"{codes}"
+            )
+        return codes.astype(np.int64)
 
     @property
     def _device(self) -> torch.device:
         return next(self.genie.parameters()).device
+
+
+def check_codes(codes: Int[np.ndarray, " b"], *, num_codes: int) -> None:
+    """Refuse codes that a model does not have.
+
+    Raises:
+        ValueError: A code is not one of 0 .. num_codes - 1.
+    """
+    unknown = codes[(codes < 0) | (codes >= num_codes)]
+    if len(unknown):
+        raise ValueError(
+            f"latent action {unknown[0]} is not one of this model's codes, 0 to {num_codes - 1}"
+        )
+
+
+def _prompt_steps(prompt: Rollout) -> Step:
+    """The last prompt frame, with those before it."""
+    assert prompt.token_entropy is not None
+    steps = []
+    for t in range(prompt.num_prompt_frames):
+        entropy = prompt.token_entropy[:, t]
+        step = Step(
+            frames=prompt.video[:, t].cpu().numpy(),
+            uncertainty=entropy.mean(-1).cpu().double().numpy(),
+            tokens=prompt.tokens[:, t].cpu().numpy(),
+            token_entropy=entropy.cpu().numpy(),
+            codes=prompt.latent_actions[:, t - 1].cpu().numpy() if t else None,
+        )
+        steps.append(step)
+    return replace(steps[-1], earlier=tuple(steps[:-1]))
 
 
 class HeldFrame:
@@ -221,3 +287,10 @@ class HeldFrame:
 def hold_last(prompts: Sequence[Prompt], num_frames: int) -> UInt8[np.ndarray, "b n h w c"]:
     """The last prompt frames, `num_frames` times: the baseline of every rollout."""
     return np.stack([prompt.frames[-1:].repeat(num_frames, axis=0) for prompt in prompts])
+
+
+def close_world(world: World) -> None:
+    """Free the simulators of worlds that hold some."""
+    close = getattr(world, "close", None)
+    if close is not None:
+        close()

@@ -41,7 +41,7 @@ def stored_scene(episode: Episode, *, task: str = "") -> SceneSpec:
     Raises:
         ValueError: the episode is not from a simulator.
     """
-    if episode.sim_state is None or not episode.scene:
+    if not episode.is_simulated:
         raise ValueError(
             f"episode {episode.episode_id} holds no simulator state, so MuJoCo cannot restore it; "
             "`genie-robo record` makes episodes that it can"

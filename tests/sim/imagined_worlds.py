@@ -4,8 +4,16 @@ import numpy as np
 
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.world import GenieWorld, ToCodes
+from genie_robo.models.genie import Genie
 
 SAMPLER = Sampler(num_steps=2)
+
+
+def world_of(genie: Genie, to_codes: ToCodes | None = None) -> GenieWorld:
+    """A Genie that decodes in two steps, steered by robot actions where they are mapped."""
+    mapped = None if to_codes is None else lambda: to_codes
+    return GenieWorld(genie, sampler=SAMPLER, to_codes=mapped)
 
 
 def to_codes(robot_actions: np.ndarray) -> np.ndarray:
@@ -13,7 +21,7 @@ def to_codes(robot_actions: np.ndarray) -> np.ndarray:
     return np.clip((robot_actions[:, 0] * 50 + 2.5).astype(np.int64), 0, 4)
 
 
-SAYS = np.zeros((5, 7))
-SAYS[:, 0] = (np.arange(5) - 2) / 50
-FEEDBACK = ErrorFeedback(quantise=to_codes, centroids=SAYS, accumulates=np.arange(7) < 3)
-"""The same with what earlier codes of an episode left residual."""
+CENTROIDS = np.zeros((5, 7))
+CENTROIDS[:, 0] = (np.arange(5) - 2) / 50
+FEEDBACK = ErrorFeedback(quantise=to_codes, centroids=CENTROIDS, accumulates=np.arange(7) < 3)
+"""The same with error feedback along an episode."""

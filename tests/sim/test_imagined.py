@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
-from imagined_worlds import FEEDBACK, SAMPLER, to_codes
+from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
 
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
 from genie_robo.sim.imagined import Imagined
+from genie_robo.sim.imagined_vector import ImaginedVector
 from genie_robo.sim.tabletop import Tabletop
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
@@ -17,19 +18,17 @@ STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
 def test_gymnasium_makes_it_and_accepts_it(genie, prompt, codes):
     env = gymnasium.make(
         "genie_robo.sim:Genie/Imagined-v0",
-        genie=genie,
+        world=world_of(genie, codes),
         prompt=prompt,
-        sampler=SAMPLER,
-        to_codes=codes,
     )
     imagined = env.unwrapped
     assert isinstance(imagined, Imagined)
-    assert imagined._worlds._genie is genie, "a copy would double the memory"
+    assert imagined._world.genie is genie, "a copy would double the memory"
     check_env(imagined)  # raises or warns, and warnings are errors
 
 
 def test_it_imagines_what_a_rollout_does(genie, prompt):
-    env = Imagined(genie, sampler=SAMPLER, max_steps=3)
+    env = Imagined(world_of(genie), max_steps=3)
     frames = [env.reset(seed=5, options={"prompt": prompt})[0]["pixels"]]
     results = [env.step(action) for action in (2, 0, 1)]
     frames += [result[0]["pixels"] for result in results]
@@ -45,20 +44,20 @@ def test_it_imagines_what_a_rollout_does(genie, prompt):
 
 
 def test_info_tells_tokens_and_uncertainty(genie, prompt):
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER)
+    env = Imagined(world_of(genie), prompt=prompt)
     info = env.reset(seed=0)[1]
     assert sorted(info) == ["is_success", "tokens", "uncertainty"]
     assert info["uncertainty"] == 0.0
     info = env.step(1)[4]
     assert info["tokens"].shape == (genie.dynamics.tokens_per_frame,)
     assert info["tokens"].dtype.kind == "i"
-    # An untrained model is unsure of every token; nobody can be less sure than of equal odds.
+    # An untrained model is unsure of every token; equal odds are the least sure.
     assert 0 < info["uncertainty"] <= np.log(genie.tokenizer.num_codes)
     assert info["is_success"] is False
 
 
 def test_same_seed_same_frames(genie, prompt):
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER)
+    env = Imagined(world_of(genie), prompt=prompt)
     rolls = []
     for seed in (1, 1, 2):
         env.reset(seed=seed)
@@ -68,7 +67,7 @@ def test_same_seed_same_frames(genie, prompt):
 
 
 def test_a_prompt_may_have_any_size_and_several_frames_and_stays(genie, prompt):
-    env = Imagined(genie, sampler=SAMPLER)
+    env = Imagined(world_of(genie))
     large = np.random.default_rng(1).integers(256, size=(50, 70, 3), dtype=np.uint8)
     first = env.reset(seed=0, options={"prompt": large})[0]["pixels"]
     small = resize_frame(large, image_size=prompt.shape[:2], resize="stretch")
@@ -116,8 +115,8 @@ def test_robot_actions_become_codes(genie, prompt):
         seen.append(actions)
         return to_codes(actions)
 
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=remember)
-    by_code = Imagined(genie, prompt=prompt, sampler=SAMPLER)
+    env = Imagined(world_of(genie, remember), prompt=prompt)
+    by_code = Imagined(world_of(genie), prompt=prompt)
     assert env.action_space == Tabletop(image_size=(8, 8)).action_space
     env.reset(seed=3)
     by_code.reset(seed=3)
@@ -128,8 +127,8 @@ def test_robot_actions_become_codes(genie, prompt):
     assert np.array_equal(obs["pixels"], by_code.step(4)[0]["pixels"])
 
 
-def test_what_a_code_leaves_unsaid_is_added_to_the_next_action_of_the_episode(genie, prompt):
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=FEEDBACK)
+def test_the_residual_is_carried_along_the_episode(genie, prompt):
+    env = Imagined(world_of(genie, FEEDBACK), prompt=prompt)
     action = STILL + [0.007, 0, 0, 0, 0, 0, 0]  # noqa: RUF005 (a sum, not a list)
     assert to_codes(action[None])[0] == 2
     for _ in range(2):
@@ -149,7 +148,7 @@ def test_what_a_code_leaves_unsaid_is_added_to_the_next_action_of_the_episode(ge
 def test_bad_robot_actions_are_refused_as_on_the_tabletop(genie, prompt, index, value, message):
     action = STILL.copy()
     action[index] = value
-    imagined = Imagined(genie, prompt=prompt, sampler=SAMPLER, to_codes=to_codes)
+    imagined = Imagined(world_of(genie, to_codes), prompt=prompt)
     for env in (imagined, Tabletop(image_size=(8, 8))):
         env.reset(seed=0)
         with pytest.raises(ValueError, match=message):
@@ -158,7 +157,7 @@ def test_bad_robot_actions_are_refused_as_on_the_tabletop(genie, prompt, index, 
 
 @pytest.mark.parametrize("codes", [np.array([5]), np.array([0, 1]), np.array([0.5])])
 def test_codes_that_the_model_does_not_know_are_refused(genie, prompt, codes):
-    env = Imagined(genie, prompt=prompt, to_codes=lambda actions: codes)
+    env = Imagined(world_of(genie, lambda actions: codes), prompt=prompt)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="to_codes must give 1 codes from 0 to 4, one per action"):
         env.step(STILL)
@@ -186,7 +185,7 @@ def test_one_collector_runs_on_both_environments(genie, prompt, name):
     size = prompt.shape[:2]
     options = {
         "Tabletop-v0": {"task": "reach", "image_size": size},
-        "Imagined-v0": {"genie": genie, "prompt": prompt, "to_codes": to_codes, "sampler": SAMPLER},
+        "Imagined-v0": {"world": world_of(genie, to_codes), "prompt": prompt},
     }
     env = gymnasium.make(f"genie_robo.sim:Genie/{name}", max_steps=4, **options[name])
     observations, rewards, ends = collect(env, num_steps=9)
@@ -200,7 +199,7 @@ def test_one_collector_runs_on_both_environments(genie, prompt, name):
 
 
 def test_memory_does_not_grow_with_the_steps(genie, prompt, count_tensors):
-    env = Imagined(genie, prompt=prompt, sampler=SAMPLER, max_steps=1000)
+    env = Imagined(world_of(genie), prompt=prompt, max_steps=1000)
     env.reset(seed=0)
     counts = []
     for _ in range(2):
@@ -208,3 +207,26 @@ def test_memory_does_not_grow_with_the_steps(genie, prompt, count_tensors):
             env.step(1)
         counts.append(count_tensors())
     assert counts[0] == counts[1]
+
+
+def test_a_frame_is_resized_as_the_data_was(genie, prompt):
+    large = np.random.default_rng(1).integers(256, size=(50, 70, 3), dtype=np.uint8)
+    for resize in ("stretch", "crop", "letterbox"):
+        shown = Imagined(genie, prompt=large, resize=resize).reset(seed=0)[0]["pixels"]
+        small = resize_frame(large, image_size=prompt.shape[:2], resize=resize)
+        assert np.array_equal(shown, Imagined(genie, prompt=small).reset(seed=0)[0]["pixels"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"genie": 1, "to_codes": 2}, "genie=, to_codes= became world=: give world=genie, or with"),
+        ({"sampler": 1}, r"sampler= became world=.*GenieWorld\(genie, sampler=sampler"),
+        ({}, "takes world=, a Genie or a World"),
+        ({"worlds": 1}, r"takes world=.*\['worlds'\]"),
+    ],
+)
+def test_former_arguments_are_refused_with_what_replaced_them(words, message):
+    for make in (Imagined, lambda **words: ImaginedVector(num_envs=2, **words)):
+        with pytest.raises(TypeError, match=message):
+            make(**words)

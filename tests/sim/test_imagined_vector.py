@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from imagined_worlds import FEEDBACK, SAMPLER, to_codes
+from imagined_worlds import FEEDBACK, to_codes, world_of
 
 from genie_robo.sim.imagined import Imagined
 from genie_robo.sim.imagined_vector import ImaginedVector
@@ -13,9 +13,10 @@ ACTIONS = np.random.default_rng(0).integers(5, size=(9, 3))
 
 def both(genie, prompt, mode, **kwargs):
     """The vector environment, and Gymnasium's own around single ones."""
-    single = {"prompt": prompt, "sampler": SAMPLER, "max_steps": 3, **kwargs}
-    vector = ImaginedVector(genie, num_envs=3, autoreset_mode=mode, **single)
-    reference = SyncVectorEnv([lambda: Imagined(genie, **single)] * 3, autoreset_mode=mode)
+    single = {"prompt": prompt, "max_steps": 3, **kwargs}
+    vector = ImaginedVector(world_of(genie), num_envs=3, autoreset_mode=mode, **single)
+    one = [lambda: Imagined(world_of(genie), **single)]
+    reference = SyncVectorEnv(one * 3, autoreset_mode=mode)
     return vector, reference
 
 
@@ -64,25 +65,24 @@ def test_some_worlds_restart_while_others_go_on(genie, prompt):
             ]
             assert_same(*results)
         assert_same(vector.step(actions), reference.step(actions))
-    assert len(vector._worlds._batches) == 2
+    assert len(vector._groups) == 2
 
 
 def test_robot_actions_and_a_prompt_per_world(genie, prompt):
     prompts = np.stack([[prompt], [prompt[::-1]], [prompt[:, ::-1]]])
-    vector = ImaginedVector(genie, num_envs=3, prompt=prompts, sampler=SAMPLER, to_codes=to_codes)
+    vector = ImaginedVector(world_of(genie, to_codes), num_envs=3, prompt=prompts)
     frames = [vector.reset(seed=0)[0]["pixels"]]
     actions = vector.action_space.sample()
     frames.append(vector.step(actions)[0]["pixels"])
     for world in range(3):
-        env = Imagined(genie, prompt=prompts[world], sampler=SAMPLER, to_codes=to_codes)
+        env = Imagined(world_of(genie, to_codes), prompt=prompts[world])
         assert np.array_equal(env.reset(seed=world)[0]["pixels"], frames[0][world])
         assert np.array_equal(env.step(actions[world])[0]["pixels"], frames[1][world])
 
 
-def test_every_world_carries_its_own_unsaid_motion(genie, prompt):
-    """Worlds of different age, each as one alone: what is unsaid ends with the episode."""
-    settings = {"prompt": prompt, "sampler": SAMPLER, "to_codes": FEEDBACK}
-    vector = ImaginedVector(genie, num_envs=2, max_steps=5, **settings)
+def test_every_environment_carries_its_own_residual(genie, prompt):
+    """Environments of different age, each as one alone; an episode starts without a residual."""
+    vector = ImaginedVector(world_of(genie, FEEDBACK), num_envs=2, prompt=prompt, max_steps=5)
     vector.reset(seed=0)
     actions = np.zeros((2, 7))
     actions[:, 0], actions[:, 6] = [0.007, -0.006], 1.0
@@ -104,16 +104,15 @@ def test_gymnasium_makes_it(genie, prompt):
         "genie_robo.sim:Genie/Imagined-v0",
         num_envs=4,
         vectorization_mode="vector_entry_point",
-        genie=genie,
+        world=world_of(genie),
         prompt=prompt,
-        sampler=SAMPLER,
         max_steps=2,
     )
     assert isinstance(env.unwrapped, ImaginedVector)
-    assert env.unwrapped._worlds._genie is genie
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     env = RecordEpisodeStatistics(env)
     obs, _ = env.reset(seed=0)
+    assert env.unwrapped._groups[0].world.genie is genie, "a copy would double the memory"
     assert env.observation_space.contains(obs)
     infos = [env.step(env.action_space.sample())[4] for _ in range(3)]
     assert infos[1]["episode"]["l"].tolist() == [2, 2, 2, 2]
@@ -125,7 +124,7 @@ def test_gymnasium_makes_it(genie, prompt):
 
 def test_without_autoreset_an_ended_world_must_be_reset(genie, prompt):
     env = ImaginedVector(
-        genie, num_envs=2, prompt=prompt, sampler=SAMPLER, max_steps=1, autoreset_mode="Disabled"
+        world_of(genie), num_envs=2, prompt=prompt, max_steps=1, autoreset_mode="Disabled"
     )
     with pytest.raises(RuntimeError, match="call reset before step"):
         env.step(np.zeros(2, np.int64))
@@ -155,7 +154,7 @@ def test_misfit_resets_are_refused(genie, prompt, wrong, message):
 
 
 def test_misfit_actions_are_refused(genie, prompt):
-    env = ImaginedVector(genie, num_envs=3, prompt=prompt, sampler=SAMPLER)
+    env = ImaginedVector(world_of(genie), num_envs=3, prompt=prompt)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="got 2 actions for 3 worlds"):
         env.step(np.zeros(2, np.int64))
@@ -164,7 +163,7 @@ def test_misfit_actions_are_refused(genie, prompt):
 
 
 def test_memory_does_not_grow_with_steps_and_resets(genie, prompt, count_tensors):
-    env = ImaginedVector(genie, num_envs=3, prompt=prompt, sampler=SAMPLER, max_steps=3)
+    env = ImaginedVector(world_of(genie), num_envs=3, prompt=prompt, max_steps=3)
     env.reset(seed=0)
     counts = []
     for _ in range(2):

@@ -1,0 +1,51 @@
+"""Classes of a user's own in the place of a built-in part: `package.module:Class`."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+Context = TypeVar("Context")
+T = TypeVar("T")
+
+
+def find_plug(
+    name: str, known: Mapping[str, Callable[[Context], Any]], *, setting: str
+) -> Callable[[Context], Any]:
+    """The function that builds what a name stands for: a known part, or a class of the user's.
+
+    A class is built by its class method `from_context(context)` where it has one, else without
+    arguments.
+
+    Raises:
+        ValueError: No such name, module or class.
+    """
+    if name in known:
+        return known[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(
+            f"{setting}={name} is not known; choose one of {', '.join(known)}, or give your own as "
+            "package.module:Class"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{setting}={name} cannot be imported: {error}; give package.module:Class with a "
+            "module that Python finds, for example through PYTHONPATH"
+        ) from error
+    return getattr(found, "from_context", None) or (lambda _: found())
+
+
+def checked_plug(built: Any, protocol: type[T], *, name: str, methods: str) -> T:
+    """What was built, if it has the methods of its protocol.
+
+    Raises:
+        ValueError: It lacks one.
+    """
+    if not isinstance(built, protocol):
+        raise ValueError(
+            f"{name} is a {type(built).__name__} without {methods}; {protocol.__name__} in "
+            f"{protocol.__module__.replace('.', '/')}.py says what it needs"
+        )
+    return built
