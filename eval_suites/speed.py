@@ -1,55 +1,322 @@
-"""How fast this machine reads, trains, imagines and records, beside what one writes without us."""
+"""How fast a run reads, trains, imagines and records on this machine.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+What it is compared with is measured by the scripts of tests/benchmarks.
+"""
 
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.timing.imagining import ImaginingSpeed
-from eval_suites.timing.reading import ReadingSpeed
-from eval_suites.timing.recording import RecordingSpeed
-from eval_suites.timing.training import TrainingSpeed
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from eval_suites.adapters import GenieTokenizer, GenieWorld
+from eval_suites.base import EvalContext, Metric, Prompt, SuiteResult, undefined
+from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.timing import (
+    decode_frames,
+    memory_growth_mb,
+    read_windows,
+    record,
+    run_alone,
+    time_once,
+    train_dynamics,
+)
+from genie_robo.data.windows import WindowDataset
+from genie_robo.inference.sampler import Sampler
+from genie_robo.models.genie import Genie
+from genie_robo.progress import progress_bar
+from genie_robo.sim.replay import replay
+
+HEADLINE = (
+    "reading/frames_per_cpu_second",
+    "reading/peak_memory",
+    "training/tokens_per_second",
+    "imagining/frames_per_second",
+    "imagining/times_recomputed",
+    "imagining/memory_growth",
+    "recording/seconds_per_episode",
+    "recording/megabytes_per_episode",
+)
+FAST = {"num_batches": 2, "num_steps": 2, "num_decoded": 1, "num_imagined": 100, "num_repeats": 3}
+"""The most that is measured under fast=true."""
+NUM_OWN_FRAMES, NUM_OWN_LAPS = 24, 3
+"""More frames than a window of 16, so that the cost of beginning again is in the average."""
+NO_GENIE = "the models do not come from a run"
+NOTES = (
+    "One measurement each, no interval: other work on the machine changes processor time by half; "
+    "repeat it on a quiet one before relying on less than a factor of two.",
+    "Wanted: 15 frames per second for `play`; 0.15 s and 1 MB for a recording of 40 steps with two "
+    "cameras of 128 px and the 3D scene.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Reading, training, imagining and recording, each measurement in a fresh process."""
+    """Speed of the run's own episodes and models; each measurement in a fresh process."""
 
     name: ClassVar[str] = "speed"
     summary: ClassVar[str] = "how fast this machine reads windows, trains, imagines and records"
 
     parts: Sequence[str] = ("reading", "training", "imagining", "recording")
     """What to measure: some of reading, training, imagining and recording."""
-    reading: ReadingSpeed = field(default_factory=ReadingSpeed)
-    training: TrainingSpeed = field(default_factory=TrainingSpeed)
-    imagining: ImaginingSpeed = field(default_factory=ImaginingSpeed)
-    recording: RecordingSpeed = field(default_factory=RecordingSpeed)
+    batch_size: int = 8
+    """Windows in a batch, read or trained on."""
+    num_batches: int = 12
+    """Batches that are read, after two."""
+    num_steps: int = 5
+    """Training steps that are measured, after two."""
+    num_decoded: int = 3
+    """Frames decoded with and without a cache, after one."""
+    num_imagined: int = 1000
+    """Frames of the rollout over which memory is watched."""
+    num_recorded: int = 40
+    """Most frames of the episode that is recorded."""
+    num_repeats: int = 9
+    """Recordings that are measured, after one."""
+    writer: str = "viz.rollout"
+    """Module with RolloutView and write_rollouts."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Measure the parts asked for, one after another.
 
         Raises:
-            ValueError: An unknown part, none at all, or a number below one.
+            ValueError: An unknown part, none at all, a number that is too small, or `writer` names
+                no module that can write rollouts.
         """
-        known: Mapping[str, _Part] = {
-            "reading": self.reading,
-            "training": self.training,
-            "imagining": self.imagining,
-            "recording": self.recording,
-        }
-        if not self.parts or set(self.parts) - set(known):
-            raise ValueError(
-                f"suite.speed.parts must name some of {', '.join(known)}; got {list(self.parts)}"
-            )
-        results = [known[part].evaluate(context) for part in dict.fromkeys(self.parts)]
+        self._check()
+        most = {name: min(getattr(self, name), number) for name, number in FAST.items()}
+        settings = replace(self, **most) if context.fast else self
+        metrics: dict[str, Metric] = {}
+        parts = tuple(dict.fromkeys(self.parts))
+        with progress_bar("speed", total=len(parts), unit="parts") as advance:
+            for part in parts:
+                metrics |= PARTS[part](settings, context)
+                advance()
         return SuiteResult(
-            metrics={name: metric for found in results for name, metric in found.metrics.items()},
-            headline=tuple(name for found in results for name in found.headline),
-            per_episode=[row for found in results for row in found.per_episode],
-            figures={name: drawn for found in results for name, drawn in found.figures.items()},
-            notes=tuple(note for found in results for note in found.notes),
+            metrics=metrics,
+            headline=tuple(name for name in HEADLINE if name in metrics),
+            per_episode=[],
+            figures={},
+            notes=NOTES,
         )
 
+    def _check(self) -> None:
+        if not self.parts or set(self.parts) - set(PARTS):
+            raise ValueError(
+                f"suite.speed.parts must name some of {', '.join(PARTS)}; got {list(self.parts)}"
+            )
+        numbers = {name: n for name, n in asdict(self).items() if isinstance(n, int)}
+        if min(numbers.values()) < 1 or self.num_recorded < 2:
+            raise ValueError(
+                "every number of suite.speed must be at least 1, num_recorded at least 2; got "
+                f"{numbers}"
+            )
 
-class _Part(Protocol):
-    def evaluate(self, context: EvalContext) -> SuiteResult: ...
+
+def measure_reading(suite: Speed, context: EvalContext) -> dict[str, Metric]:
+    """Windows of all episodes, without the image cache."""
+    windows = context.test
+    if not isinstance(windows, WindowDataset):
+        return _undefined("reading", "the episodes do not come from an RLDS folder")
+    found = run_alone(
+        read_windows,
+        windows.dataset.folder,
+        windows.dataset.source,
+        batch_size=suite.batch_size,
+        num_batches=suite.num_batches,
+        seed=context.seed,
+        num_frames=context.num_frames,
+        image_size=windows.image_size,
+        frame_stride=windows.frame_stride,
+        camera=windows.camera,
+        cache_mb=0,
+    )
+    protocol = (
+        f"shuffled windows of {context.num_frames} frames of {windows.image_size[0]} x "
+        f"{windows.image_size[1]} in {suite.num_batches} batches of {suite.batch_size}, without "
+        "image cache, in a fresh process; seconds of all its threads"
+    )
+    return {
+        "reading/frames_per_cpu_second": _metric(found.frames_per_cpu_s, "frames/s", protocol),
+        "reading/episodes_per_batch": _metric(found.episodes_per_batch, "episodes", protocol),
+        "reading/peak_memory": _metric(found.peak_memory_mb, "MB", protocol),
+    }
+
+
+def measure_training(suite: Speed, context: EvalContext) -> dict[str, Metric]:
+    """Steps of the run's dynamics, in the precision that engine.precision=auto chooses here."""
+    if not isinstance(context.tokenizer, GenieTokenizer):
+        return _undefined("training", NO_GENIE)
+    genie, device = _copy_genie(context.tokenizer)
+    is_bf16, size = default_is_bf16(device), (suite.batch_size, genie.num_frames)
+    lap = run_alone(
+        train_dynamics,
+        genie.dynamics,
+        size=size,
+        num_steps=suite.num_steps,
+        device=device,
+        is_bf16=is_bf16,
+        seed=context.seed,
+    )
+    num_tokens = math.prod(size) * genie.dynamics.tokens_per_frame
+    protocol = (
+        f"the run's dynamics in {'bf16' if is_bf16 else 'fp32'} on {device}: forward, backward and "
+        f"AdamW on {size[0]} windows of {size[1]} frames of {genie.dynamics.tokens_per_frame} "
+        f"tokens; median of {suite.num_steps} steps, in a fresh process"
+    )
+    return {
+        "training/tokens_per_second": _metric(num_tokens / lap.wall_s, "tokens/s", protocol),
+        "training/tokens_per_cpu_second": _metric(
+            num_tokens / lap.cpu_s, "tokens/s", f"seconds of all threads; {protocol}"
+        ),
+    }
+
+
+def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
+    """Speed of the world model in use; cache and memory of the run's Genie."""
+    speed = {"imagining/frames_per_second": _frames_per_second(context)}
+    if not isinstance(context.tokenizer, GenieTokenizer):
+        return _undefined("imagining", NO_GENIE) | speed
+    genie, device = _copy_genie(context.tokenizer)
+    world = context.world_model
+    sampler = world.sampler if isinstance(world, GenieWorld) else Sampler()
+    cached, recomputed = (
+        run_alone(
+            decode_frames,
+            genie.dynamics,
+            sampler,
+            is_cached=is_cached,
+            num_frames=genie.num_frames,
+            num_imagined=suite.num_decoded,
+            device=device,
+            seed=context.seed,
+        )
+        for is_cached in (True, False)
+    )
+    clock = "cpu_s" if device == "cpu" else "wall_s"
+    growth = run_alone(
+        memory_growth_mb,
+        genie,
+        sampler,
+        num_imagined=suite.num_imagined,
+        device=device,
+        seed=context.seed,
+    )
+    return speed | {
+        "imagining/times_recomputed": _metric(
+            getattr(recomputed, clock) / getattr(cached, clock),
+            "times",
+            f"{clock} of a frame of the run's dynamics that computes the whole window at each of "
+            f"{sampler.num_steps} decode steps, over that with the KV cache: window of "
+            f"{genie.num_frames} frames full, batch 1, fp32 on {device}; median of "
+            f"{suite.num_decoded}, each in a fresh process",
+        ),
+        "imagining/memory_growth": _metric(
+            growth,
+            "MB",
+            f"most memory after {suite.num_imagined} frames of one rollout of the run's Genie, "
+            "less that after a tenth of them",
+        ),
+    }
+
+
+def _frames_per_second(context: EvalContext) -> Metric:
+    """Of the world model in use, pixels included; the prompt costs nothing."""
+    window = context.test.whole_episode(0)
+    prompt = Prompt(window.episode_id, window.start, window.video[:1])
+
+    def seconds(num_frames: int) -> float:
+        codes = np.zeros((1, num_frames), int)
+        return time_once(
+            lambda: context.world_model.imagine([prompt], codes, [context.seed])
+        ).wall_s
+
+    seconds(1)
+    laps = [seconds(1 + NUM_OWN_FRAMES) - seconds(1) for _ in range(NUM_OWN_LAPS)]
+    return _metric(
+        NUM_OWN_FRAMES / max(float(np.median(laps)), 1e-9),
+        "frames/s",
+        "the world model as it decodes here, batch 1, pixels included: time of "
+        f"{1 + NUM_OWN_FRAMES} frames less that of one, median of {NUM_OWN_LAPS}",
+    )
+
+
+def measure_recording(suite: Speed, context: EvalContext) -> dict[str, Metric]:
+    """The first test episode, written as `imagine` would."""
+    view = rollout_to_record(context, num_frames=suite.num_recorded)
+    found = run_alone(record, suite.writer, view, num_repeats=suite.num_repeats)
+    num_frames, height, width, _ = view["true_video"].shape
+    scene = "without a 3D scene" if view["replay"] is None else "and the 3D scene"
+    protocol = (
+        f"a rollout of {num_frames} steps of a test episode, read through once after writing: two "
+        f"videos of {height} x {width}, their difference, actions, curves {scene}; median of "
+        f"{suite.num_repeats} after the first, in a fresh process"
+    )
+    first = {"first_in_a_process": found.first_s}
+    return {
+        "recording/seconds_per_episode": _metric(found.lap.wall_s, "s", protocol, first),
+        "recording/cpu_seconds_per_episode": _metric(found.lap.cpu_s, "s", protocol),
+        "recording/megabytes_per_episode": _metric(found.num_bytes / 1e6, "MB", protocol),
+    }
+
+
+def rollout_to_record(context: EvalContext, *, num_frames: int) -> dict[str, Any]:
+    """The first test episode for a RolloutView; the imagined frames are its own, a step late."""
+    episode = context.dataset[context.test.episodes[0]]
+    window = context.test.whole_episode(0)
+    video = window.video[:num_frames]
+    late, still = np.concatenate([video[:1], video[:-1]]), np.broadcast_to(video[0], video.shape)
+    actions = window.robot_actions[: len(video) - 1]
+    happened, stride = None, context.test.frame_stride
+    if episode.sim_state is not None:
+        size = (video.shape[1], video.shape[2])
+        exact = episode.robot_actions[: (len(video) - 1) * stride].astype(np.float64)
+        happened = replay(episode, start=0, robot_actions=exact, image_size=size, stride=stride)
+    return {
+        "episode_id": window.episode_id,
+        "control_hz": 0.0 if math.isnan(episode.control_hz) else episode.control_hz,
+        "true_video": video,
+        "imagined_video": late,
+        "robot_actions": actions.astype(np.float32),
+        "latent_actions": context.encoder.encode(window).codes[: len(video) - 1],
+        "num_codes": context.encoder.num_codes,
+        "num_prompt_frames": 1,
+        "replay": happened,
+        "psnr": {"imagined": frame_psnr(video, late), "copy_last": frame_psnr(video, still)},
+        "summary": "## A rollout to measure",
+    }
+
+
+def default_is_bf16(device: str) -> bool:
+    """Whether the device computes in bf16 itself, as engine.precision=auto decides."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def _copy_genie(tokenizer: GenieTokenizer) -> tuple[Genie, str]:
+    """A copy that another process can be given, and the device of the original."""
+    return deepcopy(tokenizer.genie).cpu(), tokenizer.device.type
+
+
+def _metric(
+    value: float, unit: str, protocol: str, baselines: Mapping[str, float] | None = None
+) -> Metric:
+    """No episodes are involved: zero independent units."""
+    return Metric(value=value, n_units=0, unit=unit, protocol=protocol, baselines=baselines or {})
+
+
+def _undefined(part: str, reason: str) -> dict[str, Metric]:
+    names = [name for name in HEADLINE if name.startswith(f"{part}/")]
+    return {name: undefined(reason, unit="", protocol="a run's own models") for name in names}
+
+
+PARTS: Mapping[str, Callable[[Speed, EvalContext], dict[str, Metric]]] = {
+    "reading": measure_reading,
+    "training": measure_training,
+    "imagining": measure_imagining,
+    "recording": measure_recording,
+}

@@ -1,13 +1,17 @@
 """The command line as a process of its own, the way a user starts it."""
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 # A machine that does other work meanwhile must not fail a test.
 settings.register_profile("any machine", deadline=None)
@@ -32,3 +36,42 @@ def genie_robo() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Six episodes of 3 to 8 steps with images of 16 x 16, opened."""
+    # Not at the top: what is imported before the tests are collected has no shape checks.
+    from tensorflow_datasets import features as F
+
+    from genie_robo.build import build_source
+    from genie_robo.config import SourceConfig
+    from genie_robo.data.rlds import RldsDataset
+    from genie_robo.sim.rlds_writer import RldsWriter
+
+    folder = tmp_path_factory.mktemp("toy")
+    step = {
+        "observation": {"image": F.Image(shape=(16, 16, 3), encoding_format="png")},
+        "action": F.Tensor(shape=(7,), dtype=np.float32),
+        "language_instruction": F.Text(),
+    }
+    features = F.FeaturesDict({"steps": F.Dataset(step)})
+    rng = np.random.default_rng(0)
+    with RldsWriter(
+        folder, name="toy", version="1.0.0", num_episodes=6, features=features
+    ) as writer:
+        for length in range(3, 9):
+            frames = rng.integers(0, 256, (length, 16, 16, 3), np.uint8)
+            writer.write({"steps": [_step(frame) for frame in frames]})
+    return RldsDataset(folder, build_source(SourceConfig(camera="observation/image")))
+
+
+def _step(frame: np.ndarray) -> dict[str, object]:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "PNG")
+    file.seek(0)
+    return {
+        "observation": {"image": file},
+        "action": np.zeros(7, np.float32),
+        "language_instruction": "",
+    }

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from eval_fakes import ToyEpisodes, ToyRobot, make_context
+from small_genie import CPU, build_small_genie
 
 from eval_suites.adapters import (
     CopyLast,
@@ -21,12 +22,8 @@ from eval_suites.base import (
 from eval_suites.controllability import Controllability
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.tokenizer import TokenizerSuite
-from genie_robo import config as cfg
-from genie_robo.build import build_genie
 from genie_robo.inference.sampler import Sampler
 from genie_robo.types import video_to_bytes, video_to_float
-
-CPU = torch.device("cpu")
 
 
 def frames_of(chunks):
@@ -55,19 +52,7 @@ def test_chunks_share_one_frame(num_frames, expected):
 
 @pytest.fixture(scope="module")
 def genie():
-    small = cfg.TransformerConfig(num_blocks=1, dim=16, num_heads=2, head_dim=8)
-    model = cfg.ModelConfig(
-        tokenizer=cfg.TokenizerConfig(
-            patch_size=16, encoder=small, decoder=small, quantizer=cfg.QuantizerConfig(num_codes=32)
-        ),
-        latent_action=cfg.LatentActionConfig(encoder=small, decoder=small),
-        dynamics=cfg.DynamicsConfig(transformer=small),
-    )
-    data = cfg.DataConfig(path="unused", image_height=32, image_width=32)
-    stage = cfg.StageConfig(num_frames=4)
-    torch.manual_seed(0)
-    config = cfg.TrainConfig(run="unused", data=data, model=model, world_model=stage)
-    return build_genie(config).eval()
+    return build_small_genie()
 
 
 class Numbering:

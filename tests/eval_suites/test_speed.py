@@ -1,221 +1,148 @@
-import io
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
+import torch
 from eval_fakes import FakeEncoder, ToyRobot, make_context
-from PIL import Image
+from mujoco_fakes import record_context
+from small_genie import CPU, build_small_genie
 
+from eval_suites import speed
+from eval_suites.adapters import GenieTokenizer, GenieWorld
 from eval_suites.results import report_markdown
-from eval_suites.speed import Speed
-from eval_suites.timing import reading as speed_reading
-from eval_suites.timing.data import choose_records, write_copies
-from eval_suites.timing.process import peak_memory_mb, run_alone
-from eval_suites.timing.readers import (
-    Reading,
-    ReadingTask,
-    has_tensorflow,
-    read_naively,
-    read_overlapping,
-    read_skipping,
-)
-from eval_suites.timing.reading import ReadingSpeed
-from eval_suites.timing.reading_metrics import NAIVE, OVERLAPPING, SKIPPING, TF_DATA
-from genie_robo.build import build_source
-from genie_robo.config import SourceConfig
-from genie_robo.data.rlds import RldsDataset
+from eval_suites.speed import HEADLINE, PARTS, Speed, default_is_bf16, rollout_to_record
+from eval_suites.timing import Lap, Reading, Recorded, decode_frames, memory_growth_mb, record
+from genie_robo.config import EngineConfig
 from genie_robo.data.windows import WindowDataset
-from genie_robo.sim.rlds_writer import RldsWriter
+from genie_robo.inference.sampler import Sampler
+from genie_robo.train.engine import make_fabric
 
-F = tfds.features
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
 TINY = Speed(
-    parts=["reading"],
-    reading=ReadingSpeed(
-        num_frames=4, num_episodes=5, num_batches=2, batch_size=3, shuffle_buffer=4, growth=3
-    ),
+    batch_size=3, num_batches=2, num_steps=1, num_decoded=1, num_imagined=20, num_repeats=2
 )
 
 
-def encode(frame):
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, "PNG")
-    file.seek(0)
-    return file
+@pytest.fixture(scope="module")
+def plugged():
+    """Nothing that comes from a run."""
+    return make_context(ToyRobot(4), encoder=NO_ENCODER)
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Six episodes of 3 to 8 steps with images of 16 x 16."""
-    folder = tmp_path_factory.mktemp("toy")
-    step = {
-        "observation": {"image": F.Image(shape=(16, 16, 3), encoding_format="png")},
-        "action": F.Tensor(shape=(7,), dtype=np.float32),
-        "language_instruction": F.Text(),
-    }
-    features = F.FeaturesDict({"steps": F.Dataset(step)})
-    rng = np.random.default_rng(0)
-    with RldsWriter(
-        folder, name="toy", version="1.0.0", num_episodes=6, features=features
-    ) as writer:
-        for length in range(3, 9):
-            frames = rng.integers(0, 256, (length, 16, 16, 3), np.uint8)
-            steps = [
-                {
-                    "observation": {"image": encode(frame)},
-                    "action": np.zeros(7, np.float32),
-                    "language_instruction": "",
-                }
-                for frame in frames
-            ]
-            writer.write({"steps": steps})
-    return RldsDataset(folder, build_source(SourceConfig(camera="observation/image")))
-
-
-@pytest.fixture(scope="module")
-def context(dataset):
-    windows = WindowDataset(dataset, range(4, 6), num_frames=4, image_size=(8, 8))
-    return make_context(ToyRobot(4), encoder=NO_ENCODER, dataset=dataset, test=windows)
-
-
-@pytest.fixture
-def no_tensorflow(monkeypatch):
-    monkeypatch.setattr(speed_reading, "has_tensorflow", lambda: False)
-
-
-def test_copies_are_more_episodes_with_the_same_content(dataset, tmp_path):
-    records = choose_records(dataset, num_episodes=3, min_steps=5)
-    assert [record.num_steps for record in records] == [5, 6, 7]
-    copies = RldsDataset(write_copies(tmp_path, dataset, records, num_copies=3), dataset.source)
-    assert (len(copies), copies.num_duplicates) == (9, 0)
-    assert copies.lengths.tolist() == [5, 6, 7] * 3
-    assert copies[0].images == copies[3].images == dataset[2].images
+def context(toy_rlds):
+    genie = build_small_genie()
+    return make_context(
+        ToyRobot(6, num_frames=8),
+        encoder=NO_ENCODER,
+        dataset=toy_rlds,
+        test=WindowDataset(toy_rlds, range(4, 6), num_frames=4, image_size=(32, 32)),
+        tokenizer=GenieTokenizer(genie=genie, device=CPU),
+        world_model=GenieWorld(genie=genie, sampler=Sampler(num_steps=2), device=CPU),
+        num_frames=4,
+    )
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(speed_reading, "run_alone", lambda reader, task: reader(task))
+    monkeypatch.setattr(speed, "run_alone", lambda program, *a, **k: program(*a, **k))
 
 
-def test_without_tensorflow_our_own_numbers_remain(context, no_tensorflow, in_this_process):
+def test_a_run_is_measured(context, in_this_process):
     result = TINY.evaluate(context)
-    for name in result.headline:
-        metric = result.metrics[name]
-        assert not metric.baselines
-        if name.startswith("reading/times/"):
-            assert metric.value is None
-            assert "TensorFlow is not installed; it is the extra `tf`" in metric.reason
-        else:
-            assert metric.n_units == 5
-    assert result.metrics["reading/frames_per_cpu_second"].value > 0
-    assert result.metrics["reading/frames_per_cpu_second/cached"].value > 0
-    assert result.metrics["reading/peak_memory"].value > 20
-    assert 0 <= result.metrics["reading/memory_growth"].value < 20
-    assert 1 <= result.metrics["reading/episodes_per_batch"].value <= 3
-    assert [row["num_frames"] for row in result.per_episode] == [2 * 3 * 4] * 3
-    assert set(result.figures) == {"reading"}
-    assert "4 frames of 8 x 8 in 2 batches of 3" in report_markdown(result, TINY)
+    assert result.headline == HEADLINE
+    assert len(HEADLINE) == 8
+    values = {name: metric.value for name, metric in result.metrics.items()}
+    assert all(value > 0 for name, value in values.items() if name != "imagining/memory_growth")
+    assert values["imagining/memory_growth"] >= 0
+    assert 1 <= values["reading/episodes_per_batch"] <= 3
+    assert 0.02 < values["recording/megabytes_per_episode"] < 1.0
+    report = report_markdown(result, TINY)
+    assert "4 frames of 32 x 32 in 2 batches of 3" in report
+    assert "3 windows of 4 frames of 4 tokens" in report
+    assert "after 20 frames of one rollout" in report
+    assert "a rollout of 7 steps of a test episode" in report
+    assert "Wanted: 15 frames per second" in report
 
 
-@pytest.fixture
-def known_readings(monkeypatch):
-    """Readers that need no process: 2 s, 4 s, ... of processor time, 100 MB, 110 MB, ..."""
-    names = iter(range(1, 7))
-
-    def run_alone(_reader, _task):
-        n = next(names)
-        return Reading(
-            cpu_s=2.0 * n,
-            wall_s=1.0,
-            num_frames=240,
-            peak_memory_mb=90.0 + 10 * n,
-            episodes_per_batch=3.0,
-        )
-
-    monkeypatch.setattr(speed_reading, "run_alone", run_alone)
-    monkeypatch.setattr(speed_reading, "has_tensorflow", lambda: True)
+def known(program, *args, **settings):
+    """Costs that need no process."""
+    if program is decode_frames:
+        return Lap(1.0, 5.0) if settings["is_cached"] else Lap(10.0, 5.0)
+    if program is memory_growth_mb:
+        return 5.0
+    if program is record:
+        return Recorded(0.5, Lap(0.2, 0.1), 900_000)
+    if program is speed.read_windows:
+        return Reading(Lap(2.0, 1.0), 240, 100.0, 3.0)
+    return Lap(4.0, 2.0)
 
 
-def test_known_readings(context, known_readings):
+def test_known_costs(context, monkeypatch):
+    monkeypatch.setattr(speed, "run_alone", known)
     metrics = TINY.evaluate(context).metrics
-    assert metrics["reading/frames_per_cpu_second"].value == 120
-    assert metrics["reading/frames_per_cpu_second/cached"].value == 60
-    assert metrics["reading/frames_per_cpu_second"].baselines == {
-        NAIVE: 30.0,
-        SKIPPING: 24.0,
-        OVERLAPPING: 20.0,
-    }
-    times = [metrics[f"reading/times/{name}"].value for name in TF_DATA]
-    assert times == [4, 5, 6]
-    assert metrics["reading/peak_memory"].value == 100
-    assert metrics["reading/memory_growth"].value == pytest.approx(20)
+    values = {name: metric.value for name, metric in metrics.items()}
+    assert values["reading/frames_per_cpu_second"] == 120
+    assert values["reading/peak_memory"] == 100
+    assert values["training/tokens_per_second"] == 3 * 4 * 4 / 2
+    assert values["training/tokens_per_cpu_second"] == 3 * 4 * 4 / 4
+    assert values["imagining/times_recomputed"] == 10
+    assert values["imagining/memory_growth"] == 5
+    assert values["recording/seconds_per_episode"] == 0.1
+    assert metrics["recording/seconds_per_episode"].baselines == {"first_in_a_process": 0.5}
+    assert values["recording/cpu_seconds_per_episode"] == 0.2
+    assert values["recording/megabytes_per_episode"] == 0.9
 
 
-def test_fast_leaves_out_what_is_no_headline(context, known_readings):
-    metrics = TINY.evaluate(replace(context, fast=True)).metrics
-    for name in ("frames_per_cpu_second/cached", f"times/{OVERLAPPING}"):
-        assert metrics[f"reading/{name}"].reason == "left out by fast=true"
-    assert metrics[f"reading/times/{NAIVE}"].value == 3
+def test_fast_measures_less(context, monkeypatch):
+    asked = {}
+
+    def remember(program, *args, **settings):
+        asked.update(settings)
+        return known(program, *args, **settings)
+
+    monkeypatch.setattr(speed, "run_alone", remember)
+    Speed().evaluate(replace(context, fast=True))
+    assert (asked["num_batches"], asked["num_steps"], asked["num_repeats"]) == (2, 2, 3)
+    assert asked["num_imagined"] == 100
 
 
-def read_in_every_way(task):
-    """All tf.data readers in one process: TensorFlow takes longer to load than to read."""
-    return [reader(task) for reader in (read_naively, read_skipping, read_overlapping)]
+def test_a_model_that_is_no_genie_is_timed_and_the_rest_has_a_reason(plugged, in_this_process):
+    metrics = replace(TINY, parts=("reading", "training", "imagining")).evaluate(plugged).metrics
+    assert metrics["imagining/frames_per_second"].value > 0
+    for name in ("imagining/memory_growth", "training/tokens_per_second"):
+        assert metrics[name].value is None
+        assert "do not come from a run" in metrics[name].reason
+    assert "do not come from an RLDS folder" in metrics["reading/peak_memory"].reason
 
 
-@pytest.mark.slow
-def test_readers_of_tf_data(dataset, tmp_path):
-    if not has_tensorflow():
-        pytest.skip("the extra `tf` is not installed")
-    records = choose_records(dataset, num_episodes=5, min_steps=4)
-    task = ReadingTask(
-        folder=write_copies(tmp_path, dataset, records, num_copies=1),
-        source=dataset.source,
-        camera="primary",
-        image_size=(8, 8),
-        num_frames=4,
-        max_steps=8,
-        batch_size=3,
-        num_batches=2,
-        shuffle_buffer=4,
-    )
-    naive, skipping, overlapping = run_alone(read_in_every_way, task)
-    for reading in (naive, skipping, overlapping):
-        assert reading.num_frames == 2 * 3 * 4
-        assert reading.frames_per_cpu_s > 0
-        assert reading.peak_memory_mb > 300
-        assert 1 <= reading.episodes_per_batch <= 3
+def test_a_simulated_episode_is_recorded_with_its_scene(tmp_path):
+    context = record_context(tmp_path, num_episodes=3, num_steps=6)
+    view = rollout_to_record(context, num_frames=5)
+    assert view["true_video"].shape == view["replay"].video.shape == (5, 32, 32, 3)
+    assert np.array_equal(view["imagined_video"][1:], view["true_video"][:-1])
+    assert len(view["replay"].geoms) > 10
+    metrics = replace(TINY, parts=["recording"]).evaluate(context).metrics
+    assert "and the 3D scene" in metrics["recording/megabytes_per_episode"].protocol
 
 
-def test_a_program_runs_and_is_measured_alone():
-    ballast = np.ones(40_000_000)
-    assert peak_memory_mb() > ballast.nbytes / 1e6
-    program = "__import__('eval_suites.timing.process', fromlist=['_']).peak_memory_mb()"
-    assert 5 < run_alone(eval, program) < 200
-    assert run_alone(eval, "__import__('os').getpid()") != os.getpid()
-
-
-def test_only_a_called_reader_loads_tensorflow():
-    program = "import sys, eval_suites.speed; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-def test_episodes_that_lie_in_no_folder():
-    result = TINY.evaluate(make_context(ToyRobot(4), encoder=NO_ENCODER))
-    assert all(metric.value is None for metric in result.metrics.values())
-    assert "do not come from an RLDS folder" in result.metrics["reading/peak_memory"].reason
-
-
-def test_numbers_below_one(context):
-    with pytest.raises(ValueError, match=r"every number of suite.speed.reading must be at least 1"):
-        replace(TINY, reading=ReadingSpeed(growth=0)).evaluate(context)
+@pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"batch_size": -1}, {"num_recorded": 1}])
+def test_numbers_that_are_too_small(plugged, wrong):
+    with pytest.raises(ValueError, match=r"every number of suite.speed must be at least 1"):
+        replace(TINY, **wrong).evaluate(plugged)
 
 
 @pytest.mark.parametrize("parts", [["writing"], [], ["reading", "cooking"]])
-def test_unknown_parts(context, parts):
+def test_unknown_parts(plugged, parts):
     with pytest.raises(ValueError, match=r"suite.speed.parts must name some of reading, training"):
-        replace(TINY, parts=parts).evaluate(context)
+        replace(TINY, parts=parts).evaluate(plugged)
+
+
+def test_every_headline_belongs_to_a_part():
+    assert {name.split("/")[0] for name in HEADLINE} == set(PARTS)
+
+
+def test_default_precision_is_the_engines():
+    with make_fabric(EngineConfig(device="cpu")).autocast():
+        in_bf16 = torch.is_autocast_enabled("cpu")
+    assert default_is_bf16("cpu") == in_bf16

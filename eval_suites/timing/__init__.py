@@ -1,1 +1,0 @@
-"""The parts of suite `speed`: programs that measure themselves, and what they found."""
