@@ -1,1 +1,1 @@
-"""What `inspect` finds out about a dataset: facts, suspicions, a proposed mapping, pictures."""
+"""What `inspect` finds out about a dataset: facts, suspicions, a proposed mapping, figures."""

@@ -1,4 +1,4 @@
-"""What is suspicious about a dataset's records and episodes; each check yields findings."""
+"""What is suspicious about a dataset: records, episodes, actions, and the motion after them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,20 +6,48 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float
 
 from genie_robo.data.index import DatasetIndex, RecordEntry
+from genie_robo.data.sources import Source
+from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
-from genie_robo.inspection.motion import (
-    IDLE_M,
-    IDLE_RAD,
-    Finding,
-    is_idle,
-    starts_with_zero,
-)
-from genie_robo.inspection.sources import known_sources, misfit
+from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
 
-FIRST_ZERO_SHARE = 0.1
+_IDLE_M, _IDLE_RAD, _IDLE_GRIPPER = 0.005, 0.05, 0.1
+"""An episode is idle when it never gets farther than this from its start."""
+_OUTLIER_FACTOR = 10
+"""Values may lie this many times the width of q01..q99 from the median."""
+_SCALE_FACTOR = 3
+"""Commands and achieved motion may differ in size by this factor."""
+_LAG_MARGIN = 0.05
+"""Excess of a correlation with another step's motion; a robot with a delay has a little of it."""
+_GRIPPER_TOLERANCE = 0.05
+_MIN_ROWS = 30
+"""Fewer transitions are not enough to judge scale and lag."""
+_ROUNDING = 1e-6
+"""A dimension that varies by less, in m or rad, is constant."""
+_FIRST_ZERO_SHARE = 0.1
 """The first action may be all zero in this share of the episodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to know before training on a dataset."""
+
+    kind: str
+    """The check that found it."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Motion:
+    """Commands compared with the motion that followed, over all episodes looked at."""
+
+    ratio: float
+    """Size of a command over that of the achieved delta."""
+    correlation: dict[int, float]
+    """Of translations, by lag: 0 is the command's own step, 1 the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +68,22 @@ def check_records(index: DatasetIndex) -> Iterator[Finding]:
     """Unreadable records, repeated ones, and RLDS splits that share episodes."""
     for entry in index.entries:
         if entry.problem:
-            yield Finding(kind="unreadable", text=f"{entry.episode_id}: {entry.problem}")
+            yield Finding("unreadable", f"{entry.episode_id}: {entry.problem}")
         elif entry.bad_keys:
             keys = ", ".join(entry.bad_keys)
-            yield Finding(
-                kind="bad_column", text=f"{entry.episode_id}: {keys} not finite or not an image"
-            )
+            yield Finding("bad_column", f"{entry.episode_id}: {keys} not finite or not an image")
     shared = split_overlaps(index)
     for (one, other), count in shared.items():
         yield Finding(
-            kind="split_overlap",
-            text=f"RLDS {one} and {other} share {count} episodes; training uses each once and "
+            "split_overlap",
+            f"RLDS {one} and {other} share {count} episodes; training uses each once and "
             "splits by content, so that no episode is in train and test",
         )
     inside = sum(len(entries) - len(_ids(entries)) for entries in by_split(index).values())
     if inside:
         yield Finding(
-            kind="duplicate",
-            text=f"{inside} of {len(index.entries)} records repeat another one of their split; "
+            "duplicate",
+            f"{inside} of {len(index.entries)} records repeat another one of their split; "
             "each is used once",
         )
 
@@ -98,25 +124,16 @@ def split_overlaps(index: DatasetIndex) -> dict[tuple[str, str], int]:
     return {pair: count for pair, count in counts.items() if count}
 
 
-def check_own_file(index: DatasetIndex) -> Iterator[Finding]:
-    """A file in conf/data/ that is named like this dataset but does not describe it."""
-    source = known_sources().get(index.schema.name)
-    reason = misfit(source, index.features) if source else ""
-    if reason:
-        text = f"data={index.schema.name} is meant for this dataset but does not fit: {reason}"
-        yield Finding(kind="own_file", text=text)
-
-
 def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:
-    """Cameras that see nothing."""
+    """Cameras whose images are black or cannot be decoded."""
     for camera in cameras:
         of = f"of {camera.num_looked_at} episodes"
         if camera.num_blank:
             text = f"{camera.key} is black in {camera.num_blank} {of}"
-            yield Finding(kind="blank_camera", text=text)
+            yield Finding("blank_camera", text)
         if camera.num_undecodable:
             text = f"{camera.key} cannot be decoded in {camera.num_undecodable} {of}"
-            yield Finding(kind="undecodable", text=text)
+            yield Finding("undecodable", text)
 
 
 def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
@@ -124,34 +141,127 @@ def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
     yield from _check_flags(seen)
     for episode in seen:
         if episode.problem:
-            yield Finding(kind="unreadable", text=f"{episode.episode_id}: {episode.problem}")
+            yield Finding("unreadable", f"{episode.episode_id}: {episode.problem}")
     idle = [episode.episode_id[:8] for episode in seen if is_idle(episode)]
     if idle:
         yield Finding(
-            kind="idle",
-            text=f"{_share(len(idle), seen)} never get farther than {IDLE_M * 1000:g} mm and "
-            f"{IDLE_RAD:g} rad from where they began, nor move the gripper: {_some(idle)}",
+            "idle",
+            f"{_share(len(idle), seen)} never get farther than {_IDLE_M * 1000:g} mm and "
+            f"{_IDLE_RAD:g} rad from where they began, nor move the gripper: {_some(idle)}",
         )
     moving = [e for e in seen if e.commanded is not None and not is_idle(e)]
     same = Counter(e.commanded.tobytes() for e in moving if e.commanded is not None)
     copies = sum(count - 1 for count in same.values())
     if copies:
         yield Finding(
-            kind="equal_actions",
-            text=f"{_share(copies, seen)} have exactly the actions of another one, but not its "
+            "equal_actions",
+            f"{_share(copies, seen)} have exactly the actions of another one, but not its "
             "bytes: they may be copies that the split does not recognise",
         )
     zero = sum(starts_with_zero(episode) for episode in moving)
-    if zero > FIRST_ZERO_SHARE * len(seen):
+    if zero > _FIRST_ZERO_SHARE * len(seen):
         yield Finding(
-            kind="first_action_zero",
-            text=f"the first action is all zero in {_share(zero, seen)}: is it a placeholder, and "
+            "first_action_zero",
+            f"the first action is all zero in {_share(zero, seen)}: is it a placeholder, and "
             "the action of step t that of t - 1?",
         )
 
 
+def check_actions(
+    statistics: ActionStatistics, seen: Sequence[SeenEpisode], source: Source
+) -> Iterator[Finding]:
+    """Each dimension alone, and the gripper."""
+    width = statistics.q99 - statistics.q01
+    reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
+    for i in np.flatnonzero(statistics.mask[:GRIPPER]):
+        name, unit = ACTION_NAMES[i], ACTION_UNITS[i]
+        if statistics.max[i] - statistics.min[i] < _ROUNDING:
+            yield Finding("constant", f"{name} is always {statistics.mean[i]:.4g} {unit}")
+        elif reach[i] > _OUTLIER_FACTOR * max(width[i], _ROUNDING):
+            yield Finding(
+                "outlier",
+                f"{name} goes from {statistics.min[i]:.4g} to {statistics.max[i]:.4g} {unit}, "
+                f"but 98 % of it from {statistics.q01[i]:.4g} to {statistics.q99[i]:.4g}: scale "
+                "by quantiles, not by extremes",
+            )
+    yield from _check_gripper(statistics, seen, source)
+
+
+def check_motion(motion: Motion | None) -> Iterator[Finding]:
+    """Commands compared with the motion that followed."""
+    if motion is None:
+        return
+    if not 1 / _SCALE_FACTOR <= motion.ratio <= _SCALE_FACTOR:
+        yield Finding(
+            "action_scale",
+            f"commanded translations are {motion.ratio:.3g} times the achieved ones: another "
+            "unit? data.source.action.translation_scale sets it",
+        )
+    own = motion.correlation[0]
+    lag = max(motion.correlation, key=motion.correlation.__getitem__)
+    if lag != 0 and motion.correlation[lag] > own + _LAG_MARGIN:
+        which = "next" if lag > 0 else "previous"
+        yield Finding(
+            "action_lag",
+            f"commands correlate {motion.correlation[lag]:.2f} with the {which} step's motion "
+            f"and {own:.2f} with their own: are they shifted by a step?",
+        )
+
+
+def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion | None:
+    """Commanded against achieved translations; None when there is nothing to compare."""
+    if source is None or source.angles_add:
+        return None
+    pairs = [
+        (e.commanded[:, :3].astype(np.float64), e.achieved[:, :3].astype(np.float64))
+        for e in seen
+        if e.commanded is not None and e.achieved is not None and len(e.commanded) > 2
+    ]
+    if sum(len(commanded) for commanded, _ in pairs) < _MIN_ROWS:
+        return None
+    commanded, achieved = (np.concatenate(rows) for rows in zip(*pairs, strict=True))
+    if not commanded.any() or not achieved.any():
+        return None
+    ratio = float(np.abs(commanded).mean() / np.abs(achieved).mean())
+    # The same commands at every lag: those with a motion before and after.
+    inner = np.concatenate([c[1:-1].ravel() for c, _ in pairs])
+    moved = {
+        lag: np.concatenate([a[1 + lag : len(a) - 1 + lag].ravel() for _, a in pairs])
+        for lag in (-1, 0, 1)
+    }
+    alike = {lag: correlation(inner, rows) for lag, rows in moved.items()}
+    return Motion(ratio=ratio, correlation=alike)
+
+
+def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
+    """Pearson's; 0 where one of them is constant."""
+    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def is_idle(episode: SeenEpisode) -> bool:
+    """Whether the robot (without a pose, its commands) stays where it began."""
+    motion = episode.achieved if episode.achieved is not None else episode.commanded
+    if motion is None or episode.commanded is None:
+        return False
+    path = np.abs(np.cumsum(motion[:, :GRIPPER].astype(np.float64), axis=0))
+    gripper = max(np.ptp(rows[:, GRIPPER]) for rows in (motion, episode.commanded))
+    is_still = path[:, :3].max() <= _IDLE_M and path[:, 3:].max() <= _IDLE_RAD
+    return bool(is_still and gripper <= _IDLE_GRIPPER)
+
+
+def starts_with_zero(episode: SeenEpisode) -> bool:
+    """Whether the first command moves nothing at all, and a later one does."""
+    commanded = episode.commanded
+    if commanded is None:
+        return False
+    moves = np.abs(commanded[:, :GRIPPER]).max(axis=1) > _ROUNDING
+    return not moves[0] and bool(moves.any())
+
+
 def _check_flags(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
-    """The end of an episode. A true is_last without is_terminal is fine: time was up."""
+    """The end of an episode. is_last without is_terminal is fine: a time limit."""
     ends = [e.is_last for e in seen if e.is_last is not None]
     terminals = [e.is_terminal for e in seen if e.is_terminal is not None]
     open_ends = sum(not flags[-1] for flags in ends)
@@ -167,7 +277,7 @@ def _check_flags(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
     }
     for text, is_found in found.items():
         if seen and is_found:
-            yield Finding(kind="terminal", text=f"{text}: episodes may be cut, or end elsewhere")
+            yield Finding("terminal", f"{text}: episodes may be cut, or end elsewhere")
 
 
 def _ids(entries: Sequence[RecordEntry]) -> set[str]:
@@ -181,3 +291,24 @@ def _share(count: int, seen: Sequence[SeenEpisode]) -> str:
 def _some(names: Sequence[str], most: int = 5) -> str:
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _check_gripper(
+    statistics: ActionStatistics, seen: Sequence[SeenEpisode], source: Source
+) -> Iterator[Finding]:
+    stored = [e.gripper for e in seen if e.gripper is not None]
+    low = -1.0 if source.action.gripper_format == "relative_close" else 0.0
+    if stored:
+        values = np.concatenate(stored)
+        outside = (values < low - _GRIPPER_TOLERANCE) | (values > 1 + _GRIPPER_TOLERANCE)
+        if outside.any():
+            yield Finding(
+                "gripper_range",
+                f"{outside.mean():.1%} of the stored gripper commands lie outside "
+                f"[{low:g}, 1]: from {values.min():.4g} to {values.max():.4g}; they are clipped",
+            )
+    if statistics.mask[GRIPPER] and statistics.max[GRIPPER] == statistics.min[GRIPPER]:
+        yield Finding(
+            "gripper_constant",
+            f"the gripper is always {statistics.mean[GRIPPER]:.4g} (1 = open)",
+        )

@@ -1,8 +1,8 @@
-"""What `genie-robo inspect` keeps of each episode that it looks at, images left behind."""
+"""What `genie-robo inspect` reads of a dataset: numbers of episodes, cameras, small columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,16 +10,19 @@ from jaxtyping import Bool, Float
 from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.schema import Columns
-from genie_robo.data.sources import Source
+from genie_robo.data.sources import Part, Source
 from genie_robo.data.transforms import decode_frames
 from genie_robo.video_files import spread
 
-SAMPLED_EPISODES = 300
-"""At most so many episodes are looked at, evenly spread."""
-_CAMERA_EPISODES, _CAMERA_FRAMES = 60, 3
-"""Images are decoded from at most so many episodes: the first, the middle and the last."""
-_SMALL = (16, 16)
-"""Frames as small as this still show whether there is anything."""
+_EPISODES, _CAMERA_EPISODES, _COLUMN_EPISODES = 300, 60, 40
+"""Limits on evenly spread episodes: for the checks, for decoding images, for a proposal."""
+_CAMERA_FRAMES, _CAMERA_SIZE = 3, (16, 16)
+"""First, middle and last image of an episode, large enough to see whether they are black."""
+_MAX_COLUMN_SIZE = 64
+"""Longer vectors are embeddings or images."""
+
+Rows = list[Float[np.ndarray, "_ _"]]
+"""One array per episode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,39 @@ class CameraFacts:
     num_undecodable: int
 
 
+class Sample(NamedTuple):
+    """Small columns of some episodes."""
+
+    numbers: Mapping[str, Rows]
+    texts: Mapping[str, Sequence[bool]]
+    """Whether the first text of every episode is not empty, by key."""
+
+    def take(self, part: Part | str) -> Rows:
+        """A part of a column in every episode."""
+        part = Part.parse(part, setting="action") if isinstance(part, str) else part
+        return [part.take({part.key: rows}) for rows in self.numbers[part.key]]
+
+    def size(self, part: str) -> int:
+        """How many numbers a part of a column has."""
+        return self.take(part)[0].shape[1]
+
+
 def look_at(index: DatasetIndex, source: Source | None) -> list[SeenEpisode]:
     """Look at evenly spread readable episodes, each stored record once."""
-    good = readable(index)
-    chosen = [good[i] for i in spread(len(good), most=SAMPLED_EPISODES)] if good else []
-    return [_look(index, entry, source) for entry in chosen]
+    return [_look(index, entry, source) for entry in some_readable(index, _EPISODES)]
+
+
+def sample_columns(index: DatasetIndex) -> Sample:
+    """Read the small columns of evenly spread episodes."""
+    numbers: dict[str, Rows] = {key: [] for key in small_keys(index)}
+    texts: dict[str, list[bool]] = {key: [] for key in text_keys(index)}
+    for entry in some_readable(index, _COLUMN_EPISODES):
+        steps = index.read(entry).steps
+        for key, rows in numbers.items():
+            rows.append(steps[key].reshape(len(steps[key]), -1).astype(np.float64))
+        for key, is_given in texts.items():
+            is_given.append(bool(steps[key][0]))
+    return Sample(numbers, texts)
 
 
 def readable(index: DatasetIndex) -> list[RecordEntry]:
@@ -66,17 +97,38 @@ def readable(index: DatasetIndex) -> list[RecordEntry]:
     return list({entry.episode_id: entry for entry in good}.values())
 
 
+def some_readable(index: DatasetIndex, count: int) -> list[RecordEntry]:
+    """At most `count` readable records, evenly spread."""
+    good = readable(index)
+    return [good[i] for i in spread(len(good), most=count)] if good else []
+
+
+def small_keys(index: DatasetIndex) -> list[str]:
+    """Keys of the columns that have few numbers, and the same count in every step."""
+    return [
+        key
+        for key, feature in index.features.items()
+        if feature.kind == "tensor"
+        and feature.dtype.startswith(("float", "int"))
+        and feature.size is not None
+        and 0 < feature.size <= _MAX_COLUMN_SIZE
+    ]
+
+
+def text_keys(index: DatasetIndex) -> list[str]:
+    """Keys of all texts."""
+    return [key for key, feature in index.features.items() if feature.kind == "text"]
+
+
 def camera_keys(index: DatasetIndex) -> list[str]:
     """Keys of all 8-bit colour images."""
     return [key for key, feature in sorted(index.features.items()) if feature.is_camera]
 
 
 def camera_facts(index: DatasetIndex, bgr: Sequence[str] = ()) -> list[CameraFacts]:
-    """Every camera, and whether it sees anything; `bgr` names those that store blue first."""
-    good = readable(index)
-    chosen = [good[i] for i in spread(len(good), most=_CAMERA_EPISODES)] if good else []
+    """Every camera, and whether its images are black; `bgr` names those that store blue first."""
     states: dict[str, list[str]] = {key: [] for key in camera_keys(index)}
-    for entry in chosen if states else []:
+    for entry in some_readable(index, _CAMERA_EPISODES) if states else []:
         steps = index.read(entry).steps
         for key, found in states.items():
             found.append(_camera_state(take_frames(steps[key], _CAMERA_FRAMES)))
@@ -93,7 +145,7 @@ def camera_facts(index: DatasetIndex, bgr: Sequence[str] = ()) -> list[CameraFac
 
 
 def take_frames(encoded: np.ndarray, count: int) -> list[bytes]:
-    """So many images from first to last, evenly spread; short episodes repeat some."""
+    """`count` images from first to last, evenly spread; short episodes repeat some."""
     chosen = np.linspace(0, len(encoded) - 1, count).round().astype(int)
     return [bytes(encoded[t]) for t in chosen]
 
@@ -129,6 +181,6 @@ def _flags(columns: Columns, key: str) -> np.ndarray | None:
 
 def _camera_state(images: Sequence[bytes]) -> str:
     try:
-        return "seeing" if decode_frames(images, image_size=_SMALL).any() else "blank"
+        return "seeing" if decode_frames(images, image_size=_CAMERA_SIZE).any() else "blank"
     except ValueError:
         return "undecodable"

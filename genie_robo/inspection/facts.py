@@ -1,6 +1,6 @@
 """What is in an RLDS folder, as plain facts: splits, columns, cameras, actions, problems."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,36 +15,33 @@ from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.sources import Source, check_source
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
+    Finding,
+    Motion,
     SplitFacts,
+    check_actions,
     check_cameras,
     check_episodes,
-    check_own_file,
+    check_motion,
     check_records,
+    compare_motion,
     split_facts,
 )
-from genie_robo.inspection.columns import sample_columns
 from genie_robo.inspection.episodes import (
     CameraFacts,
     SeenEpisode,
     camera_facts,
     look_at,
     readable,
+    sample_columns,
 )
-from genie_robo.inspection.motion import (
-    Finding,
-    Motion,
-    check_actions,
-    check_motion,
-    compare_motion,
-)
-from genie_robo.inspection.pictures import action_figure, contact_sheet
-from genie_robo.inspection.proposal import Proposal, propose
+from genie_robo.inspection.figures import action_figure, contact_sheet
+from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
-from genie_robo.inspection.sources import fitting_sources, known_sources
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS
 
 NOTES = ("constant",)
-"""Kinds of findings that are no problem by themselves."""
+"""Kinds of findings that may be intended."""
+_STATISTICS = ("mean", "std", "min", "q01", "q99", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class ActionFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFacts:
-    """Everything that `genie-robo inspect` says."""
+    """Everything that `genie-robo inspect` reports."""
 
     name: str
     folder: str
@@ -81,7 +78,7 @@ class DatasetFacts:
     fits: Sequence[str]
     """Names that can be given as data=NAME."""
     read_as: str
-    """Who says how the actions are read; empty when they cannot be."""
+    """Where the mapping of the actions comes from; empty when they cannot be read."""
     num_seen: int
     """Episodes that were looked at one by one; statistics are of all."""
     actions: Sequence[ActionFacts]
@@ -89,11 +86,11 @@ class DatasetFacts:
     """None without commands and a pose to compare."""
     problems: Sequence[Finding]
     notes: Sequence[Finding]
-    """What may be meant so, such as a dimension that a robot never uses."""
+    """What may be intended, such as a dimension that a robot never uses."""
     proposal: Proposal | None
     """A mapping to try; None when the dataset has a file of its own name, or data= was given."""
     words: str
-    """What to say on the command line to read it."""
+    """What to type on the command line to read it."""
 
 
 class Inspection(NamedTuple):
@@ -101,7 +98,7 @@ class Inspection(NamedTuple):
 
     facts: DatasetFacts
     draw: Callable[[], dict[str, Image.Image]]
-    """Makes the pictures, by file name."""
+    """Makes the figures, by file name."""
     record: Callable[..., int]
     """Writes a recording: `record(path, num_episodes=5)` gives how many episodes it holds."""
 
@@ -116,7 +113,7 @@ class _Reading(NamedTuple):
 
 
 def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
-    """Look through a dataset, and read its actions by `given` or as well as can be told.
+    """Look through a dataset, reading its actions by `given`, its own file or a proposal.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
@@ -133,7 +130,7 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)
-    findings = [*check_records(index), *check_own_file(index), *check_cameras(cameras)]
+    findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
     findings += [*check_episodes(seen), *check_motion(motion)]
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source)
@@ -168,7 +165,7 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
 
 
 def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
-    """Write a recording of a dataset that is read as well as can be told, without checking it.
+    """Write a recording of a dataset without checking it, read by its own file or a proposal.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
@@ -187,17 +184,21 @@ def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:
         ActionFacts(
             name=ACTION_NAMES[i],
             unit=ACTION_UNITS[i],
-            mean=float(commanded.mean[i]),
-            std=float(commanded.std[i]),
-            min=float(commanded.min[i]),
-            q01=float(commanded.q01[i]),
             median=float(commanded.q50[i]),
-            q99=float(commanded.q99[i]),
-            max=float(commanded.max[i]),
+            **{name: float(getattr(commanded, name)[i]) for name in _STATISTICS},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
         )
         for i in np.flatnonzero(commanded.mask)
     ]
+
+
+def _check_own_file(index: DatasetIndex) -> Iterator[Finding]:
+    """A file in conf/data/ that is named like this dataset but does not describe it."""
+    source = known_sources().get(index.schema.name)
+    reason = misfit(source, index.features) if source else ""
+    if reason:
+        text = f"data={index.schema.name} is meant for this dataset but does not fit: {reason}"
+        yield Finding("own_file", text)
 
 
 def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[str]) -> _Reading:
@@ -214,7 +215,7 @@ def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[st
 
 
 def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
-    """Over all episodes; kept for a training with the default fractions."""
+    """Over all episodes; a training run with the default fractions reuses them."""
     dataset = RldsDataset(index.folder, source, bad_episode_limit=1.0)
     fractions = DataConfig()
     return dataset_statistics(

@@ -1,37 +1,50 @@
-"""Command-line words that may read an unknown dataset, each with how sure it is and why."""
+"""Command-line words that may read an unknown dataset, each with its confidence and reason.
+
+Evidence is what columns are called, how many numbers they have, and whether a measured pose moves
+as the commands say.
+"""
 
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from genie_robo.build import build_source
 from genie_robo.config import SourceConfig
-from genie_robo.data.sources import Feature, Source
-from genie_robo.inspection.columns import PoseMatch, Sample, match_pose
-from genie_robo.inspection.episodes import CameraFacts
-from genie_robo.inspection.layouts import (
-    GripperGuess,
-    Layout,
-    find_layouts,
-    find_rotation,
-    guess_gripper,
-)
-from genie_robo.inspection.sources import misfit
+from genie_robo.config_file import conf_dir
+from genie_robo.data.actions import matrix_to_rpy, rpy_to_matrix, to_rpy
+from genie_robo.data.sources import Feature, Part, Source, check_source
+from genie_robo.inspection.checks import correlation
+from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
 
 SURE, LIKELY, GUESS = "sure", "likely", "guess"
+_TRANSLATION = re.compile(r"world_vector|transl|xyz|pos(ition)?(_delta)?$|delta_pos", re.IGNORECASE)
+_ROTATION = re.compile(r"rot|rpy|euler|quat|orient", re.IGNORECASE)
+_GRIPPER = re.compile(r"grip|finger", re.IGNORECASE)
+_NOT_HAND = re.compile(r"joint|base|terminat|stop|mode|qpos|qvel", re.IGNORECASE)
 _WRIST = re.compile(r"wrist|hand|gripper|depth|tactile", re.IGNORECASE)
 _TEXT = re.compile(r"instruction|language|task", re.IGNORECASE)
+_CLOSED, _OPEN = re.compile(r"clos", re.IGNORECASE), re.compile(r"open", re.IGNORECASE)
+_SAFE = re.compile(r"[\w/.-]*")
 _DEFAULTS = {
     "action.rotation_format": "rpy",
     "action.motion": "delta",
     "pose.rotation_format": "rpy",
 }
-_SAFE = re.compile(r"[\w/.-]*")
+_OPPOSITE = {"open_one": "closed_one", "closed_one": "open_one"}
+_QUATERNIONS = ("quaternion_xyzw", "quaternion_wxyz")
+_FULL_TURN = 2 * np.pi + 0.01
 _SCALE_FACTOR = 3
 """Commands that differ from the motion by less are taken to be in metres."""
+_CORRELATED = 0.5
+"""A correlation that does not come about by chance."""
+_EQUAL = 0.02
+"""Relative difference below which actions are differences of poses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +60,19 @@ class ProposedPart:
 
     @property
     def is_default(self) -> bool:
-        """Whether it need not be said."""
+        """Whether it can be left out."""
         return _DEFAULTS.get(self.setting) == self.value
 
     @property
     def word(self) -> str:
-        """As it is typed into a shell."""
+        """As it is typed into a shell, in double quotes where that reads better than escapes."""
         value = self.value
         if not value or not _SAFE.fullmatch(value):
             value = value if value.startswith("[") and "'" not in value else f"'{value}'"
-        return _shell_quote(f"data.source.{self.setting}={value}")
+        word = f"data.source.{self.setting}={value}"
+        if _SAFE.fullmatch(word.replace("=", "")):
+            return word
+        return f'"{word}"' if not re.search(r'["$`\\!]', word) else shlex.quote(word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +85,69 @@ class Proposal:
 
     @property
     def words(self) -> str:
-        """The whole choice of the dataset on a command line, without what is the default."""
+        """The choice of the dataset on a command line, defaults left out."""
         return " ".join(["data=rlds", *(part.word for part in self.parts if not part.is_default)])
+
+
+class PoseMatch(NamedTuple):
+    """How commanded translations relate to three numbers of a column."""
+
+    part: Part
+    motion: str
+    """delta, achieved or target."""
+    correlation: float
+    slope: float
+    """Stored command over achieved motion; 1 for targets."""
+
+
+class _Layout(NamedTuple):
+    """Parts of an action, as written on the command line; "" where there is none."""
+
+    translation: str
+    rotation: str
+    gripper: str
+    why: str
+    rotation_why: str
+    looks_absolute: bool = False
+
+
+class _Gripper(NamedTuple):
+    """What a gripper number means; part is "" where no format fits."""
+
+    part: str
+    format: str
+    confidence: str
+    why: str
+
+
+@cache
+def known_sources() -> Mapping[str, Source]:
+    """Every dataset that has a file in conf/data/ naming its keys."""
+    found = {}
+    for path in sorted((conf_dir() / "data").glob("*.yaml")):
+        source = _build_source(OmegaConf.select(OmegaConf.load(path), "source", default={}))
+        if source is not None:
+            found[path.stem] = source
+    return found
+
+
+def fitting_sources(name: str, features: Mapping[str, Feature]) -> list[str]:
+    """Names of the known sources whose keys the dataset has.
+
+    Only the one with the dataset's own name when it fits: keys such as `action` are so common that
+    the fit of another says little.
+    """
+    fits = [known for known, source in known_sources().items() if not misfit(source, features)]
+    return [name] if name in fits else fits
+
+
+def misfit(source: Source, features: Mapping[str, Feature]) -> str:
+    """Why a source cannot read a dataset; empty when it can."""
+    try:
+        check_source(source, features)
+    except (KeyError, ValueError) as error:
+        return str(error.args[0])
+    return ""
 
 
 def propose(
@@ -81,7 +158,7 @@ def propose(
     Args:
         features: Columns of a step.
         sample: The small ones of some episodes.
-        cameras: Those that there are.
+        cameras: Those that the dataset has.
 
     Returns:
         The proposal, and the source that it describes; None when it is too incomplete to read by.
@@ -91,20 +168,55 @@ def propose(
         parts.append(_camera(cameras))
     else:
         missing.append("camera: there is no 8-bit colour image")
-    layouts = find_layouts(sample)
+    layouts = _find_layouts(sample)
     matched = [(layout, match_pose(sample.take(layout.translation), sample)) for layout in layouts]
-    # The layout whose motion is seen in a pose; else the first, which has the clearest name.
+    # The layout whose motion is visible in a pose; else the first, which has the clearest name.
     matched.sort(key=lambda pair: -(pair[1].correlation if pair[1] else 0.0))
     if matched:
-        parts += _motion(*matched[0], sample)
+        parts += _propose_action(*matched[0], sample)
     else:
         missing.append("action: no column looks like an end-effector action; joints are not read")
-    parts += _instruction(sample)
-    proposal = Proposal(parts=parts, missing=missing)
-    source = _to_source(parts)
-    if missing or source is None:
-        return proposal, None
-    return proposal, None if misfit(source, features) else source
+    parts += _propose_instruction(sample)
+    given = OmegaConf.create({})
+    for part in parts:
+        value = [part.value[1:-1]] if part.setting == "instruction" else part.value
+        OmegaConf.update(given, part.setting, value)
+    source = _build_source(given)
+    if missing or source is None or misfit(source, features):
+        source = None
+    return Proposal(parts=parts, missing=missing), source
+
+
+def match_pose(actions: Rows, sample: Sample) -> PoseMatch | None:
+    """The three measured numbers that move as the actions say, if there are any."""
+    found = [
+        match
+        for key, rows in sample.numbers.items()
+        if not key.startswith("action") and rows[0].shape[1] >= 3
+        for start in range(rows[0].shape[1] - 2)
+        if (match := _match(actions, [r[:, start : start + 3] for r in rows], key, start))
+    ]
+    return max(found, key=lambda match: match.correlation, default=None)
+
+
+def _match(actions: Rows, position: Rows, key: str, start: int) -> PoseMatch | None:
+    size = actions[0].shape[1]
+    command = np.concatenate([rows[:-1] for rows in actions])
+    before = np.concatenate([rows[:-1, :size] for rows in position])
+    change = np.concatenate([np.diff(rows[:, :size], axis=0) for rows in position])
+    part = Part(key, start, start + 3)
+    if not change.any():
+        return None
+    if np.abs(command - change).mean() < _EQUAL * np.abs(change).mean():
+        return PoseMatch(part, "achieved", 1.0, 1.0)
+    spread_out = np.abs(before - before.mean(axis=0)).mean()
+    if np.abs(command - before).mean() < 0.5 * spread_out:
+        alike = correlation((command - before).ravel(), change.ravel())
+        return PoseMatch(part, "target", alike, 1.0) if alike > _CORRELATED / 2 else None
+    alike = correlation(command.ravel(), change.ravel())
+    # The ratio of sizes, not the regression slope, which noise in the motion makes too small.
+    slope = float(np.abs(command).mean() / np.abs(change).mean())
+    return PoseMatch(part, "delta", alike, slope) if alike > _CORRELATED else None
 
 
 def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
@@ -112,54 +224,49 @@ def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
     seeing = [camera.key for camera in cameras if 2 * camera.num_blank < camera.num_looked_at]
     outside = [key for key in seeing or keys if not _WRIST.search(key)] or seeing or keys
     if len(cameras) == 1:
-        confidence, why = SURE, "the only colour image"
-    elif len(outside) == 1:
-        confidence, why = LIKELY, f"of {len(cameras)}, the only one that sees from outside"
-    else:
-        confidence = GUESS
-        why = f"the first of {len(outside)} outside cameras; look at the contact sheet"
-    return ProposedPart(setting="camera", value=outside[0], confidence=confidence, why=why)
+        return _part("camera", outside[0], SURE, "the only colour image")
+    if len(outside) == 1:
+        why = f"of {len(cameras)}, the only one that sees from outside"
+        return _part("camera", outside[0], LIKELY, why)
+    why = f"the first of {len(outside)} outside cameras; look at the contact sheet"
+    return _part("camera", outside[0], GUESS, why)
 
 
-def _motion(layout: Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
+def _propose_instruction(sample: Sample) -> Iterator[ProposedPart]:
+    keys = [key for key, is_given in sample.texts.items() if any(is_given) and _TEXT.search(key)]
+    if keys:
+        is_given = sample.texts[keys[0]]
+        why = f"text in {sum(is_given)} of {len(is_given)} episodes"
+        yield _part("instruction", f"[{keys[0]}]", LIKELY, why)
+
+
+def _propose_action(
+    layout: _Layout, match: PoseMatch | None, sample: Sample
+) -> Iterator[ProposedPart]:
     """The action's parts, and the pose that it was matched with."""
-    confidence, seen = GUESS, "no measured position moves with it"
+    confidence, found = GUESS, "no measured position moves with it"
     if match:
-        confidence, seen = SURE, f"{match.part} moves with it ({match.correlation:.2f})"
-    yield _part("action.translation", layout.translation, confidence, f"{layout.why}; {seen}")
+        confidence, found = SURE, f"{match.part} moves with it ({match.correlation:.2f})"
+    yield _part("action.translation", layout.translation, confidence, f"{layout.why}; {found}")
     confidence = LIKELY if match else GUESS
     yield _part("action.rotation", layout.rotation, confidence, layout.rotation_why)
     if layout.rotation:
-        yield _part(
-            "action.rotation_format", layout.rotation_format, confidence, layout.rotation_why
-        )
-    yield from _scale(layout, match)
-    gripper = guess_gripper(layout.gripper, sample)
-    yield from _gripper("action", gripper)
+        rotation_format = _rotation_format(sample, layout.rotation)
+        yield _part("action.rotation_format", rotation_format, confidence, layout.rotation_why)
+    yield from _propose_scale(layout, match)
+    gripper = _guess_gripper(layout.gripper, sample)
+    yield from _propose_gripper("action", gripper)
     if match is None:
         return
     yield _part("pose.position", str(match.part), SURE, f"correlation {match.correlation:.2f}")
-    pose = find_rotation(match.part, layout.rotation, sample)
-    if pose.part:
-        yield _part("pose.rotation", pose.part, pose.confidence, pose.why)
-        yield _part("pose.rotation_format", pose.format, pose.confidence, pose.why)
-    measured = guess_gripper(pose.gripper, sample, like=gripper)
+    rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
+    yield from rotation
+    measured = _guess_gripper(pose_gripper, sample, like=gripper)
     if measured.part and measured.format != "relative_close":
-        yield from _gripper("pose", measured)
+        yield from _propose_gripper("pose", measured)
 
 
-def _gripper(section: str, guess: GripperGuess) -> Iterator[ProposedPart]:
-    why = "the number that its name or place leaves" if guess.part else guess.why
-    yield _part(f"{section}.gripper", guess.part, guess.confidence, why)
-    if guess.part:
-        yield _part(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
-
-
-def _part(setting: str, value: str, confidence: str, why: str) -> ProposedPart:
-    return ProposedPart(setting=setting, value=value, confidence=confidence, why=why)
-
-
-def _scale(layout: Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
+def _propose_scale(layout: _Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
     motion, confidence, why = "delta", GUESS, "small numbers around zero"
     if match is not None:
         motion, confidence = match.motion, SURE if match.motion == "achieved" else LIKELY
@@ -170,33 +277,177 @@ def _scale(layout: Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
         }[match.motion]
     elif layout.looks_absolute:
         why = "the numbers look absolute, but no measured pose is near them"
-    yield ProposedPart(setting="action.motion", value=motion, confidence=confidence, why=why)
+    yield _part("action.motion", motion, confidence, why)
     if match and not 1 / _SCALE_FACTOR <= match.slope <= _SCALE_FACTOR:
-        yield ProposedPart(
-            setting="action.translation_scale",
-            value=f"{1 / match.slope:.2g}",
-            confidence=GUESS,
-            why=f"commands are {match.slope:.3g} times the motion that followed",
+        why = f"commands are {match.slope:.3g} times the motion that followed"
+        yield _part("action.translation_scale", f"{1 / match.slope:.2g}", GUESS, why)
+
+
+def _propose_gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
+    why = "the number that its name or place leaves" if guess.part else guess.why
+    yield _part(f"{section}.gripper", guess.part, guess.confidence, why)
+    if guess.part:
+        yield _part(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
+
+
+def _find_layouts(sample: Sample) -> list[_Layout]:
+    """End-effector actions that the columns may hold, the clearest names first."""
+    keys = [k for k in sample.numbers if k.startswith("action") and not _NOT_HAND.search(k)]
+    return [*_layouts_by_name(keys, sample), *_layouts_by_place(keys, sample)]
+
+
+def _layouts_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
+    """An action in several columns, each named for what it holds."""
+
+    def first(pattern: re.Pattern[str], *sizes: int) -> str:
+        return next((k for k in keys if pattern.search(k) and sample.size(k) in sizes), "")
+
+    translation, rotation = first(_TRANSLATION, 2, 3), first(_ROTATION, 3, 4)
+    if translation:
+        rotation_why = f"named so; {_rotation_format(sample, rotation)}"
+        yield _Layout(
+            translation,
+            rotation,
+            first(_GRIPPER, 1),
+            "named so",
+            rotation_why if rotation else "no column is named so",
         )
 
 
-def _instruction(sample: Sample) -> Iterator[ProposedPart]:
-    keys = [key for key, says in sample.texts.items() if any(says)]
-    named = [key for key in keys if _TEXT.search(key)]
-    if named:
-        yield ProposedPart(
-            setting="instruction",
-            value=f"[{named[0]}]",
-            confidence=LIKELY,
-            why=f"text in {sum(sample.texts[named[0]])} of {len(sample.texts[named[0]])} episodes",
+def _layouts_by_place(keys: list[str], sample: Sample) -> Iterator[_Layout]:
+    """One vector for everything."""
+    grippers = [k for k in keys if _GRIPPER.search(k) and sample.size(k) == 1]
+    # `action` before `action_dict/...`, Cartesian columns before all.
+    for key in sorted(keys, key=lambda k: ("cartesian" not in k.lower(), len(k))):
+        size = sample.size(key)
+        if size < 2 or size > 8 or size == 5 or _is_named_part(key):
+            continue
+        translation, rotation, end = f"{key}[0:{min(size, 3)}]", "", 3
+        if size >= 7 and _is_unit(sample.take(f"{key}[3:7]")):
+            rotation, end, rotation_why = f"{key}[3:7]", 7, "the next numbers; unit length"
+        elif size >= 6:
+            rotation, end, rotation_why = f"{key}[3:6]", 6, "the next numbers; taken as angles"
+        else:
+            rotation_why = "none left"
+        yield _Layout(
+            translation,
+            rotation,
+            f"{key}[{end}]" if size > end else (grippers[0] if grippers else ""),
+            f"the first of {size} numbers in {key}",
+            rotation_why,
+            looks_absolute=_looks_absolute(sample.take(translation)),
         )
 
 
-def _to_source(parts: Sequence[ProposedPart]) -> Source | None:
-    given = OmegaConf.create({})
-    for part in parts:
-        value = [part.value[1:-1]] if part.setting == "instruction" else part.value
-        OmegaConf.update(given, part.setting, value)
+def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _Gripper:
+    """What a gripper number means, by its name, its values and where episodes begin.
+
+    `like` is another gripper of the dataset whose meaning is known: the two move together.
+    """
+    if not part:
+        return _Gripper("", "", GUESS, "no number is left for it")
+    rows = sample.take(part)
+    values, first = np.concatenate([r[:-1] for r in rows]), np.median([r[0, 0] for r in rows])
+    low, high = float(values.min()), float(values.max())
+    reach = f"{low:.3g} to {high:.3g}"
+    if low < -1.2 or high > 1.2 or 0 < high - low < 0.3:
+        why = f"{part} goes from {reach}, not from 0 to 1: there is no format for it"
+        return _Gripper("", "", GUESS, why)
+    if low < -0.5:
+        return _Gripper(part, "relative_close", GUESS, f"{reach}: does -1 open, +1 close?")
+    if _CLOSED.search(part) or _OPEN.search(part):
+        word = "closed_one" if _CLOSED.search(part) else "open_one"
+        return _Gripper(part, word, LIKELY, f"{reach}, and its name")
+    if like is not None and like.format in _OPPOSITE:
+        alike = _agreement(sample.take(like.part), rows)
+        word = like.format if alike >= 0 else _OPPOSITE[like.format]
+        why = f"{reach}, correlates {alike:.2f} with {like.part}"
+        return _Gripper(part, word, like.confidence, why)
+    word = "open_one" if first >= 0.5 else "closed_one"
+    why = f"{reach}, episodes begin at {first:.2g}, and most grippers begin open"
+    return _Gripper(part, word, GUESS, why)
+
+
+def _pose_rotation(
+    position: Part, action_rotation: str, sample: Sample
+) -> tuple[list[ProposedPart], str]:
+    """What follows a measured position, and the measured gripper in its column or another."""
+    assert position.stop is not None
+    key, start, size = position.key, position.stop, sample.size(position.key)
+    gripper = next((k for k in sample.numbers if _is_measured_gripper(k, sample)), "")
+    quaternion, angles = f"{key}[{start}:{start + 4}]", f"{key}[{start}:{start + 3}]"
+    if size >= start + 4 and _is_unit(sample.take(quaternion)):
+        part = quaternion
+        rotation_format, why = _quaternion_order(quaternion, action_rotation, sample)
+        inside = f"{key}[{start + 4}]" if size == start + 5 else ""
+    elif size >= start + 3 and np.abs(np.concatenate(sample.take(angles))).max() <= _FULL_TURN:
+        part, rotation_format = angles, "rpy"
+        why = "the next three numbers of the pose are within a full turn"
+        inside = f"{key}[{size - 1}]" if size > start + 3 else ""
+    else:
+        return [], gripper
+    parts = [
+        _part("pose.rotation", part, LIKELY, why),
+        _part("pose.rotation_format", rotation_format, LIKELY, why),
+    ]
+    return parts, gripper or inside
+
+
+def _quaternion_order(part: str, action_rotation: str, sample: Sample) -> tuple[str, str]:
+    rows = sample.take(part)
+    if action_rotation and sample.size(action_rotation) == 3:
+        wanted = sample.take(action_rotation)
+        scores = [_agreement(wanted, _turns(rows, order)) for order in _QUATERNIONS]
+        best = int(np.argmax(scores))
+        return _QUATERNIONS[best], f"unit length; turns correlate {scores[best]:.2f} in this order"
+    return _QUATERNIONS[0], "unit length; the order is a guess"
+
+
+def _turns(rows: Rows, order: str) -> Rows:
+    """Rotations from each step to the next, in the base frame; a last row of zeros."""
+    found = []
+    for quaternions in rows:
+        matrices = rpy_to_matrix(to_rpy(quaternions, order))
+        turns = matrix_to_rpy(matrices[1:] @ np.swapaxes(matrices[:-1], 1, 2))
+        found.append(np.concatenate([turns, np.zeros((1, 3))]))
+    return found
+
+
+def _rotation_format(sample: Sample, part: str) -> str:
+    return _QUATERNIONS[0] if part and sample.size(part) == 4 else "rpy"
+
+
+def _agreement(one: Rows, other: Rows) -> float:
+    """Correlation of two parts over all steps and numbers, the last step left out."""
+    pairs = zip(one, other, strict=True)
+    joined = [(a[:-1].ravel(), b[: len(a) - 1].ravel()) for a, b in pairs]
+    return correlation(*(np.concatenate(rows) for rows in zip(*joined, strict=True)))
+
+
+def _looks_absolute(rows: Rows) -> bool:
+    """Positions change little from step to step, compared with their size."""
+    joined, change = np.concatenate(rows), np.concatenate([np.diff(r, axis=0) for r in rows])
+    return bool(np.abs(change).mean() < 0.1 * np.abs(joined).mean())
+
+
+def _is_unit(rows: Rows) -> bool:
+    """Whether rows of four numbers are quaternions."""
+    lengths = np.linalg.norm(np.concatenate(rows), axis=1)
+    return bool(np.abs(lengths - 1).max() < 0.01)
+
+
+def _is_measured_gripper(key: str, sample: Sample) -> bool:
+    is_named = bool(_GRIPPER.search(key)) and not key.startswith("action")
+    return is_named and sample.size(key) == 1 and bool(np.ptp(np.concatenate(sample.numbers[key])))
+
+
+def _is_named_part(key: str) -> bool:
+    last = key.rpartition("/")[2]
+    return "/" in key and bool(_GRIPPER.search(last) or _ROTATION.search(last))
+
+
+def _build_source(given: object) -> Source | None:
+    """The source of some settings; None when a required one is missing."""
     merged = OmegaConf.merge(OmegaConf.structured(SourceConfig), given)
     if OmegaConf.missing_keys(merged):
         return None
@@ -205,8 +456,5 @@ def _to_source(parts: Sequence[ProposedPart]) -> Source | None:
     return build_source(config)
 
 
-def _shell_quote(word: str) -> str:
-    """In double quotes when it holds brackets or quotes, which is easier to read than escapes."""
-    if _SAFE.fullmatch(word.replace("=", "")):
-        return word
-    return f'"{word}"' if not re.search(r'["$`\\!]', word) else shlex.quote(word)
+def _part(setting: str, value: str, confidence: str, why: str) -> ProposedPart:
+    return ProposedPart(setting=setting, value=value, confidence=confidence, why=why)

@@ -11,8 +11,7 @@ from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.sources import Source
-from genie_robo.inspection.columns import is_small
-from genie_robo.inspection.episodes import camera_keys, readable
+from genie_robo.inspection.episodes import camera_keys, readable, small_keys, text_keys
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.types import ACTION_NAMES, Episode
@@ -20,7 +19,7 @@ from genie_robo.video_files import spread
 from viz.episodes import ShownEpisode, write_dataset
 
 _QUIET_EPISODES = 10
-"""Fewer are read, replayed and written in about a second each at most, without a progress bar."""
+"""Up to this many need no progress bar: each takes about a second at most."""
 _SMALLEST_FRAME = (8, 8)
 """MuJoCo's own frames are in the dataset already."""
 _NO_DIMENSION = np.zeros(len(ACTION_NAMES), bool)
@@ -38,31 +37,31 @@ class _Readable(NamedTuple):
 def record_dataset(
     path: Path, index: DatasetIndex, source: Source | None, *, num_episodes: int
 ) -> int:
-    """Write evenly spread episodes to an .rrd file and return how many they are.
+    """Write evenly spread episodes to an .rrd file; returns how many.
 
-    Without a source, cameras and all columns of few numbers are shown as they are stored. Episodes
-    of a simulator bring its scene along. Unreadable episodes are left out and logged.
+    Without a source, cameras and all small columns are shown as stored. Simulated episodes come
+    with their scene. Unreadable episodes are left out and logged.
 
     Raises:
         ValueError: no episode can be read.
     """
-    there = _mapped(index, source) if source else _stored(index)
-    chosen = spread(there.num_episodes, most=num_episodes) if there.num_episodes else []
-    shown = list(_read(there, chosen, index.schema.name))
+    found = _mapped(index, source) if source else _stored(index)
+    chosen = spread(found.num_episodes, most=num_episodes) if found.num_episodes else []
+    shown = list(_read(found, chosen, index.schema.name))
     if not shown:
         raise ValueError(f"{index.folder} has no episode that can be shown")
     write_dataset(path, shown, name=index.schema.name)
     return len(shown)
 
 
-def _read(there: _Readable, chosen: list[int], name: str) -> Iterator[ShownEpisode]:
+def _read(episodes: _Readable, chosen: list[int], name: str) -> Iterator[ShownEpisode]:
     visible = len(chosen) > _QUIET_EPISODES
     with progress_bar(
         f"record {name}", total=len(chosen), unit="episodes", visible=visible
     ) as advance:
         for i in chosen:
             try:
-                yield there.read(i)
+                yield episodes.read(i)
             except BadEpisodeError as error:
                 _log.warning("left out: %s", error)
             advance()
@@ -79,7 +78,7 @@ def _mapped(index: DatasetIndex, source: Source) -> _Readable:
 
 
 def _stored(index: DatasetIndex) -> _Readable:
-    """Without a mapping; a dataset without a camera has nothing to be watched."""
+    """Without a mapping; a dataset without a camera has nothing to show."""
     entries = readable(index) if camera_keys(index) else []
     return _Readable(len(entries), lambda i: _as_stored(index, entries[i]))
 
@@ -88,8 +87,7 @@ def _as_stored(index: DatasetIndex, entry: RecordEntry) -> ShownEpisode:
     steps = index.read(entry).steps
     first, *others = (key for key in camera_keys(index) if key in steps)
     cameras = {"primary": first} | {key: key for key in others}
-    texts = [key for key, feature in index.features.items() if feature.kind == "text"]
-    instruction = next((text for key in texts if (text := steps[key][0])), b"")
+    instruction = next((text for key in text_keys(index) if (text := steps[key][0])), b"")
     episode = Episode(
         episode_id=entry.episode_id,
         images={name: tuple(steps[key]) for name, key in cameras.items()},
@@ -103,8 +101,7 @@ def _as_stored(index: DatasetIndex, entry: RecordEntry) -> ShownEpisode:
         instruction=instruction.decode(errors="replace"),
         control_hz=0.0,
     )
-    numbers = [key for key, feature in index.features.items() if is_small(feature)]
-    stored = {key: steps[key].reshape(entry.num_steps, -1) for key in numbers}
+    stored = {key: steps[key].reshape(entry.num_steps, -1) for key in small_keys(index)}
     return ShownEpisode(episode=episode, stored=stored, replay=None)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from inspect_files import composed, look, parts_of, problems_of
 
-from genie_robo.inspection.sources import known_sources
+from genie_robo.inspection.proposal import known_sources
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

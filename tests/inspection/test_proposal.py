@@ -17,7 +17,7 @@ from inspect_files import (
 from rlds_files import rt1_episode, rt1_features
 from scipy.spatial.transform import Rotation
 
-from genie_robo.inspection.sources import known_sources
+from genie_robo.inspection.proposal import known_sources
 
 
 def test_an_unknown_dataset_gets_words_that_read_it(tmp_path):

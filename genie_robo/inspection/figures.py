@@ -1,4 +1,4 @@
-"""The pictures of `genie-robo inspect`: all cameras on one sheet, and histograms of the actions."""
+"""The figures of `genie-robo inspect`: a contact sheet of all cameras, histograms of actions."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from eval_suites.figures import BLUE, GREY, ORANGE
 from genie_robo.data.index import DatasetIndex
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
-from genie_robo.inspection.episodes import SeenEpisode, camera_keys, readable, take_frames
+from genie_robo.inspection.episodes import SeenEpisode, camera_keys, some_readable, take_frames
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
-from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip, spread
+from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
 _TITLE_HEIGHT, _TITLE_SIZE = 26, 15
@@ -30,8 +30,7 @@ def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None
 
     `bgr` names the cameras that store blue, green, red. None without a camera or an episode.
     """
-    good = readable(index)
-    chosen = [good[i] for i in spread(len(good), most=SHEET_EPISODES)] if good else []
+    chosen = some_readable(index, SHEET_EPISODES)
     columns = {entry.episode_id[:8]: index.read(entry).steps for entry in chosen}
     blocks = []
     for key in camera_keys(index):
