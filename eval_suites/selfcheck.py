@@ -1,18 +1,58 @@
-"""Do the metrics measure what they say? Every one on inputs with a known answer."""
+"""Do the metrics measure what they say? Each family of metrics on inputs with a known answer.
 
-from collections.abc import Sequence
+Expected numbers are worked out by hand or published, never recorded. The unit tests hold more.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from functools import cache
+from typing import ClassVar, NamedTuple, SupportsFloat
+
+import numpy as np
 
 from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.metrics.known import Known
-from eval_suites.metrics.known_answers import KNOWN
+from eval_suites.metrics.following import best_lag, gain_terms, lag_terms
+from eval_suites.metrics.frechet import frechet_distance, unbiased_mmd
+from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.metrics.information import joint_counts, mutual_information
+from eval_suites.metrics.jackknife import jackknife
+from eval_suites.metrics.ranking import mmrv
+from eval_suites.metrics.regression import predict_from_codes
+from eval_suites.metrics.verdicts import auroc
+from eval_suites.probes.data import ACHIEVED, ProbeData
+from eval_suites.probes.scores import Motion, ProbeSettings, Scores, score
+from eval_suites.statistics import (
+    circular_shift_p_value,
+    mean_r2,
+    perplexity,
+    ratio_of_sums,
+)
 
 PROTOCOL = "metric functions on inputs whose output is worked out by hand or published; no model"
+MAX_BORDERS = np.array([-1.748, -1.050, -0.5006, 0.0, 0.5006, 1.050, 1.748])
+"""Of the eight-level quantiser of a Gaussian with the least error, R2 0.9655 (Max 1960)."""
+REAL = np.array([0.733, 0.633, 0.583, 0.450, 0.017, 0.350])
+SIMULATED = np.array([0.779, 0.442, 0.354, 0.317, 0.050, 0.042])
+"""Success of six policies at "move near", published with the code of Li et al. 2024 (SIMPLER)."""
+_GREY = np.full((1, 8, 8, 3), 0.5)
+_PATH = np.cumsum(np.random.default_rng(0).normal(size=(12, 3)), axis=0)
+_CLOUD = np.random.default_rng(0).normal(size=(40, 3))
+_VALUES = np.array([2.0, 4.0, 4.0, 6.0, 9.0])
+
+
+class Known(NamedTuple):
+    """One metric function on one input."""
+
+    name: str
+    why: str
+    """Where the expected number comes from."""
+    expected: float
+    compute: Callable[[], SupportsFloat]
+    tolerance: float = 1e-9
 
 
 class Checked(NamedTuple):
-    """A known answer beside the computed one."""
+    """A known answer and the computed one."""
 
     known: Known
     found: float
@@ -27,28 +67,14 @@ class SelfCheck:
     summary: ClassVar[str] = "whether the metric functions give their known answers"
 
     def evaluate(self, context: EvalContext | None = None) -> SuiteResult:
-        """Compute every known answer; the context is not looked at."""
-        rows = check(KNOWN)
-        wrong = sum(not row.is_ok for row in rows)
+        """Compute every known answer; the context is not used."""
+        rows = check(ANSWERS)
+        wrong, unit = float(sum(not row.is_ok for row in rows)), f"of {len(rows)}"
         metrics = {
-            "wrong": Metric(
-                value=float(wrong),
-                n_units=0,
-                unit=f"of {len(rows)}",
-                protocol=PROTOCOL,
-                ceiling=0.0,
-            )
+            "wrong": Metric(value=wrong, n_units=0, unit=unit, protocol=PROTOCOL, ceiling=0.0)
         }
-        for number, (known, found, is_ok) in enumerate(rows):
-            said = f"{known.why}; {PROTOCOL}"
-            name = f"{known.name}/{number}"
-            metrics[name] = (
-                Metric(
-                    value=found, n_units=0, unit="", protocol=said, ceiling=float(known.expected)
-                )
-                if is_ok
-                else undefined(f"{found} instead of {known.expected}", unit="", protocol=said)
-            )
+        for number, row in enumerate(rows):
+            metrics[f"{row.known.name}/{number}"] = _metric(row)
         return SuiteResult(metrics=metrics, headline=("wrong",), per_episode=[], figures={})
 
 
@@ -59,3 +85,143 @@ def check(answers: Sequence[Known]) -> list[Checked]:
         found = float(known.compute())
         rows.append(Checked(known, found, abs(found - known.expected) <= known.tolerance))
     return rows
+
+
+def _metric(row: Checked) -> Metric:
+    (known, found, is_ok), protocol = row, f"{row.known.why}; {PROTOCOL}"
+    if not is_ok:
+        return undefined(f"{found} instead of {known.expected}", unit="", protocol=protocol)
+    ceiling = float(known.expected)
+    return Metric(value=found, n_units=0, unit="", protocol=protocol, ceiling=ceiling)
+
+
+def _bins() -> float:
+    motion = np.random.default_rng(0).random((2, 10_000, 1))
+    fit, test = (motion[..., 0] * 8).astype(int)
+    guess = predict_from_codes(fit, motion[0], test, num_codes=8)
+    squares = [((motion[1] - other) ** 2).sum(axis=0) for other in (guess, motion[0].mean(axis=0))]
+    return float(mean_r2(np.stack(squares)))
+
+
+@cache
+def _late_codes() -> Scores:
+    """AR(0.95) motion whose codes are those of the motion before."""
+
+    def side(seed: int) -> ProbeData:
+        values = np.random.default_rng(seed).normal(size=(20, 401))
+        for t in range(1, values.shape[1]):
+            values[:, t] = 0.95 * values[:, t - 1] + np.sqrt(1 - 0.95**2) * values[:, t]
+        before, motion = values[:, :-1].ravel(), values[:, 1:].reshape(-1, 1)
+        empty = np.zeros_like(motion)
+        return ProbeData(
+            episode_ids=tuple(f"{e:02d}" for e in range(20)),
+            episode=np.repeat(np.arange(20), 400),
+            codes=np.digitize(before, MAX_BORDERS),
+            latents=empty,
+            untrained_latents=None,
+            frames=empty,
+            differences=motion,
+            flow=empty,
+            targets={ACHIEVED: np.pad(motion, ((0, 0), (0, 6)))},
+            masks={ACHIEVED: np.ones(7, bool)},
+        )
+
+    settings = ProbeSettings(num_codes=8, num_random_draws=1, num_components=1, seed=0)
+    return score(side(0), side(1), Motion(ACHIEVED, (0,)), settings)
+
+
+def _value(number: float | None) -> float:
+    return np.nan if number is None else number
+
+
+def _standard_errors() -> float:
+    estimate = jackknife(np.stack([_VALUES, np.ones(5)], axis=1), ratio_of_sums)
+    assert estimate.value is not None
+    assert estimate.ci95 is not None
+    return (estimate.ci95[1] - estimate.value) / (_VALUES.std(ddof=1) / np.sqrt(5))
+
+
+def _perfect_p_value() -> float:
+    motion = [np.random.default_rng(e).normal(size=(30, 2)) for e in range(8)]
+    return circular_shift_p_value(motion, motion, np.zeros(2), num_permutations=199)
+
+
+def _next_code() -> float:
+    cycle = np.arange(1201) % 4
+    counts = joint_counts(cycle[:-1], cycle[1:], np.zeros(1200, int), shape=(1, 4, 4))
+    return float(mutual_information(counts[0]))
+
+
+def _auroc() -> float:
+    score, success = np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False])
+    return float(auroc(score, success, np.zeros(4, int))(np.ones(1)))
+
+
+def _lag() -> float:
+    return float(best_lag(lag_terms(_PATH[np.clip(np.arange(12) - 1, 0, None)], _PATH)))
+
+
+def _gain() -> float:
+    half = _PATH[0] + 0.5 * (_PATH - _PATH[0])
+    return float(ratio_of_sums(gain_terms(half, _PATH, _PATH)))
+
+
+def _psnr_of_error(error: float) -> float:
+    return float(frame_psnr(_GREY, _GREY + error)[0])
+
+
+ANSWERS = (
+    Known("latent_probe/r2", "eight equal bins of a uniform motion", 1 - 1 / 64, _bins, 2e-3),
+    Known(
+        "latent_probe/r2",
+        "AR(0.95) motion, codes one late: 0.95^2 x 0.9655",
+        0.95**2 * 0.9655,
+        lambda: _value(_late_codes().r2("codes").value),
+        0.02,
+    ),
+    Known(
+        "latent_probe/partial_r2_previous_action",
+        "the same codes add nothing to the last motion",
+        0.0,
+        lambda: _value(_late_codes().partial_r2("previous_action").value),
+        0.03,
+    ),
+    Known("jackknife", "of a mean: 1.96 standard errors s / n^.5", 1.96, _standard_errors),
+    Known(
+        "circular_shift_p_value",
+        "perfect predictions, 199 permutations",
+        1 / 200,
+        _perfect_p_value,
+    ),
+    Known("frame_psnr", "an error of 0.1: -20 log10 0.1", 20.0, lambda: _psnr_of_error(0.1)),
+    Known(
+        "controllability/delta_psnr",
+        "errors of 0.01 and 0.1: 40 dB - 20 dB",
+        20.0,
+        lambda: _psnr_of_error(0.01) - _psnr_of_error(0.1),
+    ),
+    Known(
+        "frechet_distance",
+        "a cloud moved by (3, 0, -4): its square",
+        25.0,
+        lambda: frechet_distance(_CLOUD, _CLOUD + np.array([3.0, 0.0, -4.0])),
+    ),
+    Known(
+        "unbiased_mmd",
+        "kernel (xy + 1)^3 of 0 0 and 1 1: 1 + 8 - 2 x 1",
+        7.0,
+        lambda: unbiased_mmd(np.zeros((2, 1)), np.ones((2, 1))),
+    ),
+    Known("mmrv", "SIMPLER move near", 0.111, lambda: mmrv(SIMULATED, REAL)),
+    Known("perplexity", "eight codes equally often", 8.0, lambda: perplexity(np.full(8, 5.0))),
+    Known(
+        "latent_structure/transitions",
+        "a cycle of four codes: 2 bits and the correction 3 / (2 n ln 2)",
+        2.0 + 3 / (2 * 1200 * np.log(2)),
+        _next_code,
+    ),
+    Known("auroc", "three of four pairs in order", 0.75, _auroc),
+    Known("gain", "half of the true motion", 0.5, _gain),
+    Known("lag", "one frame late", 1.0, _lag),
+)
+"""The most telling answers of each family."""

@@ -15,10 +15,9 @@ from rich.table import Table
 from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
 from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
 from eval_suites.comparing import Kind, compare
-from eval_suites.metrics.known_answers import KNOWN
 from eval_suites.plugs.choose import check_plugs, plug, plug_notes
 from eval_suites.results import format_value, write_result
-from eval_suites.selfcheck import SelfCheck, check
+from eval_suites.selfcheck import ANSWERS, SelfCheck, check
 from genie_robo.build import build_genie
 from genie_robo.commands.compose import run_names
 from genie_robo.comparison.paired import PairedRuns, cells, headings, write_paired
@@ -79,7 +78,7 @@ def _check_metrics(suites: list[EvalSuite]) -> list[EvalSuite]:
     """
     others = [suite for suite in suites if not isinstance(suite, SelfCheck)]
     if len(others) < len(suites):
-        rows = check(KNOWN)
+        rows = check(ANSWERS)
         table = Table("metric", "known answer", "expected", "found", "ok")
         for known, found, is_ok in rows:
             numbers = (f"{known.expected:.6g}", f"{found:.6g}")

@@ -18,6 +18,7 @@ def test_published_numbers():
     # Swapped arguments weigh by 0.050 - 0.042 instead, and look excellent.
     assert mmrv(REAL, SIMULATED) == pytest.approx((0.008 + 0.008) / 6)
     assert mmrv(SIMULATED_CAN, REAL_CAN) == pytest.approx((0.054 + 0.067 + 0.067) / 6)
+    assert pearson(SIMULATED, REAL) == pytest.approx(0.8561, abs=1e-4)
     assert pearson(SIMULATED, REAL) == pytest.approx(np.corrcoef(SIMULATED, REAL)[0, 1])
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from jaxtyping import Float
 
 from eval_suites.latent_structure import backward_metrics, backward_sums
 from eval_suites.metrics.information import joint_counts, mutual_information
-from eval_suites.metrics.known import Known
 from eval_suites.probes.code_meaning import (
     code_sums,
     eta_p_value,
@@ -17,6 +17,7 @@ from eval_suites.probes.code_meaning import (
 )
 from eval_suites.probes.latent_algebra import sums_over_time
 from eval_suites.probes.reversed_video import best_permutation
+from eval_suites.selfcheck import Known
 from eval_suites.statistics import mean_r2
 
 _CYCLE = np.arange(1201) % 4
@@ -66,13 +67,7 @@ def _signs() -> float:
     return float(np.nanmean(sign_agreement(sums, np.array([[1.0]]), min_move=0.1)))
 
 
-CODES = (
-    Known(
-        "latent_structure/transitions",
-        "a cycle of four codes: 2 bits and the correction 3 / (2 n ln 2)",
-        2.0 + 3 / (2 * 1200 * np.log(2)),
-        _next_code,
-    ),
+KNOWN = (
     Known(
         "latent_structure/agreement",
         "3 + 4 of 10 pairs are swapped codes, as in the validation episodes",
@@ -127,4 +122,8 @@ CODES = (
     ),
     Known("sign_agreement", "the meant way in 3 of 4 episodes", 0.75, _signs),
 )
-"""Of latent_structure and latent_transfer."""
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: f"{known.name}: {known.why}")
+def test_known_answer(known):
+    assert float(known.compute()) == pytest.approx(known.expected, abs=known.tolerance)
