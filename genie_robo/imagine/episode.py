@@ -6,11 +6,10 @@ import numpy as np
 import torch
 
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.parts import RolloutParts
 from genie_robo.imagine.prompts import Followed, Prompt
 from genie_robo.imagine.readers import RolloutReaders
 from genie_robo.imagine.steering import Steering, single_steps
-from genie_robo.imagine.view import make_view
+from genie_robo.imagine.view import RolloutParts, make_view
 from genie_robo.inference.rollout import imagine
 from genie_robo.progress import Advance
 from genie_robo.sim.replay import Replay, replay

@@ -21,17 +21,17 @@ INFERRED, ALONE, ROBOT, RANDOM = WORDS = "inferred", "inferred_alone", "robot", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
-    """What is done after the prompt, in both languages."""
+    """The actions after the prompt, as codes and as robot actions."""
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"] | None
-    """None where nobody could execute them."""
+    """None where they cannot be executed."""
     is_true: bool
     """Whether the frames that really followed were reached by these actions."""
 
 
 def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
-    """Refuse actions that cannot follow any prompt, before a model has been asked.
+    """Refuse actions that cannot follow any prompt, before any model runs.
 
     Raises:
         ValueError: An unknown word, a code that is none of the model's, an action that is not
@@ -153,7 +153,7 @@ def _check_robot_actions(actions: Sequence[object]) -> None:
 
 
 def _check_bounds(robot_actions: Float[np.ndarray, "n 7"], *, stride: int) -> None:
-    """What MuJoCo would refuse half-way."""
+    """Refuse before the rollout what MuJoCo would refuse in the middle of it."""
     for number, action in enumerate(single_steps(robot_actions, stride=stride)[::stride]):
         try:
             checked_action(action)

@@ -156,7 +156,7 @@ def test_codes_of_real_data_have_no_truth(trained, config, prompt, readers):
     assert (view.true_video, view.robot_actions, view.replay) == (None, None, None)
     assert (view.psnr, view.code_chances, view.tokens.true_tokens) == ({}, None, None)
     assert view.read_path.error_mm == {}
-    assert "nobody knows what would have happened" in view.summary
+    assert "none: what would have happened is unknown" in view.summary
     assert "**latent actions**: given codes" in view.summary
 
 
