@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.base import Prompt, Reconstruction, Transitions, WorldModel
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.rollout import imagine
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.types import Window, video_to_bytes, video_to_float
 

@@ -25,7 +25,7 @@ from eval_suites.timing import (
     train_dynamics,
 )
 from genie_robo.data.windows import WindowDataset
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay

@@ -24,10 +24,11 @@ from torch import Tensor
 
 from genie_robo.data.loader import WindowLoader
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source
+from genie_robo.data.settings import Source
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.rollout import Imagination
-from genie_robo.inference.sampler import Sampler, decode_frame
+from genie_robo.inference.sampler import decode_frame
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
 from genie_robo.train.optim import build_optimizers

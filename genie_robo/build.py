@@ -8,8 +8,7 @@ import torch
 
 from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.settings import DataConfig, DatasetConfig, SourceConfig
-from genie_robo.data.sources import ActionSource, PoseSource, Source
+from genie_robo.data.settings import DataConfig, DatasetConfig
 from genie_robo.data.windows import WindowDataset, split_episodes
 from genie_robo.models.attention import Backend, check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
@@ -19,7 +18,13 @@ from genie_robo.models.latent_action import LatentActionDesign, LatentActionMode
 from genie_robo.models.latent_action_pixels import PixelActionModel, PixelPrediction
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
-from genie_robo.models.settings import ModelConfig, QuantizerConfig, Steering, TransformerConfig
+from genie_robo.models.settings import (
+    ModelConfig,
+    QuantizerConfig,
+    QuantizerKind,
+    Steering,
+    TransformerConfig,
+)
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
 from genie_robo.models.transformer import Layout, STTransformer
 from genie_robo.train.settings import StageConfig, TrainConfig
@@ -63,13 +68,13 @@ def _with_codes_in_time(config: TrainConfig) -> ModelConfig:
 
 def build_tokenizer(model: ModelConfig, data: DataConfig) -> VideoTokenizer:
     """The video tokenizer for the image size of the data."""
-    layouts = TOKENIZER_LAYOUTS[model.tokenizer.kind.value]
+    layouts = TOKENIZER_LAYOUTS[model.tokenizer.kind]
     return VideoTokenizer(
         image_size=(data.image_height, data.image_width),
         patch_size=model.tokenizer.patch_size,
-        patch_layers=model.tokenizer.patch_layers.value,
-        encoder=build_transformer(model.tokenizer.encoder, model.attention.value, layouts.encoder),
-        decoder=build_transformer(model.tokenizer.decoder, model.attention.value, layouts.decoder),
+        patch_layers=model.tokenizer.patch_layers,
+        encoder=build_transformer(model.tokenizer.encoder, model.attention, layouts.encoder),
+        decoder=build_transformer(model.tokenizer.decoder, model.attention, layouts.decoder),
         quantizer=build_quantizer(model.tokenizer.quantizer),
     )
 
@@ -79,17 +84,17 @@ def build_latent_action(
 ) -> LatentActionModel:
     """The latent action model over frames of the data, or over this tokenizer's tokens."""
     config = model.latent_action
-    encoder = build_transformer(config.encoder, model.attention.value)
-    decoder = build_transformer(config.decoder, model.attention.value)
+    encoder = build_transformer(config.encoder, model.attention)
+    decoder = build_transformer(config.decoder, model.attention)
     quantizer = build_quantizer(config.quantizer)
     design = LatentActionDesign(
         sees_difference=config.sees_difference,
         decoder_sees_code=config.code_is_seen,
-        decoder_view=config.decoder_view.value,
-        actions=model.actions.value,
+        decoder_view=config.decoder_view,
+        actions=model.actions,
         codes_per_transition=config.codes_per_transition,
     )
-    if config.input.value == "tokens":
+    if config.input == "tokens":
         return TokenActionModel(
             num_tokens=tokenizer.num_codes,
             tokens_per_frame=tokenizer.tokens_per_frame,
@@ -103,8 +108,8 @@ def build_latent_action(
         downscale=config.downscale,
         patch_size=config.patch_size,
         prediction=PixelPrediction(
-            target=config.predicts.value,
-            penalty=config.penalty.value,
+            target=config.predicts,
+            penalty=config.penalty,
             flow=config.has_flow,
             sees_flow=config.flow_is_seen,
             jacobian=config.jacobian,
@@ -124,8 +129,8 @@ def build_dynamics(
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
         action_dim=len(ACTION_NAMES) if is_steered_by_robot(model) else latent_action.code_dim,
-        actions=model.actions.value,
-        transformer=build_transformer(model.dynamics.transformer, model.attention.value),
+        actions=model.actions,
+        transformer=build_transformer(model.dynamics.transformer, model.attention),
     )
 
 
@@ -160,8 +165,8 @@ def build_quantizer(config: QuantizerConfig) -> Quantizer:
     Raises:
         ValueError: No levels are known for the number of codes of an fsq grid.
     """
-    if config.kind.value == "fsq":
-        levels = tuple(config.levels) or levels_for(config.num_codes)
+    if config.kind is QuantizerKind.fsq:
+        levels = config.levels or levels_for(config.num_codes)
         return FiniteScalarQuantizer(levels, reset_after=config.reset_after)
     return VectorQuantizer(
         num_codes=config.num_codes,
@@ -170,8 +175,8 @@ def build_quantizer(config: QuantizerConfig) -> Quantizer:
         reset_after=config.reset_after,
         entropy_weight=config.entropy_weight,
         warmup_steps=config.warmup_steps,
-        continuous=config.kind.value == "continuous",
-        space=config.space.value,
+        continuous=config.kind is QuantizerKind.continuous,
+        space=config.space,
     )
 
 
@@ -179,8 +184,8 @@ def build_dataset(config: DatasetConfig) -> RldsDataset:
     """The episodes of an RLDS folder, read by random access."""
     return RldsDataset(
         Path(config.path),
-        build_source(config.source),
-        rlds_splits=tuple(config.rlds_splits),
+        config.source,
+        rlds_splits=config.rlds_splits,
         bad_episode_limit=config.bad_episode_limit,
     )
 
@@ -188,37 +193,6 @@ def build_dataset(config: DatasetConfig) -> RldsDataset:
 def build_datasets(config: DataConfig) -> dict[str, RldsDataset]:
     """Every dataset of a mixture, by the names of `members`."""
     return {name: build_dataset(member) for name, member in members(config).items()}
-
-
-def build_source(config: SourceConfig) -> Source:
-    """Which keys are the camera, the action and the pose."""
-    action, pose = config.action, config.pose
-    return Source(
-        camera=config.camera,
-        cameras=dict(config.cameras),
-        bgr=tuple(config.bgr),
-        action=ActionSource(
-            translation=action.translation,
-            rotation=action.rotation,
-            rotation_format=action.rotation_format.value,
-            gripper=action.gripper,
-            gripper_format=action.gripper_format.value,
-            motion=action.motion.value,
-            translation_scale=action.translation_scale,
-            rotation_scale=action.rotation_scale,
-        ),
-        pose=PoseSource(
-            position=pose.position,
-            rotation=pose.rotation,
-            rotation_format=pose.rotation_format.value,
-            gripper=pose.gripper,
-            gripper_format=pose.gripper_format.value,
-        ),
-        instruction=tuple(config.instruction),
-        sim_state=config.sim_state,
-        control_hz=config.control_hz,
-        unmapped=config.unmapped,
-    )
 
 
 def build_windows(
@@ -252,7 +226,7 @@ def build_windows(
         episodes,
         num_frames=num_frames,
         image_size=(config.image_height, config.image_width),
-        resize=config.resize.value,
+        resize=config.resize,
         frame_stride=member.stride,
         cache_mb=config.cache_mb // _num_sets(config),
         camera=view or member.views[0],

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from genie_robo.config_tree import from_tree, to_tree
 from genie_robo.run_folder import RunFolder, write_atomic
 
 ConfigT = TypeVar("ConfigT")
@@ -31,7 +32,7 @@ def conf_dir() -> Path:
 
 def write_config(run: RunFolder, config: Any) -> None:
     """Write the composed configuration of a run, atomically."""
-    write_atomic(run.config, OmegaConf.to_yaml(OmegaConf.structured(config)))
+    write_atomic(run.config, OmegaConf.to_yaml(to_tree(config)))
 
 
 def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
@@ -47,8 +48,7 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
             "`genie-robo train` or `genie-robo demo` has made, as run=FOLDER"
         )
     try:
-        loaded = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(run.config))
-        return OmegaConf.to_object(loaded)  # pyright: ignore[reportReturnType]
+        return from_tree(OmegaConf.merge(to_tree(schema), OmegaConf.load(run.config)))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -57,15 +57,14 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
         ) from error
 
 
-def from_plain(schema: type[ConfigT], plain: dict[str, Any]) -> ConfigT:
-    """A configuration from nested plain data, checked against its dataclass.
+def from_plain(schema: type[ConfigT], plain: Any) -> ConfigT:
+    """A configuration from nested dictionaries or a tree, checked against its dataclass.
 
     Raises:
         ValueError: Something does not fit.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
-        return OmegaConf.to_object(merged)  # pyright: ignore[reportReturnType]
+        return from_tree(OmegaConf.merge(to_tree(schema), plain))
     except OmegaConfBaseException as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
 

@@ -6,11 +6,10 @@ import torch
 
 from genie_robo.build import build_dataset, build_device, build_windows
 from genie_robo.checkpoint import load_genie
-from genie_robo.config import DataConfig, SamplerConfig, TrainConfig
+from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
-from genie_robo.inference.sampler import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.types import Split, Window
@@ -56,21 +55,6 @@ def open_run(run: str, *, device: str, data: DataConfig | None = None) -> Traine
         genie=genie,
         dataset=build_dataset(used),
         device=place,
-    )
-
-
-def build_sampler(config: SamplerConfig) -> Sampler:
-    """How frames are decoded.
-
-    Raises:
-        ValueError: No steps, or a negative temperature, top_k or guidance.
-    """
-    return Sampler(
-        num_steps=config.num_steps,
-        temperature=config.temperature,
-        order=config.order.value,
-        top_k=config.top_k,
-        guidance=config.guidance,
     )
 
 

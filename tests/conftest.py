@@ -44,8 +44,7 @@ def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # Not at the top: what is imported before the tests are collected has no shape checks.
     from tensorflow_datasets import features as F
 
-    from genie_robo.build import build_source
-    from genie_robo.config import SourceConfig
+    from genie_robo.config import Source
     from genie_robo.data.rlds import RldsDataset
     from genie_robo.sim.rlds_writer import RldsWriter
 
@@ -63,7 +62,7 @@ def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for length in range(3, 9):
             frames = rng.integers(0, 256, (length, 16, 16, 3), np.uint8)
             writer.write({"steps": [_step(frame) for frame in frames]})
-    return RldsDataset(folder, build_source(SourceConfig(camera="observation/image")))
+    return RldsDataset(folder, Source(camera="observation/image"))
 
 
 def _step(frame: np.ndarray) -> dict[str, object]:

@@ -26,6 +26,7 @@ from genie_robo.comparison.table import (
 from genie_robo.comparison.write import check_comparison, write_comparison
 from genie_robo.config_file import write_config
 from genie_robo.run_folder import RunFolder
+from tests.models.conftest import changed
 
 COLUMNS = {
     "PSNR": "eval/tokenizer/psnr",
@@ -35,7 +36,7 @@ COLUMNS = {
 
 
 def training(run: RunFolder) -> cfg.TrainConfig:
-    source = cfg.SourceConfig(camera="observation/image")
+    source = cfg.Source(camera="observation/image")
     return cfg.TrainConfig(run=str(run.path), data=cfg.DataConfig(path="d", source=source))
 
 
@@ -45,9 +46,14 @@ def make_run(tmp_path):
 
     def make(name: str, *, psnr: float | None = 30.0, loss: float = 2.0, step: int = 20):
         run = RunFolder(tmp_path / name)
-        config = training(run)
-        config.world_model.num_steps, config.world_model.batch_size = 20, 3
-        config.model.tokenizer.encoder.dim = 32
+        config = changed(
+            training(run),
+            {
+                "world_model.num_steps": 20,
+                "world_model.batch_size": 3,
+                "model.tokenizer.encoder.dim": 32,
+            },
+        )
         write_config(run, config)
         if psnr is not None:
             _write_metrics(run, "tokenizer", {"psnr": {"value": psnr}}, headline=["psnr"])
@@ -133,8 +139,7 @@ def test_run_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("part", ["tokenizer", "latent_action", "dynamics"])
 def test_parameters_are_those_of_the_run(make_run, part):
-    config = cfg.TrainConfig()
-    config.model.tokenizer.encoder.dim = 32
+    config = changed(cfg.TrainConfig(), {"model.tokenizer.encoder.dim": 32})
     expected = sum(p.numel() for p in getattr(build_genie(config), part).parameters())
 
     assert read_number(make_run("a"), f"parameters/{part}").value == expected
@@ -166,13 +171,11 @@ def test_bytes_that_a_forward_pass_keeps():
 
 def test_full_attention_keeps_more_than_none_over_time(make_run):
     run = make_run("a")
-    config = training(run)
-    config.tokenizer.num_frames = 8
+    config = changed(training(run), {"tokenizer.num_frames": 8})
     sizes = {}
     for kind in type(config.model.tokenizer.kind):
-        config.model.tokenizer.kind = kind
-        write_config(run, config)
-        sizes[kind.value] = read_number(run, "activations/tokenizer").value
+        write_config(run, changed(config, {"model.tokenizer.kind": kind}))
+        sizes[kind] = read_number(run, "activations/tokenizer").value
     assert sizes["vit"] < sizes["st_vivit"]
     assert sizes["vit"] < sizes["c_vivit"]
 

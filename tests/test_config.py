@@ -14,6 +14,7 @@ from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
 from genie_robo.commands.table import command_names, load_command
 from genie_robo.config_file import conf_dir
+from genie_robo.config_tree import editable
 
 COMMANDS = command_names()
 REQUIRED = {
@@ -91,7 +92,7 @@ def test_examples_compose(name, line):
     if "-m" in words:
         overrides = [word.split(",")[0] for word in overrides]
     command = load_command(name)
-    assert OmegaConf.get_type(compose_config(command, overrides)) is command.config
+    assert OmegaConf.get_type(compose_config(command, overrides)) is editable(command.config)
 
 
 def test_demo_names_nothing_twice():
@@ -151,7 +152,7 @@ def test_yaml_of_a_group_explains_or_sets_something():
 
 
 def test_meanings_are_read_below_the_fields():
-    meanings = field_meanings(config.SourceConfig)
+    meanings = field_meanings(config.Source)
     assert meanings["camera"] == "For example observation/image."
     assert "gripper" not in meanings
 

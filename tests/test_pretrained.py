@@ -9,7 +9,7 @@ import torch
 
 import genie_robo
 from genie_robo.config import (
-    Attention,
+    Backend,
     DataConfig,
     DynamicsConfig,
     LatentActionConfig,
@@ -34,7 +34,7 @@ def genie():
             tokenizer=TokenizerConfig(encoder=stack, decoder=stack, quantizer=codes),
             latent_action=LatentActionConfig(downscale=2, encoder=stack, decoder=stack),
             dynamics=DynamicsConfig(transformer=stack),
-            attention=Attention.sdpa,
+            attention=Backend.sdpa,
         ),
         world_model=StageConfig(num_frames=5),
     )

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genie_robo.models import attention
 from genie_robo.models.blocks import STBlock
+from genie_robo.models.settings import Backend
 from genie_robo.models.transformer import STTransformer
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -42,7 +43,9 @@ def test_every_preset_is_in_the_tables(scaling):
 
 def test_operations_are_those_that_torch_counts(scaling):
     with torch.device("meta"):
-        stack = STTransformer(num_blocks=2, dim=64, num_heads=3, head_dim=32, backend="matmul")
+        stack = STTransformer(
+            num_blocks=2, dim=64, num_heads=3, head_dim=32, backend=Backend.matmul
+        )
         video = torch.zeros(1, 16, 40, 64, requires_grad=True)
         with FlopCounterMode(display=False) as counter:
             stack(video).sum().backward()
@@ -63,7 +66,7 @@ class KeepsWhatFlashKeeps(torch.autograd.Function):
 
 def kept_bytes(num_windows):
     """Memory that a block of width 64 and attention width 96 keeps in bf16 autocast on a CPU."""
-    block = STBlock(dim=64, num_heads=3, head_dim=32, ff_multiplier=4.0, backend="sdpa")
+    block = STBlock(dim=64, num_heads=3, head_dim=32, ff_multiplier=4.0, backend=Backend.sdpa)
     video, kept = torch.zeros(num_windows, 16, 40, 64, requires_grad=True), {}
 
     def keep(tensor):

@@ -24,6 +24,7 @@ from omegaconf.errors import (
 from genie_robo.commands.settings import Setting, list_settings
 from genie_robo.commands.table import Command, UsageError, did_you_mean
 from genie_robo.config_file import conf_dir
+from genie_robo.config_tree import editable, from_tree
 
 
 def compose_config(command: Command, overrides: Sequence[str]) -> Any:
@@ -49,7 +50,7 @@ def to_config(command: Command, composed: Any) -> Any:
     try:
         missing = OmegaConf.missing_keys(composed)
         if not missing:
-            return OmegaConf.to_object(composed)
+            return from_tree(composed)
     except (OmegaConfBaseException, ValueError) as error:
         raise UsageError(explain(error, command)) from error
     raise UsageError(_explain_missing(command, missing))
@@ -65,7 +66,7 @@ def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]
         UsageError: An override cannot be read, or sets something that is no setting.
     """
     schema = f"{command.name}_schema"
-    ConfigStore.instance().store(name=schema, node=command.config, provider="genie_robo")
+    ConfigStore.instance().store(name=schema, node=editable(command.config), provider="genie_robo")
     has_file = (conf_dir() / f"{command.name}.yaml").exists()
     settings = list_settings(command.config)
     # Hydra only adds keys to a mapping where the override begins with ++.

@@ -114,7 +114,7 @@ def _train(
     shapes = {
         "data": shaping["data"],
         "model": {part: shaping["model"][part] for part in parts},
-        stage.value: shaping[stage.value],
+        stage: shaping[stage],
         "engine": shaping["engine"],
         "seed": config.seed,
         **origin,
@@ -125,10 +125,10 @@ def _train(
     if source:
         shapes["tokenizer_from"] = source
     return Stage(
-        name=stage.value,
+        name=stage,
         settings=shapes,
-        folder=folder.path / stage.value,
-        outputs=tuple(folder.weights(stage.value, part) for part in parts),
+        folder=folder.path / stage,
+        outputs=tuple(folder.weights(stage, part) for part in parts),
         run=lambda: copy_tokenizer(settings, source) if source else train.run(settings),
         needs=needs,
         is_long=True,

@@ -27,7 +27,7 @@ from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.provenance import git_commit
 from genie_robo.run_folder import COMPARISON
-from genie_robo.trained_run import TrainedRun, build_sampler, open_run
+from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
 
 _log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _context(config: EvalConfig, trained: TrainedRun) -> EvalContext:
     torch.manual_seed(config.seed)
     fresh = build_genie(trained.config).to(device).eval()
     action_map = _action_map(config, trained)
-    world = GenieWorld(genie=genie, sampler=build_sampler(config.sampler), device=device)
+    world = GenieWorld(genie=genie, sampler=config.sampler, device=device)
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=GenieEncoder(genie=fresh, device=device),
@@ -159,7 +159,7 @@ def _context(config: EvalConfig, trained: TrainedRun) -> EvalContext:
         ),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
-        fit=trained.windows(Split(config.fit_on.value)),
+        fit=trained.windows(Split(config.fit_on)),
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
         action_is_achieved=trained.dataset.source.angles_add,
@@ -194,7 +194,7 @@ def _suffix(config: EvalConfig, trained: TrainedRun) -> str:
     """What distinguishes results of another dataset, model or fit from the run's own."""
     dataset = f"@{trained.dataset.folder.parent.name}" if config.data else ""
     plugged = [name for name in (config.world_model, config.encoder) if name != "genie"]
-    fitted = [] if config.fit_on is FitOn.val else [f"fit_on_{config.fit_on.value}"]
+    fitted = [] if config.fit_on is FitOn.val else [f"fit_on_{config.fit_on}"]
     return dataset + "".join(f"+{name.replace(':', '.')}" for name in (*plugged, *fitted))
 
 
@@ -207,7 +207,7 @@ def _provenance(config: EvalConfig, trained: TrainedRun) -> dict[str, str | int 
         "fast": config.fast,
         "world_model": config.world_model,
         "encoder": config.encoder,
-        "fit_on": config.fit_on.value,
+        "fit_on": config.fit_on,
         "commit": git_commit() or "",
     }
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genie_robo.build import build_source
 from genie_robo.config import InspectConfig
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.run_folder import write_atomic
@@ -31,7 +30,7 @@ def run(config: InspectConfig) -> None:
     """
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
-    given = build_source(config.data.source) if config.data else None
+    given = config.data.source if config.data else None
     facts, draw, record = inspect_dataset(Path(config.path), given)
     console = Console(highlight=False)
     for part in describe(facts):

@@ -16,7 +16,7 @@ from genie_robo.play.recording import write_session
 from genie_robo.play.server import free_port, serve
 from genie_robo.play.start import Start, Starts
 from genie_robo.play.terminal import play_in_terminal
-from genie_robo.trained_run import TrainedRun, build_sampler, choose_window, open_run
+from genie_robo.trained_run import TrainedRun, choose_window, open_run
 from genie_robo.types import Split
 
 
@@ -53,9 +53,9 @@ def make_starts(trained: TrainedRun, config: PlayConfig) -> Starts:
         window=partial(choose_window, windows, min_frames=1),
         episode=lambda number: trained.dataset[windows.episodes[number]],
         image_size=windows.image_size,
-        resize=trained.data.resize.value,
+        resize=trained.data.resize,
         frame_stride=windows.frame_stride,
-        renderer=config.renderer.value,
+        renderer=config.renderer,
     )
 
 
@@ -66,10 +66,10 @@ def make_game(
     return Game(
         trained.genie,
         start,
-        sampler=build_sampler(config.sampler),
+        sampler=config.sampler,
         seed=config.seed,
         action_map=fitted,
-        renderer=config.renderer.value,
+        renderer=config.renderer,
     )
 
 

@@ -71,7 +71,7 @@ def describe_type(hint: Any) -> str:
     if nested := _nested_dataclass(hint):
         return nested.__name__
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is list:
+    if origin in (list, tuple):
         return f"list of {describe_type(arguments[0])}"
     if origin is dict:
         return "mapping"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from genie_robo.build import build_genie, build_tokenizer
 from genie_robo.config_file import read_config
-from genie_robo.models.settings import Attention
+from genie_robo.models.settings import Backend
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.metrics import read_log
@@ -129,7 +129,7 @@ def _activations(run: RunFolder, _: str) -> Number:
     config = _config(run)
     if config is None:
         return Number(None, "training has not begun")
-    plain = replace(config.model, attention=Attention.matmul)
+    plain = replace(config.model, attention=Backend.matmul)
     size = (config.data.image_height, config.data.image_width)
     video = torch.zeros(1, config.tokenizer.num_frames, *size, 3)
     return Number(kept_bytes(build_tokenizer(plain, config.data), video) / MIB)

@@ -21,22 +21,22 @@ from genie_robo.config.commands import (
 )
 from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.settings import (
-    ActionSourceConfig,
+    ActionSource,
     DataConfig,
     DatasetConfig,
     Gripper,
     Motion,
-    PoseSourceConfig,
+    PoseSource,
     Resize,
     RotationFormat,
-    SourceConfig,
+    Source,
 )
-from genie_robo.inference.settings import ActionMapConfig, Order, SamplerConfig
+from genie_robo.inference.settings import ActionMapConfig, Order, Sampler
 from genie_robo.models.settings import (
-    ActionInput,
-    Attention,
+    Backend,
     DecoderView,
     DynamicsConfig,
+    Joining,
     LatentActionConfig,
     LatentActionInput,
     ModelConfig,
@@ -49,7 +49,7 @@ from genie_robo.models.settings import (
     TokenizerKind,
     TransformerConfig,
 )
-from genie_robo.required import REQUIRED
+from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import (
     EngineConfig,
     LabelConfig,
@@ -67,10 +67,9 @@ from genie_robo.train.settings import (
 
 __all__ = [
     "REQUIRED",
-    "ActionInput",
     "ActionMapConfig",
-    "ActionSourceConfig",
-    "Attention",
+    "ActionSource",
+    "Backend",
     "CompareConfig",
     "ComparisonConfig",
     "DataConfig",
@@ -87,6 +86,7 @@ __all__ = [
     "ImagineConfig",
     "InspectConfig",
     "Interface",
+    "Joining",
     "LabelConfig",
     "LatentActionConfig",
     "LatentActionInput",
@@ -98,7 +98,7 @@ __all__ = [
     "Order",
     "PatchLayers",
     "PlayConfig",
-    "PoseSourceConfig",
+    "PoseSource",
     "Precision",
     "QuantizerConfig",
     "QuantizerKind",
@@ -106,9 +106,9 @@ __all__ = [
     "Renderer",
     "Resize",
     "RotationFormat",
-    "SamplerConfig",
+    "Sampler",
     "Schedule",
-    "SourceConfig",
+    "Source",
     "Stage",
     "StageConfig",
     "Steering",

@@ -1,14 +1,14 @@
 """The settings of every command but `train` and `record`."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.settings import DataConfig, SourceConfig
-from genie_robo.inference.settings import ActionMapConfig, SamplerConfig
+from genie_robo.data.settings import DataConfig, Source
+from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
-from genie_robo.required import REQUIRED
+from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import (
     EngineConfig,
     LabelConfig,
@@ -18,14 +18,14 @@ from genie_robo.train.settings import (
 )
 
 
-class FitOn(Enum):
+class FitOn(StrEnum):
     """Episodes that a suite fits its probes on."""
 
     val = "val"
     train = "train"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """`genie-robo eval`: suites on the held-out episodes of a run."""
 
@@ -48,13 +48,13 @@ class EvalConfig:
     encoder: str = "genie"
     """What infers latent actions: genie (the run's own), oracle, random, shuffled, or your own as
     package.module:Class."""
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     device: str = "auto"
     seed: int = 0
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ImagineConfig:
     """`genie-robo imagine`: roll the world model out from a prompt."""
 
@@ -77,7 +77,7 @@ class ImagineConfig:
     num_prompt_frames: int = 1
     horizon: int = 15
     """Frames to imagine."""
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
     output: str | None = None
@@ -86,14 +86,14 @@ class ImagineConfig:
     seed: int = 0
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class InspectDataConfig:
     """How the dataset is to be read."""
 
-    source: SourceConfig = field(default_factory=SourceConfig)
+    source: Source = field(default_factory=Source)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class InspectConfig:
     """`genie-robo inspect`: what is in an RLDS folder."""
 
@@ -107,11 +107,11 @@ class InspectConfig:
     """Episodes in episodes.rrd, evenly spread over the dataset; 0 writes no recording."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """`genie-robo compare`: one table and one figure over finished runs."""
 
-    runs: list[str] = field(default_factory=list)
+    runs: tuple[str, ...] = ()
     """Run folders; `*` stands for any part of a name."""
     folder: str = "runs/comparison"
     """Where comparison.md, comparison.csv and comparison.png go."""
@@ -123,14 +123,14 @@ class CompareConfig:
     """Address of a logged number to draw over training steps as well."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TokenizeConfig:
     """`genie-robo tokenize`: a run's training windows as tokens on disk."""
 
     run: str = REQUIRED
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """`genie-robo export`: a run's Genie as a folder of its own."""
 
@@ -139,7 +139,7 @@ class ExportConfig:
     """Folder for config.json and model.safetensors."""
 
 
-class Interface(Enum):
+class Interface(StrEnum):
     """Where `genie-robo play` is played; `auto` is the page unless keys come from a pipe."""
 
     auto = "auto"
@@ -147,7 +147,7 @@ class Interface(Enum):
     terminal = "terminal"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class PlayConfig:
     """`genie-robo play`: press a key, see the next frame."""
 
@@ -162,14 +162,14 @@ class PlayConfig:
     """0 takes any free one."""
     browser: bool = True
     """Open the page; its address is printed in any case."""
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
     device: str = "auto"
     seed: int = 0
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ViewConfig:
     """`genie-robo view`: open recordings in the Rerun viewer."""
 
@@ -182,12 +182,12 @@ class ViewConfig:
     port: int = 9090
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
     """`genie-robo doctor`: what works on this machine."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ComparisonConfig:
     """One table and one figure over the runs of a sweep: docs/experiments.md."""
 
@@ -203,7 +203,7 @@ class ComparisonConfig:
     """Address of a logged number to draw over training steps as well."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """`genie-robo demo`: record, train, evaluate, imagine and report, resumable."""
 
@@ -224,7 +224,7 @@ class DemoConfig:
     out."""
     fast: bool = False
     """Fewer episodes and draws in every suite."""
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    sampler: Sampler = field(default_factory=Sampler)
     imagine: ImagineConfig = field(default_factory=ImagineConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     seed: int = 0

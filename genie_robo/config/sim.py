@@ -1,12 +1,15 @@
-"""Recording episodes in MuJoCo."""
+"""Recording episodes in MuJoCo.
+
+Not in `genie_robo.sim`, whose import starts MuJoCo and Gymnasium: no help page should wait for it.
+"""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
-from genie_robo.required import REQUIRED
+from genie_robo.settings import REQUIRED, take_names
 
 
-class Renderer(Enum):
+class Renderer(StrEnum):
     """What draws MuJoCo frames; `raycast` needs no graphics library."""
 
     auto = "auto"
@@ -15,7 +18,7 @@ class Renderer(Enum):
     raycast = "raycast"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class RecordConfig:
     """`genie-robo record`: scripted policies in MuJoCo, written as an RLDS dataset."""
 
@@ -34,14 +37,21 @@ class RecordConfig:
     """Share of pick episodes, relative to push and random."""
     push: float = 1.0
     random: float = 2.0
-    num_workers: int = 0
-    """Processes; 0 takes one per core."""
     seed: int = 0
+    num_workers: int = 0
+    """Processes; 0 takes one per core. The dataset does not depend on it."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty recording."""
+        """Refuse an empty recording, and shares that are none."""
+        take_names(self, "record")
+        shares = (self.pick, self.push, self.random)
         if self.num_episodes < 1 or self.num_steps < 2:
             raise ValueError(
                 f"record.num_episodes={self.num_episodes} must be at least 1 and "
                 f"record.num_steps={self.num_steps} at least 2"
+            )
+        if min(shares) < 0 or not any(shares):
+            raise ValueError(
+                f"record.pick={self.pick}, record.push={self.push} and record.random="
+                f"{self.random}: shares must not be negative, one must be positive"
             )

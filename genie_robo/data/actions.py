@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
-from genie_robo.data.sources import Part, Source
+from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
+from genie_robo.data.sources import Part, action_parts, pose_parts
 from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
 
 _ROTATION = slice(3, 6)
@@ -30,7 +31,7 @@ def to_robot_actions(columns: Mapping[str, np.ndarray], source: Source) -> Maske
     Raises:
         ValueError: An action, or a pose it is computed from, is not finite.
     """
-    if source.action.motion == "pose_change":
+    if source.action.motion is Motion.pose_change:
         rows, mask = _pose_changes(columns, source)
     else:
         rows, mask = _stored_actions(columns, source)
@@ -46,7 +47,7 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
     """
     if not source.has_pose:
         return None
-    parts = {name: part.take(columns) for name, part in source.pose_parts.items()}
+    parts = {name: part.take(columns) for name, part in pose_parts(source).items()}
     _check_finite(parts, "pose")
     renamed = {"translation": parts.pop("position"), **parts}
     rows, mask = _join(renamed, source.pose.rotation_format, source.pose.gripper_format)
@@ -56,15 +57,15 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
 def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
     """Actions of all steps but the last, as deltas of one step."""
     action = source.action
-    parts = {name: _take_valid(part, columns) for name, part in source.action_parts.items()}
+    parts = {name: _take_valid(part, columns) for name, part in action_parts(source).items()}
     _check_finite(parts, "action")
-    seconds = 1 / source.control_hz if action.motion == "velocity" else 1.0
+    seconds = 1 / source.control_hz if action.motion is Motion.velocity else 1.0
     if "translation" in parts:
         parts["translation"] = parts["translation"] * action.translation_scale * seconds
     if "rotation" in parts and not action.rotation_format.startswith("quaternion"):
         parts["rotation"] = parts["rotation"] * action.rotation_scale * seconds
     rows, mask = _join(parts, action.rotation_format, action.gripper_format)
-    if action.motion != "target":
+    if action.motion is not Motion.target:
         return rows, mask
     pose, measured = _required_pose(columns, source)
     measured[GRIPPER] = True  # it stays the one that is wanted, whatever the pose holds
@@ -96,7 +97,9 @@ def _relative_to(
 
 
 def _join(
-    parts: Mapping[str, Float[np.ndarray, "n k"]], rotation_format: str, gripper_format: str
+    parts: Mapping[str, Float[np.ndarray, "n k"]],
+    rotation_format: RotationFormat,
+    gripper_format: Gripper,
 ) -> MaskedActions:
     """Parts at their places among the seven numbers."""
     (num_rows,) = {len(part) for part in parts.values()}
@@ -106,33 +109,35 @@ def _join(
         rows[:, :size], mask[:size] = parts["translation"], True
     if "rotation" in parts:
         rows[:, _ROTATION] = to_rpy(parts["rotation"], rotation_format)
-        mask[_YAW if rotation_format == "yaw" else _ROTATION] = True
+        mask[_YAW if rotation_format is RotationFormat.yaw else _ROTATION] = True
     if "gripper" in parts:
         rows[:, GRIPPER] = open_gripper(parts["gripper"][:, 0], gripper_format)
         mask[GRIPPER] = True
     return rows, mask
 
 
-def to_rpy(values: Float[np.ndarray, "n k"], rotation_format: str) -> Float[np.ndarray, "n 3"]:
+def to_rpy(
+    values: Float[np.ndarray, "n k"], rotation_format: RotationFormat
+) -> Float[np.ndarray, "n 3"]:
     """Roll, pitch and yaw of rotations in one of the stored formats.
 
     Args:
         values: Three angles, an axis times its angle, a quaternion of any length but zero, or one
             yaw angle.
-        rotation_format: A key of `genie_robo.data.sources.ROTATION_SIZES`.
+        rotation_format: How they are stored.
 
     Raises:
         ValueError: A quaternion has length zero.
     """
     values = np.asarray(values, np.float64)
     match rotation_format:
-        case "rpy":
+        case RotationFormat.rpy:
             return values
-        case "yaw":
+        case RotationFormat.yaw:
             return np.pad(values, ((0, 0), (2, 0)))
-        case "axis_angle":
+        case RotationFormat.axis_angle:
             return matrix_to_rpy(Rotation.from_rotvec(values).as_matrix())
-        case "quaternion_wxyz":
+        case RotationFormat.quaternion_wxyz:
             return matrix_to_rpy(_from_quaternion(np.roll(values, -1, axis=1)))
         case _:
             return matrix_to_rpy(_from_quaternion(values))
@@ -157,16 +162,16 @@ def _check_finite(parts: Mapping[str, np.ndarray], what: str) -> None:
             raise ValueError(f"the {what} of step {step} is not finite")
 
 
-def open_gripper(values: Float[np.ndarray, " t"], convention: str) -> Float[np.ndarray, " t"]:
+def open_gripper(values: Float[np.ndarray, " t"], convention: Gripper) -> Float[np.ndarray, " t"]:
     """Gripper numbers of a dataset as openness in [0, 1].
 
     Relative commands are integrated: the last command that is not zero holds. Before the first
     one the gripper is in the opposite state; without any command it is open.
     """
-    if convention == "relative_close":
+    if convention is Gripper.relative_close:
         return _integrate_gripper(values)
     clipped = np.clip(values, 0.0, 1.0)
-    return clipped if convention == "open_one" else 1.0 - clipped
+    return clipped if convention is Gripper.open_one else 1.0 - clipped
 
 
 def _integrate_gripper(values: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:

@@ -15,7 +15,8 @@ from genie_robo.data.actions import to_pose, to_robot_actions
 from genie_robo.data.bad_episodes import BadEpisodeError, BadEpisodes
 from genie_robo.data.index import DatasetIndex, RecordEntry, build_index, digest
 from genie_robo.data.schema import Columns
-from genie_robo.data.sources import Feature, Source, check_source
+from genie_robo.data.settings import Source
+from genie_robo.data.sources import Feature, check_source, source_keys
 from genie_robo.types import ACTION_NAMES, Episode
 
 _MIN_STEPS = 2
@@ -134,7 +135,7 @@ class RldsDataset(Sequence[Episode]):
 
     def _readable(self, records: Sequence[RecordEntry]) -> list[RecordEntry]:
         """Records without a problem in what this source reads."""
-        wanted = set(self.source.keys)
+        wanted = set(source_keys(self.source))
         good = []
         for entry in records:
             bad_keys = wanted.intersection(entry.bad_keys)

@@ -1,12 +1,12 @@
 """Which dataset, and how its episodes become windows."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
-from genie_robo.required import REQUIRED
+from genie_robo.settings import REQUIRED, take_names
 
 
-class RotationFormat(Enum):
+class RotationFormat(StrEnum):
     """How a rotation is stored."""
 
     rpy = "rpy"
@@ -19,7 +19,7 @@ class RotationFormat(Enum):
     """One angle about z."""
 
 
-class Gripper(Enum):
+class Gripper(StrEnum):
     """What the gripper number of a dataset means."""
 
     open_one = "open_one"
@@ -28,7 +28,7 @@ class Gripper(Enum):
     """+1 closes, -1 opens, 0 holds: integrated over the episode."""
 
 
-class Motion(Enum):
+class Motion(StrEnum):
     """What the numbers of an action are."""
 
     delta = "delta"
@@ -43,7 +43,7 @@ class Motion(Enum):
     """No action is read: the difference of measured poses counts."""
 
 
-class Resize(Enum):
+class Resize(StrEnum):
     """How a camera image becomes the model's image."""
 
     stretch = "stretch"
@@ -53,8 +53,8 @@ class Resize(Enum):
     """Scale to fit, black bars around."""
 
 
-@dataclass
-class ActionSourceConfig:
+@dataclass(frozen=True, kw_only=True)
+class ActionSource:
     """Columns of the end-effector action; parts are KEY, KEY[6] or KEY[0:3], empty without."""
 
     translation: str = "action[0:3]"
@@ -69,9 +69,13 @@ class ActionSourceConfig:
     rotation_scale: float = 1.0
     """Radians in one stored unit."""
 
+    def __post_init__(self) -> None:
+        """Take enums by name."""
+        take_names(self, "data.source.action")
 
-@dataclass
-class PoseSourceConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class PoseSource:
     """Columns of the measured end-effector pose; empty without proprioception."""
 
     position: str = ""
@@ -81,20 +85,29 @@ class PoseSourceConfig:
     gripper: str = ""
     gripper_format: Gripper = Gripper.open_one
 
+    def __post_init__(self) -> None:
+        """Refuse a format that describes commands instead of a state."""
+        take_names(self, "data.source.pose")
+        if self.gripper_format is Gripper.relative_close:
+            raise ValueError(
+                f"data.source.pose.gripper_format={self.gripper_format} describes commands, not a "
+                "measured state; use open_one or closed_one"
+            )
 
-@dataclass
-class SourceConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
     """Which keys below `steps/` are the camera, the action and the pose."""
 
     camera: str = REQUIRED
     """For example observation/image."""
     cameras: dict[str, str] = field(default_factory=dict)
     """More cameras, name to key."""
-    bgr: list[str] = field(default_factory=list)
+    bgr: tuple[str, ...] = ()
     """Keys of cameras that store blue, green, red."""
-    action: ActionSourceConfig = field(default_factory=ActionSourceConfig)
-    pose: PoseSourceConfig = field(default_factory=PoseSourceConfig)
-    instruction: list[str] = field(default_factory=list)
+    action: ActionSource = field(default_factory=ActionSource)
+    pose: PoseSource = field(default_factory=PoseSource)
+    instruction: tuple[str, ...] = ()
     """Keys of the language instruction; the first that is not empty counts."""
     sim_state: str = ""
     """Key of the MuJoCo state, only in recorded simulation."""
@@ -103,17 +116,32 @@ class SourceConfig:
     unmapped: str = ""
     """Why there is no 7-D end-effector action; such a dataset is refused."""
 
+    @property
+    def has_pose(self) -> bool:
+        """Whether the end effector's position is measured."""
+        return bool(self.pose.position)
 
-@dataclass
+    @property
+    def angles_add(self) -> bool:
+        """Actions are differences of poses, whose angles add when steps are joined."""
+        return self.action.motion in (Motion.achieved, Motion.pose_change)
+
+    @property
+    def camera_keys(self) -> dict[str, str]:
+        """Key by camera name, `primary` first."""
+        return {"primary": self.camera, **self.cameras}
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
     """One RLDS dataset and how its episodes become windows."""
 
     path: str = REQUIRED
     """Folder with features.json and dataset_info.json, or one above a single version folder."""
-    source: SourceConfig = field(default_factory=SourceConfig)
-    rlds_splits: list[str] = field(default_factory=list)
+    source: Source = field(default_factory=Source)
+    rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool; empty takes all. Train, val and test are cut by episode hash."""
-    views: list[str] = field(default_factory=lambda: ["primary"])
+    views: tuple[str, ...] = ("primary",)
     """Cameras to train on, by name; each gives windows of its own. Evaluation takes the first."""
     frame_stride: int = 1
     """Take every n-th step; actions in between are composed."""
@@ -127,6 +155,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         """Refuse two ways of choosing frames at once, and a rate that is unknown."""
+        take_names(self, "data")
         if self.target_hz and (self.frame_stride != 1 or self.source.control_hz <= 0):
             raise ValueError(
                 f"data.target_hz={self.target_hz} needs data.source.control_hz, which is "
@@ -144,7 +173,7 @@ class DatasetConfig:
         return max(1, round(self.source.control_hz / self.target_hz))
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class DataConfig(DatasetConfig):
     """What to train and evaluate on: one dataset, or several mixed by weight."""
 

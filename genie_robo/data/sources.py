@@ -10,17 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.data.settings import ActionSource, Motion, PoseSource, RotationFormat, Source
+
 ROTATION_SIZES = {
-    "rpy": 3,
-    "axis_angle": 3,
-    "quaternion_xyzw": 4,
-    "quaternion_wxyz": 4,
-    "yaw": 1,
+    RotationFormat.rpy: 3,
+    RotationFormat.axis_angle: 3,
+    RotationFormat.quaternion_xyzw: 4,
+    RotationFormat.quaternion_wxyz: 4,
+    RotationFormat.yaw: 1,
 }
 """How many numbers a rotation has, by its format."""
-
-GRIPPERS = ("open_one", "closed_one", "relative_close")
-MOTIONS = ("delta", "velocity", "target", "achieved", "pose_change")
 
 _PART = re.compile(
     r"(?P<key>[^\[\]]+)(?:\[(?P<index>-?\d+)\]|\[(?P<start>-?\d*):(?P<stop>-?\d*)\])?"
@@ -75,97 +74,6 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActionSource:
-    """Where the parts of an end-effector action are; an empty part is not actuated."""
-
-    translation: str
-    """dx dy dz, or dx dy."""
-    rotation: str
-    rotation_format: str
-    """One of ROTATION_SIZES; `yaw` turns about z only."""
-    gripper: str
-    gripper_format: str
-    """open_one, closed_one or relative_close (+1 closes, -1 opens, 0 holds)."""
-    motion: str
-    """What the numbers are: the commanded `delta` of a step, a `velocity` per second, an absolute
-    `target` pose, or the `achieved` difference of poses. `pose_change` reads no action at all: it
-    takes the difference of measured poses, for datasets that store joint commands."""
-    translation_scale: float
-    """Metres in one unit of the stored translation."""
-    rotation_scale: float
-    """Radians in one unit of a stored rotation of angles."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoseSource:
-    """Where the parts of the measured end-effector pose are; empty parts are not measured."""
-
-    position: str
-    """x y z, or x y."""
-    rotation: str
-    rotation_format: str
-    gripper: str
-    gripper_format: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where the parts of an episode are. Keys are relative to `steps/`."""
-
-    camera: str
-    """For example observation/image."""
-    cameras: Mapping[str, str]
-    """More cameras, name to key."""
-    bgr: tuple[str, ...]
-    """Keys of cameras that store blue, green, red."""
-    action: ActionSource
-    pose: PoseSource
-    instruction: tuple[str, ...]
-    """Keys of the language instruction; the first that is not empty counts."""
-    sim_state: str
-    """Key of the MuJoCo state, only in recorded simulation."""
-    control_hz: float
-    """Steps per second, 0 when unknown."""
-    unmapped: str
-    """Why this dataset has no 7-D end-effector action; empty when it has one."""
-
-    @property
-    def has_pose(self) -> bool:
-        """Whether the end effector's position is measured."""
-        return bool(self.pose.position)
-
-    @property
-    def angles_add(self) -> bool:
-        """Actions are differences of poses, whose angles add when steps are joined."""
-        return self.action.motion in ("achieved", "pose_change")
-
-    @property
-    def action_parts(self) -> dict[str, Part]:
-        """Parts of the stored action by name, in the order of ACTION_NAMES."""
-        if self.action.motion == "pose_change":
-            return {}
-        return _parts(self.action, "action", ("translation", "rotation", "gripper"))
-
-    @property
-    def pose_parts(self) -> dict[str, Part]:
-        """Parts of the measured pose by name, in the order of ACTION_NAMES."""
-        return _parts(self.pose, "pose", ("position", "rotation", "gripper"))
-
-    @property
-    def camera_keys(self) -> dict[str, str]:
-        """Key by camera name, `primary` first."""
-        return {"primary": self.camera, **self.cameras}
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Every key that is read, once."""
-        parts = [part.key for part in (*self.action_parts.values(), *self.pose_parts.values())]
-        optional = [self.sim_state] if self.sim_state else []
-        keys = [*self.camera_keys.values(), *parts, *self.instruction, *optional]
-        return tuple(dict.fromkeys(keys))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """What a dataset's features.json says about one column."""
 
@@ -207,6 +115,26 @@ class Feature:
         return " ".join(word for word in words if word)
 
 
+def action_parts(source: Source) -> dict[str, Part]:
+    """Parts of the stored action by name, in the order of ACTION_NAMES."""
+    if source.action.motion is Motion.pose_change:
+        return {}
+    return _parts(source.action, "action", ("translation", "rotation", "gripper"))
+
+
+def pose_parts(source: Source) -> dict[str, Part]:
+    """Parts of the measured pose by name, in the order of ACTION_NAMES."""
+    return _parts(source.pose, "pose", ("position", "rotation", "gripper"))
+
+
+def source_keys(source: Source) -> tuple[str, ...]:
+    """Every key that is read, once."""
+    parts = (*action_parts(source).values(), *pose_parts(source).values())
+    optional = [source.sim_state] if source.sim_state else []
+    keys = [*source.camera_keys.values(), *(part.key for part in parts)]
+    return tuple(dict.fromkeys([*keys, *source.instruction, *optional]))
+
+
 def check_source(source: Source, features: Mapping[str, Feature]) -> None:
     """Refuse a source that does not fit the dataset, saying what is there.
 
@@ -244,22 +172,20 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
 def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
     action = source.action
-    _check_choice("action.motion", action.motion, MOTIONS)
-    _check_choice("action.rotation_format", action.rotation_format, tuple(ROTATION_SIZES))
-    _check_choice("action.gripper_format", action.gripper_format, GRIPPERS)
-    if action.motion in ("target", "pose_change") and not source.has_pose:
+    if action.motion in (Motion.target, Motion.pose_change) and not source.has_pose:
         raise ValueError(
             f"data.source.action.motion={action.motion} needs the measured pose: name it with "
             "data.source.pose.position"
         )
-    if action.motion == "velocity" and source.control_hz <= 0:
+    if action.motion is Motion.velocity and source.control_hz <= 0:
         raise ValueError(
             "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"
         )
     sizes = {"translation": (2, 3), "rotation": (ROTATION_SIZES[action.rotation_format],)}
-    for name, part in source.action_parts.items():
+    parts = action_parts(source)
+    for name, part in parts.items():
         _check_part(f"action.{name}", part, sizes.get(name, (1,)), features)
-    if not source.action_parts and action.motion != "pose_change":
+    if not parts and action.motion is not Motion.pose_change:
         raise ValueError(
             "data.source.action names no part of an action; give at least "
             "data.source.action.translation=KEY[0:3]"
@@ -268,10 +194,8 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
 
 def _check_pose(source: Source, features: Mapping[str, Feature]) -> None:
     pose = source.pose
-    _check_choice("pose.rotation_format", pose.rotation_format, tuple(ROTATION_SIZES))
-    _check_choice("pose.gripper_format", pose.gripper_format, GRIPPERS[:2])
     sizes = {"position": (2, 3), "rotation": (ROTATION_SIZES[pose.rotation_format],)}
-    for name, part in source.pose_parts.items():
+    for name, part in pose_parts(source).items():
         _check_part(f"pose.{name}", part, sizes.get(name, (1,)), features)
 
 
@@ -282,11 +206,6 @@ def _parts(
     return {
         name: Part.parse(text, setting=f"{section}.{name}") for name, text in given.items() if text
     }
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"data.source.{name}={value} is unknown; use {' or '.join(choices)}")
 
 
 def _check_camera(name: str, key: str, features: Mapping[str, Feature]) -> None:

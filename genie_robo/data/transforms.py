@@ -8,7 +8,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-RESIZES = ("stretch", "crop", "letterbox")
+from genie_robo.data.settings import Resize
 
 _JPEG_START = b"\xff\xd8"
 
@@ -17,7 +17,7 @@ def decode_frames(
     encoded: Sequence[bytes],
     *,
     image_size: tuple[int, int] | None,
-    resize: str = "stretch",
+    resize: Resize = Resize.stretch,
     is_bgr: bool = False,
 ) -> UInt8[np.ndarray, "t h w c"]:
     """Decode JPEG or PNG images to RGB frames of one size.
@@ -25,15 +25,12 @@ def decode_frames(
     Args:
         encoded: Images, one per frame.
         image_size: Height and width of the frames, in pixels; None keeps that of the first image.
-        resize: `stretch`, `crop` (centre crop to the aspect ratio first) or `letterbox` (scale
-            to fit, black bars).
+        resize: How images become that size.
         is_bgr: The images store blue, green, red.
 
     Raises:
-        ValueError: An image cannot be decoded, or `resize` is unknown.
+        ValueError: An image cannot be decoded.
     """
-    if resize not in RESIZES:
-        raise ValueError(f"data.resize={resize} is unknown; use {', '.join(RESIZES)}")
     image_size = image_size or stored_size(encoded[0])
     frames = np.empty((len(encoded), *image_size, 3), np.uint8)
     for number, image in enumerate(encoded):
@@ -46,16 +43,16 @@ def decode_frames(
 
 
 def resize_frame(
-    frame: UInt8[np.ndarray, "h w c"], *, image_size: tuple[int, int], resize: str
+    frame: UInt8[np.ndarray, "h w c"], *, image_size: tuple[int, int], resize: Resize
 ) -> UInt8[np.ndarray, "h2 w2 c"]:
     """Scale a frame; Pillow's filter grows with the reduction, so that nothing aliases."""
     height, width = frame.shape[:2]
     if (height, width) == image_size:
         return frame
     picture = Image.fromarray(frame)
-    if resize == "stretch":
+    if resize is Resize.stretch:
         return _scale(picture, image_size)
-    if resize == "crop":
+    if resize is Resize.crop:
         return _scale(picture, image_size, box=_centre_box((height, width), image_size))
     scale = min(image_size[0] / height, image_size[1] / width)
     inner = (max(1, round(height * scale)), max(1, round(width * scale)))

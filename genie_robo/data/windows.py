@@ -13,6 +13,7 @@ from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.index import digest
 from genie_robo.data.order import EpochOrder
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Split, Window
 
@@ -68,7 +69,7 @@ class WindowDataset:
         *,
         num_frames: int,
         image_size: tuple[int, int],
-        resize: str = "stretch",
+        resize: Resize = Resize.stretch,
         frame_stride: int = 1,
         cache_mb: int = 512,
         camera: str = "primary",
@@ -80,7 +81,7 @@ class WindowDataset:
             episodes: Their numbers in the dataset.
             num_frames: Frames in a window.
             image_size: Height and width of a frame, in pixels.
-            resize: How images become that size: stretch, crop or letterbox.
+            resize: How images become that size.
             frame_stride: Steps between two frames.
             cache_mb: Memory for decoded episodes.
             camera: `primary`, the name of another camera, or its key.
@@ -141,7 +142,7 @@ class WindowDataset:
             self.episodes,
             self.num_frames,
             self.image_size,
-            self._resize,
+            self._resize.value,
             self.frame_stride,
             self.camera,
         )

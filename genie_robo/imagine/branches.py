@@ -15,7 +15,7 @@ from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.rollout import imagine
 from genie_robo.progress import Advance
 from genie_robo.run_folder import BRANCHES, write_atomic
-from genie_robo.trained_run import TrainedRun, build_sampler
+from genie_robo.trained_run import TrainedRun
 from genie_robo.types import XYZ, Rollout
 from genie_robo.video_files import write_mp4, write_png
 from viz.atlas import AtlasView, write_atlas
@@ -46,7 +46,7 @@ def imagine_branches(
         torch.from_numpy(prompt.frames[None]).to(trained.device),
         held,
         seeds=[config.seed + number] * num_codes,
-        sampler=build_sampler(config.sampler),
+        sampler=config.sampler,
         advance=advance,
     )
 

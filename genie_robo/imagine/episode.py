@@ -13,7 +13,7 @@ from genie_robo.imagine.view import RolloutParts, make_view
 from genie_robo.inference.rollout import imagine
 from genie_robo.progress import Advance
 from genie_robo.sim.replay import Replay, replay
-from genie_robo.trained_run import TrainedRun, build_sampler
+from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Rollout
 from viz.rollout import RolloutView
 
@@ -48,7 +48,7 @@ def imagine_prompt(
         torch.from_numpy(prompt.frames[None]).to(trained.device),
         torch.from_numpy(steering.codes[None]).long().to(trained.device),
         seeds=[seed],
-        sampler=build_sampler(config.sampler),
+        sampler=config.sampler,
         advance=advance,
     )
     happened = None
@@ -89,7 +89,7 @@ def replay_steered(
         start=first,
         robot_actions=actions,
         image_size=(height, width),
-        renderer=config.renderer.value,
+        renderer=config.renderer,
     )
     per_step = {"video", "positions", "rotations", "end_effector", "object_positions"}
     kept = {f.name: getattr(every, f.name)[::stride] for f in fields(every) if f.name in per_step}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from genie_robo.config import ImagineConfig
 from genie_robo.data.actions import compose_actions
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames
 from genie_robo.data.windows import WindowDataset
 from genie_robo.sim.policies import make_policy
@@ -100,9 +101,7 @@ def simulator_prompt(
     like = SceneSpec.from_json(stored) if stored else None
     given = {"robot": like.robot, "control_hz": like.control_hz} if like else {}
     num_frames = config.start + config.num_prompt_frames + config.horizon
-    env = Tabletop(
-        task="explore", image_size=windows.image_size, renderer=config.renderer.value, **given
-    )
+    env = Tabletop(task="explore", image_size=windows.image_size, renderer=config.renderer, **given)
     with closing(env):
         episode = record_scene(env, seed=seed, num_steps=(num_frames - 1) * stride + 1)
     video = decode_frames(episode.images["primary"][::stride], image_size=windows.image_size)
@@ -192,7 +191,7 @@ def read_picture(path: Path, *, image_size: tuple[int, int]) -> UInt8[np.ndarray
             f"prompt={path} is not there: prompt is episode, simulator or a PNG or JPEG file"
         )
     try:
-        return decode_frames([path.read_bytes()], image_size=image_size, resize="crop")[0]
+        return decode_frames([path.read_bytes()], image_size=image_size, resize=Resize.crop)[0]
     except ValueError as error:
         raise ValueError(
             f"prompt={path} wants a PNG or JPEG picture, but this file is damaged or something "

@@ -7,7 +7,7 @@ from eval_suites.base import EvalContext
 from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
 

@@ -213,7 +213,7 @@ def _protocol(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> dict[
         "changed tokens": "teal in both videos, orange in the imagined one only, blue in the true "
         "one only",
         "sampler": f"{sampler.num_steps} steps, temperature {sampler.temperature:g}, "
-        f"{sampler.order.value} order, top_k {sampler.top_k}, guidance {sampler.guidance:g}",
+        f"{sampler.order} order, top_k {sampler.top_k}, guidance {sampler.guidance:g}",
     }
 
 

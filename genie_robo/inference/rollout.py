@@ -8,7 +8,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from genie_robo.inference.past import Past
-from genie_robo.inference.sampler import DecodedFrame, Sampler, decode_frame
+from genie_robo.inference.sampler import DecodedFrame, decode_frame
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.models.maskgit import guide
 from genie_robo.types import Rollout, video_to_float

@@ -2,49 +2,15 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from genie_robo.inference.settings import Order, Sampler
 from genie_robo.inference.uncertainty import token_entropy
 from genie_robo.models.maskgit import hidden_places, masked_counts, sample_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampler:
-    """How a frame is decoded.
-
-    The paper samples 25 steps at temperature 2 in random order. Four steps at 0.25 imagine small
-    robot videos as well (docs/LOG.md).
-    """
-
-    num_steps: int = 4
-    temperature: float = 0.25
-    """Divides the logits; 0 always takes the most likely token."""
-    order: Literal["random", "confidence"] = "random"
-    """Which tokens to reveal first. Confidence order copies the last frame in static video."""
-    top_k: int = 0
-    """Draw among so many most likely tokens only; 0 draws among all."""
-    guidance: float = 1.0
-    """How far to go from the logits of no latent action in particular towards those of the given
-    one, and beyond it with more than 1. Every value but 1 computes both, which takes twice the
-    time."""
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot decode."""
-        if self.num_steps < 1 or self.temperature < 0:
-            raise ValueError(
-                f"sampler.num_steps={self.num_steps} must be at least 1 and "
-                f"sampler.temperature={self.temperature} at least 0"
-            )
-        if self.top_k < 0 or self.guidance < 0:
-            raise ValueError(
-                f"sampler.top_k={self.top_k} must be at least 0 (all tokens) and "
-                f"sampler.guidance={self.guidance} at least 0 (1 is off)"
-            )
 
 
 class DecodedFrame(NamedTuple):
@@ -80,7 +46,7 @@ def decode_frame(
     for before, after in itertools.pairwise((size, *counts)):
         noise = frame_noise(generators, size).to(tokens.device)
         is_hidden, count = tokens == mask_token, before - after
-        if sampler.order == "random":
+        if sampler.order is Order.random:
             priority = frame_noise(generators, size).to(tokens.device)
             places = hidden_places(is_hidden, priority, count=count)
             logits = compute_logits(tokens, places).float()

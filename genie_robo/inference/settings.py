@@ -1,31 +1,53 @@
 """How rollouts are decoded, and how latent actions are mapped to robot actions."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+
+from genie_robo.settings import take_names
 
 
-class Order(Enum):
+class Order(StrEnum):
     """In which order MaskGIT reveals the tokens of a frame."""
 
     random = "random"
     confidence = "confidence"
 
 
-@dataclass
-class SamplerConfig:
-    """How MaskGIT decodes one frame."""
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """How MaskGIT decodes one frame.
+
+    The paper samples 25 steps at temperature 2 in random order. Four steps at 0.25 imagine small
+    robot videos as well (docs/LOG.md).
+    """
 
     num_steps: int = 4
     temperature: float = 0.25
+    """Divides the logits; 0 always takes the most likely token."""
     order: Order = Order.random
-    """Which tokens come first; confidence copies the last frame in static video."""
+    """Which tokens are revealed first; confidence copies the last frame in static video."""
     top_k: int = 0
-    """Draw among so many most likely tokens only; 0 draws among all."""
+    """Sample from the top_k most likely tokens; 0 disables."""
     guidance: float = 1.0
-    """Exaggerate what the latent action changes; 1 is off, anything else takes twice the time."""
+    """Scale of what the latent action changes in the logits; 1 disables, any other value takes
+    twice the time."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot decode."""
+        take_names(self, "sampler")
+        if self.num_steps < 1 or self.temperature < 0:
+            raise ValueError(
+                f"sampler.num_steps={self.num_steps} must be at least 1 and "
+                f"sampler.temperature={self.temperature} at least 0"
+            )
+        if self.top_k < 0 or self.guidance < 0:
+            raise ValueError(
+                f"sampler.top_k={self.top_k} must be at least 0 (all tokens) and "
+                f"sampler.guidance={self.guidance} at least 0 (1 is off)"
+            )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ActionMapConfig:
     """The map between latent and robot actions, fitted when it is first needed."""
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 
 from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
 from genie_robo.inference.rollout import Imagination
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.types import Episode, Rollout
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.data.index import DatasetIndex, RecordEntry
-from genie_robo.data.sources import Source
+from genie_robo.data.settings import Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER

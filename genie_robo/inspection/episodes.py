@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.schema import Columns
-from genie_robo.data.sources import Part, Source
+from genie_robo.data.settings import Source
+from genie_robo.data.sources import Part, action_parts
 from genie_robo.data.transforms import decode_frames
 from genie_robo.video_files import spread
 
@@ -170,8 +171,9 @@ def _motion(columns: Columns, source: Source) -> dict[str, Any]:
     if pose is not None:
         rows, mask = pose
         found["achieved"] = achieved_deltas(rows) * mask
-    if "gripper" in source.action_parts:
-        found["gripper"] = source.action_parts["gripper"].take(columns.steps)[:-1, 0]
+    parts = action_parts(source)
+    if "gripper" in parts:
+        found["gripper"] = parts["gripper"].take(columns.steps)[:-1, 0]
     return found
 
 

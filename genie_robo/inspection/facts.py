@@ -12,7 +12,8 @@ from PIL import Image
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, build_index
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import Source, check_source
+from genie_robo.data.settings import Source
+from genie_robo.data.sources import check_source
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
     Finding,

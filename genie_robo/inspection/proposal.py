@@ -9,16 +9,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from omegaconf import OmegaConf
+import yaml
 
-from genie_robo.build import build_source
-from genie_robo.config import SourceConfig
-from genie_robo.config_file import conf_dir
+from genie_robo.config_file import conf_dir, from_plain
 from genie_robo.data.actions import matrix_to_rpy, rpy_to_matrix, to_rpy
-from genie_robo.data.sources import Feature, Part, Source, check_source
+from genie_robo.data.settings import RotationFormat, Source
+from genie_robo.data.sources import Feature, Part, check_source
 from genie_robo.inspection.checks import correlation
 from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
 
@@ -37,7 +36,7 @@ _DEFAULTS = {
     "pose.rotation_format": "rpy",
 }
 _OPPOSITE = {"open_one": "closed_one", "closed_one": "open_one"}
-_QUATERNIONS = ("quaternion_xyzw", "quaternion_wxyz")
+_QUATERNIONS = (RotationFormat.quaternion_xyzw, RotationFormat.quaternion_wxyz)
 _FULL_TURN = 2 * np.pi + 0.01
 _SCALE_FACTOR = 3
 """Commands that differ from the motion by less are taken to be in metres."""
@@ -125,7 +124,7 @@ def known_sources() -> Mapping[str, Source]:
     """Every dataset that has a file in conf/data/ naming its keys."""
     found = {}
     for path in sorted((conf_dir() / "data").glob("*.yaml")):
-        source = _build_source(OmegaConf.select(OmegaConf.load(path), "source", default={}))
+        source = _build_source(yaml.safe_load(path.read_text()).get("source", {}))
         if source is not None:
             found[path.stem] = source
     return found
@@ -177,10 +176,11 @@ def propose(
     else:
         missing.append("action: no column looks like an end-effector action; joints are not read")
     parts += _propose_instruction(sample)
-    given = OmegaConf.create({})
+    given: dict[str, Any] = {}
     for part in parts:
         value = [part.value[1:-1]] if part.setting == "instruction" else part.value
-        OmegaConf.update(given, part.setting, value)
+        section, _, name = part.setting.rpartition(".")
+        (given.setdefault(section, {}) if section else given)[name] = value
     source = _build_source(given)
     if missing or source is None or misfit(source, features):
         source = None
@@ -403,7 +403,7 @@ def _quaternion_order(part: str, action_rotation: str, sample: Sample) -> tuple[
     return _QUATERNIONS[0], "unit length; the order is a guess"
 
 
-def _turns(rows: Rows, order: str) -> Rows:
+def _turns(rows: Rows, order: RotationFormat) -> Rows:
     """Rotations from each step to the next, in the base frame; a last row of zeros."""
     found = []
     for quaternions in rows:
@@ -446,14 +446,9 @@ def _is_named_part(key: str) -> bool:
     return "/" in key and bool(_GRIPPER.search(last) or _ROTATION.search(last))
 
 
-def _build_source(given: object) -> Source | None:
+def _build_source(given: Mapping[str, Any]) -> Source | None:
     """The source of some settings; None when a required one is missing."""
-    merged = OmegaConf.merge(OmegaConf.structured(SourceConfig), given)
-    if OmegaConf.missing_keys(merged):
-        return None
-    config = OmegaConf.to_object(merged)
-    assert isinstance(config, SourceConfig)
-    return build_source(config)
+    return from_plain(Source, given) if given.get("camera") else None
 
 
 def _part(setting: str, value: str, confidence: str, why: str) -> ProposedPart:

@@ -1,12 +1,10 @@
 """How the latent action of a frame comes to the tokens of that frame."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Joining = Literal["additive", "concatenated", "prepended"]
+from genie_robo.models.settings import Joining
 
 
 class ActionInput(nn.Module):
@@ -22,7 +20,7 @@ class ActionInput(nn.Module):
     def __init__(self, joining: Joining, *, dim: int) -> None:
         super().__init__()
         self.joining: Joining = joining
-        if joining == "concatenated":
+        if joining is Joining.concatenated:
             self.mix = nn.Linear(2 * dim, dim, bias=False)
 
     def forward(
@@ -33,17 +31,17 @@ class ActionInput(nn.Module):
             action = x.new_zeros(*x.shape[:2], x.shape[3])
         joined = action[:, :, None]
         match self.joining:
-            case "additive":
+            case Joining.additive:
                 return x + joined
-            case "concatenated":
+            case Joining.concatenated:
                 return self.mix(torch.cat([x, joined.expand_as(x)], dim=-1))
-            case "prepended":
+            case Joining.prepended:
                 return torch.cat([joined, x], dim=2)
 
     def own(self, places: Int[Tensor, "b r"]) -> Int[Tensor, "b r"]:
         """Where a frame's own tokens of these places are among those that `forward` gave."""
-        return places + 1 if self.joining == "prepended" else places
+        return places + 1 if self.joining is Joining.prepended else places
 
     def drop(self, x: Float[Tensor, "b t joined d"]) -> Float[Tensor, "b t s d"]:
         """The frame's own tokens among those that `forward` gave."""
-        return x[:, :, 1:] if self.joining == "prepended" else x
+        return x[:, :, 1:] if self.joining is Joining.prepended else x

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Backend = Literal["auto", "xformers", "sdpa", "matmul"]
+from genie_robo.models.settings import Backend
+
 Along = Literal["patches", "frames"]
 """Which positions attend to each other: the patches of a frame, or the frames of a patch."""
 
@@ -36,7 +37,7 @@ def check_head_dim(head_dim: int, backend: Backend) -> None:
     Raises:
         ValueError: It is odd, or xformers was asked for and has no kernel for it.
     """
-    multiple = HEAD_DIM_MULTIPLE if backend == "xformers" else 2
+    multiple = HEAD_DIM_MULTIPLE if backend is Backend.xformers else 2
     if head_dim > 0 and head_dim % multiple == 0:
         return
     reason = (
@@ -45,7 +46,7 @@ def check_head_dim(head_dim: int, backend: Backend) -> None:
         else "the rotary positions of time"
     )
     allowed = ", ".join(str(factor * multiple) for factor in (1, 2, 4, 8))
-    elsewhere = " or model.attention=auto" if backend == "xformers" else ""
+    elsewhere = " or model.attention=auto" if backend is Backend.xformers else ""
     raise ValueError(
         f"head_dim={head_dim} does not fit {reason}: it must be a multiple of {multiple} "
         f"({allowed}, ...). Change head_dim{elsewhere}"
@@ -157,19 +158,19 @@ def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend
     Raises:
         ValueError: `xformers` was asked for on a device without its kernels.
     """
-    if backend == "xformers" and query.device.type != "cuda":
+    if backend is Backend.xformers and query.device.type != "cuda":
         raise ValueError(
             f"model.attention=xformers needs a CUDA device, but the tensors are on "
             f"{query.device.type}: xformers has no kernels there. Use model.attention=auto, "
             "or engine.device=cuda on a machine with a GPU."
         )
-    if backend != "auto":
+    if backend is not Backend.auto:
         return backend
     if query.device.type == "cuda":
         has_kernel = query.shape[-1] % HEAD_DIM_MULTIPLE == 0 and xformers_works()
-        return "xformers" if has_kernel else "sdpa"
+        return Backend.xformers if has_kernel else Backend.sdpa
     fused_is_faster = query.dtype == torch.float32 and num_keys > MATMUL_MAX_LENGTH
-    return "sdpa" if fused_is_faster else "matmul"
+    return Backend.sdpa if fused_is_faster else Backend.matmul
 
 
 def matmul_attention(

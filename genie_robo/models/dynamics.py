@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.action_input import ActionInput, Joining
+from genie_robo.models.action_input import ActionInput
 from genie_robo.models.cache import KVCache, Places
+from genie_robo.models.settings import Joining
 from genie_robo.models.transformer import STTransformer
 
 

@@ -3,20 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.action_input import ActionInput, Joining
+from genie_robo.models.action_input import ActionInput
 from genie_robo.models.joint_quantizer import JointQuantizer
 from genie_robo.models.quantizer import CodeUse, Quantizer
+from genie_robo.models.settings import DecoderView, Joining
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
-
-DecoderView = Literal["previous_frame", "history"]
 
 
 class LatentActions(NamedTuple):
@@ -207,7 +206,7 @@ class LatentActionModel(nn.Module, ABC):
     ) -> Float[Tensor, "b t s d"]:
         action = self.from_code(codes) if self.from_code else None
         x = self.action_input(embedded + self.decoder_position, action)
-        if self.design.decoder_view == "previous_frame":
+        if self.design.decoder_view is DecoderView.previous_frame:
             alone = rearrange(x, "b t s d -> (b t) 1 s d")
             x = rearrange(self.decoder(alone), "(b t) 1 s d -> b t s d", b=len(x))
         else:

@@ -1,7 +1,6 @@
 """Latent actions from pixels, as in the paper (section 2.1)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +12,11 @@ from genie_robo.models.latent_action import LatentActionDesign, LatentActionMode
 from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
 from genie_robo.models.quantizer import CodeUse, Quantizer
+from genie_robo.models.settings import Penalty, Target
 from genie_robo.models.transformer import STTransformer
 from genie_robo.models.typical_size import TypicalSize
 from genie_robo.ranks import Ranks
 
-Target = Literal["change", "frame"]
-Penalty = Literal["absolute", "squared"]
 GREY_LEVEL = 1 / 255
 """Absolute errors below it are squared, so that the gradient of what is right does not jump."""
 LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
@@ -93,7 +91,9 @@ class PixelActionModel(LatentActionModel):
             nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if prediction.flow else None
         )
         # Begin near "nothing changes", or near a grey frame.
-        nn.init.normal_(self.to_change.weight, std=0.0 if prediction.target == "change" else 0.02)
+        nn.init.normal_(
+            self.to_change.weight, std=0.0 if prediction.target is Target.change else 0.02
+        )
         nn.init.zeros_(self.to_change.bias)
         if self.to_jacobian:
             nn.init.normal_(self.to_jacobian.weight, std=0.005)
@@ -143,7 +143,7 @@ class PixelActionModel(LatentActionModel):
         if self.to_jacobian:
             change = change + _times(self.to_jacobian(x), codes)
         change = unpatchify(change, self.patch_size, self.grid)
-        if self.prediction.target == "frame":
+        if self.prediction.target is Target.frame:
             return change.sigmoid()
         if self.to_flow:
             flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
@@ -159,7 +159,7 @@ class PixelActionModel(LatentActionModel):
     def _error(
         self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
     ) -> Float[Tensor, "b t"]:
-        if self.prediction.penalty == "squared":
+        if self.prediction.penalty is Penalty.squared:
             return (predicted - frames).square().mean((2, 3, 4))
         size = F.smooth_l1_loss(predicted, frames, beta=GREY_LEVEL, reduction="none")
         return size.mean((2, 3, 4))

@@ -6,15 +6,12 @@ not break where patches meet; small models learn faster with it (docs/LOG.md).
 """
 
 import itertools
-from typing import Literal
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from genie_robo.models.patches import patchify, unpatchify
-
-PatchLayers = Literal["linear", "convolutional"]
 
 MIN_CHANNELS = 16
 """Of the convolution nearest to the pixels."""

@@ -1,7 +1,7 @@
 """Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genie_robo.models.clustering import closeness, cluster
 from genie_robo.models.code_use import code_information, perplexity
+from genie_robo.models.settings import Space
 from genie_robo.ranks import Ranks
 
 ENTROPY_TEMPERATURE = 0.1
@@ -25,10 +26,6 @@ FIRST_MEMBERS = 20
 
 WARMUP_NOISE = 0.2
 """Length of the noise added to bounded encodings while they are not yet quantised."""
-
-
-Space = Literal["sphere", "box"]
-"""Where codes and encodings live: of length 1, or every dimension of an encoding in (-1, 1)."""
 
 
 class Quantized(NamedTuple):
@@ -172,7 +169,7 @@ class VectorQuantizer(Quantizer):
         entropy_weight: float = 0.0,
         warmup_steps: int = 0,
         continuous: bool = False,
-        space: Space = "sphere",
+        space: Space = Space.sphere,
     ) -> None:
         super().__init__(num_codes=num_codes, code_dim=code_dim, reset_after=reset_after)
         self.space: Space = space
@@ -196,7 +193,7 @@ class VectorQuantizer(Quantizer):
     @property
     def is_additive(self) -> bool:
         """In the box; on the sphere encodings have no size."""
-        return self.space == "box"
+        return self.space is Space.box
 
     @property
     def _is_warming_up(self) -> bool:
@@ -204,7 +201,7 @@ class VectorQuantizer(Quantizer):
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Encodings on the sphere or in the box."""
-        return F.normalize(encoded, dim=-1) if self.space == "sphere" else encoded.tanh()
+        return F.normalize(encoded, dim=-1) if self.space is Space.sphere else encoded.tanh()
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codes of the given indices, on the sphere of unit length."""
@@ -316,7 +313,7 @@ class VectorQuantizer(Quantizer):
 
     def _place(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
         """Codes where encodings can be."""
-        return F.normalize(codes, dim=-1) if self.space == "sphere" else codes
+        return F.normalize(codes, dim=-1) if self.space is Space.sphere else codes
 
     def _closeness(self, bounded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n k"]:
         """Of every code, for encodings that are bounded already."""

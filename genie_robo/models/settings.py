@@ -1,10 +1,10 @@
 """The three parts of Genie and their sizes."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Attention(Enum):
+class Backend(StrEnum):
     """How attention is computed; `auto` picks by device, dtype and sequence length."""
 
     auto = "auto"
@@ -13,7 +13,7 @@ class Attention(Enum):
     matmul = "matmul"
 
 
-class TokenizerKind(Enum):
+class TokenizerKind(StrEnum):
     """What a patch may look at, as in the tokenizer ablation of the paper."""
 
     st_vivit = "st_vivit"
@@ -21,14 +21,14 @@ class TokenizerKind(Enum):
     c_vivit = "c_vivit"
 
 
-class PatchLayers(Enum):
+class PatchLayers(StrEnum):
     """What stands between pixels and patches."""
 
     linear = "linear"
     convolutional = "convolutional"
 
 
-class ActionInput(Enum):
+class Joining(StrEnum):
     """How a latent action comes to the tokens of a frame, in the LAM's decoder and the dynamics."""
 
     additive = "additive"
@@ -36,14 +36,14 @@ class ActionInput(Enum):
     prepended = "prepended"
 
 
-class Space(Enum):
+class Space(StrEnum):
     """Where the codes of a codebook live."""
 
     sphere = "sphere"
     box = "box"
 
 
-class QuantizerKind(Enum):
+class QuantizerKind(StrEnum):
     """How encodings become codes, or do not."""
 
     vq = "vq"
@@ -51,35 +51,35 @@ class QuantizerKind(Enum):
     continuous = "continuous"
 
 
-class LatentActionInput(Enum):
+class LatentActionInput(StrEnum):
     """What latent actions are inferred from, and what they predict."""
 
     pixels = "pixels"
     tokens = "tokens"
 
 
-class DecoderView(Enum):
+class DecoderView(StrEnum):
     """What the decoder of latent actions sees beside them."""
 
     previous_frame = "previous_frame"
     history = "history"
 
 
-class Target(Enum):
+class Target(StrEnum):
     """What the decoder of latent actions gives."""
 
     change = "change"
     frame = "frame"
 
 
-class Penalty(Enum):
+class Penalty(StrEnum):
     """How errors of pixels count."""
 
     absolute = "absolute"
     squared = "squared"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """A stack of blocks; one space-time block holds two layers as the paper counts them."""
 
@@ -93,7 +93,7 @@ class TransformerConfig:
     """Hidden width of the feed-forward, in units of dim."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class QuantizerConfig:
     """A codebook; all but num_codes, levels and reset_after is of vq and continuous only."""
 
@@ -101,7 +101,7 @@ class QuantizerConfig:
     """vq: learned codes; fsq: a fixed grid; continuous: encodings pass to the decoder unquantised,
     and codes are their clusters, which only the dynamics is told."""
     num_codes: int = 1024
-    levels: list[int] = field(default_factory=list)
+    levels: tuple[int, ...] = ()
     """Levels of every dimension of an fsq grid, in place of num_codes; by default those that its
     paper recommends for about num_codes."""
     code_dim: int = 32
@@ -119,7 +119,7 @@ class QuantizerConfig:
     """Weight of the joint code entropy term that works against collapse."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
     """VQ-VAE of video (paper section 2.1)."""
 
@@ -134,7 +134,7 @@ class TokenizerConfig:
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=350))
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class LatentActionConfig:
     """Latent action model (paper section 2.1).
 
@@ -167,11 +167,19 @@ class LatentActionConfig:
     motions are linear in it. By default only without a flow."""
     codes_per_transition: int = 1
     """Codes that make one latent action; there are num_codes to the power of this."""
-    encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
-    decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(2, 64, 4, 16))
+    encoder: TransformerConfig = field(
+        default_factory=lambda: TransformerConfig(num_blocks=2, dim=64, num_heads=4, head_dim=16)
+    )
+    decoder: TransformerConfig = field(
+        default_factory=lambda: TransformerConfig(num_blocks=2, dim=64, num_heads=4, head_dim=16)
+    )
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
-            QuantizerKind.continuous, num_codes=8, code_dim=4, space=Space.box, warmup_steps=400
+            kind=QuantizerKind.continuous,
+            num_codes=8,
+            code_dim=4,
+            space=Space.box,
+            warmup_steps=400,
         )
     )
 
@@ -218,7 +226,7 @@ class LatentActionConfig:
         return not self.has_flow if self.decoder_sees_code is None else self.decoder_sees_code
 
 
-class Steering(Enum):
+class Steering(StrEnum):
     """What the dynamics is told about a transition."""
 
     latent_actions = "latent_actions"
@@ -226,7 +234,7 @@ class Steering(Enum):
     """The true ones: an upper bound for comparison. Such a model cannot be rolled out by codes."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class DynamicsConfig:
     """MaskGIT dynamics (paper section 2.1)."""
 
@@ -236,12 +244,12 @@ class DynamicsConfig:
     steered_by: Steering = Steering.latent_actions
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The three parts of Genie."""
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     latent_action: LatentActionConfig = field(default_factory=LatentActionConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
-    actions: ActionInput = ActionInput.additive
-    attention: Attention = Attention.auto
+    actions: Joining = Joining.additive
+    attention: Backend = Backend.auto

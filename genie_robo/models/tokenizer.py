@@ -13,9 +13,9 @@ from genie_robo.models.pixels import (
     ConvPixels,
     LinearEmbedding,
     LinearPixels,
-    PatchLayers,
 )
 from genie_robo.models.quantizer import Quantizer
+from genie_robo.models.settings import PatchLayers, TokenizerKind
 from genie_robo.models.transformer import Layout, STTransformer
 
 
@@ -27,9 +27,9 @@ class TokenizerLayouts(NamedTuple):
 
 
 TOKENIZER_LAYOUTS = {
-    "st_vivit": TokenizerLayouts("space_time", "space_time"),
-    "vit": TokenizerLayouts("space", "space"),
-    "c_vivit": TokenizerLayouts("space_then_full", "full_then_space"),
+    TokenizerKind.st_vivit: TokenizerLayouts("space_time", "space_time"),
+    TokenizerKind.vit: TokenizerLayouts("space", "space"),
+    TokenizerKind.c_vivit: TokenizerLayouts("space_then_full", "full_then_space"),
 }
 """The tokenizers of the paper's ablation: ST-ViViT, ViT and C-ViViT."""
 
@@ -50,7 +50,7 @@ class VideoTokenizer(nn.Module):
         *,
         image_size: tuple[int, int],
         patch_size: int,
-        patch_layers: PatchLayers = "linear",
+        patch_layers: PatchLayers = PatchLayers.linear,
         encoder: STTransformer,
         decoder: STTransformer,
         quantizer: Quantizer,
@@ -59,7 +59,7 @@ class VideoTokenizer(nn.Module):
         self.image_size = image_size
         self.patch_size = patch_size
         self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
-        is_linear = patch_layers == "linear"
+        is_linear = patch_layers is PatchLayers.linear
         embedding = LinearEmbedding if is_linear else ConvEmbedding
         pixels = LinearPixels if is_linear else ConvPixels
         self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer

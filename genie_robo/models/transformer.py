@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from genie_robo.models.attention import Backend
 from genie_robo.models.blocks import FullBlock, OneAttentionBlock, SpatialBlock, STBlock
 from genie_robo.models.cache import BlockCache, KVCache, Places
+from genie_robo.models.settings import Backend
 
 Layout = Literal["space_time", "space", "space_then_full", "full_then_space"]
 """Which blocks a stack has, from first to last."""
@@ -29,7 +29,7 @@ class STTransformer(nn.Module):
         head_dim: int,
         ff_multiplier: float = 4.0,
         layout: Layout = "space_time",
-        backend: Backend = "auto",
+        backend: Backend = Backend.auto,
     ) -> None:
         super().__init__()
         self.dim = dim

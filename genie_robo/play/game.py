@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.inference.rollout import Imagination
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.play.start import Start
 from genie_robo.play.true_world import TrueMoment, TrueWorld

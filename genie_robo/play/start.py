@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
@@ -50,7 +51,7 @@ class Starts:
         window: Callable[[int], Window],
         episode: Callable[[int], Episode],
         image_size: tuple[int, int],
-        resize: str = "stretch",
+        resize: Resize = Resize.stretch,
         frame_stride: int = 1,
         renderer: str = "auto",
     ) -> None:
@@ -61,7 +62,7 @@ class Starts:
             window: All frames of a test episode; raises ValueError for one that is not there.
             episode: The same episode as it is stored.
             image_size: Height and width of the model's frames.
-            resize: How other images become that size: stretch, crop or letterbox.
+            resize: How other images become that size.
             frame_stride: Steps between two frames.
             renderer: What draws fresh scenes.
         """

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.world import (
     Actions,
@@ -201,7 +202,8 @@ def read_prompt(
             f"(p, height, width, 3), with values 0 to 255; it is {prompt.dtype} of shape "
             f"{prompt.shape}"
         )
-    resized = np.stack([resize_frame(f, image_size=image_size, resize=resize) for f in frames])
+    how = Resize(resize)
+    resized = np.stack([resize_frame(f, image_size=image_size, resize=how) for f in frames])
     return replace(given, frames=resized) if given else Prompt(frames=resized)
 
 

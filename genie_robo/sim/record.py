@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 from PIL import Image
 
+from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.progress import progress_bar
 from genie_robo.sim.policies import Policy, make_policy
 from genie_robo.sim.rlds_writer import RldsWriter
@@ -32,25 +33,6 @@ _TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordSpec:
-    """What to record. Everything but `num_workers` shapes the data."""
-
-    num_episodes: int = 240
-    num_steps: int = 40
-    control_hz: float = 3.0
-    image_size: tuple[int, int] = (64, 64)
-    robot: str = "arm"
-    renderer: str = "auto"
-    pick: float = 1.0
-    """Share of pick episodes, relative to push and random."""
-    push: float = 1.0
-    random: float = 2.0
-    seed: int = 0
-    num_workers: int = 0
-    """Processes; 0 takes one per core. The dataset does not depend on it."""
-
-
 class _Recorded(NamedTuple):
     """One finished episode on its way from a worker to the writer."""
 
@@ -59,32 +41,32 @@ class _Recorded(NamedTuple):
     is_success: bool
 
 
-def record_dataset(path: Path, spec: RecordSpec) -> Path:
-    """Record episodes into `path/tabletop/1.0.0`, in parallel, and return that folder.
+def record_dataset(config: RecordConfig) -> Path:
+    """Record episodes into `config.path/tabletop/1.0.0`, in parallel, and return that folder.
 
     A folder that the same settings made is kept. A new one appears only when it is complete.
 
     Raises:
-        ValueError: the robot, the renderer or the shares make no sense.
+        ValueError: the robot or the renderer is not known.
         FileNotFoundError: the robot's files are not found.
         FileExistsError: the folder holds something that other settings made.
     """
-    folder = path / NAME / VERSION
-    if _is_recorded(folder, spec):
+    folder = Path(config.path) / NAME / VERSION
+    if _is_recorded(folder, config):
         _log.info("keeping %s: the same settings made it", folder)
         return folder
-    policies = _policy_order(spec)
+    policies = _policy_order(config)
     temporary = folder.with_name(f".{VERSION}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
-        _write(temporary, spec, policies)
+        _write(temporary, config, policies)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def _is_recorded(folder: Path, spec: RecordSpec) -> bool:
+def _is_recorded(folder: Path, config: RecordConfig) -> bool:
     if not folder.exists():
         return False
     try:
@@ -93,7 +75,7 @@ def _is_recorded(folder: Path, spec: RecordSpec) -> bool:
         made_by = {}
     differences = [
         f"{key} {made_by.get(key)!r} instead of {value!r}"
-        for key, value in _settings(spec).items()
+        for key, value in _settings(config).items()
         if made_by.get(key) != value
     ]
     if differences:
@@ -104,38 +86,32 @@ def _is_recorded(folder: Path, spec: RecordSpec) -> bool:
     return True
 
 
-def _settings(spec: RecordSpec) -> dict[str, Any]:
+def _settings(config: RecordConfig) -> dict[str, Any]:
     """What a recording depends on, as JSON gives it back."""
-    values = asdict(spec) | {"image_size": list(spec.image_size)}
-    del values["num_workers"]
-    return values | {"revision": REVISION, "mujoco": version("mujoco")}
+    values = asdict(config) | {"image_size": [config.image_size] * 2}
+    del values["path"], values["num_workers"]
+    return json.loads(json.dumps(values)) | {"revision": REVISION, "mujoco": version("mujoco")}
 
 
-def _policy_order(spec: RecordSpec) -> list[str]:
+def _policy_order(config: RecordConfig) -> list[str]:
     """Policies by episode: exact shares (largest remainders), in seeded random order."""
-    shares = np.array([spec.pick, spec.push, spec.random])
-    if (shares < 0).any() or shares.sum() == 0 or spec.num_episodes < 1 or spec.num_steps < 2:
-        raise ValueError(
-            f"pick={spec.pick} push={spec.push} random={spec.random} num_episodes="
-            f"{spec.num_episodes} num_steps={spec.num_steps}: shares must not be negative, one "
-            f"must be positive, and there must be an episode of two steps to record"
-        )
-    quotas = shares / shares.sum() * spec.num_episodes
+    shares = np.array([config.pick, config.push, config.random])
+    quotas = shares / shares.sum() * config.num_episodes
     counts = np.floor(quotas).astype(int)
-    counts[np.argsort(counts - quotas, kind="stable")[: spec.num_episodes - counts.sum()]] += 1
+    counts[np.argsort(counts - quotas, kind="stable")[: config.num_episodes - counts.sum()]] += 1
     names = np.repeat(list(_TASK_OF_POLICY), counts)
-    return np.random.default_rng(spec.seed).permutation(names).tolist()
+    return np.random.default_rng(config.seed).permutation(names).tolist()
 
 
-def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
+def _write(folder: Path, config: RecordConfig, policies: list[str]) -> None:
     counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
-    with closing(_open(spec, "explore")) as env:
-        drawn_by, features = env.renderer_name, _features(spec, num_states=env.padded_state_size)
-    _log.info("robot=%s, frames drawn by %s", spec.robot, drawn_by)
+    with closing(_open(config, "explore")) as env:
+        drawn_by, features = env.renderer_name, _features(config, num_states=env.padded_state_size)
+    _log.info("robot=%s, frames drawn by %s", config.robot, drawn_by)
     # Decided once, so that every worker draws alike.
-    decided = replace(spec, renderer=drawn_by)
+    decided = replace(config, renderer=Renderer(drawn_by))
     jobs = [(decided, index, policy) for index, policy in enumerate(policies)]
-    num_workers = min(spec.num_workers or os.cpu_count() or 1, len(jobs))
+    num_workers = min(config.num_workers or os.cpu_count() or 1, len(jobs))
     with (
         RldsWriter(
             folder, name=NAME, version=VERSION, num_episodes=len(jobs), features=features
@@ -148,16 +124,18 @@ def _write(folder: Path, spec: RecordSpec, policies: list[str]) -> None:
             counts[result.policy]["episodes"] += 1
             counts[result.policy]["successes"] += int(result.is_success)
             advance()
-    summary = _settings(spec) | {"policies": counts, "rendered_by": drawn_by}
+    summary = _settings(config) | {"policies": counts, "rendered_by": drawn_by}
     (folder / RECORDING_FILE).write_text(json.dumps(summary, indent=2))
 
 
-def _features(spec: RecordSpec, *, num_states: int) -> Any:
+def _features(config: RecordConfig, *, num_states: int) -> Any:
     features = tfds.features
     step = {
         "observation": {
             "image": features.Image(
-                shape=(*spec.image_size, 3), dtype=np.uint8, encoding_format="png"
+                shape=(config.image_size, config.image_size, 3),
+                dtype=np.uint8,
+                encoding_format="png",
             ),
             "state": features.Tensor(
                 shape=(7,), dtype=np.float32, doc="x y z (m) roll pitch yaw (rad) gripper 1=open"
@@ -188,22 +166,22 @@ def _features(spec: RecordSpec, *, num_states: int) -> Any:
     return features.FeaturesDict({"steps": features.Dataset(step), "episode_metadata": metadata})
 
 
-def _open(spec: RecordSpec, task: str) -> Tabletop:
+def _open(config: RecordConfig, task: str) -> Tabletop:
     return Tabletop(
         task=task,
-        robot=spec.robot,
-        image_size=spec.image_size,
-        renderer=spec.renderer,
-        control_hz=spec.control_hz,
-        max_steps=spec.num_steps,
+        robot=config.robot,
+        image_size=(config.image_size, config.image_size),
+        renderer=config.renderer,
+        control_hz=config.control_hz,
+        max_steps=config.num_steps,
     )
 
 
-def _record_episode(spec: RecordSpec, index: int, policy_name: str) -> _Recorded:
-    """Roll one policy; everything random comes from (spec.seed, index)."""
-    seed = int(np.random.SeedSequence([spec.seed, index]).generate_state(1)[0])
-    with closing(_open(spec, _TASK_OF_POLICY[policy_name])) as env:
-        steps = _roll(env, make_policy(policy_name, seed=seed), seed=seed, count=spec.num_steps)
+def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Recorded:
+    """Roll one policy; everything random comes from (config.seed, index)."""
+    seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
+    with closing(_open(config, _TASK_OF_POLICY[policy_name])) as env:
+        steps = _roll(env, make_policy(policy_name, seed=seed), seed=seed, count=config.num_steps)
         is_success = any(step["reward"] > 0 for step in steps)
         metadata = {
             "scene": env.scene.to_json(),

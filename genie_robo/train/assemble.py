@@ -137,7 +137,7 @@ def build_loop(
     module = fabric.setup_module(stage.train())
     optimizers = build_optimizers(
         module,
-        method=optim.method.value,
+        method=optim.method,
         learning_rate=optim.learning_rate,
         betas=(optim.beta1, optim.beta2),
         weight_decay=optim.weight_decay,
@@ -157,7 +157,7 @@ def build_loop(
             warmup_steps=optim.warmup_steps,
             peak=optim.learning_rate,
             final=optim.final_learning_rate,
-            schedule=optim.schedule.value,
+            schedule=optim.schedule,
             decay_fraction=optim.decay_fraction,
         ),
         max_grad_norm=optim.max_grad_norm,

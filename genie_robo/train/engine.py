@@ -118,7 +118,7 @@ def _strategy(wanted: Strategy, num_processes: int) -> Any:
         wanted = Strategy.ddp if num_processes > 1 else wanted
     elif num_processes == 1:
         raise ValueError(
-            f"engine.strategy={wanted.value} shares the work between processes, but there is one. "
+            f"engine.strategy={wanted} shares the work between processes, but there is one. "
             "Start them with `torchrun --nproc-per-node N -m genie_robo train ...`, or use "
             "engine.strategy=auto"
         )

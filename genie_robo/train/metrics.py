@@ -130,7 +130,7 @@ def _import(package: str, logger: Logger) -> ModuleType:
         return import_module(package)
     except ImportError as error:
         raise ImportError(
-            f"loggers=[{logger.value}] needs the package {package}, which is not installed; "
-            f"`pip install 'genie-robo[{logger.value}]'`, or leave it out: RUN/STAGE/log.jsonl is "
+            f"loggers=[{logger}] needs the package {package}, which is not installed; "
+            f"`pip install 'genie-robo[{logger}]'`, or leave it out: RUN/STAGE/log.jsonl is "
             "written anyway"
         ) from error

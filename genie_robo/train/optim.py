@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 
-Schedule = Literal["cosine", "wsd", "constant"]
-Method = Literal["adamw", "muon"]
+from genie_robo.train.settings import Method, Schedule
+
 TO_OUTPUT = ("to_logits", "to_pixels")
 """What turns features into what is compared with the data; as embeddings no matter for Muon."""
 
@@ -16,7 +15,7 @@ TO_OUTPUT = ("to_logits", "to_pixels")
 def build_optimizers(
     module: nn.Module,
     *,
-    method: Method = "adamw",
+    method: Method = Method.adamw,
     learning_rate: float,
     betas: tuple[float, float],
     weight_decay: float,
@@ -33,7 +32,7 @@ def build_optimizers(
         is_matrix = parameter.ndim == 2 and name.endswith("weight") and "embed" not in name
         is_output = any(part in name for part in TO_OUTPUT)
         (plain if not is_matrix else output if is_output else hidden).append(parameter)
-    by_muon = hidden if method == "muon" else []
+    by_muon = hidden if method is Method.muon else []
     by_adamw = [
         {"params": output if by_muon else hidden + output, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -57,7 +56,7 @@ def learning_rate_at(
     warmup_steps: int,
     peak: float,
     final: float,
-    schedule: Schedule = "cosine",
+    schedule: Schedule = Schedule.cosine,
     decay_fraction: float = 0.1,
 ) -> float:
     """Linear warm-up from 0 to `peak`, then down to `final` at the last step.
@@ -69,9 +68,9 @@ def learning_rate_at(
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     match schedule:
-        case "constant":
+        case Schedule.constant:
             return peak
-        case "wsd":
+        case Schedule.wsd:
             decay_steps = max(1, round(decay_fraction * num_steps))
             left = (num_steps - step) / decay_steps
             return final + (peak - final) * min(1.0, max(0.0, left))

@@ -84,7 +84,7 @@ def _train_stage(
     """One stage, from fresh weights or the newest checkpoint to finished weights."""
     parts = ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
     if all(has_weights(run, part) for part in parts):
-        logger.info("%s is already trained in %s", stage.value, run.path)
+        logger.info("%s is already trained in %s", stage, run.path)
         return
     torch.manual_seed(config.seed)
     module = build_stage(stage, run, config, datasets, fabric)

@@ -1,14 +1,14 @@
 """Training: stages, optimizer, engine."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
-from genie_robo.required import REQUIRED
+from genie_robo.settings import REQUIRED
 
 
-class Precision(Enum):
+class Precision(StrEnum):
     """Arithmetic of the networks; losses, norms and codebook distances stay in fp32."""
 
     auto = "auto"
@@ -16,7 +16,7 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
-class Strategy(Enum):
+class Strategy(StrEnum):
     """How processes share the work; `auto` is DDP when torchrun started several."""
 
     auto = "auto"
@@ -25,7 +25,7 @@ class Strategy(Enum):
     """FSDP2: parameters, gradients and optimizer states are sharded."""
 
 
-class Schedule(Enum):
+class Schedule(StrEnum):
     """The learning rate between warm-up and the last step."""
 
     cosine = "cosine"
@@ -34,21 +34,21 @@ class Schedule(Enum):
     constant = "constant"
 
 
-class Logger(Enum):
+class Logger(StrEnum):
     """Where training writes its numbers besides RUN/STAGE/log.jsonl."""
 
     tensorboard = "tensorboard"
     wandb = "wandb"
 
 
-class Method(Enum):
+class Method(StrEnum):
     """What makes a step out of a gradient."""
 
     adamw = "adamw"
     muon = "muon"
 
 
-class Viz(Enum):
+class Viz(StrEnum):
     """Where training can be watched."""
 
     none = "none"
@@ -56,7 +56,7 @@ class Viz(Enum):
     """A running Rerun viewer."""
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """What `train` trains."""
 
     tokenizer = "tokenizer"
@@ -64,7 +64,7 @@ class Stage(Enum):
     all = "all"
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """The optimizer and its schedule."""
 
@@ -86,7 +86,7 @@ class OptimConfig:
     none."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class StageConfig:
     """Length and batches of one training stage."""
 
@@ -123,7 +123,7 @@ def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class LabelConfig:
     """Robot actions in training, for ablations: by default none at all."""
 
@@ -133,7 +133,7 @@ class LabelConfig:
     """Of their loss."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """Where and how training computes; apart from rounding this does not change what is learned."""
 
@@ -149,7 +149,7 @@ class EngineConfig:
     """Compute activations twice instead of keeping them, to save memory."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """`genie-robo train`."""
 
@@ -168,7 +168,7 @@ class TrainConfig:
     """Seconds between two checkpoints."""
     num_checkpoints: int = 2
     """Newest checkpoints that stay, beside the one of the lowest validation loss."""
-    loggers: list[Logger] = field(default_factory=list)
+    loggers: tuple[Logger, ...] = ()
     """tensorboard, wandb or both, beside the log.jsonl that is always written."""
     labels: LabelConfig = field(default_factory=LabelConfig)
     viz: Viz = Viz.none

@@ -19,7 +19,7 @@ from table import print_table
 
 from eval_suites.speed import default_is_bf16
 from eval_suites.timing import Lap, decode_frames, memory_growth_mb, run_alone
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 
 TOKENS_PER_FRAME = (64, 256)
 CACHED = "cached_fp32"

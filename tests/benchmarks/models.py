@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from genie_robo.models.attention import Backend
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
 from genie_robo.models.latent_action import LatentActionDesign
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.settings import Backend, DecoderView, Joining
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.models.transformer import STTransformer
 
@@ -27,13 +27,13 @@ class DynamicsSize:
     """In the window, the frame that is decoded included."""
 
 
-def build_dynamics(size: DynamicsSize, *, backend: Backend = "auto") -> DynamicsModel:
+def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> DynamicsModel:
     """Untrained: what a step costs does not depend on what the model knows."""
     return DynamicsModel(
         num_tokens=NUM_TOKENS,
         tokens_per_frame=size.tokens_per_frame,
         action_dim=ACTION_DIM,
-        actions="additive",
+        actions=Joining.additive,
         transformer=STTransformer(
             num_blocks=size.num_blocks,
             dim=size.dim,
@@ -69,8 +69,8 @@ def small_genie(num_frames: int) -> Genie:
         design=LatentActionDesign(
             sees_difference=True,
             decoder_sees_code=True,
-            decoder_view="history",
-            actions="additive",
+            decoder_view=DecoderView.history,
+            actions=Joining.additive,
             codes_per_transition=1,
         ),
     )
@@ -78,7 +78,7 @@ def small_genie(num_frames: int) -> Genie:
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
         action_dim=latent_action.code_dim,
-        actions="additive",
+        actions=Joining.additive,
         transformer=stack(),
     )
     return Genie(

@@ -7,7 +7,7 @@ from reading import CACHED, LARGER, NAIVE, OURS, TF_READERS, read_all, readings_
 from tf_readers import TfTask, has_tensorflow, read_naively, read_overlapping, read_skipping
 
 from eval_suites.timing import Lap, Reading, run_alone
-from genie_robo.config import DataConfig, SourceConfig
+from genie_robo.config import DataConfig, Source
 from genie_robo.data.rlds import RldsDataset
 
 TINY = argparse.Namespace(
@@ -35,7 +35,7 @@ def test_without_tensorflow_our_own_readers_remain(toy_rlds, tmp_path, monkeypat
     monkeypatch.setattr(reading, "run_alone", lambda program, *a, **k: program(*a, **k))
     data = DataConfig(
         path=str(toy_rlds.folder),
-        source=SourceConfig(camera="observation/image"),
+        source=Source(camera="observation/image"),
         image_height=8,
         image_width=8,
     )

@@ -21,9 +21,10 @@ from training import (
 )
 
 from eval_suites.timing import Lap
+from genie_robo.models.settings import Backend
 
 TOY = TrainingTask(
-    attention="auto",
+    attention=Backend.auto,
     is_bf16=False,
     dim=16,
     num_blocks=1,
@@ -36,7 +37,7 @@ TOY = TrainingTask(
 )
 
 
-@pytest.mark.parametrize("attention", ["auto", "matmul", "sdpa", None])
+@pytest.mark.parametrize("attention", [Backend.auto, Backend.matmul, Backend.sdpa, None])
 @pytest.mark.parametrize("is_bf16", [False, True])
 def test_trains_and_measures_itself(attention, is_bf16):
     found = train(replace(TOY, attention=attention, is_bf16=is_bf16))

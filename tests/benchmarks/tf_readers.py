@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_suites.timing import Reading, measure_reading
-from genie_robo.data.sources import Source
+from genie_robo.data.settings import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,8 +39,9 @@ from eval_suites.timing import (
     random_batch,
     run_alone,
 )
-from genie_robo.models.attention import Backend, xformers_works
+from genie_robo.models.attention import xformers_works
 from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.settings import Backend
 from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
 
@@ -67,7 +68,7 @@ PEAK_BF16_TFLOPS = {
 class TrainingTask(DynamicsSize):
     """One model of one size, computed in one way."""
 
-    attention: Backend | None = "auto"
+    attention: Backend | None = Backend.auto
     """None trains the plain model."""
     is_bf16: bool = False
     """Autocast, else fp32 throughout."""
@@ -133,9 +134,11 @@ def choose_ways(device: str) -> dict[str, tuple[Backend | None, bool]]:
 
     bf16 is left out where it would be emulated, xformers where it has no kernel.
     """
-    models: dict[str, Backend | None] = {"auto": "auto", "matmul": "matmul", "sdpa": "sdpa"}
+    models: dict[str, Backend | None] = {
+        name: name for name in (Backend.auto, Backend.matmul, Backend.sdpa)
+    }
     if device == "cuda" and xformers_works():
-        models["xformers"] = "xformers"
+        models["xformers"] = Backend.xformers
     models["plain"] = None
     precisions = {"bf16": True, "fp32": False} if default_is_bf16(device) else {"fp32": False}
     return {
@@ -219,7 +222,7 @@ def count_flops(task: TrainingTask) -> int:
     """
     size = (task.batch_size, task.num_frames, task.tokens_per_frame)
     with torch.device("meta"):
-        model = build_model(replace(task, attention="matmul"))
+        model = build_model(replace(task, attention=Backend.matmul))
         tokens = torch.zeros(size, dtype=torch.long)
         actions = torch.zeros(size[0], size[1] - 1, ACTION_DIM)
         with FlopCounterMode(display=False) as counter:

@@ -9,7 +9,7 @@ import pytest
 
 from genie_robo import cli
 from genie_robo import config as cfg
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.train.run import train
 
 
@@ -38,8 +38,8 @@ def run_cli(capsys, monkeypatch) -> Callable[..., Outcome]:
 def runs(tmp_path_factory) -> list[Path]:
     """Two seeds of one run, trained for a moment."""
     folder = tmp_path_factory.mktemp("pairs")
-    spec = RecordSpec(num_episodes=12, num_steps=4, image_size=(32, 32), num_workers=1, seed=3)
-    dataset = record_dataset(folder / "dataset", spec)
+    sizes = {"num_episodes": 12, "num_steps": 4, "image_size": 32, "num_workers": 1, "seed": 3}
+    dataset = record_dataset(cfg.RecordConfig(path=str(folder / "dataset"), **sizes))
     configs = [tiny(folder / f"tiny-seed{seed}", dataset, seed) for seed in (0, 1)]
     for config in configs:
         train(config)
@@ -50,7 +50,7 @@ def tiny(run, dataset, seed):
     stack = cfg.TransformerConfig(num_blocks=1, dim=16, num_heads=2, head_dim=8)
     codes = cfg.QuantizerConfig(num_codes=4, code_dim=4)
     stage = cfg.StageConfig(num_steps=1, batch_size=2, num_frames=4, validation_windows=2)
-    source = cfg.SourceConfig(camera="observation/image")
+    source = cfg.Source(camera="observation/image")
     data = cfg.DataConfig(path=str(dataset), source=source, test_fraction=0.6)
     return cfg.TrainConfig(
         run=str(run),

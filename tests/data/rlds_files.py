@@ -13,22 +13,17 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.sources import ActionSource, PoseSource, Source
+from genie_robo.data.settings import (
+    ActionSource,
+    Gripper,
+    Motion,
+    PoseSource,
+    RotationFormat,
+    Source,
+)
 
 F = tfds.features
-ACTION = ActionSource(
-    translation="action[0:3]",
-    rotation="action[3:6]",
-    rotation_format="rpy",
-    gripper="action[6]",
-    gripper_format="open_one",
-    motion="delta",
-    translation_scale=1.0,
-    rotation_scale=1.0,
-)
-NO_POSE = PoseSource(
-    position="", rotation="", rotation_format="rpy", gripper="", gripper_format="open_one"
-)
+ACTION, NO_POSE = ActionSource(), PoseSource()
 POSE = replace(
     NO_POSE,
     position="observation/state[0:3]",
@@ -37,14 +32,10 @@ POSE = replace(
 )
 TABLE_SOURCE = Source(
     camera="observation/image",
-    cameras={},
-    bgr=(),
     action=ACTION,
     pose=POSE,
     instruction=("language_instruction",),
-    sim_state="",
     control_hz=3.0,
-    unmapped="",
 )
 RT1_SOURCE = replace(
     TABLE_SOURCE,
@@ -53,25 +44,32 @@ RT1_SOURCE = replace(
         translation="action/world_vector",
         rotation="action/rotation_delta",
         gripper="action/gripper_closedness_action",
-        gripper_format="relative_close",
+        gripper_format=Gripper.relative_close,
     ),
     pose=PoseSource(
         position="observation/base_pose_tool_reached[0:3]",
         rotation="observation/base_pose_tool_reached[3:7]",
-        rotation_format="quaternion_xyzw",
+        rotation_format=RotationFormat.quaternion_xyzw,
         gripper="observation/gripper_closed",
-        gripper_format="closed_one",
+        gripper_format=Gripper.closed_one,
     ),
     instruction=("observation/natural_language_instruction",),
 )
 
 
+ENUMS = {"rotation_format": RotationFormat, "gripper_format": Gripper, "motion": Motion}
+
+
+def _members(changes):
+    return {key: ENUMS.get(key, lambda given: given)(value) for key, value in changes.items()}
+
+
 def make_source(*, action=None, pose=None, **changes) -> Source:
-    """The table's source with changes; `action` and `pose` hold changes of those parts."""
+    """The table's source with changes; `action` and `pose` hold changes of those parts by name."""
     return replace(
         TABLE_SOURCE,
-        action=replace(ACTION, **(action or {})),
-        pose=replace(POSE, **(pose or {})) if not isinstance(pose, PoseSource) else pose,
+        action=replace(ACTION, **_members(action or {})),
+        pose=replace(POSE, **_members(pose or {})) if not isinstance(pose, PoseSource) else pose,
         **changes,
     )
 

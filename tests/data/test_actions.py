@@ -17,6 +17,7 @@ from genie_robo.data.actions import (
     to_rpy,
     wrap_angle,
 )
+from genie_robo.data.settings import Gripper, RotationFormat
 
 small_angles = arrays(np.float64, (5, 3), elements=st.floats(-1.5, 1.5))
 
@@ -69,13 +70,13 @@ def test_rt1_parts_are_joined():
     ],
 )
 def test_grippers(convention, values, expected):
-    opened = open_gripper(np.array(values, np.float32), convention)
+    opened = open_gripper(np.array(values, np.float32), Gripper(convention))
     np.testing.assert_allclose(opened, np.array(expected, np.float32), atol=1e-7)
 
 
 @given(arrays(np.float32, 12, elements=st.sampled_from([-1.0, 0.0, 1.0])))
 def test_an_integrated_gripper_follows_every_command(values):
-    opened = open_gripper(values, "relative_close")
+    opened = open_gripper(values, Gripper.relative_close)
     assert (opened[values > 0] == 0).all()
     assert (opened[values < 0] == 1).all()
     held = np.flatnonzero(values[1:] == 0) + 1
@@ -293,8 +294,10 @@ def test_angles_and_matrices_agree_with_scipy(angles):
     np.testing.assert_allclose(rpy_to_matrix(angles), matrices, atol=1e-12)
     np.testing.assert_allclose(matrix_to_rpy(matrices), angles, atol=1e-6)
     quaternions = Rotation.from_euler("xyz", angles).as_quat()
-    np.testing.assert_allclose(to_rpy(quaternions * 3, "quaternion_xyzw"), angles, atol=1e-6)
+    np.testing.assert_allclose(
+        to_rpy(quaternions * 3, RotationFormat.quaternion_xyzw), angles, atol=1e-6
+    )
     reordered = quaternions[:, [3, 0, 1, 2]]
-    np.testing.assert_allclose(to_rpy(reordered, "quaternion_wxyz"), angles, atol=1e-6)
+    np.testing.assert_allclose(to_rpy(reordered, RotationFormat.quaternion_wxyz), angles, atol=1e-6)
     vectors = Rotation.from_euler("xyz", angles).as_rotvec()
-    np.testing.assert_allclose(to_rpy(vectors, "axis_angle"), angles, atol=1e-6)
+    np.testing.assert_allclose(to_rpy(vectors, RotationFormat.axis_angle), angles, atol=1e-6)

@@ -6,6 +6,7 @@ from rlds_files import make_source
 from scipy.spatial.transform import Rotation
 
 from genie_robo.data.actions import to_robot_actions
+from genie_robo.data.sources import action_parts
 from genie_robo.types import GRIPPER
 
 
@@ -55,7 +56,7 @@ def test_pose_changes_stand_in_for_joint_commands():
     np.testing.assert_allclose(actions, expected, atol=1e-6)
     assert mask.all()
     assert source.angles_add
-    assert source.action_parts == {}
+    assert action_parts(source) == {}
 
 
 def test_a_gripper_from_the_state():

@@ -5,7 +5,7 @@ import pytest
 from rlds_files import open_table, table_episode, write_rlds
 
 from genie_robo.build import build_datasets, build_training_windows, members
-from genie_robo.config import ActionSourceConfig, DataConfig, DatasetConfig, SourceConfig
+from genie_robo.config import ActionSource, DataConfig, DatasetConfig, Source
 from genie_robo.data.loader import WindowLoader
 from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.windows import WindowDataset
@@ -30,11 +30,11 @@ def parts(folders):
 
 
 def config(folders, **changes) -> DataConfig:
-    source = SourceConfig(camera="observation/image", control_hz=6.0)
-    flat = SourceConfig(
+    source = Source(camera="observation/image", control_hz=6.0)
+    flat = Source(
         camera="observation/image",
         cameras={"wrist": "observation/wrist"},
-        action=ActionSourceConfig(translation="action[0:2]", rotation="", gripper=""),
+        action=ActionSource(translation="action[0:2]", rotation="", gripper=""),
         control_hz=3.0,
     )
     other = DatasetConfig(path=str(folders[1]), source=flat, **changes.pop("other", {}))
@@ -103,12 +103,12 @@ def test_datasets_of_different_rates_and_action_dimensions_share_a_batch(folders
 
 
 def test_several_cameras_give_windows_of_their_own(folders):
-    mixed = config(folders, other={"views": ["primary", "wrist"]})
+    mixed = config(folders, other={"views": ("primary", "wrist")})
     windows = build_training_windows(mixed, build_datasets(mixed), num_frames=4)
     assert [part.camera for part in windows.parts] == ["primary", "primary", "wrist"]
     assert len(windows.parts[1]) == len(windows.parts[2])
     assert windows.parts[2][0].video[:, 0, 0, 0].tolist() == [100, 101, 102, 103]
-    elbow = config(folders, other={"views": ["elbow"]})
+    elbow = config(folders, other={"views": ("elbow",)})
     datasets = build_datasets(elbow)
     with pytest.raises(KeyError, match="there is no camera elbow"):
         build_training_windows(elbow, datasets, num_frames=4)
@@ -128,8 +128,8 @@ def test_fingerprints_tell_windows_apart(parts):
     ("changes", "message"),
     [
         ({"target_hz": 3.0, "frame_stride": 2}, "give one of target_hz and frame_stride"),
-        ({"target_hz": 3.0, "source": SourceConfig(camera="x")}, "which is 0.0"),
-        ({"views": []}, "name at least one camera"),
+        ({"target_hz": 3.0, "source": Source(camera="x")}, "which is 0.0"),
+        ({"views": ()}, "name at least one camera"),
     ],
 )
 def test_contradictions(changes, message):
@@ -141,5 +141,5 @@ def test_contradictions(changes, message):
     ("hz", "target", "stride"), [(15, 3, 5), (5, 3, 2), (3, 10, 1), (10, 4, 2)]
 )
 def test_a_rate_chooses_the_nearest_stride(hz, target, stride):
-    source = SourceConfig(camera="x", control_hz=float(hz))
+    source = Source(camera="x", control_hz=float(hz))
     assert DatasetConfig(path="x", source=source, target_hz=float(target)).stride == stride

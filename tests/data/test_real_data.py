@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from genie_robo.build import build_dataset, build_windows
 from genie_robo.config import DataConfig
 from genie_robo.config_file import conf_dir
+from genie_robo.config_tree import from_tree, to_tree
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.data.loader import WindowLoader
 from genie_robo.data.transforms import decode_frames
@@ -24,8 +26,8 @@ pytestmark = pytest.mark.real_data
 def data_config(name: str, path) -> DataConfig:
     """The configuration that `data=NAME data.path=PATH` composes."""
     difference = OmegaConf.load(conf_dir() / "data" / f"{name}.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), difference, {"path": str(path)})
-    config = OmegaConf.to_object(merged)
+    merged = OmegaConf.merge(to_tree(DataConfig), difference, {"path": str(path)})
+    config = from_tree(merged)
     assert isinstance(config, DataConfig)
     return config
 
@@ -119,8 +121,7 @@ def test_droid_images_are_scaled_down(droid_dataset):
     [("bridge_dataset", "bridge", 4), ("droid_ee_delta", "droid", 16)],
 )
 def test_batches_of_every_split(name, folder, num_frames, request):
-    config = data_config(name, request.getfixturevalue(folder))
-    config.frame_stride = 2
+    config = replace(data_config(name, request.getfixturevalue(folder)), frame_stride=2)
     dataset = build_dataset(config)
     seen = set()
     for split in Split:

@@ -8,14 +8,13 @@ from oxe_cases import CASES, Case, instructed, numbers
 from oxe_layouts import EXTERNAL, LAYOUTS, write_layout
 from test_data_conf import load
 
-from genie_robo.build import build_source
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
 
 
 def open_as(name: str, folder: Path) -> RldsDataset:
     """Read a folder as the dataset's file in conf/data/ says."""
-    return RldsDataset(folder, build_source(load(name).source))
+    return RldsDataset(folder, load(name).source)
 
 
 @pytest.fixture(params=CASES, scope="module")

@@ -3,8 +3,8 @@
 import pytest
 from test_data_conf import load
 
-from genie_robo.build import build_source
-from genie_robo.data.sources import Source, check_source
+from genie_robo.data.settings import Source
+from genie_robo.data.sources import check_source
 
 CAMERAS = """
 aloha_mobile: cam_high cam_left_wrist cam_right_wrist
@@ -85,7 +85,7 @@ UNMAPPED = (
 
 def source_of(name: str) -> Source:
     """What the dataset's file in conf/data/ says."""
-    return build_source(load(name).source)
+    return load(name).source
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -9,19 +9,18 @@ from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext
 from eval_suites.plugs import truth, worlds
 from eval_suites.plugs.truth import PALETTE, Poses
-from genie_robo.build import build_source
-from genie_robo.config import PoseSourceConfig, SourceConfig
+from genie_robo.config import PoseSource, RecordConfig, Source
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.sim.replay import replay
 
 
 def record_context(path: Path, *, num_frames=12, **sizes) -> EvalContext:
-    spec = RecordSpec(image_size=(32, 32), num_workers=1, **sizes)
-    source = SourceConfig(
+    config = RecordConfig(path=str(path), image_size=32, num_workers=1, **sizes)
+    source = Source(
         camera="observation/image",
-        pose=PoseSourceConfig(
+        pose=PoseSource(
             position="observation/state[0:3]",
             rotation="observation/state[3:6]",
             gripper="observation/state[6]",
@@ -29,7 +28,7 @@ def record_context(path: Path, *, num_frames=12, **sizes) -> EvalContext:
         sim_state="observation/sim_state",
         control_hz=3.0,
     )
-    dataset = RldsDataset(record_dataset(path, spec), build_source(source))
+    dataset = RldsDataset(record_dataset(config), source)
     numbers = range(sizes["num_episodes"])
     fit, test = (
         WindowDataset(dataset, side, num_frames=num_frames, image_size=(32, 32))

@@ -22,7 +22,8 @@ from eval_suites.base import (
 from eval_suites.controllability import Controllability
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.tokenizer import TokenizerSuite
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
+from genie_robo.models.settings import Space
 from genie_robo.types import video_to_bytes, video_to_float
 
 
@@ -115,7 +116,7 @@ def test_followed_codes_make_up_for_what_codes_leave_unsaid(genie):
 def test_where_encodings_have_no_size_nothing_is_carried_on(genie, monkeypatch):
     encoder = GenieEncoder(genie=genie, device=CPU)
     window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
-    monkeypatch.setattr(genie.latent_action.quantizer, "space", "sphere")
+    monkeypatch.setattr(genie.latent_action.quantizer, "space", Space.sphere)
     assert encoder.encode_sequence(window, 5).tolist() == encoder.encode(window).codes[5:].tolist()
 
 

@@ -11,8 +11,7 @@ from eval_suites.episodes import read_episodes
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.sim_rollout import SimRollout
 from eval_suites.tokenizer import TokenizerSuite
-from genie_robo.build import build_source
-from genie_robo.config import PoseSourceConfig, SourceConfig
+from genie_robo.config import PoseSource, Source
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
@@ -29,16 +28,16 @@ def by_direction(window):
 def bridge():
     if not FOLDER.exists():
         pytest.skip(f"no real robot episodes in {FOLDER}")
-    source = SourceConfig(
+    source = Source(
         camera="observation/image_0",
-        pose=PoseSourceConfig(
+        pose=PoseSource(
             position="observation/state[0:3]",
             rotation="observation/state[3:6]",
             gripper="observation/state[6]",
         ),
         control_hz=5.0,
     )
-    dataset = RldsDataset(FOLDER, build_source(source))
+    dataset = RldsDataset(FOLDER, source)
     fit, test = (
         WindowDataset(dataset, range(*numbers), num_frames=8, image_size=(64, 64))
         for numbers in ((0, 12), (12, 25))

@@ -14,7 +14,7 @@ from eval_suites.speed import HEADLINE, PARTS, Speed, default_is_bf16, rollout_t
 from eval_suites.timing import Lap, Reading, Recorded, decode_frames, memory_growth_mb, record
 from genie_robo.config import EngineConfig
 from genie_robo.data.windows import WindowDataset
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.train.engine import make_fabric
 
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))

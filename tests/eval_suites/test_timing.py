@@ -23,7 +23,7 @@ from eval_suites.timing import (
     run_alone,
     train_dynamics,
 )
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.train.stages import masked_token_loss
 
 

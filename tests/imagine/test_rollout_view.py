@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval_suites.simulated.pose_reading import PoseReader
-from genie_robo.config import ImagineConfig, SamplerConfig
+from genie_robo.config import ImagineConfig, Sampler
 from genie_robo.config.sim import Renderer
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.imagine.episode import ImaginedEpisode, imagine_prompt
@@ -42,7 +42,7 @@ def config(trained):
         run=str(trained.folder.path),
         num_episodes=1,
         horizon=HORIZON,
-        sampler=SamplerConfig(num_steps=2),
+        sampler=Sampler(num_steps=2),
         renderer=Renderer.raycast,
         device="cpu",
         seed=7,

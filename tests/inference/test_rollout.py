@@ -5,7 +5,8 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.inference.rollout import imagine, mean_code
-from genie_robo.inference.sampler import Sampler, decode_frame
+from genie_robo.inference.sampler import decode_frame
+from genie_robo.inference.settings import Order, Sampler
 from genie_robo.inference.uncertainty import token_entropy
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.types import video_to_bytes, video_to_float
@@ -49,7 +50,7 @@ def test_same_seed_same_rollout_whatever_the_batch(genie, prompt):
     assert not torch.equal(alone.tokens, other.tokens)
 
 
-@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("order", list(Order))
 def test_the_batch_does_not_matter_with_every_option_on(genie, prompt, order):
     actions = torch.tensor([[0, 1, 2], [3, 4, 0]])
     sampler = Sampler(num_steps=3, temperature=1.5, order=order, top_k=5, guidance=2.5)
@@ -92,7 +93,7 @@ def test_rollout_goes_on_beyond_the_window(genie, prompt):
 
 
 @pytest.mark.parametrize(
-    ("order", "asked"), [("random", [2, 3, 5, 6]), ("confidence", [16, 16, 16, 16])]
+    ("order", "asked"), [(Order.random, [2, 3, 5, 6]), (Order.confidence, [16, 16, 16, 16])]
 )
 def test_decode_frame_reveals_what_the_schedule_says_and_asks_for_no_more(order, asked):
     hidden, places_asked = [], []
@@ -115,7 +116,7 @@ def test_decode_frame_reveals_what_the_schedule_says_and_asks_for_no_more(order,
     assert ((entropy > 0) & (entropy <= math.log(4))).all()
 
 
-@pytest.mark.parametrize("order", ["random", "confidence"])
+@pytest.mark.parametrize("order", list(Order))
 def test_known_tokens_never_change(order):
     frames = []
 

@@ -6,10 +6,10 @@ import torch
 from genie_robo.build import build_genie
 from genie_robo.config import PatchLayers
 from genie_robo.inference.rollout import imagine
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.inference.uncertainty import disagreement, token_entropy
 from genie_robo.types import video_to_float
-from tests.models.conftest import toy_config
+from tests.models.conftest import changed, toy_config
 
 
 def test_entropy_known_answers():
@@ -42,9 +42,8 @@ def colors():
 def still_world(colors):
     """A genie whose dynamics learned that pictures in the first six colours never change."""
     torch.manual_seed(0)
-    config = toy_config()
     # Untrained, a linear tokenizer gives every colour its own token; convolutions blur them.
-    config.model.tokenizer.patch_layers = PatchLayers.linear
+    config = changed(toy_config(), {"model.tokenizer.patch_layers": PatchLayers.linear})
     genie = build_genie(config).eval()
     optimizer = torch.optim.AdamW(genie.dynamics.parameters(), lr=3e-3)
     actions = genie.latent_action.codes(torch.zeros(32, 1, dtype=torch.long)).detach()

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from genie_robo.build import build_source
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.inspect import describe
 from genie_robo.commands.table import load_command
-from genie_robo.data.sources import Source
+from genie_robo.data.settings import Source
 from genie_robo.inspection.facts import inspect_dataset
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
@@ -112,7 +111,7 @@ def composed(words) -> Source:
     """What a training would read with these words of a shell."""
     command = load_command("train")
     overrides = [*shlex.split(words), "run=x", "data.path=y"]
-    return build_source(to_config(command, compose_config(command, overrides)).data.source)
+    return to_config(command, compose_config(command, overrides)).data.source
 
 
 def parts_of(facts):

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +10,7 @@ from genie_robo.config import (
     LatentActionConfig,
     ModelConfig,
     QuantizerConfig,
-    SourceConfig,
+    Source,
     StageConfig,
     TokenizerConfig,
     TrainConfig,
@@ -35,10 +38,17 @@ def toy_config() -> TrainConfig:
             transformer=TransformerConfig(num_blocks=2, dim=40, num_heads=3, head_dim=8)
         ),
     )
-    data = DataConfig(
-        path="unused", source=SourceConfig(camera="image"), image_height=16, image_width=32
-    )
+    data = DataConfig(path="unused", source=Source(camera="image"), image_height=16, image_width=32)
     return TrainConfig(run="unused", data=data, model=model, world_model=StageConfig(num_frames=6))
+
+
+def changed(settings: Any, changes: dict[str, Any]) -> Any:
+    """Frozen settings with other values at dotted paths."""
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        inner = changed(getattr(settings, name), {rest: value}) if rest else value
+        settings = replace(settings, **{name: inner})
+    return settings
 
 
 @pytest.fixture

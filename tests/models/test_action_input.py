@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from genie_robo.models.action_input import ActionInput
+from genie_robo.models.settings import Joining
 
-JOININGS = ["additive", "concatenated", "prepended"]
+JOININGS = list(Joining)
 
 
 @pytest.fixture
@@ -19,14 +20,14 @@ def action():
 
 
 def test_additive_is_the_sum_at_every_token(tokens, action):
-    joined = ActionInput("additive", dim=8)(tokens, action)
+    joined = ActionInput(Joining.additive, dim=8)(tokens, action)
 
     assert torch.equal(joined[1, 2, 3], tokens[1, 2, 3] + action[1, 2])
-    assert not list(ActionInput("additive", dim=8).parameters())
+    assert not list(ActionInput(Joining.additive, dim=8).parameters())
 
 
 def test_concatenated_is_a_linear_map_of_token_and_action(tokens, action):
-    model = ActionInput("concatenated", dim=8)
+    model = ActionInput(Joining.concatenated, dim=8)
 
     expected = model.mix.weight @ torch.cat([tokens[1, 2, 3], action[1, 2]])
 
@@ -34,7 +35,7 @@ def test_concatenated_is_a_linear_map_of_token_and_action(tokens, action):
 
 
 def test_prepended_is_one_more_token_that_drop_takes_off(tokens, action):
-    model = ActionInput("prepended", dim=8)
+    model = ActionInput(Joining.prepended, dim=8)
     joined = model(tokens, action)
 
     assert joined.shape == (2, 3, 6, 8)

@@ -17,6 +17,7 @@ from genie_robo.models.attention import (
     xformers_attention,
     xformers_works,
 )
+from genie_robo.models.settings import Backend
 
 CAUSAL_AND_FRAME_SIZE = [(False, 1), (True, 1), (True, 3)]
 
@@ -31,7 +32,7 @@ def tensors(length=8, dtype=torch.float32, seed=0, size=(2, 3)):
 
 def test_auto_on_a_cpu_goes_by_dtype_and_length():
     def choice(dtype, num_keys):
-        return choose_backend("auto", torch.zeros(1, 1, 4, 8, dtype=dtype), num_keys=num_keys)
+        return choose_backend(Backend.auto, torch.zeros(1, 1, 4, 8, dtype=dtype), num_keys=num_keys)
 
     assert choice(torch.bfloat16, 64) == "matmul"
     assert choice(torch.bfloat16, 1024) == "matmul"
@@ -44,22 +45,22 @@ def test_auto_passes_over_xformers_where_it_has_no_kernel(monkeypatch):
     with FakeTensorMode():
         heads = {size: torch.empty(1, 1, 4, size, device="cuda") for size in (12, 16)}
 
-        assert choose_backend("auto", heads[12], num_keys=4) == "sdpa"
-        assert choose_backend("auto", heads[16], num_keys=4) == "xformers"
+        assert choose_backend(Backend.auto, heads[12], num_keys=4) == "sdpa"
+        assert choose_backend(Backend.auto, heads[16], num_keys=4) == "xformers"
 
 
 def test_head_dimensions_without_a_kernel_are_refused_without_importing_xformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "xformers", None)
 
-    for backend in ("auto", "sdpa", "matmul", "xformers"):
+    for backend in Backend:
         check_head_dim(16, backend)
         with pytest.raises(ValueError, match=r"head_dim=7 does not fit.*multiple of \d"):
             check_head_dim(7, backend)
-    check_head_dim(12, "auto")
+    check_head_dim(12, Backend.auto)
     with pytest.raises(ValueError, match=r"head_dim=12.*multiple of 8 \(8, 16, 32, 64.*=auto"):
-        check_head_dim(12, "xformers")
+        check_head_dim(12, Backend.xformers)
     with pytest.raises(ValueError, match=r"head_dim=0 .*multiple of 2 \(2, 4, 8, 16"):
-        check_head_dim(0, "auto")
+        check_head_dim(0, Backend.auto)
 
 
 def test_future_is_what_lies_in_a_later_frame():
@@ -72,7 +73,7 @@ def test_future_is_what_lies_in_a_later_frame():
 @pytest.mark.parametrize(("causal", "frame_size"), CAUSAL_AND_FRAME_SIZE)
 def test_backends_agree_forward_and_backward(causal, frame_size):
     outputs, gradients = [], []
-    for backend in ("sdpa", "matmul"):
+    for backend in (Backend.sdpa, Backend.matmul):
         query, key, value = tensors(length=9, seed=3)
         out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
         out.square().sum().backward()
@@ -85,7 +86,7 @@ def test_backends_agree_forward_and_backward(causal, frame_size):
 
 def test_xformers_on_a_cpu_is_a_clear_error():
     with pytest.raises(ValueError, match=r"model\.attention=xformers needs a CUDA device.*cpu"):
-        attend(*tensors(), causal=True, backend="xformers")
+        attend(*tensors(), causal=True, backend=Backend.xformers)
 
 
 @pytest.mark.gpu
@@ -94,7 +95,7 @@ def test_xformers_on_a_cpu_is_a_clear_error():
 def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
     assert xformers_works()
     results = []
-    for backend in ("xformers", "sdpa"):
+    for backend in (Backend.xformers, Backend.sdpa):
         torch.manual_seed(0)
         query, key, value = (
             torch.randn(4, 4, 60, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)

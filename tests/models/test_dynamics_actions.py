@@ -6,13 +6,14 @@ import torch.nn.functional as F
 
 from genie_robo.build import build_genie
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.models.settings import ActionInput
+from genie_robo.models.settings import Joining
 from genie_robo.models.transformer import STTransformer
+from tests.models.conftest import changed
 
 
-@pytest.fixture(params=ActionInput, ids=lambda joining: joining.value)
+@pytest.fixture(params=Joining)
 def dynamics(request, config):
-    config.model.actions = request.param
+    config = changed(config, {"model.actions": request.param})
     torch.manual_seed(0)
     model = build_genie(config).dynamics.eval()
     torch.nn.init.normal_(model.embed_action.bias, std=0.1)
@@ -83,7 +84,7 @@ def test_gradient_reaches_every_parameter_and_the_actions(dynamics, tokens, acti
     assert actions.grad.any(dim=-1).all()
 
 
-@pytest.mark.parametrize("joining", [kind.value for kind in ActionInput])
+@pytest.mark.parametrize("joining", Joining)
 def test_it_learns_what_an_action_does(joining):
     """The action names the tokens it leads to: only a model that hears it can know them."""
     torch.manual_seed(0)

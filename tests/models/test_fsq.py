@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,8 +104,7 @@ def test_a_number_of_codes_without_levels_names_those_that_have():
 
     with pytest.raises(ValueError, match=r"num_codes=20; take one of 2, 4, 8, 16, 64, .*levels"):
         build_quantizer(config)
-    config.levels = [5, 4]
-    assert build_quantizer(config).num_codes == 20
+    assert build_quantizer(replace(config, levels=(5, 4))).num_codes == 20
 
 
 @pytest.mark.parametrize("levels", [(), (8, 1)])

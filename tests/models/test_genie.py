@@ -11,6 +11,7 @@ from genie_robo.models.patches import patch_grid, patchify, unpatchify
 from genie_robo.models.settings import LatentActionInput
 from genie_robo.train.stages import WorldModelStage
 from genie_robo.types import EpisodeBatch, video_to_float
+from tests.models.conftest import changed
 
 STAGES = ("tokenizer", "world_model")
 
@@ -22,7 +23,7 @@ def genie(config):
 
 
 def world_model(config, actions_from=LatentActionInput.pixels):
-    config.model.latent_action = replace(config.model.latent_action, input=actions_from)
+    config = changed(config, {"model.latent_action.input": actions_from})
     torch.manual_seed(0)
     genie = build_genie(config)
     genie.tokenizer.eval().requires_grad_(False)
@@ -258,7 +259,7 @@ def test_padded_frames_change_no_loss(config, video, actions_from):
 
 @pytest.mark.parametrize("actions_from", LatentActionInput)
 def test_a_rollout_infers_the_actions_inside_its_prompt(config, video, actions_from):
-    config.model.latent_action = replace(config.model.latent_action, input=actions_from)
+    config = changed(config, {"model.latent_action.input": actions_from})
     genie = build_genie(config).eval()
     prompt = (video[:, :3] * 255).byte()
 
@@ -270,7 +271,7 @@ def test_a_rollout_infers_the_actions_inside_its_prompt(config, video, actions_f
 
 
 def test_tokenizer_build_refuses_a_patch_that_does_not_fit(config):
-    config.model.tokenizer.patch_size = 7
+    config = changed(config, {"model.tokenizer.patch_size": 7})
 
     with pytest.raises(ValueError, match=r"model\.tokenizer\.patch_size=7 does not divide"):
         build_tokenizer(config.model, config.data)
@@ -278,8 +279,8 @@ def test_tokenizer_build_refuses_a_patch_that_does_not_fit(config):
 
 @pytest.mark.parametrize(("num_steps", "warmup"), [(31, 30), (30, 10), (1, 0)])
 def test_a_short_training_starts_its_codebooks_in_time(config, num_steps, warmup):
-    for part in (config.model.tokenizer, config.model.latent_action):
-        part.quantizer = replace(part.quantizer, warmup_steps=30)
+    for part in ("tokenizer", "latent_action"):
+        config = changed(config, {f"model.{part}.quantizer.warmup_steps": 30})
     stages = {name: replace(getattr(config, name), num_steps=num_steps) for name in STAGES}
     genie = build_genie(replace(config, **stages))
 

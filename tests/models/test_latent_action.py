@@ -10,8 +10,8 @@ from genie_robo.config import LatentActionConfig, QuantizerConfig
 from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.quantizer import VectorQuantizer
 from genie_robo.models.settings import (
-    ActionInput,
     DecoderView,
+    Joining,
     LatentActionInput,
     PatchLayers,
     Penalty,
@@ -20,6 +20,7 @@ from genie_robo.models.settings import (
     Target,
 )
 from genie_robo.ranks import OneProcess
+from tests.models.conftest import changed
 
 HISTORY = {"decoder_view": DecoderView.history}
 SQUARED = {"penalty": Penalty.squared}
@@ -40,9 +41,9 @@ KINDS = {
     "jacobian": SQUARED | {"jacobian": True},
     "jacobian_alone": SQUARED | {"jacobian": True, "flow": False},
     "no_motion": SQUARED | {"flow": False},
-    "concatenated": {"actions": ActionInput.concatenated},
-    "prepended": {"actions": ActionInput.prepended},
-    "prepended_history": HISTORY | {"actions": ActionInput.prepended},
+    "concatenated": {"actions": Joining.concatenated},
+    "prepended": {"actions": Joining.prepended},
+    "prepended_history": HISTORY | {"actions": Joining.prepended},
     "two_codes": SQUARED | {"codes_per_transition": 2},
     "box": {"quantizer": QuantizerConfig(num_codes=5, code_dim=3, space=Space.box)},
     "fsq": SQUARED
@@ -51,7 +52,9 @@ KINDS = {
         "jacobian": True,
         "quantizer": QuantizerConfig(kind=QuantizerKind.fsq, num_codes=8),
     },
-    "continuous": {"quantizer": QuantizerConfig(QuantizerKind.continuous, 5, code_dim=3)},
+    "continuous": {
+        "quantizer": QuantizerConfig(kind=QuantizerKind.continuous, num_codes=5, code_dim=3)
+    },
 }
 SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in kind]
 
@@ -59,8 +62,9 @@ SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in 
 def build(config, name, *, steady=True):
     """A Genie with the named latent action model, its output heads away from their zero start."""
     changes = dict(KINDS[name])
-    config.model.actions = changes.pop("actions", config.model.actions)
-    config.model.latent_action = replace(config.model.latent_action, **changes)
+    actions = changes.pop("actions", config.model.actions)
+    latent_action = replace(config.model.latent_action, **changes)
+    config = changed(config, {"model.actions": actions, "model.latent_action": latent_action})
     torch.manual_seed(0)
     genie = build_genie(config).eval()
     if steady and hasattr(genie.latent_action, "to_change"):
@@ -91,7 +95,7 @@ def forward(genie, video):
 @pytest.fixture(params=KINDS)
 def genie(request, config):
     # Untrained, a linear tokenizer gives changed frames other tokens; convolutions blur them.
-    config.model.tokenizer.patch_layers = PatchLayers.linear
+    config = changed(config, {"model.tokenizer.patch_layers": PatchLayers.linear})
     return build(config, request.param)
 
 
@@ -277,7 +281,7 @@ def test_a_code_that_nothing_sees_is_refused():
 def test_without_layers_that_see_the_code_a_prediction_is_linear_in_it(config, video):
     """Of a pixel that nothing moves; what a flow brings is linear only where frames are."""
     name = "jacobian_alone"
-    config.model.latent_action = replace(config.model.latent_action, decoder_sees_code=False)
+    config = changed(config, {"model.latent_action.decoder_sees_code": False})
     model = build(config, name).latent_action
     torch.nn.init.normal_(model.to_jacobian.weight, std=0.1)
     frames, codes = model.scale_down(video), torch.randn(3, 6, model.code_dim)

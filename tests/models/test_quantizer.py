@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from genie_robo.models.clustering import closeness
 from genie_robo.models.code_use import code_information, perplexity
 from genie_robo.models.quantizer import VectorQuantizer, vq_loss
+from genie_robo.models.settings import Space
 from genie_robo.ranks import OneProcess
 
 
@@ -29,7 +30,7 @@ def test_nearest_is_the_highest_cosine_whatever_the_length():
 
 
 def test_in_the_box_nearest_is_the_smallest_distance_and_sizes_differ():
-    model = quantizer(num_codes=2, code_dim=2, space="box")
+    model = quantizer(num_codes=2, code_dim=2, space=Space.box)
     set_codebook(model, [[0.9, 0.0], [0.1, 0.0]])
 
     assert model.nearest(torch.tensor([[0.2, 0.0], [3.0, 0.0]])).tolist() == [1, 0]
@@ -161,7 +162,7 @@ def test_a_continuous_bottleneck_lets_encodings_pass_and_codes_follow():
 
 
 def test_followed_encodings_are_the_means_of_their_clusters():
-    model = quantizer(num_codes=2, code_dim=2, continuous=True, space="box", reset_after=900)
+    model = quantizer(num_codes=2, code_dim=2, continuous=True, space=Space.box, reset_after=900)
     set_codebook(model, [[-0.1, 0.0], [0.1, 0.0]])
     left, right = torch.tensor([-0.8, 0.3]), torch.tensor([0.4, -0.5])
     spread = torch.tensor([[0.1, 0.0], [-0.1, 0.0], [0.0, 0.1], [0.0, -0.1]])

@@ -6,17 +6,19 @@ import torch.nn.functional as F
 
 from genie_robo.build import build_tokenizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind, TransformerConfig
+from tests.models.conftest import changed
 
 KINDS = list(TokenizerKind)
 
 
 @pytest.fixture(
     params=[(kind, layers) for kind in KINDS for layers in PatchLayers],
-    ids=lambda pair: f"{pair[0].value}_{pair[1].value}",
+    ids="_".join,
 )
 def tokenizer(request, config):
     torch.manual_seed(0)
-    config.model.tokenizer.kind, config.model.tokenizer.patch_layers = request.param
+    names = ("model.tokenizer.kind", "model.tokenizer.patch_layers")
+    config = changed(config, dict(zip(names, request.param, strict=True)))
     return build_tokenizer(config.model, config.data).eval()
 
 
@@ -37,7 +39,7 @@ def test_frame_ten_of_sixteen_moves_none_before_it(tokenizer, long_video):
 
 
 def test_without_time_frames_do_not_meet(config, long_video):
-    config.model.tokenizer.kind = TokenizerKind.vit
+    config = changed(config, {"model.tokenizer.kind": TokenizerKind.vit})
     tokenizer = build_tokenizer(config.model, config.data).eval()
 
     alone = torch.cat([tokenizer(frame).video for frame in long_video.split(1, dim=1)], dim=1)
@@ -79,11 +81,18 @@ def test_twenty_steps_lower_the_loss_and_reach_every_parameter(tokenizer):
 @pytest.mark.parametrize(("num_heads", "num_blocks"), [(4, 1), (8, 6), (12, 5)])
 def test_all_kinds_have_as_many_parameters(config, ff_multiplier, num_heads, num_blocks):
     """A block with one attention has the parameters of the second in its feed-forward."""
-    stack = TransformerConfig(num_blocks, 128, num_heads, 16, ff_multiplier)
-    config.model.tokenizer.encoder = config.model.tokenizer.decoder = stack
+    stack = TransformerConfig(
+        num_blocks=num_blocks,
+        dim=128,
+        num_heads=num_heads,
+        head_dim=16,
+        ff_multiplier=ff_multiplier,
+    )
+    stacks = {"model.tokenizer.encoder": stack, "model.tokenizer.decoder": stack}
+    config = changed(config, stacks)
     counts = {}
     for kind in KINDS:
-        config.model.tokenizer.kind = kind
+        config = changed(config, {"model.tokenizer.kind": kind})
         with torch.device("meta"):
             built = build_tokenizer(config.model, config.data)
         counts[kind] = sum(parameter.numel() for parameter in built.parameters())

@@ -2,14 +2,15 @@ import pytest
 import torch
 
 from genie_robo.models.blocks import FullBlock, SpatialBlock, STBlock, rotate
+from genie_robo.models.settings import Backend
 from genie_robo.models.transformer import STTransformer
 
-BACKENDS = ["sdpa", "matmul"]
+BACKENDS = [Backend.sdpa, Backend.matmul]
 LAYOUTS = ["space_time", "space", "space_then_full", "full_then_space"]
 LOOKING_BACK = ["space_time", "space_then_full", "full_then_space"]
 
 
-def stack(backend="auto", **changes):
+def stack(backend=Backend.auto, **changes):
     torch.manual_seed(0)
     sizes = {"num_blocks": 3, "dim": 20, "num_heads": 3, "head_dim": 8} | changes
     return STTransformer(**sizes, backend=backend).eval()

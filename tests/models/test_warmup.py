@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from genie_robo.models.clustering import cluster
 from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer
+from genie_robo.models.settings import Space
 from genie_robo.ranks import OneProcess
 
 
@@ -46,7 +47,7 @@ def test_in_the_box_codes_start_at_the_means_of_their_encodings():
     torch.manual_seed(0)
     corners = torch.tensor([[0.8, 0.1], [0.2, 0.1], [-0.5, -0.6]])
     model = VectorQuantizer(
-        num_codes=3, code_dim=2, commitment=0.25, reset_after=9, warmup_steps=1, space="box"
+        num_codes=3, code_dim=2, commitment=0.25, reset_after=9, warmup_steps=1, space=Space.box
     )
     model(corners.repeat(40, 1).atanh())
     model.finish_step(OneProcess(), torch.Generator().manual_seed(0))

@@ -12,14 +12,14 @@ from genie_robo.checkpoint import STAGE_OF_PART, save_weights
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.play import make_starts
 from genie_robo.commands.table import load_command
-from genie_robo.config import PlayConfig
+from genie_robo.config import PlayConfig, RecordConfig
 from genie_robo.config_file import write_config
 from genie_robo.inference.error_feedback import ErrorFeedback
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.play.game import Game
 from genie_robo.play.start import Starts
 from genie_robo.run_folder import RunFolder
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.trained_run import TrainedRun, open_run
 from tests.models.conftest import toy_config
 
@@ -57,8 +57,8 @@ class EasyMap:
 def run(tmp_path_factory) -> RunFolder:
     """As training leaves it; the weights are random."""
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "untrained")
-    spec = RecordSpec(num_episodes=6, num_steps=5, num_workers=1)
-    record_dataset(folder.dataset, spec)
+    path = str(folder.dataset)
+    record_dataset(RecordConfig(path=path, num_episodes=6, num_steps=5, num_workers=1))
     train = load_command("train")
     words = [f"run={folder.path}", "data=tabletop", f"data.path={folder.dataset}"]
     data = to_config(train, compose_config(train, words)).data

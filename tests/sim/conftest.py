@@ -1,5 +1,6 @@
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ MENAGERIE_FOLDER = Path(__file__).parents[2].parent / "shared" / "menagerie"
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory) -> Path:
     """The version folder of a small recording."""
-    return record_dataset(tmp_path_factory.mktemp("recording"), SPEC)
+    return record_dataset(replace(SPEC, path=str(tmp_path_factory.mktemp("recording"))))
 
 
 @pytest.fixture(scope="session")

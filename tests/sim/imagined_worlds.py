@@ -3,7 +3,7 @@
 import numpy as np
 
 from genie_robo.inference.error_feedback import ErrorFeedback
-from genie_robo.inference.sampler import Sampler
+from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld, ToCodes
 from genie_robo.models.genie import Genie
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from genie_robo.sim.record import RecordSpec
+from genie_robo.config import RecordConfig
 from genie_robo.types import Episode
 
-SPEC = RecordSpec(num_episodes=4, num_steps=14, num_workers=2, seed=3)
+SPEC = RecordConfig(num_episodes=4, num_steps=14, num_workers=2, seed=3)
 
 
 def read_raw(folder: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
 
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
 from genie_robo.sim.imagined import Imagined
@@ -70,7 +71,7 @@ def test_a_prompt_may_have_any_size_and_several_frames_and_stays(genie, prompt):
     env = Imagined(world_of(genie))
     large = np.random.default_rng(1).integers(256, size=(50, 70, 3), dtype=np.uint8)
     first = env.reset(seed=0, options={"prompt": large})[0]["pixels"]
-    small = resize_frame(large, image_size=prompt.shape[:2], resize="stretch")
+    small = resize_frame(large, image_size=prompt.shape[:2], resize=Resize.stretch)
     assert np.array_equal(first, env.reset(seed=0, options={"prompt": small})[0]["pixels"])
     assert np.array_equal(first, env.reset(seed=0)[0]["pixels"])
     frames = np.stack([small, prompt, prompt])
@@ -213,7 +214,7 @@ def test_a_frame_is_resized_as_the_data_was(genie, prompt):
     large = np.random.default_rng(1).integers(256, size=(50, 70, 3), dtype=np.uint8)
     for resize in ("stretch", "crop", "letterbox"):
         shown = Imagined(genie, prompt=large, resize=resize).reset(seed=0)[0]["pixels"]
-        small = resize_frame(large, image_size=prompt.shape[:2], resize=resize)
+        small = resize_frame(large, image_size=prompt.shape[:2], resize=Resize(resize))
         assert np.array_equal(shown, Imagined(genie, prompt=small).reset(seed=0)[0]["pixels"])
 
 

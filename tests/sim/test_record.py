@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from sim_episodes import SPEC, read_raw, to_episode
 
+from genie_robo.config import RecordConfig
 from genie_robo.sim import record
 from genie_robo.sim.menagerie import MENAGERIE
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.sim.replay import replay
 from genie_robo.sim.rlds_writer import RldsWriter
 
@@ -23,11 +24,15 @@ SCRIPT = """
 import signal
 import sys
 from pathlib import Path
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.config import RecordConfig
+from genie_robo.sim.record import record_dataset
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    spec = RecordSpec(num_episodes=int(sys.argv[2]), num_steps=10, num_workers=int(sys.argv[3]))
-    record_dataset(Path(sys.argv[1]), spec)
+    path, num_episodes, num_workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    config = RecordConfig(
+        path=path, num_episodes=num_episodes, num_steps=10, num_workers=num_workers
+    )
+    record_dataset(config)
     print({"tensorflow", "torch"} & set(sys.modules))
 """
 
@@ -75,7 +80,7 @@ def test_recording_tells_what_made_it(recording, raw_episodes):
 
 
 def test_dataset_does_not_depend_on_the_workers(recording, tmp_path):
-    again = record_dataset(tmp_path, replace(SPEC, num_workers=1))
+    again = record_dataset(replace(SPEC, path=str(tmp_path), num_workers=1))
     assert [path.name for path in sorted(again.iterdir())] == [
         path.name for path in sorted(recording.iterdir())
     ]
@@ -87,11 +92,11 @@ def test_same_settings_keep_and_others_are_refused(recording, caplog):
     path = recording.parents[1]
     before = recording.stat().st_mtime_ns
     caplog.set_level("INFO")
-    assert record_dataset(path, replace(SPEC, num_workers=5)) == recording
+    assert record_dataset(replace(SPEC, path=str(path), num_workers=5)) == recording
     assert "the same settings made it" in caplog.text
     assert recording.stat().st_mtime_ns == before
     with pytest.raises(FileExistsError, match="other settings: seed 3 instead of 4; give another"):
-        record_dataset(path, replace(SPEC, seed=4))
+        record_dataset(replace(SPEC, path=str(path), seed=4))
 
 
 def test_a_foreign_folder_is_never_overwritten(tmp_path):
@@ -99,34 +104,36 @@ def test_a_foreign_folder_is_never_overwritten(tmp_path):
     folder.mkdir(parents=True)
     (folder / "precious").touch()
     with pytest.raises(FileExistsError, match="num_episodes None instead of 4"):
-        record_dataset(tmp_path, SPEC)
+        record_dataset(replace(SPEC, path=str(tmp_path)))
     assert [path.name for path in folder.iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"pick": -1.0}, {"pick": 0.0, "push": 0.0, "random": 0.0}, {"num_episodes": 0}],
+    ("change", "message"),
+    [
+        ({"pick": -1.0}, "shares must not be negative, one must be positive"),
+        ({"pick": 0.0, "push": 0.0, "random": 0.0}, "shares must not be negative"),
+        ({"num_episodes": 0}, "record.num_episodes=0 must be at least 1"),
+    ],
 )
-def test_senseless_settings_are_refused(tmp_path, change):
-    with pytest.raises(ValueError, match="shares must not be negative, one must be positive"):
-        record_dataset(tmp_path, replace(SPEC, **change))
+def test_senseless_settings_are_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        record_dataset(replace(SPEC, path=str(tmp_path), **change))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_shares_are_exact(tmp_path):
-    spec = RecordSpec(
-        num_episodes=5, num_steps=2, pick=3.0, push=0.0, random=2.0, image_size=(8, 8)
-    )
-    folder = record_dataset(tmp_path, replace(spec, num_workers=1))
+    spec = RecordConfig(num_episodes=5, num_steps=2, pick=3.0, push=0.0, random=2.0, image_size=8)
+    folder = record_dataset(replace(spec, path=str(tmp_path), num_workers=1))
     policies = sorted(raw["episode_metadata"]["policy"] for raw in read_raw(folder))
     assert policies == 3 * [b"pick"] + 2 * [b"random"]
 
 
 @pytest.mark.parametrize("robot", MENAGERIE)
 def test_menagerie_robot_is_recorded_and_replayed(menagerie, tmp_path, robot, caplog):
-    spec = RecordSpec(num_episodes=1, num_steps=6, robot=robot, image_size=(24, 24))
+    spec = RecordConfig(num_episodes=1, num_steps=6, robot=robot, image_size=24)
     caplog.set_level("INFO")
-    folder = record_dataset(tmp_path, replace(spec, num_workers=1))
+    folder = record_dataset(replace(spec, path=str(tmp_path), num_workers=1))
     assert f"robot={robot}, frames drawn by raycast" in caplog.text
     episode = to_episode(read_raw(folder)[0], robot)
     result = replay(episode, start=2, robot_actions=episode.robot_actions[2:-1])
@@ -140,7 +147,7 @@ def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(RldsWriter, "write", fail)
     with pytest.raises(OSError, match="disk full"):
-        record_dataset(tmp_path, replace(SPEC, num_steps=2, num_workers=1))
+        record_dataset(replace(SPEC, path=str(tmp_path), num_steps=2, num_workers=1))
     assert list((tmp_path / "tabletop").iterdir()) == []
 
 

@@ -16,22 +16,24 @@ from genie_robo.config import (
     OptimConfig,
     Precision,
     QuantizerConfig,
-    SourceConfig,
+    RecordConfig,
+    Source,
     StageConfig,
     TokenizerConfig,
     TrainConfig,
     TransformerConfig,
 )
 from genie_robo.run_folder import RunFolder
-from genie_robo.sim.record import RecordSpec, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.train.metrics import read_log
 from genie_robo.train.run import train
 
 
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory) -> Path:
-    spec = RecordSpec(num_episodes=6, num_steps=10, image_size=(32, 32), num_workers=1, seed=3)
-    return record_dataset(tmp_path_factory.mktemp("small") / "dataset", spec)
+    path = str(tmp_path_factory.mktemp("small") / "dataset")
+    settings = {"num_episodes": 6, "num_steps": 10, "image_size": 32, "num_workers": 1, "seed": 3}
+    return record_dataset(RecordConfig(path=path, **settings))
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +95,7 @@ def tiny_config(run: Path, dataset: Path) -> TrainConfig:
         run=str(run),
         data=DataConfig(
             path=str(dataset),
-            source=SourceConfig(camera="observation/image"),
+            source=Source(camera="observation/image"),
             image_height=32,
             image_width=32,
         ),

@@ -79,7 +79,7 @@ def test_wandb_gets_the_settings_and_every_finite_number(tmp_path, wandb):
 
 def test_a_training_logs_to_both(config, wandb, logged):
     stage = replace(config.tokenizer, num_steps=2, validation_windows=0)
-    loggers = [Logger.tensorboard, Logger.wandb]
+    loggers = (Logger.tensorboard, Logger.wandb)
     train(replace(config, tokenizer=stage, stage=Stage.tokenizer, loggers=loggers))
 
     losses = logged(config.run, "tokenizer")

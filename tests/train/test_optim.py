@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from genie_robo.train.optim import build_optimizers, learning_rate_at
+from genie_robo.train.settings import Method, Schedule
 
 
 def rate(step):
@@ -42,7 +43,7 @@ def test_muon_takes_the_matrices_between_embedding_and_output():
     )
 
     adamw, muon = build_optimizers(
-        module, method="muon", learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
+        module, method=Method.muon, learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
     )
 
     assert [id(p) for g in muon.param_groups for p in g["params"]] == [id(module["hidden"].weight)]
@@ -56,7 +57,7 @@ def test_a_step_of_muon_is_orthogonal_and_as_large_as_one_of_adamw():
     module = nn.ModuleDict({"hidden": nn.Linear(8, 32)})
     weight = module["hidden"].weight
     *_, muon = build_optimizers(
-        module, method="muon", learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
+        module, method=Method.muon, learning_rate=0.01, betas=(0.9, 0.9), weight_decay=0.0
     )
     before = weight.detach().clone()
     weight.grad = torch.randn(32, 8)
@@ -71,7 +72,7 @@ def test_wsd_stays_at_the_peak_and_goes_down_at_the_end():
     """40 of 200 steps go down: 1.0 at step 160, half way at 180, 0.1 at 200."""
     settings = {"num_steps": 200, "warmup_steps": 10, "peak": 1.0, "final": 0.1}
     found = [
-        learning_rate_at(step, **settings, schedule="wsd", decay_fraction=0.2)
+        learning_rate_at(step, **settings, schedule=Schedule.wsd, decay_fraction=0.2)
         for step in (0, 9, 10, 100, 160, 170, 180, 200, 300)
     ]
     assert found == pytest.approx([0.1, 1.0, 1.0, 1.0, 1.0, 0.775, 0.55, 0.1, 0.1])
@@ -79,5 +80,7 @@ def test_wsd_stays_at_the_peak_and_goes_down_at_the_end():
 
 def test_constant_stays_at_the_peak():
     settings = {"num_steps": 20, "warmup_steps": 4, "peak": 2.0, "final": 0.1}
-    found = [learning_rate_at(s, **settings, schedule="constant") for s in (0, 1, 4, 19, 20, 99)]
+    found = [
+        learning_rate_at(s, **settings, schedule=Schedule.constant) for s in (0, 1, 4, 19, 20, 99)
+    ]
     assert found == pytest.approx([0.5, 1.0, 2.0, 2.0, 2.0, 2.0])
