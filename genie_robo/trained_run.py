@@ -12,7 +12,7 @@ from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
-from genie_robo.types import Split, Window
+from genie_robo.types import Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +56,3 @@ def open_run(run: str, *, device: str, data: DataConfig | None = None) -> Traine
         dataset=build_dataset(used),
         device=place,
     )
-
-
-def choose_window(windows: WindowDataset, episode: int, *, min_frames: int) -> Window:
-    """All frames of the chosen episode of a split.
-
-    Raises:
-        ValueError: There is no such episode, or it is too short.
-    """
-    if not 0 <= episode < len(windows.episodes):
-        raise ValueError(
-            f"episode={episode} is not a test episode: there are {len(windows.episodes)}, "
-            f"numbered from 0"
-        )
-    window = windows.whole_episode(episode)
-    num_frames = int((~window.is_pad).sum())
-    if num_frames < min_frames:
-        raise ValueError(
-            f"episode {episode} ({window.episode_id}) has {num_frames} frames, but "
-            f"{min_frames} are needed; choose a later episode, an earlier start or a shorter "
-            "horizon"
-        )
-    return window

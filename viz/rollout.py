@@ -115,7 +115,8 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
         log_video(recording, entity(root, DIFFERENCE), colored, times, quality=HEAT_MAP_QUALITY)
     if view.tokens is not None:
         log_token_maps(recording, view.tokens, times, root=root)
-    log_latent_actions(recording, view.latent_actions, times, names=view.names, root=root)
+    if view.latent_actions is not None:
+        log_latent_actions(recording, view.latent_actions, times, names=view.names, root=root)
     if view.code_chances is not None:
         log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
     if view.decoded_actions is not None:

@@ -46,7 +46,8 @@ class RolloutView:
     control_hz: float
     """Steps per second, 0 when unknown."""
     imagined_video: UInt8[np.ndarray, "t h w c"]
-    latent_actions: Int[np.ndarray, " t-1"]
+    latent_actions: Int[np.ndarray, " t-1"] | None
+    """None of worlds that have none."""
     num_codes: int
     num_prompt_frames: int
     summary: str
@@ -96,9 +97,10 @@ class RolloutView:
                 f"num_prompt_frames={self.num_prompt_frames} must be at least 1 and below "
                 f"{num_frames} frames"
             )
-        low, high = self.latent_actions.min(), self.latent_actions.max()
-        if low < 0 or high >= self.num_codes:
-            yield f"latent actions span {low}..{high}, outside the {self.num_codes} codes"
+        if self.latent_actions is not None:
+            low, high = self.latent_actions.min(), self.latent_actions.max()
+            if low < 0 or high >= self.num_codes:
+                yield f"latent actions span {low}..{high}, outside the {self.num_codes} codes"
         if len(self.names) != self.num_codes:
             yield f"code_names has {len(self.names)} names for {self.num_codes} codes"
 

@@ -8,14 +8,18 @@ from rich.console import Console
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.branches import Branches, imagine_branches, write_branches
-from genie_robo.imagine.episode import ImaginedEpisode, imagine_prompt
 from genie_robo.imagine.files import write_episode
 from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, write_beside
-from genie_robo.imagine.prompts import Prompt, find_prompts
+from genie_robo.imagine.prompts import find_prompts
 from genie_robo.imagine.readers import RolloutReaders, find_readers
+from genie_robo.imagine.rollout import imagine_prompt
 from genie_robo.imagine.steering import Steering, check_steering, steer
+from genie_robo.imagine.view import ImaginedEpisode, make_view
+from genie_robo.inference.world import GenieWorld, World
 from genie_robo.progress import Advance, progress_bar
+from genie_robo.prompts import Clip
 from genie_robo.trained_run import TrainedRun, open_run
+from genie_robo.world_models import find_world
 
 
 def run(config: ImagineConfig) -> None:
@@ -41,8 +45,8 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
         check_one_truth(config)
     # Everything that can be refused is refused before the first frame is imagined.
     plans = {name: _plan(open_run(name, device=config.device), config) for name in names}
-    check_same_prompts({name: plan.prompts for name, plan in plans.items()})
-    num_frames = sum(len(plan.prompts) for plan in plans.values()) * config.horizon
+    check_same_prompts({name: plan.clips for name, plan in plans.items()})
+    num_frames = sum(len(plan.clips) for plan in plans.values()) * config.horizon
     recordings: list[Path] = []
     episodes: dict[str, list[ImaginedEpisode]] = {}
     with progress_bar("imagine", total=num_frames, unit="frames") as advance:
@@ -60,7 +64,8 @@ class _Plan:
     """What one run is asked for."""
 
     trained: TrainedRun
-    prompts: list[Prompt]
+    world: World
+    clips: list[Clip]
     steered: list[Steering]
     """By prompt; empty with branches, which hold every code."""
     readers: RolloutReaders
@@ -68,11 +73,17 @@ class _Plan:
 
 def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
     check_steering(config, num_codes=trained.genie.latent_action.num_codes)
-    prompts, is_steered = find_prompts(trained, config), not config.branches
+    world = find_world(
+        trained,
+        config.world_model,
+        genie=lambda: GenieWorld(trained.genie, sampler=config.sampler),
+    )
+    clips, is_steered = find_prompts(trained, config), not config.branches
     return _Plan(
         trained=trained,
-        prompts=prompts,
-        steered=[steer(trained, p, config, n) for n, p in enumerate(prompts) if is_steered],
+        world=world,
+        clips=clips,
+        steered=[steer(trained, clip, config, n) for n, clip in enumerate(clips) if is_steered],
         readers=find_readers(trained, num_labels=config.action_map.num_labels, poses=is_steered),
     )
 
@@ -81,21 +92,32 @@ def _imagine(
     plan: _Plan, config: ImagineConfig, advance: Advance
 ) -> tuple[list[Path], list[ImaginedEpisode]]:
     recordings, episodes = [], []
-    for number, (prompt, steering) in enumerate(zip(plan.prompts, plan.steered, strict=True)):
-        episode = imagine_prompt(
-            plan.trained, prompt, steering, config, number, advance, plan.readers
+    for number, (clip, steering) in enumerate(zip(plan.clips, plan.steered, strict=True)):
+        seed = config.seed + number
+        parts = imagine_prompt(
+            plan.trained,
+            plan.world,
+            clip,
+            steering,
+            config,
+            seed=seed,
+            advance=advance,
+            readers=plan.readers,
         )
-        recordings.append(write_episode(plan.trained.folder.rollouts, episode))
-        episodes.append(episode)
+        episodes.append(ImaginedEpisode(parts, make_view(parts, config, seed=seed)))
+        recordings.append(write_episode(plan.trained.folder.rollouts, episodes[-1]))
     return recordings, episodes
 
 
 def _imagine_branches(plan: _Plan, config: ImagineConfig, advance: Advance) -> list[Path]:
-    recordings = []
-    for number, prompt in enumerate(plan.prompts):
-        rollout = imagine_branches(plan.trained, prompt, config, number, advance)
-        branches = Branches(rollout, plan.readers.action_map)
-        recordings.append(write_branches(plan.trained.folder.rollouts, prompt, branches))
+    recordings, num_codes = [], plan.trained.genie.latent_action.num_codes
+    for number, clip in enumerate(plan.clips):
+        seed = config.seed + number
+        imagined = imagine_branches(
+            plan.world, clip, config, num_codes=num_codes, seed=seed, advance=advance
+        )
+        branches = Branches(clip, imagined, plan.readers.action_map)
+        recordings.append(write_branches(plan.trained.folder.rollouts, branches))
     return recordings
 
 

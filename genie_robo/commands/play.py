@@ -11,64 +11,57 @@ from rich.console import Console
 from genie_robo.config import Interface, PlayConfig
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.world import GenieWorld, Prompt
 from genie_robo.play.game import Game
+from genie_robo.play.page import free_port, serve
 from genie_robo.play.recording import write_session
-from genie_robo.play.server import free_port, serve
-from genie_robo.play.start import Start, Starts
+from genie_robo.play.session import make_session
 from genie_robo.play.terminal import play_in_terminal
-from genie_robo.trained_run import TrainedRun, choose_window, open_run
+from genie_robo.prompts import RunPrompts
+from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
+from genie_robo.world_models import find_world
 
 
 def run(config: PlayConfig) -> None:
     """Play in a web page, in the terminal, or by keys from a pipe."""
     trained = open_run(config.run, device=config.device)
-    starts = make_starts(trained, config)
-    start = starts.episode(config.episode)
+    prompts = RunPrompts(trained.windows(Split.test), renderer=config.renderer)
+    prompt = prompts.episode(config.episode).prompt
     in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_piped())
     with contextlib.suppress(KeyboardInterrupt):
         port = 0 if in_terminal else free_port(config.host, config.port)
         fitted = find_action_map(trained, num_labels=config.action_map.num_labels)
+        make = partial(make_game, trained, prompt, fitted, config)
         if in_terminal:
-            play_in_terminal(make_game(trained, start, fitted, config))
+            play_in_terminal(make())
             return
-        serve(
-            partial(make_game, trained, start, fitted, config),
-            starts=starts,
+        session = make_session(
+            make,
+            prompts=prompts,
             record=partial(write_session, trained.folder.rollouts),
             title=config.run,
             note=describe_map(fitted),
-            host=config.host,
-            port=port,
-            browser=config.browser,
-            announce=_announce,
         )
-
-
-def make_starts(trained: TrainedRun, config: PlayConfig) -> Starts:
-    """The prompts of a run: its test episodes, fresh scenes, and images."""
-    windows = trained.windows(Split.test)
-    return Starts(
-        num_episodes=len(windows.episodes),
-        window=partial(choose_window, windows, min_frames=1),
-        episode=lambda number: trained.dataset[windows.episodes[number]],
-        image_size=windows.image_size,
-        resize=trained.data.resize,
-        frame_stride=windows.frame_stride,
-        renderer=config.renderer,
-    )
+        serve(session, host=config.host, port=port, browser=config.browser, announce=_announce)
 
 
 def make_game(
-    trained: TrainedRun, start: Start, fitted: ActionMap | None, config: PlayConfig
+    trained: TrainedRun, prompt: Prompt, fitted: ActionMap | None, config: PlayConfig
 ) -> Game:
     """A game at its prompt."""
+
+    def genie() -> GenieWorld:
+        feedback = None if fitted is None else fitted.feedback
+        to_codes = None if feedback is None else lambda: feedback
+        return GenieWorld(trained.genie, sampler=config.sampler, to_codes=to_codes)
+
     return Game(
-        trained.genie,
-        start,
-        sampler=config.sampler,
+        find_world(trained, config.world_model, genie=genie),
+        prompt,
+        num_codes=trained.genie.latent_action.num_codes,
         seed=config.seed,
-        action_map=fitted,
+        meanings=None if fitted is None else fitted.dictionary,
         renderer=config.renderer,
     )
 

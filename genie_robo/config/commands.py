@@ -64,10 +64,10 @@ class ImagineConfig:
     """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
     are several frames."""
     actions: Any = None
-    """inferred (from what really followed; what a code leaves of a motion unsaid is added to the
-    next), inferred_alone (each of its own transition, as in the paper), robot (the true ones,
-    mapped to codes), random, [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null
-    takes inferred, and random after a picture."""
+    """inferred (from the true frames, with error feedback), inferred_alone (each from its own
+    transition, as in the paper), robot (the true ones, mapped to codes), random,
+    [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null takes inferred, and random
+    after an image."""
     branches: bool = False
     """Hold each code for the whole horizon instead, all from one prompt."""
     num_episodes: int = 3
@@ -77,6 +77,9 @@ class ImagineConfig:
     num_prompt_frames: int = 1
     horizon: int = 15
     """Frames to imagine."""
+    world_model: str = "genie"
+    """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, mujoco_coded,
+    copy_first, copy_last, or your own as package.module:Class."""
     sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
@@ -162,6 +165,9 @@ class PlayConfig:
     """0 takes any free one."""
     browser: bool = True
     """Open the page; its address is printed in any case."""
+    world_model: str = "genie"
+    """What imagines: genie (the run's own), mujoco, mujoco_scaled, mujoco_delayed, mujoco_coded,
+    copy_first, copy_last, or your own as package.module:Class."""
     sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto

@@ -105,7 +105,7 @@ class WindowDataset:
         self.frame_stride = frame_stride
         keys = dataset.source.camera_keys
         self.camera = {key: name for name, key in keys.items()}.get(camera, camera)
-        self._resize = resize
+        self.resize = resize
         self._is_bgr = keys.get(self.camera, camera) in dataset.source.bgr
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
@@ -142,7 +142,7 @@ class WindowDataset:
             self.episodes,
             self.num_frames,
             self.image_size,
-            self._resize.value,
+            self.resize.value,
             self.frame_stride,
             self.camera,
         )
@@ -207,7 +207,7 @@ class WindowDataset:
             return decode_frames(
                 encoded,
                 image_size=self.image_size,
-                resize=self._resize,
+                resize=self.resize,
                 is_bgr=self._is_bgr,
             )
         except ValueError as error:

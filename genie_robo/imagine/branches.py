@@ -1,22 +1,21 @@
-"""All latent actions from one prompt, each held: what does a code do?"""
+"""Every latent action held from one prompt: what each code does."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.files import archive, strip
-from genie_robo.imagine.prompts import Prompt
+from genie_robo.imagine.rollout import Imagined, imagine_rollouts
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.code_names import dictionary_names
-from genie_robo.inference.rollout import imagine
+from genie_robo.inference.world import Codes, World, code_steps
 from genie_robo.progress import Advance
+from genie_robo.prompts import Clip
 from genie_robo.run_folder import BRANCHES, write_atomic
-from genie_robo.trained_run import TrainedRun
-from genie_robo.types import XYZ, Rollout
+from genie_robo.types import XYZ
 from genie_robo.video_files import write_mp4, write_png
 from viz.atlas import AtlasView, write_atlas
 
@@ -27,49 +26,50 @@ GAP = 2
 class Branches(NamedTuple):
     """One rollout per code from the same prompt."""
 
-    rollout: Rollout
+    clip: Clip
+    imagined: Imagined
     action_map: ActionMap | None
     """What the codes are to the robot; None where the run has none."""
 
 
 def imagine_branches(
-    trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: int, advance: Advance
-) -> Rollout:
+    world: World, clip: Clip, config: ImagineConfig, *, num_codes: int, seed: int, advance: Advance
+) -> Imagined:
     """One rollout per code, held for the whole horizon.
 
     All draw with the same seed, so that they differ by their code alone.
+
+    Raises:
+        ValueError: The world takes no latent actions.
     """
-    num_codes = trained.genie.latent_action.num_codes
-    held = torch.arange(num_codes, device=trained.device)[:, None].repeat(1, config.horizon)
-    return imagine(
-        trained.genie,
-        torch.from_numpy(prompt.frames[None]).to(trained.device),
-        held,
-        seeds=[config.seed + number] * num_codes,
-        sampler=config.sampler,
-        advance=advance,
-    )
+    if Codes not in world.takes:
+        raise ValueError(
+            f"branches=true holds latent actions, but world_model={config.world_model} takes robot "
+            "actions only; leave one of them out"
+        )
+    held = code_steps(np.arange(num_codes)[:, None].repeat(config.horizon, axis=1))
+    return imagine_rollouts(world, clip.prompt, held, seeds=[seed] * num_codes, advance=advance)
 
 
-def write_branches(folder: Path, prompt: Prompt, branches: Branches) -> Path:
+def write_branches(folder: Path, branches: Branches) -> Path:
     """Write NAME_branches.rrd, .mp4, .png and .npz, each complete or not at all.
 
     Returns the recording.
     """
-    name, rollout = f"{prompt.name}{BRANCHES}", branches.rollout
-    videos = rollout.video.cpu().numpy()
-    atlas = make_atlas(prompt, branches)
+    clip, imagined = branches.clip, branches.imagined
+    name, videos = f"{clip.file}{BRANCHES}", imagined.video
+    atlas = make_atlas(branches)
     recording = write_atlas(folder / f"{name}.rrd", atlas)
-    write_mp4(folder / f"{name}.mp4", tile(videos), fps=prompt.control_hz)
+    write_mp4(folder / f"{name}.mp4", tile(videos), fps=clip.prompt.control_hz)
     rows = {f"code {code}": video for code, video in zip(atlas.names, videos, strict=True)}
-    write_png(folder / f"{name}.png", strip(rows, num_prompt=len(prompt.frames)))
-    write_atomic(folder / f"{name}.npz", archive(rollout, slice(None), prompt.name))
+    write_png(folder / f"{name}.png", strip(rows, num_prompt=imagined.num_prompt_frames))
+    write_atomic(folder / f"{name}.npz", archive(imagined, slice(None), clip.file))
     return recording
 
 
-def make_atlas(prompt: Prompt, branches: Branches) -> AtlasView:
-    """The branches beside what the robot does in labelled steps with each code."""
-    videos = branches.rollout.video.cpu().numpy()
+def make_atlas(branches: Branches) -> AtlasView:
+    """The branches next to what the robot does in labelled steps with each code."""
+    prompt, videos = branches.clip.prompt, branches.imagined.video
     names, displacements = tuple(map(str, range(len(videos)))), None
     if branches.action_map is not None:
         dictionary = branches.action_map.dictionary
@@ -80,7 +80,7 @@ def make_atlas(prompt: Prompt, branches: Branches) -> AtlasView:
         control_hz=prompt.control_hz,
         names=names,
         videos=videos,
-        num_prompt_frames=branches.rollout.num_prompt_frames,
+        num_prompt_frames=branches.imagined.num_prompt_frames,
         displacements=displacements,
     )
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.episode import ImaginedEpisode
 from genie_robo.imagine.files import TRUE, write_pictures
-from genie_robo.imagine.prompts import Prompt
 from genie_robo.imagine.steering import ALONE, INFERRED, ROBOT
+from genie_robo.imagine.view import ImaginedEpisode
+from genie_robo.prompts import Clip
 from genie_robo.run_folder import COMPARISON
 from viz.rollout import write_rollouts
 
@@ -30,13 +30,13 @@ def check_one_truth(config: ImagineConfig) -> None:
     if config.branches or not (by_robot or actions in known):
         asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
         raise ValueError(
-            f"{asked} steers by codes, which mean something else in every run, so nothing true "
-            f"can stand beside all of run={config.run}. Give actions={INFERRED}, actions={ROBOT} "
-            "or a list of robot actions, or one run"
+            f"{asked} steers by codes, which mean something else in every run, so run={config.run} "
+            f"share no truth to compare with. Give actions={INFERRED}, actions={ROBOT} or a list "
+            "of robot actions, or one run"
         )
 
 
-def check_same_prompts(prompts: Mapping[str, Sequence[Prompt]]) -> None:
+def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:
     """Refuse runs that would start from different frames.
 
     Raises:
@@ -47,7 +47,7 @@ def check_same_prompts(prompts: Mapping[str, Sequence[Prompt]]) -> None:
         for wanted, found in zip(own, theirs, strict=False):
             if not _are_same(wanted, found):
                 raise ValueError(
-                    f"{first} and {name} start {wanted.name} from different frames: "
+                    f"{first} and {name} start {wanted.file} from different frames: "
                     f"{_describe(wanted)} against {_describe(found)}. Name runs of one dataset, "
                     "split, image size and frame stride"
                 )
@@ -67,12 +67,12 @@ def write_beside(config: ImagineConfig, episodes: Mapping[str, Sequence[Imagined
     titles = short_names(list(episodes))
     views = {}
     for of_prompt in zip(*episodes.values(), strict=True):
-        prompt, true_video = of_prompt[0].prompt, of_prompt[0].view.true_video
+        clip, true_video = of_prompt[0].parts.clip, of_prompt[0].view.true_video
         own = {title: made.view for title, made in zip(titles, of_prompt, strict=True)}
-        views |= {f"{prompt.name}/{title}": view for title, view in own.items()}
+        views |= {f"{clip.file}/{title}": view for title, view in own.items()}
         rows = {} if true_video is None else {TRUE: true_video}
         imagined = {title: view.imagined_video for title, view in own.items()}
-        write_pictures(folder, prompt, rows | imagined)
+        write_pictures(folder, clip, rows | imagined)
     return write_rollouts(folder / f"{RECORDING}.rrd", views, name=RECORDING)
 
 
@@ -86,14 +86,16 @@ def short_names(runs: Sequence[str]) -> list[str]:
     return list(runs)
 
 
-def _are_same(one: Prompt, other: Prompt) -> bool:
-    return one.control_hz == other.control_hz and np.array_equal(_frames(one), _frames(other))
+def _are_same(one: Clip, other: Clip) -> bool:
+    is_same_rate = one.prompt.control_hz == other.prompt.control_hz
+    return is_same_rate and np.array_equal(_frames(one), _frames(other))
 
 
-def _frames(prompt: Prompt) -> np.ndarray:
-    return prompt.frames if prompt.followed is None else prompt.followed.window.video
+def _frames(clip: Clip) -> np.ndarray:
+    return clip.prompt.frames if clip.window is None else clip.window.video
 
 
-def _describe(prompt: Prompt) -> str:
-    num_frames, height, width, _ = _frames(prompt).shape
-    return f"{prompt.title}, {num_frames} frames of {height}x{width} at {prompt.control_hz:g} Hz"
+def _describe(clip: Clip) -> str:
+    num_frames, height, width, _ = _frames(clip).shape
+    rate = f"{clip.prompt.control_hz:g} Hz"
+    return f"{clip.prompt.title}, {num_frames} frames of {height}x{width} at {rate}"

@@ -1,15 +1,13 @@
-"""What the frames and latent actions of a rollout are read with, where a run has it."""
+"""The action map and the pose reader of a run, where it has them."""
 
 from dataclasses import dataclass
 
-from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld
-from eval_suites.base import EvalContext
 from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
-from genie_robo.inference.settings import Sampler
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
+from genie_robo.world_models import eval_context
 
 POSE_EPISODES = 12
 """Val episodes whose frames the pose reader learns from: about two seconds."""
@@ -40,15 +38,5 @@ def _fit_poses(trained: TrainedRun) -> PoseReader | None:
     fit = trained.windows(Split.val)
     if not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
         return None
-    genie, device = trained.genie, trained.device
-    context = EvalContext(
-        encoder=GenieEncoder(genie=genie, device=device),
-        untrained_encoder=None,
-        world_model=GenieWorld(genie=genie, sampler=Sampler(), device=device),
-        tokenizer=GenieTokenizer(genie=genie, device=device),
-        dataset=trained.dataset,
-        fit=fit,
-        test=trained.windows(Split.test),
-        num_frames=genie.num_frames,
-    )
+    context = eval_context(trained)
     return fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")

@@ -1,6 +1,6 @@
-"""Which latent actions follow a prompt, and which robot actions they stand for."""
+"""The actions after a prompt, as latent actions and as robot actions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -10,28 +10,52 @@ from jaxtyping import Float, Int
 from eval_suites.adapters import GenieEncoder
 from genie_robo.config import ImagineConfig
 from genie_robo.fit_action_map import fetch_action_map
-from genie_robo.imagine.prompts import Followed, Prompt
 from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.world import (
+    Actions,
+    Codes,
+    RobotActions,
+    World,
+    code_steps,
+    robot_steps,
+)
+from genie_robo.prompts import Clip
 from genie_robo.sim.actions import checked_action
+from genie_robo.sim.restore import split_actions
 from genie_robo.trained_run import TrainedRun
-from genie_robo.types import ACTION_NAMES
+from genie_robo.types import ACTION_NAMES, Window
 
 INFERRED, ALONE, ROBOT, RANDOM = WORDS = "inferred", "inferred_alone", "robot", "random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
-    """The actions after the prompt, as codes and as robot actions."""
+    """One action for each frame after the prompt."""
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"] | None
-    """None where they cannot be executed."""
+    """None of codes where no robot executes them."""
     is_true: bool
-    """Whether the frames that really followed were reached by these actions."""
+    """Whether the true frames were reached by these actions."""
+
+    def steps(self, world: World) -> Sequence[Actions]:
+        """The actions of one rollout, step by step, of a kind that the world takes.
+
+        Raises:
+            ValueError: The world takes robot actions only, and there are none.
+        """
+        if self.robot_actions is not None and RobotActions in world.takes:
+            return robot_steps(self.robot_actions[None])
+        if Codes not in world.takes:
+            raise ValueError(
+                f"world_model={type(world).__name__} takes robot actions only, but these latent "
+                "actions stand for none; give a list of robot actions"
+            )
+        return code_steps(self.codes[None])
 
 
 def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
-    """Refuse actions that cannot follow any prompt, before any model runs.
+    """Refuse actions that fit no prompt, before anything slow.
 
     Raises:
         ValueError: An unknown word, a code that is none of the model's, an action that is not
@@ -45,8 +69,8 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
         )
     if config.branches and actions is not None:
         raise ValueError(
-            f"branches=true holds each of the {num_codes} codes, so actions={actions} cannot be "
-            "followed as well; leave one of them out"
+            f"branches=true holds each of the {num_codes} codes, so actions={actions} does not "
+            "apply; leave one of them out"
         )
     if actions is None or actions in WORDS:
         return
@@ -71,74 +95,53 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
         )
 
 
-def steer(trained: TrainedRun, prompt: Prompt, config: ImagineConfig, number: int) -> Steering:
+def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -> Steering:
     """The actions after a prompt.
 
     Raises:
-        ValueError: Actions of an episode are asked for after a picture, or no map to robot actions
+        ValueError: Actions of an episode are asked for after an image, or no map to robot actions
             can be fitted.
     """
-    given, followed = config.actions, prompt.followed
-    word = given or (INFERRED if followed else RANDOM)
-    if followed is None and word in (INFERRED, ALONE, ROBOT):
-        raise ValueError(
-            f"actions={word} needs frames that really followed, but after a picture there are "
-            f"none; give actions={RANDOM} or a list of codes"
-        )
+    window, num_codes = clip.window, trained.genie.latent_action.num_codes
+    word = config.actions or (INFERRED if window else RANDOM)
 
     def fetch() -> ActionMap:
         return fetch_action_map(trained, num_labels=config.action_map.num_labels)
 
-    num_codes = trained.genie.latent_action.num_codes
     if isinstance(word, list) and isinstance(word[0], list):
-        wanted = np.array(word, dtype=np.float64)
-        if followed and followed.episode.sim_state is not None:
-            _check_bounds(wanted, stride=followed.stride)
-        return Steering(
-            codes=fetch().feedback.encode_sequence(wanted), robot_actions=wanted, is_true=False
-        )
-    if isinstance(word, list):
-        return _by_codes(np.array(word), followed, fetch)
-    if word == RANDOM:
+        given = np.array(word, dtype=np.float64)
+        if clip.prompt.is_simulated:
+            _check_bounds(given, stride=clip.prompt.stride)
+        codes = fetch().feedback.encode_sequence(given)
+        return Steering(codes=codes, robot_actions=given, is_true=False)
+    if isinstance(word, list) or word == RANDOM:
         rng = np.random.default_rng(config.seed + number)
-        return _by_codes(rng.integers(num_codes, size=config.horizon), followed, fetch)
-    assert followed is not None
-    true = followed.window.robot_actions[-config.horizon :].astype(np.float64)
-    if word == ROBOT:
-        return Steering(
-            codes=fetch().feedback.encode_sequence(true), robot_actions=true, is_true=True
+        random = rng.integers(num_codes, size=config.horizon)
+        codes = random if word == RANDOM else np.array(word)
+        # MuJoCo executes the mean robot action of each code.
+        means = fetch().dictionary.mean(codes) if clip.prompt.is_simulated else None
+        return Steering(codes=codes, robot_actions=means, is_true=False)
+    if window is None:
+        raise ValueError(
+            f"actions={word} needs the true frames after the prompt, but after an image there are "
+            f"none; give actions={RANDOM} or a list of codes"
         )
-    codes = _infer(trained, followed, horizon=config.horizon, alone=word == ALONE)
+    true = window.robot_actions[-config.horizon :].astype(np.float64)
+    if word == ROBOT:
+        codes = fetch().feedback.encode_sequence(true)
+    else:
+        codes = _infer(trained, window, horizon=config.horizon, alone=word == ALONE)
     return Steering(codes=codes, robot_actions=true, is_true=True)
 
 
-def single_steps(
-    robot_actions: Float[np.ndarray, "n 7"], *, stride: int
-) -> Float[np.ndarray, "m 7"]:
-    """Robot actions of model steps as those of single steps.
-
-    A motion is cut into equal parts; the gripper, which is absolute, stays.
-    """
-    return (robot_actions / np.array([*[stride] * 6, 1])).repeat(stride, axis=0)
-
-
 def _infer(
-    trained: TrainedRun, followed: Followed, *, horizon: int, alone: bool
+    trained: TrainedRun, window: Window, *, horizon: int, alone: bool
 ) -> Int[np.ndarray, " n"]:
-    """The latent actions of the last transitions, each alone or for the rollout as a whole."""
+    """The latent actions of the last transitions, each alone or with error feedback."""
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     if alone:
-        return encoder.encode(followed.window).codes[-horizon:]
-    return encoder.encode_sequence(followed.window, len(followed.window.video) - 1 - horizon)
-
-
-def _by_codes(
-    codes: Int[np.ndarray, " n"], followed: Followed | None, fetch: Callable[[], ActionMap]
-) -> Steering:
-    """Codes, and in a simulator the mean robot action of each."""
-    if followed is None or followed.episode.sim_state is None:
-        return Steering(codes=codes, robot_actions=None, is_true=False)
-    return Steering(codes=codes, robot_actions=fetch().dictionary.mean(codes), is_true=False)
+        return encoder.encode(window).codes[-horizon:]
+    return encoder.encode_sequence(window, len(window.video) - 1 - horizon)
 
 
 def _check_robot_actions(actions: Sequence[object]) -> None:
@@ -153,8 +156,8 @@ def _check_robot_actions(actions: Sequence[object]) -> None:
 
 
 def _check_bounds(robot_actions: Float[np.ndarray, "n 7"], *, stride: int) -> None:
-    """Refuse before the rollout what MuJoCo would refuse in the middle of it."""
-    for number, action in enumerate(single_steps(robot_actions, stride=stride)[::stride]):
+    """Refuse now what MuJoCo would refuse during the rollout."""
+    for number, action in enumerate(split_actions(robot_actions, stride)[::stride]):
         try:
             checked_action(action)
         except ValueError as error:

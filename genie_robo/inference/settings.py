@@ -46,6 +46,13 @@ class Sampler:
                 f"sampler.guidance={self.guidance} at least 0 (1 is off)"
             )
 
+    def describe(self) -> str:
+        """The settings on one line."""
+        return (
+            f"{self.num_steps} steps, temperature {self.temperature:g}, {self.order} order, top_k "
+            f"{self.top_k}, guidance {self.guidance:g}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActionMapConfig:

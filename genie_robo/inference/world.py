@@ -46,6 +46,11 @@ class Prompt:
         return self.recording.control_hz / self.stride if self.recording else 0.0
 
     @property
+    def instruction(self) -> str:
+        """Of the recording; empty when there is none."""
+        return self.recording.instruction if self.recording else ""
+
+    @property
     def is_simulated(self) -> bool:
         """Whether MuJoCo can restore the state of the recording."""
         return self.recording is not None and self.recording.is_simulated

@@ -1,35 +1,47 @@
-"""An imagined episode that is steered one action at a time, with the true one beside it."""
+"""An imagined episode that is steered one action at a time, and the key of each action."""
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 
-from genie_robo.inference.rollout import Imagination
-from genie_robo.inference.settings import Sampler
-from genie_robo.models.genie import Genie
-from genie_robo.play.start import Start
-from genie_robo.play.true_world import TrueMoment, TrueWorld
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.inference.world import (
+    Actions,
+    Codes,
+    Prompt,
+    RobotActions,
+    Step,
+    World,
+    check_codes,
+    close_world,
+)
+from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.types import GRIPPER
+
+CODE_KEYS = "0123456789behijklmnoptvyz"
+"""One key per latent action; a model with more codes has buttons for the others."""
+UNDO, RESET, RECORD, QUIT = "u", "x", "c", "q"
+STEP_M = 0.04
+"""How far a direction key moves the tool."""
+DIRECTIONS = {
+    "w": ("+x", (STEP_M, 0.0, 0.0)),
+    "s": ("-x", (-STEP_M, 0.0, 0.0)),
+    "a": ("+y", (0.0, STEP_M, 0.0)),
+    "d": ("-y", (0.0, -STEP_M, 0.0)),
+    "r": ("+z", (0.0, 0.0, STEP_M)),
+    "f": ("-z", (0.0, 0.0, -STEP_M)),
+}
+"""Metres along the axes of the robot: x away from it, y to its left, z up."""
+GRIPPER_KEY = "g"
 
 
 @runtime_checkable
-class ToCodes(Protocol):
-    """Robot actions to latent actions."""
-
-    def step(
-        self, motions: Float[np.ndarray, "n 7"], residual: Float[np.ndarray, "n 7"]
-    ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 7"]]:
-        """The code of each robot action plus its residual, and the residual to carry."""
-        ...
-
-
-@runtime_checkable
-class ToRobotActions(Protocol):
+class CodeMeanings(Protocol):
     """Latent actions to robot actions."""
 
     @property
@@ -42,31 +54,16 @@ class ToRobotActions(Protocol):
         ...
 
 
-@runtime_checkable
-class ActionMap(Protocol):
-    """Both ways between the actions of the robot and those of the model."""
-
-    @property
-    def feedback(self) -> ToCodes:
-        """Robot actions that follow each other to codes."""
-        ...
-
-    @property
-    def dictionary(self) -> ToRobotActions:
-        """Codes to robot actions."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What led to a frame."""
+    """The action that led to a frame."""
 
     name: str
-    """The key's own: a code's number or a direction."""
-    code: int
-    """What the model was given."""
+    """The code's number, or a direction."""
+    given: Actions
+    """To the world."""
     robot_action: Float[np.ndarray, " 7"] | None
-    """What MuJoCo executed; of a code its mean robot action. None without a simulator."""
+    """What MuJoCo executes; for a code its mean robot action, None where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,69 +71,67 @@ class Moment:
     """A frame of the game."""
 
     frame: UInt8[np.ndarray, "h w c"]
-    """Imagined; of the prompt the tokenizer's view."""
+    """As the world shows it; of the prompt its own representation."""
     uncertainty: float
     """Mean entropy of the frame's tokens when they were revealed (nats), 0 for the prompt."""
     action: Action | None
     """None for the prompt."""
+    code: int | None
+    """The latent action that led here, of worlds that have some."""
     latency_s: float
-    truth: TrueMoment | None
-    residual: Float[np.ndarray, " 7"]
-    """What the codes so far have left unsaid of the robot actions that were asked for."""
+    true_frame: UInt8[np.ndarray, "h w c"] | None
+    """MuJoCo's, under the same robot actions."""
 
 
 class Game:
-    """An imagined episode under the player's hands.
+    """A rollout of a world that a player steers, with MuJoCo next to it where it can follow.
 
-    The same prompt, seed and actions give the same frames. An undone step is imagined again only
-    when the next action needs it, so taking back is immediate and the step after it takes longer.
+    The same prompt, seed and actions give the same frames. Undo is immediate: the remaining steps
+    are repeated only when the next action needs them, so that step takes longer.
     """
 
     def __init__(
         self,
-        genie: Genie,
-        start: Start,
+        world: World,
+        prompt: Prompt,
         *,
-        sampler: Sampler,
+        num_codes: int,
         seed: int = 0,
-        action_map: ActionMap | None = None,
+        meanings: CodeMeanings | None = None,
         renderer: str = "auto",
     ) -> None:
-        """Begin.
+        """Start.
 
         Args:
-            genie: The trained world model, on the device where it shall run.
-            start: The prompt.
-            sampler: How a frame is decoded.
+            world: What is steered, by latent actions, robot actions or both.
+            prompt: Where it starts.
+            num_codes: Latent actions are 0 .. num_codes - 1.
             seed: Of everything that is sampled.
-            action_map: Lets robot actions steer, and MuJoCo follow codes.
+            meanings: The robot actions of latent actions, which MuJoCo executes.
             renderer: What draws the true frames.
         """
-        self.genie, self.sampler, self.seed = genie.eval(), sampler, seed
-        self.action_map, self.renderer = action_map, renderer
-        self.num_codes = genie.latent_action.num_codes
+        self.world, self.num_codes, self.seed = world, num_codes, seed
+        self.meanings, self.renderer = meanings, renderer
         self.latencies_s: list[float] = []
         """Of all frames ever imagined, also those taken back."""
-        self._world: TrueWorld | None = None
-        self.begin(start)
+        self._mujoco = MujocoWorld(renderer=renderer)
+        self.start(prompt)
 
-    def begin(self, start: Start) -> None:
-        """Start anew from another prompt."""
-        imagination = self._imagine_from(start)
-        world = self._true_world(start)
-        self.close()
-        self._world, self._imagination, self.start = world, imagination, start
-        prompt = Moment(
-            frame=_pixels(imagination),
-            uncertainty=0.0,
-            action=None,
-            latency_s=0.0,
-            truth=world.first if world else None,
-            residual=np.zeros(len(ACTION_NAMES)),
-        )
-        self.moments = [prompt]
-        self._imagined: Moment | None = prompt
-        """How far the imagination has come; None while it is on its way."""
+    def start(self, prompt: Prompt) -> None:
+        """Start anew from another prompt.
+
+        Raises:
+            ValueError: The world cannot start from it; the game stays where it was.
+        """
+        self._reached: Moment | None = None
+        """How far the worlds have come; None while they are on their way."""
+        shown, true = self._start_worlds(prompt)
+        self.prompt = prompt
+        self._gripper_at_start = 1.0
+        if true is not None:
+            self._gripper_at_start = float(self._mujoco.envs[0].pose[GRIPPER] >= 0.5)
+        self.moments = [_moment(shown, true, action=None, latency_s=0.0)]
+        self._reached = self.now
 
     @property
     def now(self) -> Moment:
@@ -149,13 +144,23 @@ class Game:
         return [moment.action for moment in self.moments if moment.action is not None]
 
     @property
+    def takes_codes(self) -> bool:
+        """Whether latent actions steer."""
+        return Codes in self.world.takes
+
+    @property
+    def takes_robot_actions(self) -> bool:
+        """Whether robot actions steer."""
+        return RobotActions in self.world.takes
+
+    @property
     def median_latency_s(self) -> float:
         """Of all frames ever imagined; 0 before the first."""
         return statistics.median(self.latencies_s) if self.latencies_s else 0.0
 
     @property
     def speed(self) -> str:
-        """How fast the model imagines, in words."""
+        """How fast frames are imagined, in words."""
         if not self.latencies_s:
             return "no frame imagined"
         return (
@@ -169,19 +174,16 @@ class Game:
         Raises:
             ValueError: The model has no such code.
         """
-        if not 0 <= code < self.num_codes:
-            raise ValueError(f"code {code} is not one of this model's: 0 to {self.num_codes - 1}")
-        robot_action = None
-        if self.action_map is not None and self._world is not None:
-            robot_action = np.asarray(self.action_map.dictionary.mean(np.array([code]))[0], float)
-        action = Action(name=str(code), code=code, robot_action=robot_action)
-        self._act(action, residual=self.now.residual)
+        codes = np.array([code])
+        check_codes(codes, num_codes=self.num_codes)
+        means = None if self.meanings is None else self.meanings.mean(codes)[0].astype(np.float64)
+        self._act(Action(name=str(code), given=Codes(codes), robot_action=means))
 
     def move(self, name: str, delta: Float[np.ndarray, " 3"]) -> None:
         """Move the tool by dx dy dz (m), the gripper as it was.
 
         Raises:
-            ValueError: The run has no action map.
+            ValueError: The world takes no robot actions.
         """
         self._press_robot(name, np.array([*delta, 0.0, 0.0, 0.0, self.gripper]))
 
@@ -189,7 +191,7 @@ class Game:
         """Open a closed gripper, close an open one.
 
         Raises:
-            ValueError: The run has no action map.
+            ValueError: The world takes no robot actions.
         """
         gripper = 0.0 if self.gripper >= 0.5 else 1.0
         name = "open" if gripper else "close"
@@ -197,9 +199,9 @@ class Game:
 
     @property
     def gripper(self) -> float:
-        """What the gripper was last told, 1 = open; a code may tell it anything between."""
-        told = [a.robot_action[GRIPPER] for a in self.actions if a.robot_action is not None]
-        return float(told[-1]) if told else self._gripper_at_start
+        """The last gripper command, 1 = open; that of a code may lie in between."""
+        known = [a.robot_action[GRIPPER] for a in self.actions if a.robot_action is not None]
+        return float(known[-1]) if known else self._gripper_at_start
 
     def undo(self) -> None:
         """Take the last action back."""
@@ -211,77 +213,102 @@ class Game:
         self.moments = self.moments[:1]
 
     def close(self) -> None:
-        """Free the simulator."""
-        if self._world is not None:
-            self._world.close()
-            self._world = None
+        """Free the simulators."""
+        self._mujoco.close()
+        close_world(self.world)
 
     def _press_robot(self, name: str, robot_action: Float[np.ndarray, " 7"]) -> None:
-        if self.action_map is None:
-            raise ValueError("robot actions cannot steer this run: it has no action map")
-        codes, residual = self.action_map.feedback.step(robot_action[None], self.now.residual[None])
-        action = Action(name=name, code=int(codes[0]), robot_action=robot_action)
-        self._act(action, residual=residual[0])
+        if not self.takes_robot_actions:
+            raise ValueError(
+                "robot actions cannot steer this world: the run has no action map, or the world "
+                "takes latent actions only"
+            )
+        given = RobotActions(robot_action[None])
+        self._act(Action(name=name, given=given, robot_action=robot_action))
 
-    def _act(self, action: Action, *, residual: Float[np.ndarray, " 7"]) -> None:
+    def _act(self, action: Action) -> None:
         self._catch_up()
-        truth = self.now.truth
-        if truth is not None and self._world is not None and action.robot_action is not None:
-            truth = self._world.after(truth, action.robot_action)
-        self._imagined = None
+        self._reached = None
+        true = self._step_mujoco(action)
         began = time.perf_counter()
-        frame = self._step(action.code)
+        shown = self.world.step(action.given)
         latency_s = time.perf_counter() - began
-        moment = Moment(
-            frame=frame,
-            uncertainty=float(self._imagination.uncertainty[0]),
-            action=action,
-            latency_s=latency_s,
-            truth=truth,
-            residual=residual,
-        )
         self.latencies_s.append(latency_s)
-        self.moments.append(moment)
-        self._imagined = moment
+        self.moments.append(_moment(shown, true, action=action, latency_s=latency_s))
+        self._reached = self.now
 
     def _catch_up(self) -> None:
-        """After steps were taken back, imagine the remaining ones again."""
-        if self._imagined is self.now:
+        """After steps were taken back or failed, repeat the remaining ones."""
+        if self._reached is self.now:
             return
-        self._imagined = None
-        self._imagination = self._imagine_from(self.start)
+        self._reached = None
+        self._start_worlds(self.prompt)
         for action in self.actions:
-            self._step(action.code)
-        self._imagined = self.now
+            self._step_mujoco(action)
+            self.world.step(action.given)
+        self._reached = self.now
 
-    def _imagine_from(self, start: Start) -> Imagination:
-        prompt = torch.from_numpy(start.frame[None, None].copy()).to(self._device)
-        return Imagination(self.genie, prompt, seeds=[self.seed], sampler=self.sampler)
+    def _start_worlds(self, prompt: Prompt) -> tuple[Step, Step | None]:
+        """The world, and MuJoCo where it can follow: it knows the prompt and what actions mean."""
+        shown = self.world.start([prompt], [self.seed])
+        self._mujoco.close()
+        if not prompt.is_simulated or (self.takes_codes and self.meanings is None):
+            return shown, None
+        return shown, self._mujoco.start([prompt], [self.seed])
 
-    def _step(self, code: int) -> UInt8[np.ndarray, "h w c"]:
-        self._imagination.step(torch.tensor([code], device=self._device))
-        return _pixels(self._imagination)
-
-    def _true_world(self, start: Start) -> TrueWorld | None:
-        """The simulator, where it can follow: without an action map codes mean nothing to it."""
-        if start.sim is None or self.action_map is None:
+    def _step_mujoco(self, action: Action) -> Step | None:
+        if not self._mujoco.envs or action.robot_action is None:
             return None
-        height, width = start.frame.shape[:2]
-        return TrueWorld(
-            start.sim,
-            image_size=(height, width),
-            steps_per_frame=start.steps_per_frame,
-            renderer=self.renderer,
+        return self._mujoco.step(RobotActions(action.robot_action[None]))
+
+
+def _moment(shown: Step, true: Step | None, *, action: Action | None, latency_s: float) -> Moment:
+    code = None if action is None or shown.codes is None else int(shown.codes[0])
+    return Moment(
+        frame=shown.frames[0],
+        uncertainty=float(shown.uncertainty[0]),
+        action=action,
+        code=code,
+        latency_s=latency_s,
+        true_frame=None if true is None else true.frames[0],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key, its name and what it does; the key is empty where there is only a button."""
+
+    key: str
+    name: str
+    press: Callable[[], None]
+
+
+def code_keys(game: Game) -> list[Key]:
+    """One for each latent action; none where the world takes robot actions only."""
+    return [
+        Key(
+            key=CODE_KEYS[code] if code < len(CODE_KEYS) else "",
+            name=str(code),
+            press=partial(game.press_code, code),
         )
-
-    @property
-    def _gripper_at_start(self) -> float:
-        return 1.0 if self._world is None or self._world.gripper >= 0.5 else 0.0
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.genie.parameters()).device
+        for code in range(game.num_codes if game.takes_codes else 0)
+    ]
 
 
-def _pixels(imagination: Imagination) -> UInt8[np.ndarray, "h w c"]:
-    return imagination.frame[0].cpu().numpy()
+def robot_keys(game: Game) -> list[Key]:
+    """Those that move the robot; none where the world takes latent actions only."""
+    if not game.takes_robot_actions:
+        return []
+    moves = [
+        Key(key=key, name=name, press=partial(game.move, name, np.array(delta)))
+        for key, (name, delta) in DIRECTIONS.items()
+    ]
+    return [*moves, Key(key=GRIPPER_KEY, name="gripper", press=game.toggle_gripper)]
+
+
+def session_keys(game: Game) -> list[Key]:
+    """Undo and reset."""
+    return [
+        Key(key=UNDO, name="undo", press=game.undo),
+        Key(key=RESET, name="reset", press=game.reset),
+    ]

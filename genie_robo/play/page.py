@@ -1,21 +1,18 @@
-"""The web page of a game: pictures, keys, what happened so far, and where to begin."""
+"""The web page of a game: frames, keys, the actions so far and prompts, and its server."""
 
 import base64
+import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from nicegui import Event, events, run, ui
-from PIL import Image
+from nicegui import app, events, run, ui
 
-from genie_robo.play.game import Action, Game
-from genie_robo.play.keys import RECORD, Key, code_keys, robot_keys, session_keys
-from genie_robo.play.start import Start, Starts
-from genie_robo.play.turns import Job, Turns
+from genie_robo.inference.world import Codes, Prompt
+from genie_robo.play.game import RECORD, Game, Moment, code_keys, robot_keys, session_keys
+from genie_robo.play.session import Job, Session, Turns
+from genie_robo.sim.render import png_bytes
 from genie_robo.types import ACTION_NAMES, GRIPPER
 
 THUMBNAILS = 9
@@ -30,34 +27,6 @@ _CSS = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """One game, shared by every page that is open."""
-
-    title: str
-    note: str
-    """About the robot keys."""
-    game: Game
-    starts: Starts
-    record: Callable[[Game], Path]
-    """Write the session so far; raises ValueError when there is nothing to write."""
-    turns: Turns
-    changed: Event[[]]
-    said: Event[[str]]
-
-    def keys(self) -> list[Key]:
-        """All that work by key or button, but recording."""
-        return [*code_keys(self.game), *robot_keys(self.game), *session_keys(self.game)]
-
-    def write(self) -> str:
-        """Record, and say where."""
-        return f"wrote {self.record(self.game)} and the .mp4 beside it"
-
-    def begin(self, start: Callable[[], Start]) -> None:
-        """Start anew from a prompt that is made in the thread of the jobs."""
-        self.game.begin(start())
-
-
 class Page:
     """What one browser tab shows."""
 
@@ -67,12 +36,12 @@ class Page:
         self._by_key = {key.key: Job(key.name, key.press) for key in keys if key.key}
         self._by_key[RECORD] = Job("record", session.write)
         ui.add_css(_CSS)
-        # Buttons keep the focus after a click, and keys shall work all the same.
+        # Buttons keep the focus after a click, and keys must work all the same.
         ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "textarea"])
         self._draw_header()
         with ui.row(wrap=False).classes("w-full gap-4 p-2 items-start"):
             with ui.column().classes("grow gap-3"):
-                self._draw_pictures()
+                self._draw_frames()
                 self._draw_numbers()
                 self._draw_keys()
             with ui.column().classes("w-80 shrink-0 gap-4"):
@@ -88,17 +57,18 @@ class Page:
     def refresh(self) -> None:
         """Show the game as it is."""
         session, game = self._session, self._session.game
-        now, true = game.now, game.now.truth
+        now, true = game.now, game.now.true_frame
         self._imagined.set_source(data_url(now.frame))
-        self._true.set_source(data_url(true.frame if true else game.start.frame))
-        self._true_title.set_text("MuJoCo, the same actions" if true else "prompt, as it was given")
+        self._true.set_source(data_url(game.prompt.frames[-1] if true is None else true))
+        is_given = true is None
+        self._true_title.set_text("prompt, as given" if is_given else "MuJoCo, the same actions")
         self._true_note.set_text(describe(game))
         self._numbers["frame"].set_text(str(len(game.actions)))
         self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")
         speed = 1 / game.median_latency_s if game.median_latency_s else 0.0
         self._numbers["frames per second"].set_text(f"{speed:.1f}")
         self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
-        self._actions_title.set_text(f"actions from {game.start.name}")
+        self._actions_title.set_text(f"actions from {game.prompt.title}")
         self._actions.set_text(" ".join(action.name for action in game.actions) or "none yet")
         self._status.set_text(status(session.turns))
         self._status.props(f"color={'orange' if session.turns.running else 'green'}")
@@ -110,7 +80,7 @@ class Page:
             ui.space()
             self._status = ui.badge().classes("status px-3 py-1 text-sm")
 
-    def _draw_pictures(self) -> None:
+    def _draw_frames(self) -> None:
         with ui.grid(columns=2).classes("w-full gap-4"):
             with ui.column().classes("gap-1"):
                 ui.label("imagined").classes("font-medium")
@@ -157,7 +127,7 @@ class Page:
                 ui.html(f"<kbd>{key}</kbd>", sanitize=False)
 
     def _draw_prompts(self) -> None:
-        ui.label("begin from").classes("font-medium")
+        ui.label("start from").classes("font-medium")
         with ui.tabs().props("dense no-caps").classes("w-full") as tabs:
             episode, scene, image = (ui.tab(name) for name in ("episode", "scene", "image"))
         with ui.tab_panels(tabs, value=episode).classes("w-full"):
@@ -169,7 +139,7 @@ class Page:
                 self._draw_upload()
 
     def _draw_episodes(self) -> None:
-        count = self._session.starts.num_episodes
+        count = self._session.prompts.num_episodes
         ui.label(f"test episodes 0 to {count - 1}").classes("text-sm opacity-70")
         self._thumbnails = ui.grid(columns=3).classes("w-full gap-2")
         num_pages = -(-count // THUMBNAILS)
@@ -181,38 +151,43 @@ class Page:
         await self._show_episodes((event.value or 1) - 1)
 
     async def _show_episodes(self, page: int) -> None:
-        starts = self._session.starts
+        prompts = self._session.prompts
         first = page * THUMBNAILS
-        numbers = range(first, min(first + THUMBNAILS, starts.num_episodes))
-        pictures = await run.io_bound(lambda: [data_url(starts.episode(n).frame) for n in numbers])
+        numbers = range(first, min(first + THUMBNAILS, prompts.num_episodes))
+
+        def prompt(number: int) -> Prompt:
+            return prompts.episode(number).prompt
+
+        images = await run.io_bound(lambda: [data_url(prompt(n).frames[0]) for n in numbers])
         self._thumbnails.clear()
         with self._thumbnails:
-            for number, picture in zip(numbers, pictures or [], strict=False):
+            for number, image in zip(numbers, images or [], strict=False):
                 with ui.column().classes("gap-0 items-center cursor-pointer") as thumbnail:
-                    ui.interactive_image(picture).classes("pixels thumbnail")
+                    ui.interactive_image(image).classes("pixels thumbnail")
                     ui.label(str(number)).classes("text-xs")
-                thumbnail.on("click", partial(self._begin, partial(starts.episode, number)))
+                thumbnail.on("click", partial(self._start, partial(prompt, number)))
 
     def _draw_scene(self) -> None:
         ui.label("a fresh simulator scene").classes("text-sm opacity-70")
         seed = ui.number("seed", value=0, min=0, precision=0).classes("w-full")
 
-        async def begin() -> None:
-            await self._begin(partial(self._session.starts.scene, int(seed.value or 0)))
+        async def start() -> None:
+            chosen = int(seed.value or 0)
+            await self._start(lambda: self._session.prompts.scene(chosen).prompt)
 
-        ui.button("start", on_click=begin).props("outline no-caps").mark("start-scene")
+        ui.button("start", on_click=start).props("outline no-caps").mark("start-scene")
 
     def _draw_upload(self) -> None:
         ui.label("any image, JPEG or PNG").classes("text-sm opacity-70")
 
-        async def begin(upload: events.UploadEventArguments) -> None:
-            content = await upload.file.read()
-            await self._begin(partial(self._session.starts.image, upload.file.name, content))
+        async def start(upload: events.UploadEventArguments) -> None:
+            files = {upload.file.name: await upload.file.read()}
+            await self._start(lambda: self._session.prompts.images(files).prompt)
 
         ui.upload(
             label="choose or drop a file",
-            on_upload=begin,
-            on_rejected=lambda: ui.notify("that is no JPEG or PNG below 20 MB", type="negative"),
+            on_upload=start,
+            on_rejected=lambda: ui.notify("this is no JPEG or PNG below 20 MB", type="negative"),
             max_file_size=MAX_UPLOAD_BYTES,
             auto_upload=True,
         ).props("accept='.jpg,.jpeg,.png' flat").classes("w-full")
@@ -225,12 +200,12 @@ class Page:
         if job:
             await self._take(job)
 
-    async def _begin(self, start: Callable[[], Start]) -> None:
-        await self._take(Job("begin", partial(self._session.begin, start)))
+    async def _start(self, prompt: Callable[[], Prompt]) -> None:
+        await self._take(Job("start", partial(self._session.start, prompt)))
 
     async def _take(self, job: Job) -> None:
         if not await self._session.turns.take(job):
-            self._notify(f"busy: {job.name} was not taken, another one is waiting already")
+            self._notify(f"busy: {job.name} was not taken, another action is waiting already")
 
     def _notify(self, text: str) -> None:
         ui.notify(text, position="bottom-right", multi_line=True)
@@ -238,13 +213,11 @@ class Page:
 
 def data_url(frame: UInt8[np.ndarray, "h w c"]) -> str:
     """A frame as a PNG that a page can hold without another request."""
-    buffer = BytesIO()
-    Image.fromarray(frame).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(frame)).decode()}"
 
 
 def status(turns: Turns) -> str:
-    """What is going on, in a few words."""
+    """The job that runs and the one that waits."""
     if turns.running is None:
         return "ready"
     waiting = f", {turns.waiting.name} waits" if turns.waiting else ""
@@ -252,17 +225,21 @@ def status(turns: Turns) -> str:
 
 
 def describe(game: Game) -> str:
-    """What stands beside the imagined frame, and why."""
-    if game.now.truth is not None:
-        last = game.now.action
-        return f"MuJoCo executed {describe_action(last)}" if last else game.start.instruction
-    if game.start.sim is None:
-        return "No simulator knows this prompt, so there is no true frame."
-    return "MuJoCo cannot follow codes without an action map, so there is no true frame."
+    """What is shown next to the imagined frame, and why."""
+    if game.now.true_frame is not None:
+        is_prompt = game.now.action is None
+        return (
+            game.prompt.instruction if is_prompt else f"MuJoCo executed {describe_action(game.now)}"
+        )
+    if not game.prompt.is_simulated:
+        return "This prompt has no simulator state, so there is no true frame."
+    return "MuJoCo cannot execute codes without an action map, so there is no true frame."
 
 
-def describe_action(action: Action) -> str:
-    """An action in centimetres, degrees and gripper opening."""
+def describe_action(moment: Moment) -> str:
+    """The action of a frame in centimetres, degrees and gripper opening."""
+    action = moment.action
+    assert action is not None
     if action.robot_action is None:
         return action.name
     given = zip(ACTION_NAMES, action.robot_action, strict=True)
@@ -271,10 +248,64 @@ def describe_action(action: Action) -> str:
         f"{name} {np.degrees(value):+.0f}°"
         for name, value in zip(ACTION_NAMES[3:GRIPPER], action.robot_action[3:GRIPPER], strict=True)
     ]
-    whose = (
-        f"the mean robot action of code {action.code}"
-        if action.name == str(action.code)
-        else f"{action.name}, which the model took as code {action.code}"
-    )
+    as_code = "" if moment.code is None else f", which the model took as code {moment.code}"
+    is_code = isinstance(action.given, Codes)
+    whose = f"the mean robot action of code {action.name}" if is_code else f"{action.name}{as_code}"
     turned = turns if np.abs(action.robot_action[3:GRIPPER]).max() >= np.radians(0.5) else []
     return f"{whose}: {', '.join([*moves, *turned])}, gripper {action.robot_action[GRIPPER]:.1f}"
+
+
+def serve(
+    session: Session, *, host: str, port: int, browser: bool, announce: Callable[[str], None]
+) -> None:
+    """Play in a web page; returns or raises KeyboardInterrupt when the server is stopped.
+
+    Args:
+        session: The game.
+        host: Address to listen on.
+        port: One that `free_port` gave.
+        browser: Open the page.
+        announce: Gets the address before the first page, and the speed at the end.
+    """
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    app.on_startup(lambda: announce(f"play: {address}\nCtrl-C stops it"))
+    try:
+        ui.run(
+            lambda: show_page(session),
+            host=host,
+            port=port,
+            title=f"play {session.title}",
+            show=browser,
+            reload=False,
+            show_welcome_message=False,
+            timeout_graceful_shutdown=1,
+        )
+    finally:
+        session.turns.call(session.game.close)
+        session.turns.close()
+        announce(session.game.speed)
+
+
+def show_page(session: Session) -> None:
+    """Draw the page for a new browser tab."""
+    Page(session)
+
+
+def free_port(host: str, port: int) -> int:
+    """The port itself, or any free one for 0.
+
+    Raises:
+        ValueError: Something listens there already, or this machine has no such address.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port={port} must be between 1 and 65535, or 0 for any free one")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as probe:
+            return probe.getsockname()[1]
+    except OSError as error:
+        reason = str(error.strerror).split(" (")[0]
+        raise ValueError(
+            f"cannot listen on port {port} of {host} ({reason}); stop what listens there, "
+            f"choose another with port=NUMBER, or take any free one with port=0"
+        ) from error

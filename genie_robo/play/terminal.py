@@ -12,8 +12,7 @@ from rich.live import Live
 from rich.style import Style
 from rich.text import Text
 
-from genie_robo.play.game import Game
-from genie_robo.play.keys import QUIT, RESET, UNDO, code_keys, robot_keys, session_keys
+from genie_robo.play.game import QUIT, RESET, UNDO, Game, code_keys, robot_keys, session_keys
 
 _SHOWN_ACTIONS = 12
 
@@ -44,13 +43,15 @@ def follow_keys(game: Game, show: Callable[[], None]) -> None:
 
 
 def status(game: Game) -> str:
-    """One line: where we are and what can be pressed."""
+    """One line: the actions so far, and the keys."""
     names = [action.name for action in game.actions]
     codes = [key.key for key in code_keys(game) if key.key]
-    robot = f", {''.join(key.key for key in robot_keys(game))} move" if game.action_map else ""
+    keys = [f"{codes[0]}..{codes[-1]} act"] if codes else []
+    if moves := "".join(key.key for key in robot_keys(game)):
+        keys.append(f"{moves} move")
     return (
         f"frame {len(names)}  actions: {' '.join(names[-_SHOWN_ACTIONS:]) or 'none'}  |  "
-        f"{codes[0]}..{codes[-1]} act{robot}, {UNDO} undo, {RESET} reset, {QUIT} quit"
+        f"{', '.join(keys)}, {UNDO} undo, {RESET} reset, {QUIT} quit"
     )
 
 

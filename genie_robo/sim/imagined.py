@@ -61,7 +61,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     ) -> None:
         self._world = as_world(world, former)
         self._image_size = image_size or frame_size(self._world)
-        self._prompt, self._resize, self._max_steps = prompt, resize, max_steps
+        self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
         self._now: Step | None = None
         self._num_actions = 0
         self.render_mode = render_mode
@@ -181,7 +181,7 @@ def read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarra
 
 
 def read_prompt(
-    prompt: np.ndarray | Prompt | None, *, image_size: tuple[int, int], resize: str
+    prompt: np.ndarray | Prompt | None, *, image_size: tuple[int, int], resize: Resize
 ) -> Prompt:
     """An image or a stack of p frames as frames of the world's size.
 
@@ -202,8 +202,7 @@ def read_prompt(
             f"(p, height, width, 3), with values 0 to 255; it is {prompt.dtype} of shape "
             f"{prompt.shape}"
         )
-    how = Resize(resize)
-    resized = np.stack([resize_frame(f, image_size=image_size, resize=how) for f in frames])
+    resized = np.stack([resize_frame(f, image_size=image_size, resize=resize) for f in frames])
     return replace(given, frames=resized) if given else Prompt(frames=resized)
 
 

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
+from genie_robo.data.settings import Resize
 from genie_robo.inference.world import Actions, Prompt, Step, World, close_world
 from genie_robo.models.genie import Genie
 from genie_robo.sim.imagined import (
@@ -84,7 +85,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         self.metadata = METADATA | {"autoreset_mode": self._mode}
         self._world = as_world(world, former)
         self._image_size = image_size or frame_size(self._world)
-        self._prompt, self._resize, self._max_steps = prompt, resize, max_steps
+        self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
         self.single_action_space = action_space(self._world)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.single_observation_space = observation_space(self._image_size)

@@ -4,7 +4,7 @@ Policies are privileged: they read poses from the simulator, never pixels.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,8 @@ from genie_robo.sim.script import (
     random_direction,
 )
 from genie_robo.sim.tabletop import Tabletop
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -119,6 +121,30 @@ def make_policy(name: str, *, seed: int, noise: float = 1.0) -> Policy:
     if name not in POLICIES:
         raise ValueError(f"policy={name} is not known; choose one of {', '.join(POLICIES)}")
     return POLICIES[name](np.random.default_rng(seed), noise=noise)
+
+
+def roll_policy(
+    env: Tabletop,
+    act: Callable[[Tabletop, T], Action],
+    look: Callable[[Tabletop], T],
+    *,
+    num_actions: int,
+    until: Callable[[Tabletop], bool] = lambda env: False,
+) -> tuple[list[T], list[Action]]:
+    """Let a policy act from the current state: what `look` sees, and the actions in between.
+
+    `act` gets the environment and what was seen last. There are `num_actions` actions, fewer
+    when `until` holds before.
+
+    Raises:
+        ValueError: an action is out of bounds.
+    """
+    seen, actions = [look(env)], []
+    while len(actions) < num_actions and not until(env):
+        actions.append(act(env, seen[-1]))
+        env.advance(actions[-1])
+        seen.append(look(env))
+    return seen, actions
 
 
 def _reflect(env: Tabletop, delta: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:

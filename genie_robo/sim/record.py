@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import UInt8
-from PIL import Image
 
 from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.progress import progress_bar
-from genie_robo.sim.policies import Policy, make_policy
+from genie_robo.sim.policies import Policy, make_policy, roll_policy
+from genie_robo.sim.render import png_bytes
 from genie_robo.sim.rlds_writer import RldsWriter
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.sim.workers import in_order
@@ -196,34 +195,28 @@ def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Reco
 
 def _roll(env: Tabletop, policy: Policy, *, seed: int, count: int) -> list[dict[str, Any]]:
     """RLDS steps: step t holds o_t and the action taken in it; the last action is not taken."""
-    obs, _ = env.reset(seed=seed)
-    steps = []
-    for t in range(count):
-        is_last = t == count - 1
-        step = {
-            "observation": {
-                "image": io.BytesIO(png_bytes(obs["pixels"])),
-                "state": obs["agent_pos"],
-                "sim_state": env.padded_state().astype(np.float32),
-            },
-            "language_instruction": env.scene.instruction,
-            "is_first": t == 0,
-            "is_last": is_last,
-            "is_terminal": False,
-            "reward": float(env.is_success),
-            "discount": 1.0,
-        }
-        if is_last:
-            step["action"] = np.array([0, 0, 0, 0, 0, 0, obs["agent_pos"][6]], np.float32)
-        else:
-            step["action"] = policy.act(env).astype(np.float32)
-            obs, *_ = env.step(step["action"])
-        steps.append(step)
-    return steps
+    env.reset(seed=seed)
+    seen, actions = roll_policy(
+        env, lambda env, _: policy.act(env).astype(np.float32), _look, num_actions=count - 1
+    )
+    actions.append(np.array([0, 0, 0, 0, 0, 0, seen[-1]["observation"]["state"][6]], np.float32))
+    constant = {
+        "language_instruction": env.scene.instruction,
+        "is_terminal": False,
+        "discount": 1.0,
+    }
+    return [
+        now | constant | {"action": action, "is_first": t == 0, "is_last": t == count - 1}
+        for t, (now, action) in enumerate(zip(seen, actions, strict=True))
+    ]
 
 
-def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Lossless encoding of a frame."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="png", compress_level=4)
-    return buffer.getvalue()
+def _look(env: Tabletop) -> dict[str, Any]:
+    return {
+        "observation": {
+            "image": io.BytesIO(png_bytes(env.render())),
+            "state": env.pose.astype(np.float32),
+            "sim_state": env.padded_state().astype(np.float32),
+        },
+        "reward": float(env.is_success),
+    }

@@ -1,7 +1,8 @@
-"""One function for pictures of a scene: GL-free ray casting, or EGL and OSMesa where they work."""
+"""One function for images of a scene: GL-free ray casting, or EGL and OSMesa where they work."""
 
 import atexit
 import importlib
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import mujoco
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from genie_robo.sim.raycast import RaycastRenderer
 
@@ -156,3 +158,10 @@ def _choose(model: mujoco.MjModel, *, camera: str, image_size: tuple[int, int]) 
         except RuntimeError as error:
             _log.info("%s", error)
     return RaycastRenderer(model, camera=camera, image_size=image_size)
+
+
+def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Lossless encoding of a frame."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="png", compress_level=4)
+    return buffer.getvalue()

@@ -1,10 +1,11 @@
 """What the atlas of a prompt is made of."""
 
 import numpy as np
-import torch
+import pytest
 
-from genie_robo.imagine.branches import Branches, make_atlas, write_branches
-from genie_robo.imagine.prompts import Prompt
+from genie_robo.config import ImagineConfig
+from genie_robo.imagine.branches import Branches, imagine_branches, make_atlas, write_branches
+from genie_robo.imagine.rollout import Imagined
 from genie_robo.inference.action_map import (
     ActionDictionary,
     ActionMap,
@@ -12,28 +13,27 @@ from genie_robo.inference.action_map import (
     CodeRegressor,
     Measured,
 )
-from genie_robo.types import Rollout
+from genie_robo.inference.world import HeldFrame, Prompt, RobotActions
+from genie_robo.prompts import Clip
 from viz.recording import check_recording
 
 NUM_CODES, NUM_FRAMES = 3, 4
-PROMPT = Prompt(
-    name="episode_007",
-    title="Episode abc",
-    frames=np.zeros((1, 8, 8, 3), np.uint8),
-    control_hz=3.0,
-    followed=None,
+CLIP = Clip(
+    prompt=Prompt(frames=np.zeros((1, 8, 8, 3), np.uint8), title="test episode 7"),
+    file="episode_007",
 )
 
 
 def imagined():
     shape = (NUM_CODES, NUM_FRAMES)
-    generator = torch.Generator().manual_seed(0)
-    return Rollout(
-        tokens=torch.zeros(*shape, 4, dtype=torch.long),
-        video=torch.randint(256, (*shape, 8, 8, 3), generator=generator, dtype=torch.uint8),
-        latent_actions=torch.arange(NUM_CODES)[:, None].repeat(1, NUM_FRAMES - 1),
+    rng = np.random.default_rng(0)
+    return Imagined(
+        video=rng.integers(256, size=(*shape, 8, 8, 3), dtype=np.uint8),
+        uncertainty=np.zeros(shape),
         num_prompt_frames=1,
-        token_entropy=torch.zeros(*shape, 4),
+        codes=np.arange(NUM_CODES)[:, None].repeat(NUM_FRAMES - 1, axis=1),
+        tokens=np.zeros((*shape, 4), int),
+        token_entropy=np.zeros((*shape, 4)),
     )
 
 
@@ -60,26 +60,30 @@ def fitted():
 
 
 def test_codes_are_named_and_moved_by_the_action_map():
-    rollout = imagined()
-    atlas = make_atlas(PROMPT, Branches(rollout=rollout, action_map=fitted()))
+    branches = Branches(CLIP, imagined(), fitted())
+    atlas = make_atlas(branches)
     assert atlas.names == ("0 +x", "1 -z", "2")
     assert [seen.tolist() for seen in atlas.displacements] == [
         [[0.02, 0.0, 0.0], [0.04, 0.0, 0.0]],
         [[0.0, 0.0, -0.03]] * 2,
         [],
     ]
-    np.testing.assert_array_equal(atlas.videos, rollout.video.numpy())
-    assert (atlas.title, atlas.control_hz, atlas.num_prompt_frames) == ("Episode abc", 3.0, 1)
+    np.testing.assert_array_equal(atlas.videos, branches.imagined.video)
+    assert (atlas.title, atlas.control_hz, atlas.num_prompt_frames) == (
+        "test episode 7",
+        0.0,
+        1,
+    )
 
 
 def test_without_an_action_map_codes_are_numbers():
-    atlas = make_atlas(PROMPT, Branches(rollout=imagined(), action_map=None))
+    atlas = make_atlas(Branches(CLIP, imagined(), None))
     assert atlas.names == ("0", "1", "2")
     assert atlas.displacements is None
 
 
 def test_branches_leave_recording_video_grid_and_archive(tmp_path):
-    write_branches(tmp_path, PROMPT, Branches(rollout=imagined(), action_map=fitted()))
+    write_branches(tmp_path, Branches(CLIP, imagined(), fitted()))
     name = "episode_007_branches"
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.{kind}" for kind in ("rrd", "mp4", "png", "npz")
@@ -87,3 +91,15 @@ def test_branches_leave_recording_video_grid_and_archive(tmp_path):
     check_recording(tmp_path / f"{name}.rrd")
     with np.load(tmp_path / f"{name}.npz") as saved:
         assert saved["latent_actions"].tolist() == [[code] * 3 for code in range(NUM_CODES)]
+
+
+def test_a_world_without_latent_actions_has_no_branches():
+    world, config = HeldFrame(), ImagineConfig(run="unused", world_model="mine:World", horizon=2)
+    held = imagine_branches(world, CLIP, config, num_codes=2, seed=0, advance=lambda: None)
+    assert held.codes.tolist() == [[0, 0], [1, 1]]
+    assert (held.video == 0).all()
+    world.takes = (RobotActions,)
+    with pytest.raises(
+        ValueError, match=r"branches=true .* world_model=mine:World takes robot act"
+    ):
+        imagine_branches(world, CLIP, config, num_codes=2, seed=0, advance=lambda: None)

@@ -19,8 +19,8 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.branches import tile
-from genie_robo.imagine.prompts import read_picture
-from genie_robo.imagine.steering import check_steering, single_steps
+from genie_robo.imagine.prompts import read_files
+from genie_robo.imagine.steering import check_steering
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.run_folder import RunFolder
 from genie_robo.trained_run import open_run
@@ -73,43 +73,13 @@ def test_actions_that_can_be_followed(actions):
     assert check_steering(config, num_codes=8) is None
 
 
-def test_a_motion_is_cut_into_equal_steps_and_the_gripper_is_not():
-    action = np.array([[0.06, -0.02, 0.0, 0.0, 0.0, 0.3, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    steps = single_steps(action, stride=2)
-    assert steps.shape == (4, 7)
-    assert steps[1].tolist() == pytest.approx([0.03, -0.01, 0.0, 0.0, 0.0, 0.15, 1.0])
-    assert steps[0].tolist() == steps[1].tolist()
-
-
-@pytest.mark.parametrize("name", ["photo.jpg", "sketch.png", "render.png"])
-def test_pictures_of_any_size_and_colour_become_frames(tmp_path, name):
-    """The middle third is red: only that is left after cropping to the model's shape."""
-    mode, size = {"photo.jpg": ("RGB", (300, 100)), "sketch.png": ("RGBA", (30, 10))}.get(
-        name, ("P", (96, 32))
-    )
-    picture = np.zeros((size[1], size[0], 3), np.uint8)
-    picture[:, size[0] // 3 : 2 * size[0] // 3] = (255, 0, 0)
-    lossless = {"quality": 100, "subsampling": 0} if name.endswith("jpg") else {}
-    Image.fromarray(picture).convert(mode).save(tmp_path / name, **lossless)
-
-    frame = read_picture(tmp_path / name, image_size=(64, 64))
-
-    assert frame.shape == (64, 64, 3)
-    assert np.abs(frame[4:-4, 4:-4].astype(int) - (255, 0, 0)).max() <= 3
-
-
-def test_files_that_are_no_pictures_are_refused(tmp_path):
-    good, broken, text = tmp_path / "good.png", tmp_path / "broken.png", tmp_path / "text.png"
-    Image.fromarray(np.random.default_rng(0).integers(256, size=(9, 9, 3), dtype=np.uint8)).save(
-        good
-    )
-    broken.write_bytes(good.read_bytes()[:-40])
-    text.write_text("not a picture")
-    for path in (broken, text):
-        with pytest.raises(ValueError, match=rf"{path.name} wants a PNG or JPEG picture, but"):
-            read_picture(path, image_size=(8, 8))
+def test_image_files_are_read_by_name(tmp_path):
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    config = ImagineConfig(run="unused", prompt=[str(tmp_path / "a.png"), str(tmp_path / "b.jpg")])
+    assert read_files(config) == {"a.png": b"a.png", "b.jpg": b"b.jpg"}
     with pytest.raises(FileNotFoundError, match=r"prompt=.*none.png is not there: prompt is epi"):
-        read_picture(tmp_path / "none.png", image_size=(8, 8))
+        read_files(ImagineConfig(run="unused", prompt=str(tmp_path / "none.png")))
 
 
 def test_tiles_lie_row_by_row():
@@ -250,12 +220,12 @@ def test_fits_the_first_labels_of_val_and_measures_on_test(run, monkeypatch):
 def test_inferred_codes_are_of_the_rollout_as_a_whole_or_each_alone(
     run, run_cli, monkeypatch, start, num_prompt
 ):
-    """Those of the whole are marked here, and so known wherever they arrive."""
+    """Those of the whole are marked here, so that they are recognised wherever they arrive."""
 
-    def follow(self, window, start):
+    def encode_sequence(self, window, start):
         return (self.encode(window).codes[start:] + 1) % self.num_codes
 
-    monkeypatch.setattr(GenieEncoder, "follow", follow)
+    monkeypatch.setattr(GenieEncoder, "encode_sequence", encode_sequence)
     words = ("imagine", f"run={run.path}", *FAST, f"start={start}")
     words += (f"num_prompt_frames={num_prompt}",)
     trained = open_run(str(run.path), device="cpu")
@@ -296,10 +266,10 @@ def test_action_map_is_fitted_once_and_again_when_it_is_out_of_date(run, run_cli
     [
         (("actions=[0,1,8,1]",), "wants codes 0..7"),
         (("actions=[0,1]",), "has 2 actions, but horizon=4"),
-        (("prompt=PHOTO", "actions=inferred"), "after a picture there are none"),
-        (("prompt=PHOTO", "actions=robot"), "after a picture there are none"),
+        (("prompt=PHOTO", "actions=inferred"), "after an image there are none"),
+        (("prompt=PHOTO", "actions=robot"), "after an image there are none"),
         (("prompt=PHOTO", "start=3"), "which cut episodes"),
-        (("prompt=[]",), "prompt=[] names no picture"),
+        (("prompt=[]",), "prompt=[] names no image"),
         (("prompt=nothing.png",), "prompt=nothing.png is not there"),
         (("horizon=50",), "has 10 frames, but 51 are needed"),
         (

@@ -1,6 +1,5 @@
 """`genie-robo imagine run=[A,B]`: several models beside one truth, and what has none."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +8,35 @@ import rerun as rr
 
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, short_names
-from genie_robo.imagine.prompts import Prompt
+from genie_robo.inference.world import Prompt
+from genie_robo.prompts import Clip
+from genie_robo.types import Episode
 from viz.recording import check_recording
 
 FAST = ("horizon=2", "num_episodes=2", "sampler.num_steps=2", "renderer=raycast", "device=cpu")
 ROBOT_ACTION = [0.0] * 7
 
 
+def clip_of(frames, control_hz=3.0):
+    episode = Episode(
+        episode_id="a",
+        images={"primary": (b"",)},
+        bgr_cameras=frozenset(),
+        robot_actions=np.zeros((1, 7)),
+        action_mask=np.ones(7, bool),
+        end_effector_pose=None,
+        pose_mask=np.zeros(7, bool),
+        sim_state=None,
+        scene="",
+        instruction="",
+        control_hz=control_hz,
+    )
+    return Clip(prompt=Prompt(frames=frames, recording=episode), file="episode_000")
+
+
 @pytest.fixture
-def prompt() -> Prompt:
-    frames = np.zeros((1, 8, 8, 3), np.uint8)
-    return Prompt(name="picture_a", title="Picture a", frames=frames, control_hz=0.0, followed=None)
+def clip() -> Clip:
+    return clip_of(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def words(runs, folder):
@@ -81,15 +98,16 @@ def test_robot_actions_after_a_picture_lead_models_to_one_truth():
         {"frames": np.zeros((1, 4, 4, 3), np.uint8)},
     ],
 )
-def test_different_prompts_are_refused(prompt, changes):
-    check_same_prompts({"runs/a": [prompt], "runs/b": [prompt]})
-    with pytest.raises(ValueError, match="runs/a and runs/b start picture_a from different frames"):
-        check_same_prompts({"runs/a": [prompt], "runs/b": [replace(prompt, **changes)]})
+def test_different_prompts_are_refused(clip, changes):
+    check_same_prompts({"runs/a": [clip], "runs/b": [clip]})
+    other = clip_of(**{"frames": clip.prompt.frames} | changes)
+    with pytest.raises(ValueError, match="runs/a and runs/b start episode_000 from different fram"):
+        check_same_prompts({"runs/a": [clip], "runs/b": [other]})
 
 
-def test_a_run_with_fewer_test_episodes_is_refused(prompt):
+def test_a_run_with_fewer_test_episodes_is_refused(clip):
     with pytest.raises(ValueError, match="2 prompts and runs/b 1; give num_episodes=1 or less"):
-        check_same_prompts({"runs/a": [prompt, prompt], "runs/b": [prompt]})
+        check_same_prompts({"runs/a": [clip, clip], "runs/b": [clip]})
 
 
 def test_names_are_as_long_as_they_must_be():

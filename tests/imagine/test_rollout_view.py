@@ -9,11 +9,12 @@ from eval_suites.simulated.pose_reading import PoseReader
 from genie_robo.config import ImagineConfig, Sampler
 from genie_robo.config.sim import Renderer
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.imagine.episode import ImaginedEpisode, imagine_prompt
 from genie_robo.imagine.files import write_episode
 from genie_robo.imagine.prompts import find_prompts
 from genie_robo.imagine.readers import RolloutReaders, find_readers
+from genie_robo.imagine.rollout import imagine_prompt
 from genie_robo.imagine.steering import Steering, steer
+from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.action_map import (
     ActionDictionary,
     ActionMap,
@@ -21,6 +22,8 @@ from genie_robo.inference.action_map import (
     CodeRegressor,
     Measured,
 )
+from genie_robo.inference.world import GenieWorld
+from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.trained_run import TrainedRun
 from tests.play import conftest as play
 
@@ -50,7 +53,7 @@ def config(trained):
 
 
 @pytest.fixture(scope="module")
-def prompt(trained, config):
+def clip(trained, config):
     (found,) = find_prompts(trained, config)
     return found
 
@@ -82,22 +85,39 @@ def action_map(trained) -> ActionMap:
 
 
 @pytest.fixture(scope="module")
-def episode(trained, config, prompt, readers) -> ImaginedEpisode:
-    steering = steer(trained, prompt, config, 0)
-    return imagine_prompt(trained, prompt, steering, config, 0, _nothing, readers)
+def world(trained):
+    return GenieWorld(trained.genie, sampler=Sampler(num_steps=2))
+
+
+@pytest.fixture(scope="module")
+def show(trained, config, world):
+    """Imagine, and what is shown of it."""
+
+    def run(clip, steering, readers, config=config, world=world) -> ImaginedEpisode:
+        parts = imagine_prompt(
+            trained, world, clip, steering, config, seed=7, advance=_nothing, readers=readers
+        )
+        return ImaginedEpisode(parts, make_view(parts, config, seed=7))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def episode(trained, config, clip, readers, show) -> ImaginedEpisode:
+    return show(clip, steer(trained, clip, config, 0), readers)
 
 
 def _nothing(*args: object) -> None:
     del args
 
 
-def test_everything_is_there_beside_the_truth(episode, prompt):
+def test_everything_is_there_next_to_the_truth(episode, clip):
     view = episode.view
-    np.testing.assert_array_equal(view.true_video, prompt.followed.window.video)
-    np.testing.assert_allclose(view.robot_actions, prompt.followed.window.robot_actions)
+    np.testing.assert_array_equal(view.true_video, clip.window.video)
+    np.testing.assert_allclose(view.robot_actions, clip.window.robot_actions)
     assert view.replay.positions.shape[0] == HORIZON + 1
     assert list(view.psnr) == ["imagined", "copy_last", "tokenizer"]
-    np.testing.assert_array_equal(view.tokens.tokens, episode.rollout.tokens[0].numpy())
+    np.testing.assert_array_equal(view.tokens.tokens, episode.parts.imagined.tokens[0])
     np.testing.assert_array_equal(view.tokens.tokens[0], view.tokens.true_tokens[0])
     np.testing.assert_allclose(view.tokens.entropy.mean(axis=1), view.uncertainty, rtol=1e-6)
 
@@ -139,20 +159,24 @@ def test_summary_says_run_checkpoint_seeds_sampler_and_protocol(episode, trained
     assert str(trained.folder.path.parent) not in summary, "a moved run gives the same recording"
 
 
-def test_without_readers_there_is_no_path_and_no_name(trained, config, prompt, episode):
-    alone = imagine_prompt(trained, prompt, episode.steering, config, 0, _nothing, NO_READERS)
+def test_without_readers_there_is_no_path_and_no_name(clip, episode, show):
+    alone = show(clip, episode.parts.steering, NO_READERS)
     assert (alone.view.read_path, alone.view.decoded_actions) == (None, None)
     assert alone.view.code_names == ()
     np.testing.assert_array_equal(alone.view.imagined_video, episode.view.imagined_video)
 
 
-def test_codes_of_real_data_have_no_truth(trained, config, prompt, readers):
-    """Nobody can execute them: the dataset's frames were reached by other actions."""
-    followed = replace(prompt.followed, episode=replace(prompt.followed.episode, sim_state=None))
+def real(clip):
+    """The same clip as if no simulator knew it."""
+    recording = replace(clip.prompt.recording, sim_state=None)
+    return replace(clip, prompt=replace(clip.prompt, recording=recording))
+
+
+def test_codes_of_real_data_have_no_truth(config, clip, readers, show):
+    """Nothing executes them: the dataset's frames were reached by other actions."""
     given = replace(config, actions=[0, 1, 2])
     steering = Steering(codes=np.array([0, 1, 2]), robot_actions=None, is_true=False)
-    real = replace(prompt, followed=followed)
-    view = imagine_prompt(trained, real, steering, given, 0, _nothing, readers).view
+    view = show(real(clip), steering, readers, config=given).view
     assert (view.true_video, view.robot_actions, view.replay) == (None, None, None)
     assert (view.psnr, view.code_chances, view.tokens.true_tokens) == ({}, None, None)
     assert view.read_path.error_mm == {}
@@ -160,14 +184,22 @@ def test_codes_of_real_data_have_no_truth(trained, config, prompt, readers):
     assert "**latent actions**: given codes" in view.summary
 
 
-def test_true_actions_of_real_data_are_held_against_its_own_frames(trained, config, prompt):
-    followed = replace(prompt.followed, episode=replace(prompt.followed.episode, sim_state=None))
-    steering = steer(trained, prompt, config, 0)
-    real = replace(prompt, followed=followed)
-    view = imagine_prompt(trained, real, steering, config, 0, _nothing, NO_READERS).view
-    np.testing.assert_array_equal(view.true_video, prompt.followed.window.video)
+def test_true_actions_of_real_data_are_compared_with_its_own_frames(trained, config, clip, show):
+    steering = steer(trained, clip, config, 0)
+    view = show(real(clip), steering, NO_READERS).view
+    np.testing.assert_array_equal(view.true_video, clip.window.video)
     assert view.replay is None
     assert "the dataset's own frames" in view.summary
+
+
+def test_mujoco_in_place_of_the_model_shows_the_truth(trained, config, clip, readers, show):
+    given = replace(config, world_model="mujoco", actions="robot")
+    steering = steer(trained, clip, given, 0)
+    episode = show(clip, steering, readers, config=given, world=MujocoWorld())
+    view = episode.view
+    np.testing.assert_array_equal(view.imagined_video, clip.window.video)
+    assert (view.latent_actions, view.tokens) == (None, None)
+    assert "**world model**: mujoco, not the run's own" in view.summary
 
 
 def test_equal_rollouts_make_equal_files(episode, tmp_path):

@@ -10,17 +10,18 @@ import torch
 from genie_robo.build import build_genie
 from genie_robo.checkpoint import STAGE_OF_PART, save_weights
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.play import make_starts
 from genie_robo.commands.table import load_command
-from genie_robo.config import PlayConfig, RecordConfig
+from genie_robo.config import RecordConfig
 from genie_robo.config_file import write_config
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import GenieWorld
 from genie_robo.play.game import Game
-from genie_robo.play.start import Starts
+from genie_robo.prompts import RunPrompts
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import record_dataset
 from genie_robo.trained_run import TrainedRun, open_run
+from genie_robo.types import Split
 from tests.models.conftest import toy_config
 
 SAMPLER = Sampler(num_steps=2)
@@ -31,14 +32,11 @@ class EasyMap:
 
     @property
     def feedback(self) -> ErrorFeedback:
-        adds_up = np.arange(7) < 3
         return ErrorFeedback(
-            quantise=self.predict, centroids=self.mean(np.arange(5)), accumulates=adds_up
+            quantise=self.predict,
+            centroids=self.mean(np.arange(5)),
+            accumulates=np.arange(7) < 3,
         )
-
-    @property
-    def dictionary(self) -> "EasyMap":
-        return self
 
     @property
     def counts(self) -> np.ndarray:
@@ -77,19 +75,26 @@ def trained(run) -> TrainedRun:
 
 
 @pytest.fixture(scope="session")
-def starts(trained) -> Starts:
-    return make_starts(trained, PlayConfig(run=str(trained.folder.path)))
+def prompts(trained) -> RunPrompts:
+    return RunPrompts(trained.windows(Split.test))
 
 
 @pytest.fixture
-def make(trained, starts):
-    """A game, by default from test episode 0 with the easy action map."""
+def make(trained, prompts):
+    """A game of the untrained Genie, by default from test episode 0."""
     games = []
 
-    def build(start=None, *, action_map=None, seed=0) -> Game:
-        start = start or starts.episode(0)
-        games.append(Game(trained.genie, start, sampler=SAMPLER, seed=seed, action_map=action_map))
-        return games[-1]
+    def build(prompt=None, *, action_map=None, seed=0) -> Game:
+        to_codes = action_map and (lambda: action_map.feedback)
+        game = Game(
+            GenieWorld(trained.genie, sampler=SAMPLER, to_codes=to_codes),
+            prompt or prompts.episode(0).prompt,
+            num_codes=trained.genie.latent_action.num_codes,
+            seed=seed,
+            meanings=action_map,
+        )
+        games.append(game)
+        return game
 
     yield build
     for game in games:

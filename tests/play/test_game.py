@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 from genie_robo.inference.rollout import Imagination
-from genie_robo.play.true_world import split_action
-from genie_robo.sim.tabletop import Tabletop
+from genie_robo.sim.restore import execute, restore
 
 
 def frames(game):
     return np.stack([moment.frame for moment in game.moments])
+
+
+def codes_of(game):
+    return [moment.code for moment in game.moments[1:]]
+
+
+def state_of(game):
+    return game._mujoco.envs[0].state()
 
 
 def play(game, codes):
@@ -89,7 +96,9 @@ def test_speed_counts_every_frame_that_was_imagined(make):
 
 @pytest.mark.parametrize("code", [-1, 5])
 def test_codes_that_the_model_lacks_are_refused(make, code):
-    with pytest.raises(ValueError, match=rf"code {code} is not one of this model's: 0 to 4"):
+    with pytest.raises(
+        ValueError, match=rf"latent action {code} is not one of this model's codes, 0 to 4"
+    ):
         make().press_code(code)
 
 
@@ -97,24 +106,20 @@ def test_without_an_action_map_no_robot_and_no_truth(make):
     game = make()
     game.press_code(0)
 
-    assert game.now.truth is None
+    assert game.now.true_frame is None
     assert game.actions[0].robot_action is None
-    with pytest.raises(ValueError, match="it has no action map"):
+    with pytest.raises(ValueError, match="the run has no action map"):
         game.move("+x", np.array([0.04, 0.0, 0.0]))
 
 
 def test_mujoco_executes_the_mean_robot_action_of_a_code(mapped):
     game = mapped()
-    start = game.start
     play(game, [4, 3])
 
-    with Tabletop(scene=start.sim.scene) as env:
-        env.restore(start.sim.scene, start.sim.physics)
-        true = [env.render()]
-        for dx in (0.04, 0.02):
-            env.advance(np.array([dx, 0, 0, 0, 0, 0, 1.0]))
-            true.append(env.render())
-    assert (np.stack([moment.truth.frame for moment in game.moments]) == np.stack(true)).all()
+    env = restore(game.prompt.recording, 0, image_size=(64, 64))
+    actions = [np.array([dx, 0, 0, 0, 0, 0, 1.0]) for dx in (0.04, 0.02)]
+    true = execute(env, actions, lambda env: env.render())
+    assert (np.stack([moment.true_frame for moment in game.moments]) == np.stack(true)).all()
 
 
 def test_mujoco_takes_back_what_the_model_takes_back(mapped):
@@ -124,8 +129,13 @@ def test_mujoco_takes_back_what_the_model_takes_back(mapped):
     game.press_code(3)
     play(straight, [4, 3])
 
-    assert (game.now.truth.frame == straight.now.truth.frame).all()
-    assert (game.now.truth.state.physics == straight.now.truth.state.physics).all()
+    assert (game.now.true_frame == straight.now.true_frame).all()
+    assert (state_of(game) == state_of(straight)).all()
+    game.undo()
+    game.press_code(1)
+    straight.reset()
+    play(straight, [4, 1])
+    assert (state_of(game) == state_of(straight)).all()
 
 
 def test_a_robot_action_steers_both(mapped):
@@ -135,26 +145,26 @@ def test_a_robot_action_steers_both(mapped):
     by_code.press_code(4)
 
     action = game.actions[0]
-    assert (action.name, action.code) == ("+x", 4)
+    assert (action.name, game.now.code) == ("+x", 4)
     assert (action.robot_action == [0.04, 0, 0, 0, 0, 0, 1]).all()
     assert (game.now.frame == by_code.now.frame).all()
-    assert (game.now.truth.frame == by_code.now.truth.frame).all()
-    assert (game.now.truth.frame != game.moments[0].truth.frame).any()
+    assert (game.now.true_frame == by_code.now.true_frame).all()
+    assert (game.now.true_frame != game.moments[0].true_frame).any()
 
 
-def test_what_a_code_leaves_unsaid_of_a_motion_goes_into_the_next(mapped):
+def test_the_residual_of_a_motion_is_carried_to_the_next(mapped):
     game = mapped()
     for _ in range(3):
         game.move("a bit", np.array([0.008, 0.0, 0.0]))
-    codes = [action.code for action in game.actions]
+    codes = codes_of(game)
     assert codes == [2, 3, 2]  # 8 mm, then 14.4 of 20, then 3.5
     game.undo()
     game.undo()
     game.move("a bit", np.array([0.008, 0.0, 0.0]))
-    assert [action.code for action in game.actions] == codes[:2]
+    assert codes_of(game) == codes[:2]
     game.reset()
     game.move("a bit", np.array([0.008, 0.0, 0.0]))
-    assert [action.code for action in game.actions] == codes[:1]
+    assert codes_of(game) == codes[:1]
 
 
 def test_the_gripper_stays_as_it_was_told(mapped):
@@ -170,7 +180,7 @@ def test_the_gripper_stays_as_it_was_told(mapped):
 
 def test_a_code_may_leave_the_gripper_half_open(mapped):
     game = mapped()
-    game.action_map.mean = lambda codes: np.tile([0.0, 0, 0, 0, 0, 0, 0.4], (len(codes), 1))
+    game.meanings.mean = lambda codes: np.tile([0.0, 0, 0, 0, 0, 0, 0.4], (len(codes), 1))
     game.press_code(2)
     game.move("+x", np.array([0.04, 0.0, 0.0]))
     assert game.actions[-1].robot_action[6] == 0.4
@@ -178,25 +188,38 @@ def test_a_code_may_leave_the_gripper_half_open(mapped):
     assert game.actions[-1].name == "open"
 
 
-def test_robot_actions_steer_without_a_simulator_too(mapped, starts):
-    game = mapped(replace(starts.episode(0), sim=None))
+def test_robot_actions_steer_without_a_simulator_too(mapped, prompts):
+    game = mapped(replace(prompts.episode(0).prompt, recording=None))
     game.move("-x", np.array([-0.04, 0.0, 0.0]))
 
-    assert game.actions[0].code == 0
-    assert game.now.truth is None
+    assert game.now.code == 0
+    assert game.now.true_frame is None
 
 
-def test_another_prompt_is_a_new_game(mapped, starts):
-    game = mapped()
+def test_another_prompt_is_a_new_game(mapped, prompts):
+    game, scene = mapped(), prompts.scene(7).prompt
     play(game, [1])
-    game.begin(starts.scene(7))
+    game.start(scene)
 
-    assert (game.actions, game.start.name) == ([], "scene 7")
-    assert (game.now.truth.frame == game.start.frame).all()
-    assert (play(game, [1, 2]) == play(mapped(starts.scene(7)), [1, 2])).all()
+    assert (game.actions, game.prompt.title) == ([], "scene 7")
+    assert (game.now.true_frame == scene.frames[0]).all()
+    assert (play(game, [1, 2]) == play(mapped(prompts.scene(7).prompt), [1, 2])).all()
 
 
-def test_a_frame_of_two_steps_moves_half_as_far_in_each():
-    parts = split_action(np.array([0.08, 0, -0.2, 0, 0, 0.1, 0.7]), parts=2)
+def test_a_prompt_that_fails_leaves_the_game_as_it_was(mapped, prompts):
+    game, straight = mapped(), mapped()
+    play(game, [1])
+    prompt = prompts.episode(0).prompt
+    with pytest.raises(ValueError, match="resize the prompt"):
+        game.start(replace(prompt, frames=prompt.frames[:, :8]))
+    assert (play(game, [3]) == play(straight, [1, 3])).all()
+    assert (game.now.true_frame == straight.now.true_frame).all()
 
-    assert parts == pytest.approx(np.tile([0.04, 0, -0.06, 0, 0, 0.05, 0.7], (2, 1)))
+
+def test_a_frame_of_two_steps_moves_half_as_far_in_each(mapped, prompts):
+    game = mapped(replace(prompts.episode(0).prompt, stride=2))
+    game.move("far", np.array([0.08, 0.0, -0.2]))
+    env = restore(game.prompt.recording, 0, image_size=(64, 64))
+    parts = np.tile([0.04, 0, -0.06, 0, 0, 0, 1.0], (2, 1))  # clipped to the bounds of MuJoCo
+    _, true = execute(env, parts, lambda env: env.render(), stride=2)
+    assert (game.now.true_frame == true).all()

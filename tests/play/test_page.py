@@ -13,20 +13,19 @@ from nicegui.testing import User
 from nicegui.testing.user_simulation import user_simulation
 from PIL import Image
 
-from genie_robo.play.page import data_url
+from genie_robo.play.page import data_url, free_port, show_page
 from genie_robo.play.recording import write_session
-from genie_robo.play.server import free_port, make_session, show_page
-from genie_robo.play.turns import Job
+from genie_robo.play.session import Job, make_session
 
 
 @pytest.fixture
-def visit(starts, tmp_path):
+def visit(prompts, tmp_path):
     """Run a coroutine function on an open page: it gets the user and the session."""
 
     def run(make_game, story, note=""):
         session = make_session(
             make_game,
-            starts=starts,
+            prompts=prompts,
             record=partial(write_session, tmp_path),
             title="runs/mine",
             note=note,
@@ -61,7 +60,7 @@ async def settled(session, num_actions):
 def test_a_button_imagines_a_frame_and_undo_takes_it_back(visit, make):
     async def story(user, session):
         await user.should_see("runs/mine")
-        await user.should_see("MuJoCo cannot follow codes without an action map")
+        await user.should_see("MuJoCo cannot execute codes without an action map")
         prompt = source(user, "imagined")
         user.find(marker="key-1").click()
         await settled(session, 1)
@@ -85,7 +84,7 @@ def test_without_an_action_map_there_are_no_robot_buttons(visit, make, mapped):
         user.find(marker="key-+x").click()
         await settled(session, 1)
         await user.should_see("MuJoCo executed +x, which the model took as code 4: dx +4.0 cm")
-        assert source(user, "true") == data_url(session.game.now.truth.frame)
+        assert source(user, "true") == data_url(session.game.now.true_frame)
         user.find(marker="key-3").click()
         await settled(session, 2)
         await user.should_see("the mean robot action of code 3: dx +2.0 cm")
@@ -106,7 +105,7 @@ def test_busy_is_said_and_one_press_waits(visit, make):
         user.find(marker="key-1").click()
         await user.should_see("busy: slow, 1 waits")
         user.find(marker="key-2").click()
-        await user.should_see("busy: 2 was not taken, another one is waiting already")
+        await user.should_see("busy: 2 was not taken, another action is waiting already")
         gate.set()
         await first
         await settled(session, 1)
@@ -122,10 +121,10 @@ def test_every_kind_of_prompt_can_be_chosen(visit, make):
         user.find(marker="start-scene").click()
         for _ in range(200):
             await asyncio.sleep(0.02)
-            if session.game.start.name == "scene 5":
+            if session.game.prompt.title == "scene 5":
                 break
         await user.should_see("actions from scene 5")
-        assert source(user, "true") == data_url(session.game.start.frame)
+        assert source(user, "true") == data_url(session.game.prompt.frames[0])
 
         user.find("image").click()
         picture = io.BytesIO()
@@ -136,7 +135,7 @@ def test_every_kind_of_prompt_can_be_chosen(visit, make):
             await asyncio.sleep(0.5)
         await user.should_see("wrong.png cannot be a prompt")
         await user.should_see("actions from cup.png")
-        await user.should_see("No simulator knows this prompt")
+        await user.should_see("This prompt has no simulator state")
 
     visit(make, story)
 

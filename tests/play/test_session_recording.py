@@ -37,7 +37,7 @@ def test_recording_shows_what_was_played(mapped):
     view = view_session(game)
 
     assert (view.imagined_video == np.stack([m.frame for m in game.moments])).all()
-    assert (view.true_video == np.stack([m.truth.frame for m in game.moments])).all()
+    assert (view.true_video == np.stack([m.true_frame for m in game.moments])).all()
     assert (view.replay.video == view.true_video).all()
     assert view.latent_actions.tolist() == [4, 2]
     assert view.robot_actions.tolist() == [[0.04, 0, 0, 0, 0, 0, 1], [0] * 7]
@@ -45,8 +45,8 @@ def test_recording_shows_what_was_played(mapped):
     assert "Pressed: 4 close" in view.summary
 
 
-def test_slow_frames_replay_one_state_each(mapped, starts):
-    game = mapped(replace(starts.episode(0), steps_per_frame=2))
+def test_slow_frames_replay_one_state_each(mapped, prompts):
+    game = mapped(replace(prompts.episode(0).prompt, stride=2))
     game.press_code(4)
     game.press_code(0)
 

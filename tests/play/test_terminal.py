@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genie_robo.play.keys import CODE_KEYS, DIRECTIONS, GRIPPER_KEY, QUIT, RECORD, RESET, UNDO
+from genie_robo.play.game import CODE_KEYS, DIRECTIONS, GRIPPER_KEY, QUIT, RECORD, RESET, UNDO
 from genie_robo.play.terminal import follow_keys, half_blocks, picture, status
 
 

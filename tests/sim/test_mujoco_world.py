@@ -120,3 +120,11 @@ def test_a_restored_task_changes_what_counts_as_success_only(episodes):
     assert env.scene.task == "reach"
     assert np.allclose(poses, episode.end_effector_pose[3:8:2], atol=1e-6)
     env.close()
+
+
+def test_a_motion_is_cut_into_equal_steps_and_the_gripper_is_not():
+    actions = np.array([[0.06, -0.02, 0.0, 0.0, 0.0, 0.3, 1.0], [0.0] * 7])
+    steps = split_actions(actions, 2)
+    assert steps.shape == (4, 7)
+    assert steps[1].tolist() == pytest.approx([0.03, -0.01, 0.0, 0.0, 0.0, 0.15, 1.0])
+    assert steps[0].tolist() == steps[1].tolist()

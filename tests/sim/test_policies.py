@@ -3,7 +3,7 @@ import pytest
 
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.menagerie import MENAGERIE
-from genie_robo.sim.policies import POLICIES, make_policy
+from genie_robo.sim.policies import POLICIES, make_policy, roll_policy
 from genie_robo.sim.tabletop import Tabletop
 
 BAD = ("idle", "jitter", "wrong_way", "empty_handed")
@@ -12,13 +12,15 @@ BAD = ("idle", "jitter", "wrong_way", "empty_handed")
 def roll(env: Tabletop, name: str, seed: int, *, noise: float, num_steps: int = 30):
     """Whether it ever succeeded, and the actions until then."""
     env.reset(seed=seed)
-    policy, actions = make_policy(name, seed=seed, noise=noise), []
-    for _ in range(num_steps):
-        actions.append(policy.act(env))
-        env.advance(actions[-1])
-        if env.is_success:
-            return True, np.array(actions)
-    return False, np.array(actions)
+    policy = make_policy(name, seed=seed, noise=noise)
+    solved, actions = roll_policy(
+        env,
+        lambda env, _: policy.act(env),
+        lambda env: env.is_success,
+        num_actions=num_steps,
+        until=lambda env: env.is_success,
+    )
+    return any(solved), np.array(actions)
 
 
 @pytest.mark.parametrize("task", ["pick", "push", "reach"])
@@ -77,3 +79,23 @@ def test_random_policy_is_isotropic_and_forgets():
 def test_unknown_policy_is_refused():
     with pytest.raises(ValueError, match="policy=dance is not known; choose one of pick, push"):
         make_policy("dance", seed=0)
+
+
+def test_a_rolled_policy_gives_what_is_seen_before_and_after_every_action():
+    env = Tabletop(image_size=(8, 8))
+    env.reset(seed=0)
+    still = np.array([0, 0, 0, 0, 0, 0, 1.0])
+    up = still + [0, 0, 0.02, 0, 0, 0, 0]  # noqa: RUF005 (a sum, not a list)
+    start = env.pose[2]
+    seen, actions = roll_policy(
+        env,
+        lambda env, height: up if height < start + 0.05 else still,
+        lambda env: env.pose[2],
+        num_actions=6,
+    )
+    assert (len(seen), len(actions)) == (7, 6)
+    assert [action[2] > 0 for action in actions] == [height < start + 0.05 for height in seen[:-1]]
+    heights, none = roll_policy(
+        env, lambda env, _: up, lambda env: env.pose[2], num_actions=9, until=lambda env: True
+    )
+    assert (heights, none) == ([seen[-1]], [])

@@ -1,14 +1,22 @@
-"""Work off the event loop, in one thread, one job after the other."""
+"""One game that all open pages share, and the one thread in which its jobs run."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from nicegui import Event
+
+from genie_robo.inference.world import Prompt
+from genie_robo.play.game import Game, Key, code_keys, robot_keys, session_keys
+from genie_robo.prompts import RunPrompts
 
 T = TypeVar("T")
 
 EXPECTED = (ValueError, LookupError, OSError, RuntimeError)
-"""What prompts, files and devices can cause."""
+"""Errors that prompts, files and devices can cause."""
 
 
 class Job(NamedTuple):
@@ -20,7 +28,7 @@ class Job(NamedTuple):
 
 
 class Turns:
-    """One job runs and at most one waits; a third is refused.
+    """One job runs and at most one waits; a further one is refused.
 
     All jobs run in the same thread: a graphics context belongs to the thread that made it.
     """
@@ -30,7 +38,7 @@ class Turns:
 
         Args:
             changed: Called on the event loop whenever a job starts, waits or ends.
-            say: Called on the event loop with what a job has to say, also its error.
+            say: Called on the event loop with the message or the error of a job.
         """
         self.running: Job | None = None
         self.waiting: Job | None = None
@@ -72,3 +80,62 @@ class Turns:
         else:
             if said is not None:
                 self._say(said)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A game, shared by every page that is open."""
+
+    title: str
+    note: str
+    """About the robot keys."""
+    game: Game
+    prompts: RunPrompts
+    record: Callable[[Game], Path]
+    """Write the session so far; raises ValueError when there is nothing to write."""
+    turns: Turns
+    changed: Event[[]]
+    said: Event[[str]]
+
+    def keys(self) -> list[Key]:
+        """Every key and button except recording."""
+        return [*code_keys(self.game), *robot_keys(self.game), *session_keys(self.game)]
+
+    def write(self) -> str:
+        """Record; the message says where."""
+        return f"wrote {self.record(self.game)} and the .mp4 of the same name"
+
+    def start(self, prompt: Callable[[], Prompt]) -> None:
+        """Start anew from a prompt that is made in the thread of the jobs."""
+        self.game.start(prompt())
+
+
+def make_session(
+    make_game: Callable[[], Game],
+    *,
+    prompts: RunPrompts,
+    record: Callable[[Game], Path],
+    title: str,
+    note: str = "",
+) -> Session:
+    """Build the game in the thread where it will be played.
+
+    Args:
+        make_game: Called once.
+        prompts: What the player may start from.
+        record: Writes the session so far.
+        title: The heading of the page.
+        note: What to know about its robot keys.
+    """
+    changed, said = Event[[]](), Event[[str]]()
+    turns = Turns(changed=changed.emit, say=said.emit)
+    return Session(
+        title=title,
+        note=note,
+        game=turns.call(make_game),
+        prompts=prompts,
+        record=record,
+        turns=turns,
+        changed=changed,
+        said=said,
+    )

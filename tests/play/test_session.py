@@ -3,11 +3,11 @@ import threading
 
 import pytest
 
-from genie_robo.play.turns import Job, Turns
+from genie_robo.play.session import Job, Turns
 
 
 class Witness:
-    """Turns and all that they tell."""
+    """Turns, and what they report."""
 
     def __init__(self):
         self.said, self.states, self.done, self.threads = [], [], [], set()

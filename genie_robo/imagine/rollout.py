@@ -1,0 +1,166 @@
+"""One prompt imagined under its actions, and what truly happens under them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from genie_robo.config import ImagineConfig
+from genie_robo.imagine.readers import RolloutReaders
+from genie_robo.imagine.steering import Steering
+from genie_robo.inference.world import Actions, Codes, Prompt, Step, World
+from genie_robo.prompts import Clip
+from genie_robo.sim.replay import Replay, replay
+from genie_robo.sim.restore import split_actions
+from genie_robo.trained_run import TrainedRun
+
+Video = UInt8[np.ndarray, "t h w c"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imagined:
+    """What a world shows in b rollouts, frame by frame, the prompt first."""
+
+    video: UInt8[np.ndarray, "b t h w c"]
+    uncertainty: Float[np.ndarray, "b t"]
+    num_prompt_frames: int
+    codes: Int[np.ndarray, "b t-1"] | None = None
+    """Latent actions; None of worlds that have none."""
+    tokens: Int[np.ndarray, "b t s"] | None = None
+    token_entropy: Float[np.ndarray, "b t s"] | None = None
+    """Nats, 0 in the prompt."""
+
+
+def imagine_rollouts(
+    world: World,
+    prompt: Prompt,
+    actions: Sequence[Actions],
+    *,
+    seeds: Sequence[int],
+    advance: Callable[..., None],
+) -> Imagined:
+    """Start a rollout of the prompt for each seed and step through the actions."""
+    first = world.start([prompt] * len(seeds), seeds)
+    steps = [*(first.earlier or _as_given(prompt, len(seeds))), first]
+    codes = [step.codes for step in steps[1:]]
+    for action in actions:
+        steps.append(world.step(action))
+        given = action.values if isinstance(action, Codes) else None
+        codes.append(given if steps[-1].codes is None else steps[-1].codes)
+        advance()
+    return Imagined(
+        video=np.stack([step.frames for step in steps], axis=1),
+        uncertainty=np.stack([step.uncertainty for step in steps], axis=1),
+        num_prompt_frames=len(prompt.frames),
+        codes=_stack(codes),
+        tokens=_stack([step.tokens for step in steps]),
+        token_entropy=_stack([step.token_entropy for step in steps]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutParts:
+    """Everything that is known of one rollout."""
+
+    trained: TrainedRun
+    clip: Clip
+    steering: Steering
+    imagined: Imagined
+    happened: Replay | None
+    """None for real data, and where the actions cannot be executed."""
+    readers: RolloutReaders
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where the rollout starts."""
+        return self.clip.prompt
+
+    @property
+    def true_video(self) -> Video | None:
+        """MuJoCo's frames, else the dataset's while the same actions led to them."""
+        if self.happened is not None:
+            return self.happened.video
+        window = self.clip.window
+        return window.video if window and self.steering.is_true else None
+
+    @property
+    def robot_actions(self) -> Float[np.ndarray, "n 7"] | None:
+        """The true ones inside the prompt, then those of the steering; None where unknown."""
+        window, steered = self.clip.window, self.steering.robot_actions
+        if window is None or steered is None:
+            return None
+        return np.concatenate([window.robot_actions[: len(self.prompt.frames) - 1], steered])
+
+    @property
+    def imagined_video(self) -> Video:
+        """The prompt as the world represents it, and the imagined frames."""
+        return self.imagined.video[0]
+
+
+def imagine_prompt(
+    trained: TrainedRun,
+    world: World,
+    clip: Clip,
+    steering: Steering,
+    config: ImagineConfig,
+    *,
+    seed: int,
+    advance: Callable[..., None],
+    readers: RolloutReaders,
+) -> RolloutParts:
+    """Imagine what follows a prompt, and let MuJoCo execute the same actions.
+
+    Raises:
+        ValueError: The world or MuJoCo refuses an action.
+    """
+    actions = steering.steps(world)
+    return RolloutParts(
+        trained=trained,
+        clip=clip,
+        steering=steering,
+        imagined=imagine_rollouts(world, clip.prompt, actions, seeds=[seed], advance=advance),
+        happened=replay_steered(clip, steering, renderer=config.renderer),
+        readers=readers,
+    )
+
+
+def replay_steered(clip: Clip, steering: Steering, *, renderer: str) -> Replay | None:
+    """MuJoCo restored at the first prompt frame and moved by the actions; None for real data.
+
+    The actions inside the prompt are the true ones, those after it the ones of the steering.
+
+    Raises:
+        ValueError: MuJoCo refuses an action.
+    """
+    prompt, episode = clip.prompt, clip.prompt.recording
+    if episode is None or not episode.is_simulated or steering.robot_actions is None:
+        return None
+    num_actions = len(prompt.frames) - 1 + len(steering.robot_actions)
+    true = episode.robot_actions[prompt.start :][: num_actions * prompt.stride].astype(np.float64)
+    if not steering.is_true:
+        within = true[: prompt.last_step - prompt.start]
+        true = np.concatenate([within, split_actions(steering.robot_actions, prompt.stride)])
+    return replay(
+        episode,
+        start=prompt.start,
+        robot_actions=true,
+        image_size=(prompt.frames.shape[1], prompt.frames.shape[2]),
+        renderer=renderer,
+        stride=prompt.stride,
+    )
+
+
+def _as_given(prompt: Prompt, num_rollouts: int) -> list[Step]:
+    """The earlier prompt frames, for worlds that represent none."""
+    certain = np.zeros(num_rollouts)
+    return [
+        Step(frames=np.stack([frame] * num_rollouts), uncertainty=certain)
+        for frame in prompt.frames[:-1]
+    ]
+
+
+def _stack(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Along time; None where one is missing."""
+    known = [part for part in parts if part is not None]
+    return np.stack(known, axis=1) if known and len(known) == len(parts) else None

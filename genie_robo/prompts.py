@@ -1,0 +1,158 @@
+"""Where rollouts of a run start: its test episodes, fresh simulated scenes and image files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from genie_robo.data.actions import compose_actions
+from genie_robo.data.transforms import decode_frames
+from genie_robo.data.windows import WindowDataset
+from genie_robo.inference.world import Prompt
+from genie_robo.sim.fresh_episode import fresh_episode
+from genie_robo.types import Episode, Window
+
+
+class Cut(NamedTuple):
+    """The frames that are taken of an episode."""
+
+    start: int = 0
+    """First frame of the prompt, in frames of the model: a step over the frame stride."""
+    num_prompt_frames: int = 1
+    horizon: int = 0
+    """Frames after the prompt that must be there."""
+
+    @property
+    def end(self) -> int:
+        """Frames of the episode that are needed."""
+        return self.start + self.num_prompt_frames + self.horizon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A prompt, and the true frames that follow it where they are known."""
+
+    prompt: Prompt
+    window: Window | None = None
+    """The prompt frames and those after them; None after an image."""
+    file: str
+    """What files about it are called."""
+
+
+class RunPrompts:
+    """Prompts with frames as the run's own: of its size, scaled by its rule, at its stride."""
+
+    def __init__(self, windows: WindowDataset, *, renderer: str = "auto") -> None:
+        """Plan; nothing is read yet.
+
+        Args:
+            windows: Those of the run's test side.
+            renderer: What draws fresh scenes.
+        """
+        self._windows, self._renderer = windows, renderer
+
+    @property
+    def num_episodes(self) -> int:
+        """Test episodes, numbered from 0."""
+        return len(self._windows.episodes)
+
+    def episode(self, number: int, cut: Cut | None = None) -> Clip:
+        """A test episode, from its first frame unless it is cut otherwise.
+
+        Raises:
+            ValueError: There is no such episode, or it is too short.
+        """
+        cut = cut or Cut()
+        if not 0 <= number < self.num_episodes:
+            raise ValueError(
+                f"episode={number} is not a test episode: there are {self.num_episodes}, numbered "
+                "from 0"
+            )
+        window = self._windows.whole_episode(number)
+        num_frames = int((~window.is_pad).sum())
+        if num_frames < cut.end:
+            raise ValueError(
+                f"episode {number} ({window.episode_id}) has {num_frames} frames, but {cut.end} "
+                "are needed; choose a later episode, an earlier start or a shorter horizon"
+            )
+        return self._clip(
+            self._stored(number),
+            window,
+            cut,
+            title=f"test episode {number}",
+            file=f"episode_{number:03d}",
+        )
+
+    def scene(self, seed: int, cut: Cut | None = None) -> Clip:
+        """A fresh scene moved by the random policy, with the run's own robot and rate."""
+        cut, stride = cut or Cut(), self._windows.frame_stride
+        size = self._windows.image_size
+        episode = fresh_episode(
+            seed,
+            num_steps=(cut.end - 1) * stride + 1,
+            image_size=size,
+            renderer=self._renderer,
+            like=self._stored(0),
+        )
+        window = Window(
+            episode_id=episode.episode_id,
+            start=0,
+            video=decode_frames(episode.images["primary"][::stride], image_size=size),
+            robot_actions=compose_actions(episode.robot_actions[:-1], stride),
+            action_mask=episode.action_mask,
+            is_pad=np.zeros(cut.end, dtype=bool),
+        )
+        return self._clip(episode, window, cut, title=f"scene {seed}", file=f"simulator_{seed:03d}")
+
+    def images(self, files: Mapping[str, bytes]) -> Clip:
+        """JPEG or PNG images of any size by file name, one prompt frame each.
+
+        Raises:
+            ValueError: A file is neither JPEG nor PNG, or is damaged.
+        """
+        frames = []
+        for name, content in files.items():
+            try:
+                frames += [
+                    *decode_frames(
+                        [content], image_size=self._windows.image_size, resize=self._windows.resize
+                    )
+                ]
+            except ValueError as error:
+                raise ValueError(
+                    f"{name} cannot be a prompt ({error}): it is no JPEG or PNG image, or damaged; "
+                    "convert it, or give another"
+                ) from error
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(next(iter(files))).stem)
+        name = f"picture_{stem}"
+        prompt = Prompt(frames=np.stack(frames), name=name, title=", ".join(files))
+        return Clip(prompt=prompt, file=name)
+
+    def _stored(self, number: int) -> Episode:
+        return self._windows.dataset[self._windows.episodes[number]]
+
+    def _clip(self, episode: Episode, whole: Window, cut: Cut, *, title: str, file: str) -> Clip:
+        stride = self._windows.frame_stride
+        prompt = Prompt(
+            frames=whole.video[cut.start :][: cut.num_prompt_frames],
+            name=episode.episode_id,
+            title=title,
+            start=cut.start * stride,
+            stride=stride,
+            recording=episode,
+        )
+        return Clip(prompt=prompt, window=cut_window(whole, cut), file=file)
+
+
+def cut_window(window: Window, cut: Cut) -> Window:
+    """The frames of a cut, and the actions between them."""
+    return replace(
+        window,
+        start=window.start + cut.start,
+        video=window.video[cut.start : cut.end],
+        robot_actions=window.robot_actions[cut.start : cut.end - 1],
+        is_pad=window.is_pad[cut.start : cut.end],
+    )
