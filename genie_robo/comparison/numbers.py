@@ -6,7 +6,7 @@
 | log/STAGE/NAME | the last one that training logged, once it has finished |
 | parameters/PART | of tokenizer, latent_action or dynamics |
 | seconds/STAGE | that a stage of `demo` took, over all interruptions |
-| windows/STAGE | that training has seen |
+| windows/STAGE | number of training windows |
 | activations/tokenizer | MiB kept for the gradient of one window: fp32, attention written out |
 """
 
@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class Number(NamedTuple):
 
 
 def check_address(address: str) -> None:
-    """Refuse what is no address.
+    """Refuse text that is not an address.
 
     Raises:
         ValueError: It names no kind of number, stage or part.
@@ -66,7 +66,16 @@ def read_number(run: RunFolder, address: str) -> Number:
     if not run.path.exists():
         return Number(None, "not started")
     kind, _, rest = address.partition("/")
-    return _READERS[kind](run, rest)
+    if kind == "eval":
+        return _metric(run, rest)
+    if kind == "seconds":
+        return _seconds(run, rest)
+    config = _read_config(run, run.config.stat().st_mtime_ns) if run.config.exists() else None
+    if kind == "log":
+        return _logged(run, config, rest)
+    if config is None:
+        return Number(None, "training has not begun")
+    return Number(_FROM_CONFIG[kind](config, rest))
 
 
 def _metric(run: RunFolder, rest: str) -> Number:
@@ -89,10 +98,10 @@ def _metric(run: RunFolder, rest: str) -> Number:
     return Number(found["value"], found.get("reason", ""))
 
 
-def _logged(run: RunFolder, rest: str) -> Number:
+def _logged(run: RunFolder, config: TrainConfig | None, rest: str) -> Number:
     """Only of a finished stage: half-trained numbers compare with nothing."""
     stage, _, name = rest.partition("/")
-    settings = _stage(run, stage)
+    settings: StageConfig | None = getattr(config, stage, None)
     log = read_log(run.log(stage))
     step = int(log[-1]["step"] or 0) if log else 0
     if settings is None or step < settings.num_steps:
@@ -102,15 +111,6 @@ def _logged(run: RunFolder, rest: str) -> Number:
     return Number(known[-1]) if known else Number(None, f"{stage} did not log {name}")
 
 
-def _parameters(run: RunFolder, part: str) -> Number:
-    config = _config(run)
-    if config is None:
-        return Number(None, "training has not begun")
-    with torch.device("meta"):
-        module = getattr(build_genie(config), part)
-    return Number(float(sum(parameter.numel() for parameter in module.parameters())))
-
-
 def _seconds(run: RunFolder, stage: str) -> Number:
     seconds = seconds_spent(stamps_of(run))
     if stage in seconds:
@@ -118,21 +118,22 @@ def _seconds(run: RunFolder, stage: str) -> Number:
     return Number(None, f"stage {stage} has not finished in a demo")
 
 
-def _windows(run: RunFolder, stage: str) -> Number:
-    settings = _stage(run, stage)
-    if settings is None:
-        return Number(None, "training has not begun")
-    return Number(float(settings.num_steps * settings.batch_size))
+def _parameters(config: TrainConfig, part: str) -> float:
+    with torch.device("meta"):
+        module = getattr(build_genie(config), part)
+    return float(sum(parameter.numel() for parameter in module.parameters()))
 
 
-def _activations(run: RunFolder, _: str) -> Number:
-    config = _config(run)
-    if config is None:
-        return Number(None, "training has not begun")
+def _windows(config: TrainConfig, stage: str) -> float:
+    settings: StageConfig = getattr(config, stage)
+    return float(settings.num_steps * settings.batch_size)
+
+
+def _activations(config: TrainConfig, _: str) -> float:
     plain = replace(config.model, attention=Backend.matmul)
     size = (config.data.image_height, config.data.image_width)
     video = torch.zeros(1, config.tokenizer.num_frames, *size, 3)
-    return Number(kept_bytes(build_tokenizer(plain, config.data), video) / MIB)
+    return kept_bytes(build_tokenizer(plain, config.data), video) / MIB
 
 
 def kept_bytes(module: nn.Module, *inputs: Tensor) -> int:
@@ -150,15 +151,6 @@ def kept_bytes(module: nn.Module, *inputs: Tensor) -> int:
     return sum(storage.nbytes() for key, storage in kept.items() if key not in own)
 
 
-def _stage(run: RunFolder, stage: str) -> StageConfig | None:
-    config: Any = _config(run)
-    return getattr(config, stage) if config else None
-
-
-def _config(run: RunFolder) -> TrainConfig | None:
-    return _read_config(run, run.config.stat().st_mtime_ns) if run.config.exists() else None
-
-
 @cache
 def _read_config(run: RunFolder, _changed: int) -> TrainConfig:
     return read_config(run, TrainConfig)
@@ -174,11 +166,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "activations": ("tokenizer",),
 }
 """What may follow each kind; nothing listed means any name."""
-_READERS: dict[str, Callable[[RunFolder, str], Number]] = {
-    "eval": _metric,
-    "log": _logged,
+_FROM_CONFIG: dict[str, Callable[[TrainConfig, str], float]] = {
     "parameters": _parameters,
-    "seconds": _seconds,
     "windows": _windows,
     "activations": _activations,
 }

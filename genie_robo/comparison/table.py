@@ -1,16 +1,17 @@
-"""Runs of a sweep as rows of one table: mean and spread over seeds, and what is missing."""
+"""Runs of a sweep as one table and one figure: comparison.md, comparison.csv and comparison.png."""
 
-import csv
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from genie_robo.comparison.numbers import Number, read_number
-from genie_robo.run_folder import RunFolder
+import pandas as pd
+
+from genie_robo.comparison.figure import column_against, columns_by_variant
+from genie_robo.comparison.numbers import Number, check_address, read_number
+from genie_robo.run_folder import RunFolder, write_atomic
 
 STANDARD_COLUMNS = {
     "tokenizer PSNR (dB)": "eval/tokenizer/psnr",
@@ -26,7 +27,7 @@ STANDARD_COLUMNS = {
     "tokenizer (s)": "seconds/tokenizer",
     "world model (s)": "seconds/world_model",
 }
-"""What `genie-robo compare` looks for when it is not told."""
+"""The columns of `genie-robo compare` by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,67 @@ class Cell(NamedTuple):
     num_seeds: int
 
 
+def write_comparison(
+    folder: Path,
+    runs: Mapping[Path, str],
+    *,
+    columns: Mapping[str, str],
+    horizontal: str = "",
+    curve: str = "",
+    remarks: Sequence[str] = (),
+) -> Path:
+    """Write the table and the figure; returns comparison.md.
+
+    Args:
+        folder: Where they are written.
+        runs: Run folders in the order of the table, and why each one failed or "".
+        columns: Title to address; empty takes every standard column that some run has.
+        horizontal: Title of the column to draw the first one against.
+        curve: Address of a logged number to draw over training steps.
+        remarks: More lines below the table.
+
+    Raises:
+        ValueError: No runs, or none of them has any number.
+    """
+    check_comparison(columns, horizontal, curve)
+    rows = [read_row(run, columns or STANDARD_COLUMNS, failure=why) for run, why in runs.items()]
+    values = run_table(rows)
+    shown = list(columns) or list(values.dropna(axis="columns", how="all"))
+    if not rows or not shown:
+        raise ValueError("there is nothing to compare: no run folder has any number yet")
+    values = values.reindex(columns=shown)
+    figure = (
+        column_against(values, horizontal, curve=curve)
+        if horizontal
+        else columns_by_variant(values)
+    )
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    write_atomic(folder / "comparison.png", image.getvalue())
+    write_atomic(folder / "comparison.csv", values.reset_index().to_csv(index=False))
+    write_atomic(folder / "comparison.md", _page(folder.name, rows, shown, remarks))
+    return folder / "comparison.md"
+
+
+def check_comparison(columns: Mapping[str, str], horizontal: str, curve: str) -> None:
+    """Refuse what cannot be compared, before anything is run.
+
+    Raises:
+        ValueError: An address that names nothing, or a title that is no column.
+    """
+    for address in columns.values():
+        check_address(address)
+    if horizontal and (horizontal not in columns or len(columns) < 2):
+        raise ValueError(
+            f"comparison.horizontal={horizontal!r} must be the title of one of at least two "
+            f"columns; there are: {', '.join(columns) or 'none'}"
+        )
+    if curve:
+        check_address(curve)
+        if not curve.startswith("log/"):
+            raise ValueError(f"comparison.curve={curve!r} must be logged: log/STAGE/NAME")
+
+
 def read_row(path: Path, columns: Mapping[str, str], *, failure: str = "") -> RunRow:
     """The numbers of a run folder; VARIANT-seedN is seed N of VARIANT."""
     variant, seed = variant_and_seed(path)
@@ -60,13 +122,26 @@ def read_row(path: Path, columns: Mapping[str, str], *, failure: str = "") -> Ru
 
 
 def variant_and_seed(path: Path) -> tuple[str, int | None]:
-    """What a run folder's name says; no seed for another name."""
+    """Parse a run folder's name; another name than VARIANT-seedN is a variant without a seed."""
     match = re.fullmatch(r"(.+)-seed(\d+)", path.name)
     return (match[1], int(match[2])) if match else (path.name, None)
 
 
+def run_table(rows: Sequence[RunRow]) -> pd.DataFrame:
+    """A row per run, indexed by variant, seed and run folder; NaN where a number is missing."""
+    names = pd.DataFrame(
+        {
+            "variant": [row.variant for row in rows],
+            "seed": pd.array([row.seed for row in rows], dtype="Int64"),
+            "run": [str(row.path) for row in rows],
+        }
+    )
+    values = [{title: number.value for title, number in row.numbers.items()} for row in rows]
+    return pd.DataFrame(values, index=pd.MultiIndex.from_frame(names), dtype=float)
+
+
 def group(rows: Sequence[RunRow]) -> dict[str, list[RunRow]]:
-    """The runs of every variant, variants in the order in which they come first."""
+    """The runs of every variant, in the order in which variants first occur."""
     groups: dict[str, list[RunRow]] = {}
     for row in rows:
         groups.setdefault(row.variant, []).append(row)
@@ -75,24 +150,20 @@ def group(rows: Sequence[RunRow]) -> dict[str, list[RunRow]]:
 
 def summarise(runs: Sequence[RunRow], title: str) -> Cell:
     """Mean and spread of a column over the seeds that have it."""
-    values = [v for row in runs if (v := row.numbers[title].value) is not None]
-    if not values:
-        return Cell(None, None, 0)
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Cell(statistics.fmean(values), spread, len(values))
+    values = run_table(runs)[title].dropna().to_numpy()
+    mean = float(values.mean()) if len(values) else None
+    return Cell(mean, float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
 
 
-def table_lines(rows: Sequence[RunRow]) -> list[str]:
+def table_lines(rows: Sequence[RunRow], titles: Sequence[str] = ()) -> list[str]:
     """Markdown: a line for every variant, `mean ± standard deviation` over its seeds."""
-    titles = list(rows[0].numbers)
-    lines = [
-        "| " + " | ".join(["variant", "seeds", *titles]) + " |",
-        "|---" * (len(titles) + 2) + "|",
-    ]
+    titles = titles or list(rows[0].numbers)
+    lines = [["variant", "seeds", *titles]]
     for variant, runs in group(rows).items():
         cells = [cell_text(summarise(runs, title), len(runs)) for title in titles]
-        lines.append("| " + " | ".join([variant, str(len(runs)), *cells]) + " |")
-    return lines
+        lines.append([variant, str(len(runs)), *cells])
+    header, *body = ["| " + " | ".join(line) + " |" for line in lines]
+    return [header, "|---" * (len(titles) + 2) + "|", *body]
 
 
 def cell_text(cell: Cell, num_seeds: int) -> str:
@@ -110,36 +181,30 @@ def number_text(value: float, *, digits: int = 4) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
-def missing_lines(rows: Sequence[RunRow]) -> list[str]:
+def missing_lines(rows: Sequence[RunRow], titles: Sequence[str] = ()) -> list[str]:
     """What every incomplete run lacks, and why."""
     lines = []
     for row in rows:
         reasons: dict[str, list[str]] = {}
-        for title, number in row.numbers.items():
-            if number.value is None:
-                reasons.setdefault(number.reason, []).append(title)
-        if not reasons and not row.failure:
-            continue
-        seed = "" if row.seed is None else f", seed {row.seed}"
-        parts = [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
-        failed = [f"failed: {row.failure}"] if row.failure else []
-        lines.append(f"- {row.variant}{seed} ({row.path}). {'; '.join([*failed, *parts])}")
+        for title in titles or row.numbers:
+            if row.numbers[title].value is None:
+                reasons.setdefault(row.numbers[title].reason, []).append(title)
+        parts = [f"failed: {row.failure}"] if row.failure else []
+        parts += [f"{', '.join(lacking)}: {reason}" for reason, lacking in reasons.items()]
+        if parts:
+            seed = "" if row.seed is None else f", seed {row.seed}"
+            lines.append(f"- {row.variant}{seed} ({row.path}). {'; '.join(parts)}")
     return lines
 
 
-def csv_text(rows: Sequence[RunRow]) -> str:
-    """One line for every run, in full precision; a missing number is an empty cell."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["variant", "seed", "run", *rows[0].numbers])
-    for row in rows:
-        seed = "" if row.seed is None else row.seed
-        values = ["" if n.value is None else n.value for n in row.numbers.values()]
-        writer.writerow([row.variant, seed, row.path, *values])
-    return text.getvalue()
-
-
-def known_columns(rows: Sequence[RunRow]) -> list[str]:
-    """Titles that at least one run has a number for."""
-    titles = rows[0].numbers
-    return [t for t in titles if any(row.numbers[t].value is not None for row in rows)]
+def _page(title: str, rows: Sequence[RunRow], shown: Sequence[str], remarks: Sequence[str]) -> str:
+    lines = [f"# {title}", "", *table_lines(rows, shown), ""]
+    if len(group(rows)) < len(rows):
+        lines += [
+            "Mean ± standard deviation over seeds. Every run: [comparison.csv](comparison.csv).",
+            "",
+        ]
+    missing = [*missing_lines(rows, shown), *(f"- {remark}" for remark in remarks)]
+    if missing:
+        lines += ["## Missing", "", *missing, ""]
+    return "\n".join([*lines, "![comparison](comparison.png)"]) + "\n"

@@ -1,5 +1,7 @@
 """The command `compare`, and what sweeps hand to it."""
 
+from dataclasses import replace
+
 import pytest
 
 from genie_robo import cli
@@ -44,9 +46,8 @@ def test_compare_of_nothing_says_what_to_give(run_cli):
 def test_comparison_of_what_no_run_has_is_refused_before_any_work():
     comparison = cfg.ComparisonConfig(columns={"PSNR": "psnr"})
     check_columns(comparison)
-    comparison.folder = "runs/x"
     with pytest.raises(ValueError, match="'psnr' is not the address of a number"):
-        check_columns(comparison)
+        check_columns(replace(comparison, folder="runs/x"))
 
 
 def test_sweep_is_compared_with_what_failed(tmp_path, capsys):

@@ -16,14 +16,15 @@ from genie_robo.comparison.numbers import check_address, kept_bytes, read_number
 from genie_robo.comparison.table import (
     Cell,
     cell_text,
-    csv_text,
+    check_comparison,
     missing_lines,
     read_row,
+    run_table,
     summarise,
     table_lines,
     variant_and_seed,
+    write_comparison,
 )
-from genie_robo.comparison.write import check_comparison, write_comparison
 from genie_robo.config_file import write_config
 from genie_robo.run_folder import RunFolder
 from tests.models.conftest import changed
@@ -241,9 +242,10 @@ def test_table_has_a_line_for_every_variant(make_run):
 
 def test_csv_has_a_line_for_every_run(make_run):
     runs = [make_run("a-seed0"), make_run("demo", psnr=None)]
-    text = csv_text([read_row(run.path, COLUMNS) for run in runs])
+    folder = runs[0].path.parent
+    write_comparison(folder, {run.path: "" for run in runs}, columns=COLUMNS)
 
-    lines = list(csv.DictReader(text.splitlines()))
+    lines = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
 
     assert [(line["variant"], line["seed"], line["PSNR"]) for line in lines] == [
         ("a", "0", "30.0"),
@@ -254,7 +256,7 @@ def test_csv_has_a_line_for_every_run(make_run):
 
 def test_figure_by_variant_has_a_panel_for_every_column(make_run):
     runs = [make_run("a-seed0"), make_run("a-seed1", psnr=32.0), make_run("b-seed0", psnr=None)]
-    figure = columns_by_variant([read_row(run.path, COLUMNS) for run in runs])
+    figure = columns_by_variant(run_table([read_row(run.path, COLUMNS) for run in runs]))
 
     panels = figure.axes
     assert [panel.get_title(loc="left") for panel in panels] == list(COLUMNS)
@@ -268,9 +270,9 @@ def test_figure_by_variant_has_a_panel_for_every_column(make_run):
 def test_figure_against_a_column_is_logarithmic_and_beside_the_curves(make_run):
     runs = [make_run("a-seed0", loss=2.0), make_run("a-seed1", loss=4.0), make_run("b", loss=1.0)]
     columns = {"loss": COLUMNS["loss"], "PSNR": COLUMNS["PSNR"]}
-    rows = [read_row(run.path, columns) for run in runs]
+    values = run_table([read_row(run.path, columns) for run in runs])
 
-    left, right = column_against(rows, "PSNR", curve=COLUMNS["loss"]).axes
+    left, right = column_against(values, "PSNR", curve=COLUMNS["loss"]).axes
 
     assert (right.get_xscale(), right.get_xlabel(), right.get_ylabel()) == ("log", "PSNR", "loss")
     assert [list(line.get_ydata()) for line in left.lines] == [[4.0, 2.0], [8.0, 4.0], [2.0, 1.0]]
