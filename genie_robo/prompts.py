@@ -1,7 +1,7 @@
 """Where rollouts of a run start: its test episodes, fresh simulated scenes and image files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -107,14 +107,14 @@ class RunPrompts:
         )
         return self._clip(episode, window, cut, title=f"scene {seed}", file=f"simulator_{seed:03d}")
 
-    def images(self, files: Mapping[str, bytes]) -> Clip:
-        """JPEG or PNG images of any size by file name, one prompt frame each.
+    def images(self, files: Sequence[tuple[str, bytes]]) -> Clip:
+        """JPEG or PNG images of any size, as name and content, one prompt frame each.
 
         Raises:
             ValueError: A file is neither JPEG nor PNG, or is damaged.
         """
         frames = []
-        for name, content in files.items():
+        for name, content in files:
             try:
                 frames += [
                     *decode_frames(
@@ -126,9 +126,11 @@ class RunPrompts:
                     f"{name} cannot be a prompt ({error}): it is no JPEG or PNG image, or damaged; "
                     "convert it, or give another"
                 ) from error
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(next(iter(files))).stem)
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(files[0][0]).stem)
         name = f"picture_{stem}"
-        prompt = Prompt(frames=np.stack(frames), name=name, title=", ".join(files))
+        prompt = Prompt(
+            frames=np.stack(frames), name=name, title=", ".join(name for name, _ in files)
+        )
         return Clip(prompt=prompt, file=name)
 
     def _stored(self, number: int) -> Episode:

@@ -91,7 +91,7 @@ def test_an_image_of_any_size_and_colour_is_scaled_as_the_run_scales_its_own(tra
     image = np.zeros((100, 300, 3), np.uint8)
     image[:, 100:200] = (255, 0, 0)
     lossless = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
-    files = {"cup.png": encoded(image, kind, mode, **lossless)}
+    files = [("cup.png", encoded(image, kind, mode, **lossless))]
     red = {}
     for resize in Resize:
         prompt = at_stride(trained, 1, resize).images(files).prompt
@@ -105,7 +105,7 @@ def test_an_image_of_any_size_and_colour_is_scaled_as_the_run_scales_its_own(tra
 
 def test_several_images_are_several_frames(prompts):
     colours = [np.full((8, 8, 3), level, np.uint8) for level in (10, 200)]
-    clip = prompts.images({"a b.png": encoded(colours[0]), "c.png": encoded(colours[1])})
+    clip = prompts.images([("a b.png", encoded(c)) for c in colours])
     assert [frame.max() for frame in clip.prompt.frames] == [10, 200]
     assert (clip.file, clip.window) == ("picture_a_b", None)
 
@@ -114,4 +114,4 @@ def test_files_that_are_no_images_are_refused(prompts):
     noise = np.random.default_rng(0).integers(256, size=(9, 9, 3), dtype=np.uint8)
     for content in (b"a cup", encoded(noise)[:-40]):
         with pytest.raises(ValueError, match=r"cup\.png cannot be a prompt .*no JPEG or PNG image"):
-            prompts.images({"cup.png": content})
+            prompts.images([("cup.png", content)])

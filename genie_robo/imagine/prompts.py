@@ -27,8 +27,8 @@ def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
             return [prompts.images(read_files(config))]
 
 
-def read_files(config: ImagineConfig) -> dict[str, bytes]:
-    """The image files of `prompt=FILE` or `prompt=[FILE,FILE]`.
+def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
+    """Name and content of the images of `prompt=FILE` or `prompt=[FILE,FILE]`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -49,4 +49,4 @@ def read_files(config: ImagineConfig) -> dict[str, bytes]:
             raise FileNotFoundError(
                 f"prompt={path} is not there: prompt is episode, simulator or a PNG or JPEG file"
             )
-    return {path.name: path.read_bytes() for path in paths}
+    return [(path.name, path.read_bytes()) for path in paths]

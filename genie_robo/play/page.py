@@ -181,7 +181,7 @@ class Page:
         ui.label("any image, JPEG or PNG").classes("text-sm opacity-70")
 
         async def start(upload: events.UploadEventArguments) -> None:
-            files = {upload.file.name: await upload.file.read()}
+            files = [(upload.file.name, await upload.file.read())]
             await self._start(lambda: self._session.prompts.images(files).prompt)
 
         ui.upload(

@@ -77,7 +77,7 @@ def test_image_files_are_read_by_name(tmp_path):
     for name in ("a.png", "b.jpg"):
         (tmp_path / name).write_bytes(name.encode())
     config = ImagineConfig(run="unused", prompt=[str(tmp_path / "a.png"), str(tmp_path / "b.jpg")])
-    assert read_files(config) == {"a.png": b"a.png", "b.jpg": b"b.jpg"}
+    assert read_files(config) == [("a.png", b"a.png"), ("b.jpg", b"b.jpg")]
     with pytest.raises(FileNotFoundError, match=r"prompt=.*none.png is not there: prompt is epi"):
         read_files(ImagineConfig(run="unused", prompt=str(tmp_path / "none.png")))
 
@@ -276,7 +276,6 @@ def test_action_map_is_fitted_once_and_again_when_it_is_out_of_date(run, run_cli
             (f"actions={[[0.5, *ACTION[1:]]] * 4}".replace(" ", ""),),
             "actions= number 0: action dx=0.5 is outside",
         ),
-        (("sampler.guidance=-1",), "sampler.guidance=-1.0 at least 0"),
         (("action_map.num_labels=0", "actions=robot"), "action_map.num_labels=0"),
     ],
 )
@@ -286,6 +285,12 @@ def test_what_cannot_be_imagined_is_refused_in_one_line(run, run_cli, photo, wor
     assert outcome.status == cli.FAILED
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_a_sampler_that_cannot_decode_is_a_usage_error(run_cli):
+    outcome = run_cli("imagine", "run=unused", "sampler.guidance=-1")
+    assert outcome.status == cli.USAGE
+    assert "sampler.guidance=-1.0 at least 0" in outcome.err
 
 
 @pytest.mark.slow
