@@ -4,7 +4,8 @@ Whatever is refused is refused in one paragraph that names what would be right.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -50,6 +52,7 @@ def to_config(command: Command, composed: Any) -> Any:
     try:
         missing = OmegaConf.missing_keys(composed)
         if not missing:
+            _check_suites(composed.get("suite") or {})
             return from_tree(composed)
     except (OmegaConfBaseException, ValueError) as error:
         raise UsageError(explain(error, command)) from error
@@ -70,8 +73,9 @@ def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]
     has_file = (conf_dir() / f"{command.name}.yaml").exists()
     settings = list_settings(command.config)
     # Hydra only adds keys to a mapping where the override begins with ++.
-    mappings = tuple(f"{setting.path}={{" for setting in settings if setting.is_open)
-    words = [f"++{w}" if w.startswith(mappings) else w for w in expand_home(overrides)]
+    mappings = [re.escape(setting.path) for setting in settings if setting.is_open]
+    adds = re.compile("|".join(rf"{path}=\{{|{path}\.\w+\." for path in mappings) or "$^")
+    words = [f"++{w}" if adds.match(w) else w for w in expand_home(overrides)]
     _check_overrides(command, words, settings)
     return command.name if has_file else schema, words
 
@@ -153,6 +157,25 @@ def _is_known(override: Override, settings: Sequence[Setting]) -> bool:
     return key.startswith("hydra.") or any(
         s.path == key or (s.is_open and key.startswith(f"{s.path}.")) for s in settings
     )
+
+
+def _check_suites(suites: Mapping[str, Any]) -> None:
+    """Refuse parameters that a suite's class does not have; its defaults stand there only."""
+    for name, chosen in suites.items():
+        given = set(chosen or {}) - {"_target_"}
+        if not given:
+            continue
+        if "_target_" not in chosen:
+            raise UsageError(
+                f"suite.{name}.{min(given)} belongs to a suite that is not chosen: give "
+                f"suite={name} as well, or leave it out"
+            )
+        known = [field.name for field in fields(get_class(chosen["_target_"]))]
+        if unknown := sorted(given - set(known)):
+            raise UsageError(
+                f"suite.{name} has no setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
+                f"It has: {', '.join(known)}"
+            )
 
 
 def _explain_missing(command: Command, missing: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """run=DIR and run=[DIR,DIR], as `eval` and `imagine` read them."""
 
 import pytest
+from hydra.utils import instantiate
 
 from genie_robo.commands.compose import compose_config, run_names, to_config
 from genie_robo.commands.table import UsageError, load_command
@@ -30,3 +31,34 @@ def test_no_run_is_a_wrong_command_line(run):
 def test_lists_that_make_no_sense(run, message):
     with pytest.raises(ValueError, match=message):
         run_names(run, **WHO)
+
+
+def compose_suites(*words):
+    command = load_command("eval")
+    return to_config(command, compose_config(command, ["run=r", *words])).suite
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_a_parameter_of_a_suite_is_set_as_any_other_setting(plus):
+    suites = compose_suites("suite=tokenizer", f"{plus}suite.tokenizer.max_episodes=20")
+
+    assert suites["tokenizer"]["max_episodes"] == 20
+    assert instantiate(suites["tokenizer"]).max_episodes == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["suite.tokenizer.max_episode=3"], "'max_episode'. Did you mean max_episodes?.* It has: "),
+        (["+suite.tokenizer.depth=3"], "suite.tokenizer has no setting 'depth'. It has: "),
+        (["suite.video.horizon=3"], "suite.video.horizon belongs to a suite that is not chosen"),
+    ],
+)
+def test_parameters_that_no_suite_takes_are_refused(words, message):
+    with pytest.raises(UsageError, match=message):
+        compose_suites("suite=tokenizer", *words)
+
+
+def test_a_sampler_that_cannot_decode_is_refused_before_any_work():
+    with pytest.raises(UsageError, match=r"sampler\.num_steps=0 must be at least 1"):
+        compose_suites("sampler.num_steps=0")
