@@ -14,11 +14,12 @@ from genie_robo.models.attention import Backend, check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
 from genie_robo.models.genie import Genie
-from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
-from genie_robo.models.latent_action_pixels import PixelActionModel, PixelPrediction
+from genie_robo.models.latent_action import LatentActionModel
+from genie_robo.models.latent_action_pixels import PixelActionModel
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
 from genie_robo.models.settings import (
+    LatentActionInput,
     ModelConfig,
     QuantizerConfig,
     QuantizerKind,
@@ -87,37 +88,25 @@ def build_latent_action(
     encoder = build_transformer(config.encoder, model.attention)
     decoder = build_transformer(config.decoder, model.attention)
     quantizer = build_quantizer(config.quantizer)
-    design = LatentActionDesign(
-        sees_difference=config.sees_difference,
-        decoder_sees_code=config.code_is_seen,
-        decoder_view=config.decoder_view,
-        actions=model.actions,
-        codes_per_transition=config.codes_per_transition,
-    )
-    if config.input == "tokens":
+    if config.input is LatentActionInput.tokens:
         return TokenActionModel(
             num_tokens=tokenizer.num_codes,
             tokens_per_frame=tokenizer.tokens_per_frame,
             encoder=encoder,
             decoder=decoder,
             quantizer=quantizer,
-            design=design,
+            design=config,
+            actions=model.actions,
         )
     return PixelActionModel(
         image_size=(data.image_height, data.image_width),
         downscale=config.downscale,
         patch_size=config.patch_size,
-        prediction=PixelPrediction(
-            target=config.predicts,
-            penalty=config.penalty,
-            flow=config.has_flow,
-            sees_flow=config.flow_is_seen,
-            jacobian=config.jacobian,
-        ),
         encoder=encoder,
         decoder=decoder,
         quantizer=quantizer,
-        design=design,
+        design=config,
+        actions=model.actions,
     )
 
 

@@ -48,7 +48,7 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
             "`genie-robo train` or `genie-robo demo` has made, as run=FOLDER"
         )
     try:
-        return from_tree(OmegaConf.merge(to_tree(schema), OmegaConf.load(run.config)))
+        return from_plain(schema, OmegaConf.load(run.config))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -64,9 +64,36 @@ def from_plain(schema: type[ConfigT], plain: Any) -> ConfigT:
         ValueError: Something does not fit.
     """
     try:
-        return from_tree(OmegaConf.merge(to_tree(schema), plain))
+        return from_tree(OmegaConf.merge(to_tree(schema), _upgrade(plain)))
     except OmegaConfBaseException as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
+
+
+def _upgrade(stored: Any) -> Any:
+    """What earlier versions stored, in the settings of this one.
+
+    `latent_action` had a switch `jacobian`, and null for what follows from target and flow.
+    """
+    plain = OmegaConf.to_container(OmegaConf.create(stored))
+    model = plain.get("model", plain) if isinstance(plain, dict) else None
+    latent_action = model.get("latent_action") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(latent_action, dict):
+        return stored
+    if latent_action.pop("jacobian", False):
+        raise ValueError("model.latent_action.jacobian=true is not supported any more")
+    is_tokens = latent_action.get("input") == "tokens"
+    target = latent_action.get("target") or ("frame" if is_tokens else "change")
+    flow = latent_action.get("flow")
+    flow = target == "change" if flow is None else flow
+    implied = {
+        "target": target,
+        "flow": flow,
+        "sees_flow": target == "change",
+        "decoder_sees_code": not flow,
+    }
+    given = {name: value for name, value in latent_action.items() if value is not None}
+    model["latent_action"] = implied | given
+    return plain
 
 
 def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from genie_robo.models.action_input import ActionInput
 from genie_robo.models.joint_quantizer import JointQuantizer
 from genie_robo.models.quantizer import CodeUse, Quantizer
-from genie_robo.models.settings import DecoderView, Joining
+from genie_robo.models.settings import DecoderView, Joining, LatentActionDesign
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
 
@@ -41,23 +40,6 @@ class LatentActionOutput(NamedTuple):
     vq_loss: Float[Tensor, "b t-1"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatentActionDesign:
-    """What the two halves are given."""
-
-    sees_difference: bool
-    """The encoder also gets the difference of each frame from the one before; not in the paper."""
-    decoder_sees_code: bool
-    """The layers of the decoder see the code, as in the paper. Otherwise only what they predict
-    is multiplied by it."""
-    decoder_view: DecoderView
-    """The decoder sees the frame before the predicted one, or the whole `history` as in the
-    paper."""
-    actions: Joining
-    codes_per_transition: int
-    """Action tokens per frame, each quantised by the one codebook; 1 in the paper."""
-
-
 class LatentActionModel(nn.Module, ABC):
     """An autoencoder of frame transitions with a tiny codebook in the middle.
 
@@ -78,6 +60,8 @@ class LatentActionModel(nn.Module, ABC):
         decoder: STTransformer,
         quantizer: Quantizer,
         design: LatentActionDesign,
+        actions: Joining,
+        decoder_sees_code: bool,
     ) -> None:
         """Put the halves together.
 
@@ -87,7 +71,9 @@ class LatentActionModel(nn.Module, ABC):
             encoder: Stack of the encoder.
             decoder: Stack of the decoder.
             quantizer: Codebook of one action token.
-            design: What the two halves are given.
+            design: What the two halves get.
+            actions: How a latent action joins the tokens of a frame in the decoder.
+            decoder_sees_code: Whether the layers of the decoder get the code.
         """
         super().__init__()
         num_tokens = design.codes_per_transition
@@ -100,8 +86,8 @@ class LatentActionModel(nn.Module, ABC):
         self.to_code = nn.Linear(encoder.dim, quantizer.code_dim)
         self.decoder_embed = embed(1, decoder.dim)
         self.decoder_position = nn.Parameter(torch.randn(num_places, decoder.dim) * 0.02)
-        self.from_code = nn.Linear(self.code_dim, decoder.dim) if design.decoder_sees_code else None
-        self.action_input = ActionInput(design.actions, dim=decoder.dim)
+        self.from_code = nn.Linear(self.code_dim, decoder.dim) if decoder_sees_code else None
+        self.action_input = ActionInput(actions, dim=decoder.dim)
 
     @property
     def num_codes(self) -> int:

@@ -1,18 +1,16 @@
 """Latent actions from pixels, as in the paper (section 2.1)."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
+from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
 from genie_robo.models.quantizer import CodeUse, Quantizer
-from genie_robo.models.settings import Penalty, Target
+from genie_robo.models.settings import Joining, LatentActionDesign, Penalty, Target
 from genie_robo.models.transformer import STTransformer
 from genie_robo.models.typical_size import TypicalSize
 from genie_robo.ranks import Ranks
@@ -23,32 +21,15 @@ LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
 """What an output of size 1 stands for, in typical changes of a pixel and motions of a patch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PixelPrediction:
-    """What of pixels is seen and predicted, and how wrong that is."""
-
-    target: Target
-    """The change of the frame before, or the frame afresh as in the paper."""
-    penalty: Penalty
-    """Of a pixel's error; the paper's is squared."""
-    flow: bool
-    """The frame before is moved along a flow that is linear in the code; not with target frame."""
-    sees_flow: bool
-    """The encoder also gets the optical flow of every patch; not in the paper."""
-    jacobian: bool
-    """The code is multiplied by a Jacobian of the pixels."""
-
-
 class PixelActionModel(LatentActionModel):
     """Latent actions of frames that are pixels, scaled down by `downscale`.
 
-    The prediction is warp(x_t, F a_t) + g + J a_t, where F, g and J are functions of x_1..t, and of
-    a_1..t as well if `decoder_sees_code`: beside the paper's g, a flow F a says from where every
-    pixel came, and a Jacobian J how much it changed, along each dimension of the code. With target
-    `frame` it is sigmoid(g + J a_t), and as in the paper without `jacobian`. What moves by twice
-    the code moves twice as far, so codes are like motions; an absolute error asks for sharper ones
-    than a squared error, which is content with a blur. Each made small models find the action where
-    they had not (docs/LOG.md). Changes and motions are in units of their typical size in the data.
+    The prediction is warp(x_t, F a_t) + g, where F and g are functions of x_1..t, and of a_1..t as
+    well with `decoder_sees_code`. To the paper's g it adds a flow: F a_t says from where every
+    pixel came. With target `frame` the prediction is sigmoid(g), as in the paper. Twice the code
+    moves pixels twice as far, so codes are like motions; an absolute error gives sharper
+    predictions than a squared one. Each made small models find the action where they had not
+    (docs/LOG.md). Changes and motions are in units of their typical size in the data.
     """
 
     reads_tokens = False
@@ -59,11 +40,11 @@ class PixelActionModel(LatentActionModel):
         image_size: tuple[int, int],
         downscale: int,
         patch_size: int,
-        prediction: PixelPrediction,
         encoder: STTransformer,
         decoder: STTransformer,
         quantizer: Quantizer,
         design: LatentActionDesign,
+        actions: Joining,
     ) -> None:
         grid = patch_grid(
             image_size,
@@ -78,26 +59,19 @@ class PixelActionModel(LatentActionModel):
             decoder=decoder,
             quantizer=quantizer,
             design=design,
+            actions=actions,
+            decoder_sees_code=design.decoder_sees_code,
         )
         self.downscale, self.patch_size, self.grid = downscale, patch_size, grid
-        self.prediction = prediction
-        self.embed_flow = nn.Linear(2, encoder.dim, bias=False) if prediction.sees_flow else None
+        self.embed_flow = nn.Linear(2, encoder.dim, bias=False) if design.sees_flow else None
         self.change_size, self.motion_size = TypicalSize(0.1), TypicalSize(0.5)
         self.to_change = nn.Linear(decoder.dim, pixels)
-        self.to_jacobian = (
-            nn.Linear(decoder.dim, pixels * self.code_dim) if prediction.jacobian else None
-        )
         self.to_flow = (
-            nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if prediction.flow else None
+            nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if design.flow else None
         )
         # Begin near "nothing changes", or near a grey frame.
-        nn.init.normal_(
-            self.to_change.weight, std=0.0 if prediction.target is Target.change else 0.02
-        )
+        nn.init.normal_(self.to_change.weight, std=0.0 if design.target is Target.change else 0.02)
         nn.init.zeros_(self.to_change.bias)
-        if self.to_jacobian:
-            nn.init.normal_(self.to_jacobian.weight, std=0.005)
-            nn.init.zeros_(self.to_jacobian.bias)
         if self.to_flow:
             nn.init.normal_(self.to_flow.weight, std=0.01)
             nn.init.zeros_(self.to_flow.bias)
@@ -140,10 +114,8 @@ class PixelActionModel(LatentActionModel):
         """The frame after each given one, under the given codes."""
         x = self._decode(self.decoder_embed(patchify(frames, self.patch_size) - 0.5), codes)
         change = self.to_change(x).float()
-        if self.to_jacobian:
-            change = change + _times(self.to_jacobian(x), codes)
         change = unpatchify(change, self.patch_size, self.grid)
-        if self.prediction.target is Target.frame:
+        if self.design.target is Target.frame:
             return change.sigmoid()
         if self.to_flow:
             flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
@@ -159,7 +131,7 @@ class PixelActionModel(LatentActionModel):
     def _error(
         self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
     ) -> Float[Tensor, "b t"]:
-        if self.prediction.penalty is Penalty.squared:
+        if self.design.penalty is Penalty.squared:
             return (predicted - frames).square().mean((2, 3, 4))
         size = F.smooth_l1_loss(predicted, frames, beta=GREY_LEVEL, reduction="none")
         return size.mean((2, 3, 4))

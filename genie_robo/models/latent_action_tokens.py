@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.latent_action import LatentActionDesign, LatentActionModel
+from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.quantizer import Quantizer
+from genie_robo.models.settings import Joining, LatentActionDesign
 from genie_robo.models.transformer import STTransformer
 
 
@@ -27,6 +28,7 @@ class TokenActionModel(LatentActionModel):
         decoder: STTransformer,
         quantizer: Quantizer,
         design: LatentActionDesign,
+        actions: Joining,
     ) -> None:
         super().__init__(
             embed=lambda views, dim: _new_embedding(num_tokens, views * dim),
@@ -35,6 +37,8 @@ class TokenActionModel(LatentActionModel):
             decoder=decoder,
             quantizer=quantizer,
             design=design,
+            actions=actions,
+            decoder_sees_code=True,
         )
         self.to_logits = nn.Linear(decoder.dim, num_tokens)
 

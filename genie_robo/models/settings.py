@@ -93,6 +93,9 @@ class TransformerConfig:
     """Hidden width of the feed-forward, in units of dim."""
 
 
+_LATENT_ACTION_STACK = TransformerConfig(num_blocks=2, dim=64, num_heads=4, head_dim=16)
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizerConfig:
     """A codebook; all but num_codes, levels and reset_after is of vq and continuous only."""
@@ -135,44 +138,56 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentActionConfig:
-    """Latent action model (paper section 2.1).
+class LatentActionDesign:
+    """What encoder and decoder of latent actions get, and what is predicted.
 
-    The paper's own: decoder_view=history, target=frame, penalty=squared, sees_difference=false,
-    quantizer.kind=vq.
+    | setting | ours, the defaults | the paper's, conf/variant/paper_lam.yaml |
+    |---|---|---|
+    | decoder_view | previous_frame | history |
+    | target | change | frame |
+    | penalty | absolute | squared |
+    | sees_difference | true | false |
+    | sees_flow | true | false |
+    | flow | true | false |
+    | decoder_sees_code | false | true |
+    | quantizer.kind | continuous | vq |
+
+    Models of tokens (input=tokens) predict the next tokens by cross-entropy, and their decoder
+    always gets the code: target, penalty, sees_flow, flow and decoder_sees_code are of pixels only.
     """
+
+    decoder_view: DecoderView = DecoderView.previous_frame
+    """The decoder gets the frame before the predicted one, or the whole history."""
+    target: Target = Target.change
+    """Predict the change of the frame before, or the next frame afresh."""
+    penalty: Penalty = Penalty.absolute
+    """Of pixel errors."""
+    sees_difference: bool = True
+    """The encoder also gets the difference of each frame from the one before."""
+    sees_flow: bool = True
+    """The encoder also gets the optical flow of every patch."""
+    flow: bool = True
+    """The decoder moves the frame before along a flow that is linear in the code; only with
+    target=change."""
+    decoder_sees_code: bool = False
+    """The layers of the decoder get the code; otherwise it only scales the flow, so that motions
+    are linear in it."""
+    codes_per_transition: int = 1
+    """Codes that make one latent action; there are num_codes to the power of this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentActionConfig(LatentActionDesign):
+    """Latent action model (paper section 2.1)."""
 
     input: LatentActionInput = LatentActionInput.pixels
     """tokens: the tokenizer's, in both halves; then downscale and patch_size play no part."""
     downscale: int = 4
-    """Frames are scaled down by this before the model sees them."""
+    """Frames are scaled down by this before the model gets them."""
     patch_size: int = 4
     """In pixels of the scaled-down frame."""
-    sees_difference: bool = True
-    """The encoder also gets the difference of each frame from the one before."""
-    sees_flow: bool | None = None
-    """The encoder also gets the optical flow of every patch; by default with target=change."""
-    decoder_view: DecoderView = DecoderView.previous_frame
-    target: Target | None = None
-    """Predict the frame or its change; by default the change of pixels, the frame of tokens."""
-    penalty: Penalty = Penalty.absolute
-    """Of pixels; tokens are predicted by their cross-entropy."""
-    flow: bool | None = None
-    """The decoder moves the pixels of the frame before along a flow that is linear in the code; by
-    default with target=change."""
-    jacobian: bool = False
-    """The decoder also multiplies the code by a Jacobian of the pixels."""
-    decoder_sees_code: bool | None = None
-    """The layers of the decoder see the code; otherwise it only scales flow and Jacobian, so that
-    motions are linear in it. By default only without a flow."""
-    codes_per_transition: int = 1
-    """Codes that make one latent action; there are num_codes to the power of this."""
-    encoder: TransformerConfig = field(
-        default_factory=lambda: TransformerConfig(num_blocks=2, dim=64, num_heads=4, head_dim=16)
-    )
-    decoder: TransformerConfig = field(
-        default_factory=lambda: TransformerConfig(num_blocks=2, dim=64, num_heads=4, head_dim=16)
-    )
+    encoder: TransformerConfig = _LATENT_ACTION_STACK
+    decoder: TransformerConfig = _LATENT_ACTION_STACK
     quantizer: QuantizerConfig = field(
         default_factory=lambda: QuantizerConfig(
             kind=QuantizerKind.continuous,
@@ -184,46 +199,19 @@ class LatentActionConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse to change or move tokens as if they were pixels, and a flow of no frame."""
-        is_tokens = self.input is LatentActionInput.tokens
-        if is_tokens and (self.target is Target.change or self.jacobian or self.flow):
-            raise ValueError(
-                "model.latent_action.input=tokens predicts the tokens of the next frame, so it "
-                "knows no target=change, jacobian=true or flow=true; got target="
-                f"{self.target.value if self.target else None}, jacobian={self.jacobian} and flow="
-                f"{self.flow}. Leave all out, or use input=pixels"
-            )
+        """Refuse a flow of a frame that is predicted afresh, and a code that nothing gets."""
+        if self.input is LatentActionInput.tokens:
+            return
         if self.flow and self.target is Target.frame:
             raise ValueError(
                 "model.latent_action.flow=true moves the frame before, but target=frame predicts "
-                "the next one afresh; use target=change, or leave flow out"
+                "the next one afresh; use target=change, or flow=false decoder_sees_code=true"
             )
-        if self.decoder_sees_code is False and not self.jacobian and not self.has_flow:
+        if not self.flow and not self.decoder_sees_code:
             raise ValueError(
-                "model.latent_action.decoder_sees_code=false leaves the code to flow and Jacobian, "
-                "but there is neither; use flow=true or jacobian=true, or leave it out"
+                "model.latent_action.decoder_sees_code=false leaves the code to the flow, but "
+                "flow=false; use flow=true or decoder_sees_code=true"
             )
-
-    @property
-    def predicts(self) -> Target:
-        """What the decoder gives, where `target` leaves it open."""
-        open_choice = Target.frame if self.input is LatentActionInput.tokens else Target.change
-        return self.target or open_choice
-
-    @property
-    def has_flow(self) -> bool:
-        """Whether the frame before is moved, where `flow` leaves it open."""
-        return self.predicts is Target.change if self.flow is None else self.flow
-
-    @property
-    def flow_is_seen(self) -> bool:
-        """Whether the encoder gets optical flow, where `sees_flow` leaves it open."""
-        return self.predicts is Target.change if self.sees_flow is None else self.sees_flow
-
-    @property
-    def code_is_seen(self) -> bool:
-        """Whether layers see the code, where `decoder_sees_code` leaves it open."""
-        return not self.has_flow if self.decoder_sees_code is None else self.decoder_sees_code
 
 
 class Steering(StrEnum):

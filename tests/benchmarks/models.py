@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
-from genie_robo.models.latent_action import LatentActionDesign
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import VectorQuantizer
-from genie_robo.models.settings import Backend, DecoderView, Joining
+from genie_robo.models.settings import Backend, DecoderView, Joining, LatentActionDesign
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.models.transformer import STTransformer
 
@@ -66,13 +65,8 @@ def small_genie(num_frames: int) -> Genie:
         encoder=stack(),
         decoder=stack(),
         quantizer=codebook(8),
-        design=LatentActionDesign(
-            sees_difference=True,
-            decoder_sees_code=True,
-            decoder_view=DecoderView.history,
-            actions=Joining.additive,
-            codes_per_transition=1,
-        ),
+        design=LatentActionDesign(decoder_view=DecoderView.history),
+        actions=Joining.additive,
     )
     dynamics = DynamicsModel(
         num_tokens=tokenizer.num_codes,
