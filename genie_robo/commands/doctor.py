@@ -42,20 +42,20 @@ _SCENE = """
 
 
 class State(Enum):
-    """How a check went, with the colour that says so."""
+    """How a check went, with its colour."""
 
     ok = "green"
     optional = "yellow"
     broken = "red"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that works or not."""
 
     what: str
-    state: State
     found: str
+    state: State = State.ok
     fix: str = ""
     """What to do; empty where nothing has to be done."""
 
@@ -82,13 +82,14 @@ def check_python() -> Iterator[Finding]:
 
 def check_torch() -> Iterator[Finding]:
     """PyTorch and the device that `auto` takes."""
-    yield Finding(what="PyTorch", state=State.ok, found=torch.__version__)
-    has_gpu = torch.cuda.is_available()
+    yield Finding("PyTorch", torch.__version__)
+    if torch.cuda.is_available():
+        yield Finding("GPU", torch.cuda.get_device_name())
+        return
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
     found = f"none that PyTorch sees ({built}); everything runs on the CPU"
     fix = "with an NVIDIA card: install its driver and a CUDA build of torch"
-    found = torch.cuda.get_device_name() if has_gpu else found
-    yield _finding("GPU", found, fix, works=has_gpu)
+    yield Finding("GPU", found, State.optional, fix)
 
 
 def check_xformers() -> Iterator[Finding]:
@@ -125,13 +126,13 @@ def check_viewer() -> Iterator[Finding]:
     """The Rerun viewer and a display to open it on."""
     installed = package_version("rerun-sdk")
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    works, otherwise, fix = has_display or sys.platform != "linux", State.optional, ""
     if installed is None:
-        works, otherwise, found, fix = False, State.broken, "not installed", "make install"
+        yield Finding("Rerun viewer", "not installed", State.broken, "make install")
+    elif has_display or sys.platform != "linux":
+        yield Finding("Rerun viewer", installed)
     else:
-        found = installed if works else f"{installed}, but no display here"
         fix = "serve it to a browser: genie-robo view run=RUN serve=true"
-    yield _finding("Rerun viewer", found, fix, works=works, otherwise=otherwise)
+        yield Finding("Rerun viewer", f"{installed}, but no display here", State.optional, fix)
 
 
 def check_robots() -> Iterator[Finding]:
@@ -147,7 +148,7 @@ def check_robots() -> Iterator[Finding]:
 def check_machine() -> Iterator[Finding]:
     """Cores, memory and disk, compared with what the demo needs."""
     bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
-    yield Finding(what="cores", state=State.ok, found=f"{os.cpu_count()}, {bf16} bf16 instructions")
+    yield Finding("cores", f"{os.cpu_count()}, {bf16} bf16 instructions")
     memory, free = memory_bytes() / 2**30, shutil.disk_usage(Path.cwd()).free / 2**30
     fix = "lower data.cache_mb and the batch sizes"
     yield _finding("memory", f"{memory:.0f} GiB", fix, works=memory >= DEMO_MEMORY_GB)
@@ -160,8 +161,7 @@ def _finding(
     what: str, found: str, fix: str, *, works: bool, otherwise: State = State.optional
 ) -> Finding:
     """A finding that comes with a fix only where something does not work."""
-    state = State.ok if works else otherwise
-    return Finding(what=what, state=state, found=found, fix="" if works else fix)
+    return Finding(what, found) if works else Finding(what, found, otherwise, fix)
 
 
 def _render_elsewhere(kind: str) -> str:

@@ -13,15 +13,18 @@ from rich.table import Table
 
 from genie_robo.config import InspectConfig
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
+from genie_robo.inspection.figures import draw_figures
+from genie_robo.inspection.recording import record_dataset
 from genie_robo.run_folder import write_atomic
 from genie_robo.video_files import write_png
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
+SHOWN_STATISTICS = ("mean", "std", "min", "q01", "median", "q99", "max")
 RECORDING = "episodes.rrd"
 
 
 def run(config: InspectConfig) -> None:
-    """Print what is there; write inspect.json, pictures and a recording when a folder is given.
+    """Print the facts; with a folder, write inspect.json, figures and a recording too.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
@@ -31,21 +34,24 @@ def run(config: InspectConfig) -> None:
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     given = config.data.source if config.data else None
-    facts, draw, record = inspect_dataset(Path(config.path), given)
+    found = inspect_dataset(Path(config.path), given)
+    facts = found.facts
     console = Console(highlight=False)
     for part in describe(facts):
         console.print(part, soft_wrap=isinstance(part, str))
     if config.output:
         folder = Path(config.output)
         write_atomic(folder / "inspect.json", json.dumps(asdict(facts), indent=2) + "\n")
-        pictures = draw()
-        for name, picture in pictures.items():
-            write_png(folder / name, picture)
-        written = ", ".join(["inspect.json", *pictures])
+        figures = draw_figures(found.index, found.source, found.seen, found.commanded)
+        for name, figure in figures.items():
+            write_png(folder / name, figure)
+        written = ", ".join(["inspect.json", *figures])
         console.print(f"\nwritten to {escape(str(folder))}: {written}")
         if config.num_episodes and facts.cameras and facts.num_seen:
             path = folder / RECORDING
-            num_shown = record(path, num_episodes=config.num_episodes)
+            num_shown = record_dataset(
+                path, found.index, found.source, num_episodes=config.num_episodes
+            )
             console.print(f"{num_shown} episodes to watch: genie-robo view path={quote(str(path))}")
 
 
@@ -66,17 +72,18 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
     if facts.actions:
         yield f"\n[bold]Actions[/bold] as {facts.read_as}, all episodes"
         yield _table(
-            ("dimension", "mean", "std", "min", "q01", "median", "q99", "max"),
+            ("dimension", *SHOWN_STATISTICS),
             [
-                (f"{a.name} {a.unit}", a.mean, a.std, a.min, a.q01, a.median, a.q99, a.max)
-                for a in facts.actions
+                (f"{action.name} {action.unit}", *(getattr(action, s) for s in SHOWN_STATISTICS))
+                for action in facts.actions
             ],
         )
     if facts.motion:
-        own, after = facts.motion.correlation[0], facts.motion.correlation[1]
+        alike = facts.motion.correlation
         yield (
             f"  Commanded translations are {facts.motion.ratio:.3g} times the achieved ones. They "
-            f"correlate {own:.2f} with their own step's motion, {after:.2f} with the next step's."
+            f"correlate {alike[0]:.2f} with their own step's motion, {alike[1]:.2f} with the next "
+            "step's."
         )
     yield f"\n[bold]Problems[/bold], of {facts.num_seen} episodes looked at one by one"
     for problem in facts.problems[:SHOWN_PROBLEMS]:
@@ -91,7 +98,7 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
 
 
 def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
-    """The words to go on with: a file that fits, or a mapping to try with the reasons for it."""
+    """How to train on it: with a file that fits, or with a proposed mapping and its reasons."""
     train = f"genie-robo train run=runs/NAME data.path={quote(facts.folder)}"
     proposal = facts.proposal
     if proposal is None:
@@ -99,7 +106,7 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
         yield escape(f"{train} {facts.words}")
         return
     yield f"\n[bold]Proposal[/bold], as no file in conf/data/ is named {escape(facts.name)}"
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(overflow="fold")
     grid.add_column()
     for part in proposal.parts:
@@ -111,8 +118,9 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
         yield escape(f"- no {missing}")
     if facts.fits:
         shown = ", ".join(facts.fits[:SHOWN_FITS])
-        more = f" and {len(facts.fits) - SHOWN_FITS} more" if len(facts.fits) > SHOWN_FITS else ""
-        yield escape(f"- the keys fit data={shown}{more} too, where they may mean other things")
+        if len(facts.fits) > SHOWN_FITS:
+            shown += f" and {len(facts.fits) - SHOWN_FITS} more"
+        yield escape(f"- the keys fit data={shown} too, where they may mean other things")
     yield "Look at the pictures, change what is wrong, and inspect it again before training:"
     yield escape(f"genie-robo inspect path={quote(facts.folder)} {facts.words}")
     yield escape(f"{train} and the same data words")
@@ -133,4 +141,4 @@ def _cell(value: Any) -> str:
     """Numbers to a tenth of a millimetre, so that a row fits into 80 characters."""
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.4f}".replace("-0.0000", "0.0000") if abs(value) < 100 else f"{value:.4g}"
+    return f"{value:z.4f}" if abs(value) < 100 else f"{value:.4g}"

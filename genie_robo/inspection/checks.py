@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import itemgetter
 
 import numpy as np
 from jaxtyping import Float
@@ -29,6 +30,8 @@ _ROUNDING = 1e-6
 """A dimension that varies by less, in m or rad, is constant."""
 _FIRST_ZERO_SHARE = 0.1
 """The first action may be all zero in this share of the episodes."""
+_NAMED = 5
+"""Idle episodes that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +67,24 @@ class SplitFacts:
     max_steps: int
 
 
-def check_records(index: DatasetIndex) -> Iterator[Finding]:
-    """Unreadable records, repeated ones, and RLDS splits that share episodes."""
-    for entry in index.entries:
-        if entry.problem:
-            yield Finding("unreadable", f"{entry.episode_id}: {entry.problem}")
-        elif entry.bad_keys:
-            keys = ", ".join(entry.bad_keys)
-            yield Finding("bad_column", f"{entry.episode_id}: {keys} not finite or not an image")
-    shared = split_overlaps(index)
-    for (one, other), count in shared.items():
-        yield Finding(
-            "split_overlap",
-            f"RLDS {one} and {other} share {count} episodes; training uses each once and "
-            "splits by content, so that no episode is in train and test",
+def split_facts(index: DatasetIndex) -> list[SplitFacts]:
+    """Every RLDS split with its episode counts and lengths."""
+    occurrences = Counter(entry.episode_id for entry in index.entries)
+    found = []
+    for name, entries in by_split(index).items():
+        steps = [entry.num_steps for entry in entries if not entry.problem] or [0]
+        found.append(
+            SplitFacts(
+                name=name,
+                num_episodes=len(entries),
+                num_repeated=sum(occurrences[entry.episode_id] > 1 for entry in entries),
+                num_unreadable=sum(bool(entry.problem) for entry in entries),
+                min_steps=min(steps),
+                median_steps=float(np.median(steps)),
+                max_steps=max(steps),
+            )
         )
-    inside = sum(len(entries) - len(_ids(entries)) for entries in by_split(index).values())
-    if inside:
-        yield Finding(
-            "duplicate",
-            f"{inside} of {len(index.entries)} records repeat another one of their split; "
-            "each is used once",
-        )
+    return found
 
 
 def by_split(index: DatasetIndex) -> dict[str, list[RecordEntry]]:
@@ -97,43 +96,40 @@ def by_split(index: DatasetIndex) -> dict[str, list[RecordEntry]]:
     return found
 
 
-def split_facts(index: DatasetIndex) -> list[SplitFacts]:
-    """Every RLDS split with its episode counts and lengths."""
-    seen = Counter(entry.episode_id for entry in index.entries)
-    found = []
-    for name, entries in by_split(index).items():
-        steps = [entry.num_steps for entry in entries if not entry.problem] or [0]
-        found.append(
-            SplitFacts(
-                name=name,
-                num_episodes=len(entries),
-                num_repeated=sum(seen[entry.episode_id] > 1 for entry in entries),
-                num_unreadable=sum(bool(entry.problem) for entry in entries),
-                min_steps=min(steps),
-                median_steps=float(np.median(steps)),
-                max_steps=max(steps),
+def check_records(index: DatasetIndex) -> Iterator[Finding]:
+    """Unreadable records, repeated ones, and RLDS splits that share episodes."""
+    for entry in index.entries:
+        if entry.problem:
+            yield Finding("unreadable", f"{entry.episode_id}: {entry.problem}")
+        elif entry.bad_keys:
+            keys = ", ".join(entry.bad_keys)
+            yield Finding("bad_column", f"{entry.episode_id}: {keys} not finite or not an image")
+    ids = {name: {e.episode_id for e in entries} for name, entries in by_split(index).items()}
+    for one, other in combinations(ids, 2):
+        if count := len(ids[one] & ids[other]):
+            yield Finding(
+                "split_overlap",
+                f"RLDS {one} and {other} share {count} episodes; training uses each once and "
+                "splits by content, so that no episode is in train and test",
             )
+    if repeated := len(index.entries) - sum(map(len, ids.values())):
+        yield Finding(
+            "duplicate",
+            f"{repeated} of {len(index.entries)} records repeat another one of their split; "
+            "each is used once",
         )
-    return found
-
-
-def split_overlaps(index: DatasetIndex) -> dict[tuple[str, str], int]:
-    """How many episodes two RLDS splits share, where they do."""
-    ids = {name: _ids(entries) for name, entries in by_split(index).items()}
-    counts = {pair: len(ids[pair[0]] & ids[pair[1]]) for pair in combinations(ids, 2)}
-    return {pair: count for pair, count in counts.items() if count}
 
 
 def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:
     """Cameras whose images are black or cannot be decoded."""
     for camera in cameras:
-        of = f"of {camera.num_looked_at} episodes"
-        if camera.num_blank:
-            text = f"{camera.key} is black in {camera.num_blank} {of}"
-            yield Finding("blank_camera", text)
-        if camera.num_undecodable:
-            text = f"{camera.key} cannot be decoded in {camera.num_undecodable} {of}"
-            yield Finding("undecodable", text)
+        for kind, what, count in (
+            ("blank_camera", "is black", camera.num_blank),
+            ("undecodable", "cannot be decoded", camera.num_undecodable),
+        ):
+            if count:
+                text = f"{camera.key} {what} in {count} of {camera.num_looked_at} episodes"
+                yield Finding(kind, text)
 
 
 def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
@@ -144,21 +140,22 @@ def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
             yield Finding("unreadable", f"{episode.episode_id}: {episode.problem}")
     idle = [episode.episode_id[:8] for episode in seen if is_idle(episode)]
     if idle:
+        names = ", ".join(idle[:_NAMED]) + (
+            f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
+        )
         yield Finding(
             "idle",
             f"{_share(len(idle), seen)} never get farther than {_IDLE_M * 1000:g} mm and "
-            f"{_IDLE_RAD:g} rad from where they began, nor move the gripper: {_some(idle)}",
+            f"{_IDLE_RAD:g} rad from where they began, nor move the gripper: {names}",
         )
-    moving = [e for e in seen if e.commanded is not None and not is_idle(e)]
-    same = Counter(e.commanded.tobytes() for e in moving if e.commanded is not None)
-    copies = sum(count - 1 for count in same.values())
-    if copies:
+    moving = [e.commanded for e in seen if e.commanded is not None and not is_idle(e)]
+    if copies := len(moving) - len({commanded.tobytes() for commanded in moving}):
         yield Finding(
             "equal_actions",
             f"{_share(copies, seen)} have exactly the actions of another one, but not its "
             "bytes: they may be copies that the split does not recognise",
         )
-    zero = sum(starts_with_zero(episode) for episode in moving)
+    zero = sum(map(starts_with_zero, moving))
     if zero > _FIRST_ZERO_SHARE * len(seen):
         yield Finding(
             "first_action_zero",
@@ -198,12 +195,12 @@ def check_motion(motion: Motion | None) -> Iterator[Finding]:
             "unit? data.source.action.translation_scale sets it",
         )
     own = motion.correlation[0]
-    lag = max(motion.correlation, key=motion.correlation.__getitem__)
-    if lag != 0 and motion.correlation[lag] > own + _LAG_MARGIN:
+    lag, best = max(motion.correlation.items(), key=itemgetter(1))
+    if lag != 0 and best > own + _LAG_MARGIN:
         which = "next" if lag > 0 else "previous"
         yield Finding(
             "action_lag",
-            f"commands correlate {motion.correlation[lag]:.2f} with the {which} step's motion "
+            f"commands correlate {best:.2f} with the {which} step's motion "
             f"and {own:.2f} with their own: are they shifted by a step?",
         )
 
@@ -219,18 +216,19 @@ def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion
     ]
     if sum(len(commanded) for commanded, _ in pairs) < _MIN_ROWS:
         return None
-    commanded, achieved = (np.concatenate(rows) for rows in zip(*pairs, strict=True))
+    commanded, achieved = map(np.concatenate, zip(*pairs, strict=True))
     if not commanded.any() or not achieved.any():
         return None
-    ratio = float(np.abs(commanded).mean() / np.abs(achieved).mean())
     # The same commands at every lag: those with a motion before and after.
     inner = np.concatenate([c[1:-1].ravel() for c, _ in pairs])
     moved = {
         lag: np.concatenate([a[1 + lag : len(a) - 1 + lag].ravel() for _, a in pairs])
         for lag in (-1, 0, 1)
     }
-    alike = {lag: correlation(inner, rows) for lag, rows in moved.items()}
-    return Motion(ratio=ratio, correlation=alike)
+    return Motion(
+        ratio=float(np.abs(commanded).mean() / np.abs(achieved).mean()),
+        correlation={lag: correlation(inner, rows) for lag, rows in moved.items()},
+    )
 
 
 def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
@@ -251,11 +249,8 @@ def is_idle(episode: SeenEpisode) -> bool:
     return bool(is_still and gripper <= _IDLE_GRIPPER)
 
 
-def starts_with_zero(episode: SeenEpisode) -> bool:
+def starts_with_zero(commanded: Float[np.ndarray, "n 7"]) -> bool:
     """Whether the first command moves nothing at all, and a later one does."""
-    commanded = episode.commanded
-    if commanded is None:
-        return False
     moves = np.abs(commanded[:, :GRIPPER]).max(axis=1) > _ROUNDING
     return not moves[0] and bool(moves.any())
 
@@ -280,17 +275,8 @@ def _check_flags(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
             yield Finding("terminal", f"{text}: episodes may be cut, or end elsewhere")
 
 
-def _ids(entries: Sequence[RecordEntry]) -> set[str]:
-    return {entry.episode_id for entry in entries}
-
-
 def _share(count: int, seen: Sequence[SeenEpisode]) -> str:
     return f"{count} of {len(seen)} episodes"
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _check_gripper(

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
-from genie_robo.data.schema import Columns
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import Part, action_parts
 from genie_robo.data.transforms import decode_frames
@@ -22,8 +21,8 @@ _CAMERA_FRAMES, _CAMERA_SIZE = 3, (16, 16)
 _MAX_COLUMN_SIZE = 64
 """Longer vectors are embeddings or images."""
 
-Rows = list[Float[np.ndarray, "_ _"]]
-"""One array per episode."""
+Rows = Float[np.ndarray, "_ _"]
+"""A column in the steps of several episodes, one episode below the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +60,27 @@ class Sample(NamedTuple):
     """Small columns of some episodes."""
 
     numbers: Mapping[str, Rows]
+    is_last: Bool[np.ndarray, " n"]
+    """Whether a row is the last step of its episode."""
     texts: Mapping[str, Sequence[bool]]
     """Whether the first text of every episode is not empty, by key."""
 
     def take(self, part: Part | str) -> Rows:
-        """A part of a column in every episode."""
+        """A part of a column in every step."""
         part = Part.parse(part, setting="action") if isinstance(part, str) else part
-        return [part.take({part.key: rows}) for rows in self.numbers[part.key]]
+        return part.take(self.numbers)
 
     def size(self, part: str) -> int:
         """How many numbers a part of a column has."""
-        return self.take(part)[0].shape[1]
+        return self.take(part).shape[1]
+
+    def without_last(self, rows: Rows) -> Rows:
+        """The rows of all steps but the last of each episode."""
+        return rows[~self.is_last]
+
+    def changes(self, rows: Rows) -> Rows:
+        """The difference from each of these steps to the next."""
+        return np.diff(rows, axis=0)[~self.is_last[:-1]]
 
 
 def look_at(index: DatasetIndex, source: Source | None) -> list[SeenEpisode]:
@@ -80,16 +89,21 @@ def look_at(index: DatasetIndex, source: Source | None) -> list[SeenEpisode]:
 
 
 def sample_columns(index: DatasetIndex) -> Sample:
-    """Read the small columns of evenly spread episodes."""
-    numbers: dict[str, Rows] = {key: [] for key in small_keys(index)}
+    """Read the small columns of evenly spread episodes; at least one must be readable."""
+    numbers: dict[str, list[np.ndarray]] = {key: [] for key in small_keys(index)}
     texts: dict[str, list[bool]] = {key: [] for key in text_keys(index)}
-    for entry in some_readable(index, _COLUMN_EPISODES):
+    entries = some_readable(index, _COLUMN_EPISODES)
+    for entry in entries:
         steps = index.read(entry).steps
         for key, rows in numbers.items():
             rows.append(steps[key].reshape(len(steps[key]), -1).astype(np.float64))
         for key, is_given in texts.items():
             is_given.append(bool(steps[key][0]))
-    return Sample(numbers, texts)
+    return Sample(
+        {key: np.concatenate(rows) for key, rows in numbers.items()},
+        np.concatenate([np.arange(1, e.num_steps + 1) == e.num_steps for e in entries]),
+        texts,
+    )
 
 
 def readable(index: DatasetIndex) -> list[RecordEntry]:
@@ -111,8 +125,7 @@ def small_keys(index: DatasetIndex) -> list[str]:
         for key, feature in index.features.items()
         if feature.kind == "tensor"
         and feature.dtype.startswith(("float", "int"))
-        and feature.size is not None
-        and 0 < feature.size <= _MAX_COLUMN_SIZE
+        and 0 < (feature.size or 0) <= _MAX_COLUMN_SIZE
     ]
 
 
@@ -152,37 +165,29 @@ def take_frames(encoded: np.ndarray, count: int) -> list[bytes]:
 
 
 def _look(index: DatasetIndex, entry: RecordEntry, source: Source | None) -> SeenEpisode:
-    columns = index.read(entry)
-    stored: dict[str, Any] = {
-        "episode_id": entry.episode_id,
-        "is_last": _flags(columns, "is_last"),
-        "is_terminal": _flags(columns, "is_terminal"),
-    }
+    steps = index.read(entry).steps
+    stored: dict[str, Any] = {"episode_id": entry.episode_id}
+    for key in ("is_last", "is_terminal"):
+        stored[key] = steps[key].astype(bool).reshape(-1) if key in steps else None
     try:
-        return SeenEpisode(**stored, **(_motion(columns, source) if source else {}))
+        return SeenEpisode(**stored, **(_motion(steps, source) if source else {}))
     except ValueError as error:
         return SeenEpisode(**stored, problem=str(error))
 
 
-def _motion(columns: Columns, source: Source) -> dict[str, Any]:
-    commanded, _ = to_robot_actions(columns.steps, source)
+def _motion(steps: Mapping[str, np.ndarray], source: Source) -> dict[str, Any]:
+    commanded, _ = to_robot_actions(steps, source)
     found = {"commanded": commanded[:-1]}
-    pose = to_pose(columns.steps, source)
-    if pose is not None:
+    if (pose := to_pose(steps, source)) is not None:
         rows, mask = pose
         found["achieved"] = achieved_deltas(rows) * mask
-    parts = action_parts(source)
-    if "gripper" in parts:
-        found["gripper"] = parts["gripper"].take(columns.steps)[:-1, 0]
+    if gripper := action_parts(source).get("gripper"):
+        found["gripper"] = gripper.take(steps)[:-1, 0]
     return found
-
-
-def _flags(columns: Columns, key: str) -> np.ndarray | None:
-    return columns.steps[key].astype(bool).reshape(-1) if key in columns.steps else None
 
 
 def _camera_state(images: Sequence[bytes]) -> str:
     try:
-        return "seeing" if decode_frames(images, image_size=_CAMERA_SIZE).any() else "blank"
+        return "visible" if decode_frames(images, image_size=_CAMERA_SIZE).any() else "blank"
     except ValueError:
         return "undecodable"

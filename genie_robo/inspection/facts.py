@@ -1,13 +1,11 @@
 """What is in an RLDS folder, as plain facts: splits, columns, cameras, actions, problems."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, build_index
@@ -35,14 +33,15 @@ from genie_robo.inspection.episodes import (
     readable,
     sample_columns,
 )
-from genie_robo.inspection.figures import action_figure, contact_sheet
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS
 
 NOTES = ("constant",)
 """Kinds of findings that may be intended."""
-_STATISTICS = ("mean", "std", "min", "q01", "q99", "max")
+_STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
+    "median": "q50"
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +93,16 @@ class DatasetFacts:
     """What to type on the command line to read it."""
 
 
-class Inspection(NamedTuple):
-    """What was found."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The facts, and what figures and a recording are made of."""
 
     facts: DatasetFacts
-    draw: Callable[[], dict[str, Image.Image]]
-    """Makes the figures, by file name."""
-    record: Callable[..., int]
-    """Writes a recording: `record(path, num_episodes=5)` gives how many episodes it holds."""
+    index: DatasetIndex
+    source: Source | None
+    """None when the actions cannot be read."""
+    seen: Sequence[SeenEpisode]
+    commanded: ActionStatistics | None
 
 
 class _Reading(NamedTuple):
@@ -125,8 +126,7 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
     if given is not None:
         check_source(given, index.features)
     fits = fitting_sources(index.schema.name, index.features)
-    reading = _choose_reading(index, given, fits)
-    source = reading.source
+    source, read_as, words, proposal = _choose_reading(index, given, fits)
     cameras = camera_facts(index, source.bgr if source else ())
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
@@ -146,23 +146,17 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
         columns={key: str(feature) for key, feature in sorted(index.features.items())},
         cameras=cameras,
         fits=fits,
-        read_as=reading.name,
+        read_as=read_as,
         num_seen=len(seen),
         actions=action_facts(statistics) if statistics else [],
         motion=motion,
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
-        proposal=reading.proposal,
-        words=reading.words,
+        proposal=proposal,
+        words=words,
     )
     commanded = statistics.commanded if statistics else None
-    return Inspection(
-        facts,
-        partial(_draw, index, source, seen, commanded),
-        lambda path, *, num_episodes: record_dataset(
-            path, index, source, num_episodes=num_episodes
-        ),
-    )
+    return Inspection(facts=facts, index=index, source=source, seen=seen, commanded=commanded)
 
 
 def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
@@ -185,8 +179,7 @@ def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:
         ActionFacts(
             name=ACTION_NAMES[i],
             unit=ACTION_UNITS[i],
-            median=float(commanded.q50[i]),
-            **{name: float(getattr(commanded, name)[i]) for name in _STATISTICS},
+            **{name: float(getattr(commanded, key)[i]) for name, key in _STATISTICS.items()},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
         )
         for i in np.flatnonzero(commanded.mask)
@@ -195,15 +188,15 @@ def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:
 
 def _check_own_file(index: DatasetIndex) -> Iterator[Finding]:
     """A file in conf/data/ that is named like this dataset but does not describe it."""
-    source = known_sources().get(index.schema.name)
-    reason = misfit(source, index.features) if source else ""
-    if reason:
-        text = f"data={index.schema.name} is meant for this dataset but does not fit: {reason}"
+    name = index.schema.name
+    source = known_sources().get(name)
+    if source and (reason := misfit(source, index.features)):
+        text = f"data={name} is meant for this dataset but does not fit: {reason}"
         yield Finding("own_file", text)
 
 
 def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[str]) -> _Reading:
-    """What was asked for, else the file of the dataset's own name, else a proposal."""
+    """The given source, else the file of the dataset's own name, else a proposal."""
     name = index.schema.name
     if given is not None:
         return _Reading(given, "data= says", "and the same data= words")
@@ -222,17 +215,3 @@ def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
     ).splits[ALL]
-
-
-def _draw(
-    index: DatasetIndex,
-    source: Source | None,
-    seen: Sequence[SeenEpisode],
-    commanded: ActionStatistics | None,
-) -> dict[str, Image.Image]:
-    lengths = [entry.num_steps for entry in readable(index)]
-    sheet = contact_sheet(index, source.bgr if source else ())
-    pictures = {"contact_sheet.png": sheet} if sheet else {}
-    if lengths:
-        pictures["actions.png"] = action_figure(seen, lengths, commanded)
-    return pictures

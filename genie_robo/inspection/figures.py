@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,9 +13,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval_suites.figures import BLUE, GREY, ORANGE
 from genie_robo.data.index import DatasetIndex
+from genie_robo.data.settings import Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
-from genie_robo.inspection.episodes import SeenEpisode, camera_keys, some_readable, take_frames
+from genie_robo.inspection.episodes import (
+    SeenEpisode,
+    camera_keys,
+    readable,
+    some_readable,
+    take_frames,
+)
 from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
 from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
@@ -25,6 +33,20 @@ _MARGIN = 0.5
 """Histograms reach this share of the width of q01..q99 beyond it."""
 
 
+def draw_figures(
+    index: DatasetIndex,
+    source: Source | None,
+    seen: Sequence[SeenEpisode],
+    statistics: ActionStatistics | None,
+) -> dict[str, Image.Image]:
+    """Every figure by file name; none without a camera or a readable episode."""
+    sheet = contact_sheet(index, source.bgr if source else ())
+    figures = {"contact_sheet.png": sheet} if sheet else {}
+    if lengths := [entry.num_steps for entry in readable(index)]:
+        figures["actions.png"] = action_figure(seen, lengths, statistics)
+    return figures
+
+
 def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None:
     """Frames of some episodes, first to last, in a block for every camera.
 
@@ -32,15 +54,15 @@ def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None
     """
     chosen = some_readable(index, SHEET_EPISODES)
     columns = {entry.episode_id[:8]: index.read(entry).steps for entry in chosen}
-    blocks = []
+    headers = [f"{share:.0%}" for share in np.linspace(0, 1, SHEET_FRAMES)]
+    blocks = {}
     for key in camera_keys(index):
         rows = {name: _frames(steps[key], is_bgr=key in bgr) for name, steps in columns.items()}
         shown = {name: frames for name, frames in rows.items() if frames is not None}
         if shown:
-            headers = [f"{share:.0%}" for share in np.linspace(0, 1, SHEET_FRAMES)]
             order = "   stored as BGR, shown as RGB" if key in bgr else ""
             title = f"{key}   {index.features[key]}{order}"
-            blocks.append(_titled(title, draw_strip(shown, headers=headers)))
+            blocks[title] = draw_strip(shown, headers=headers)
     return _stacked(blocks) if blocks else None
 
 
@@ -57,20 +79,22 @@ def action_figure(
     num_rows = -(-(len(dims) + 1) // num_columns)
     figure = Figure(figsize=(4 * num_columns, 3.1 * num_rows), dpi=100, layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    commanded = [e.commanded for e in seen if e.commanded is not None]
-    achieved = [e.achieved for e in seen if e.achieved is not None]
+    rows = {
+        "commanded": [e.commanded for e in seen if e.commanded is not None],
+        "achieved": [e.achieved for e in seen if e.achieved is not None],
+    }
+    joined = {name: np.concatenate(found) for name, found in rows.items() if found}
     for panel, i in zip(panels, dims, strict=False):
         assert statistics is not None
-        rows = {"commanded": np.concatenate(commanded)[:, i]}
-        if achieved:
-            rows["achieved"] = np.concatenate(achieved)[:, i]
-        _histogram(panel, i, rows, statistics)
+        _histogram(panel, i, {name: found[:, i] for name, found in joined.items()}, statistics)
     _lengths(panels[len(dims)], lengths)
     for panel in panels[len(dims) + 1 :]:
         panel.set_axis_off()
     if dims:
         panels[0].legend(fontsize=9, frameon=False, loc="upper left")
-    return _rendered(figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file).convert("RGB")
 
 
 def _frames(encoded: np.ndarray, *, is_bgr: bool) -> UInt8[np.ndarray, "t h w c"] | None:
@@ -93,15 +117,16 @@ def _histogram(
     """One dimension: shares of steps, with the range of all commands in the title."""
     low, high = _reach(i, statistics)
     bins = np.linspace(low, high, _BINS + 1).tolist()
-    styles = {"commanded": {"color": BLUE, "alpha": 0.55}, "achieved": {"color": ORANGE}}
+    styles: dict[str, dict[str, Any]] = {
+        "commanded": {"color": BLUE, "alpha": 0.55, "histtype": "stepfilled"},
+        "achieved": {"color": ORANGE, "histtype": "step"},
+    }
     for name, values in rows.items():
-        kind = "stepfilled" if name == "commanded" else "step"
         weights = np.full(len(values), 100 / max(len(values), 1))
         axes.hist(
             np.clip(values, low, high),
             bins=bins,
             weights=weights,
-            histtype=kind,
             linewidth=1.5,
             label=name,
             **styles[name],
@@ -151,27 +176,17 @@ def _style(axes: Axes, title: str, horizontal: str, vertical: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _rendered(figure: Figure) -> Image.Image:
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return Image.open(file).convert("RGB")
-
-
-def _titled(title: str, block: Image.Image) -> Image.Image:
+def _stacked(blocks: Mapping[str, Image.Image]) -> Image.Image:
+    """Images below each other, each below its title."""
     font = ImageFont.load_default(_TITLE_SIZE)
-    width = max(block.width, LABEL_WIDTH + round(font.getlength(title)) + 8)
-    sheet = Image.new("RGB", (width, block.height + _TITLE_HEIGHT), PAPER)
-    ImageDraw.Draw(sheet).text(
-        (LABEL_WIDTH, _TITLE_HEIGHT // 2), title, INK, font=font, anchor="lm"
-    )
-    sheet.paste(block, (0, _TITLE_HEIGHT))
-    return sheet
-
-
-def _stacked(blocks: Sequence[Image.Image]) -> Image.Image:
-    sheet = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), PAPER)
-    top = 0
-    for block in blocks:
-        sheet.paste(block, (0, top))
-        top += block.height
+    widths = [LABEL_WIDTH + round(font.getlength(title)) + 8 for title in blocks]
+    width = max(*widths, *(block.width for block in blocks.values()))
+    height = sum(_TITLE_HEIGHT + block.height for block in blocks.values())
+    sheet, top = Image.new("RGB", (width, height), PAPER), 0
+    draw = ImageDraw.Draw(sheet)
+    for title, block in blocks.items():
+        place = LABEL_WIDTH, top + _TITLE_HEIGHT // 2
+        draw.text(place, title, INK, font=font, anchor="lm")
+        sheet.paste(block, (0, top + _TITLE_HEIGHT))
+        top += _TITLE_HEIGHT + block.height
     return sheet

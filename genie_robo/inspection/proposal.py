@@ -46,7 +46,7 @@ _EQUAL = 0.02
 """Relative difference below which actions are differences of poses."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ProposedPart:
     """One setting."""
 
@@ -167,15 +167,17 @@ def propose(
         parts.append(_camera(cameras))
     else:
         missing.append("camera: there is no 8-bit colour image")
-    layouts = _find_layouts(sample)
-    matched = [(layout, match_pose(sample.take(layout.translation), sample)) for layout in layouts]
-    # The layout whose motion is visible in a pose; else the first, which has the clearest name.
-    matched.sort(key=lambda pair: -(pair[1].correlation if pair[1] else 0.0))
-    if matched:
-        parts += _propose_action(*matched[0], sample)
+    layouts = [
+        (found, match_pose(sample.take(found.translation), sample)) for found in _layouts(sample)
+    ]
+    if layouts:
+        # The layout whose motion is visible in a pose; else the first, which has the clearest name.
+        parts += _action(
+            *max(layouts, key=lambda pair: pair[1].correlation if pair[1] else 0.0), sample
+        )
     else:
         missing.append("action: no column looks like an end-effector action; joints are not read")
-    parts += _propose_instruction(sample)
+    parts += _instruction(sample)
     given: dict[str, Any] = {}
     for part in parts:
         value = [part.value[1:-1]] if part.setting == "instruction" else part.value
@@ -192,25 +194,22 @@ def match_pose(actions: Rows, sample: Sample) -> PoseMatch | None:
     found = [
         match
         for key, rows in sample.numbers.items()
-        if not key.startswith("action") and rows[0].shape[1] >= 3
-        for start in range(rows[0].shape[1] - 2)
-        if (match := _match(actions, [r[:, start : start + 3] for r in rows], key, start))
+        if not key.startswith("action")
+        for start in range(rows.shape[1] - 2)
+        if (match := _match(actions, Part(key, start, start + 3), sample))
     ]
     return max(found, key=lambda match: match.correlation, default=None)
 
 
-def _match(actions: Rows, position: Rows, key: str, start: int) -> PoseMatch | None:
-    size = actions[0].shape[1]
-    command = np.concatenate([rows[:-1] for rows in actions])
-    before = np.concatenate([rows[:-1, :size] for rows in position])
-    change = np.concatenate([np.diff(rows[:, :size], axis=0) for rows in position])
-    part = Part(key, start, start + 3)
+def _match(actions: Rows, part: Part, sample: Sample) -> PoseMatch | None:
+    position = sample.take(part)[:, : actions.shape[1]]
+    command, before = sample.without_last(actions), sample.without_last(position)
+    change = sample.changes(position)
     if not change.any():
         return None
     if np.abs(command - change).mean() < _EQUAL * np.abs(change).mean():
         return PoseMatch(part, "achieved", 1.0, 1.0)
-    spread_out = np.abs(before - before.mean(axis=0)).mean()
-    if np.abs(command - before).mean() < 0.5 * spread_out:
+    if np.abs(command - before).mean() < 0.5 * np.abs(before - before.mean(axis=0)).mean():
         alike = correlation((command - before).ravel(), change.ravel())
         return PoseMatch(part, "target", alike, 1.0) if alike > _CORRELATED / 2 else None
     alike = correlation(command.ravel(), change.ravel())
@@ -221,82 +220,86 @@ def _match(actions: Rows, position: Rows, key: str, start: int) -> PoseMatch | N
 
 def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
     keys = [camera.key for camera in cameras]
-    seeing = [camera.key for camera in cameras if 2 * camera.num_blank < camera.num_looked_at]
-    outside = [key for key in seeing or keys if not _WRIST.search(key)] or seeing or keys
+    visible = [c.key for c in cameras if 2 * c.num_blank < c.num_looked_at] or keys
+    outside = [key for key in visible if not _WRIST.search(key)] or visible
     if len(cameras) == 1:
-        return _part("camera", outside[0], SURE, "the only colour image")
-    if len(outside) == 1:
-        why = f"of {len(cameras)}, the only one that sees from outside"
-        return _part("camera", outside[0], LIKELY, why)
-    why = f"the first of {len(outside)} outside cameras; look at the contact sheet"
-    return _part("camera", outside[0], GUESS, why)
+        confidence, why = SURE, "the only colour image"
+    elif len(outside) == 1:
+        confidence, why = LIKELY, f"of {len(cameras)}, the only one that sees from outside"
+    else:
+        confidence = GUESS
+        why = f"the first of {len(outside)} outside cameras; look at the contact sheet"
+    return ProposedPart("camera", outside[0], confidence, why)
 
 
-def _propose_instruction(sample: Sample) -> Iterator[ProposedPart]:
-    keys = [key for key, is_given in sample.texts.items() if any(is_given) and _TEXT.search(key)]
-    if keys:
-        is_given = sample.texts[keys[0]]
-        why = f"text in {sum(is_given)} of {len(is_given)} episodes"
-        yield _part("instruction", f"[{keys[0]}]", LIKELY, why)
+def _instruction(sample: Sample) -> Iterator[ProposedPart]:
+    for key, is_given in sample.texts.items():
+        if any(is_given) and _TEXT.search(key):
+            why = f"text in {sum(is_given)} of {len(is_given)} episodes"
+            yield ProposedPart("instruction", f"[{key}]", LIKELY, why)
+            return
 
 
-def _propose_action(
-    layout: _Layout, match: PoseMatch | None, sample: Sample
-) -> Iterator[ProposedPart]:
+def _action(layout: _Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
     """The action's parts, and the pose that it was matched with."""
-    confidence, found = GUESS, "no measured position moves with it"
+    found, confidence, likely = "no measured position moves with it", GUESS, GUESS
     if match:
-        confidence, found = SURE, f"{match.part} moves with it ({match.correlation:.2f})"
-    yield _part("action.translation", layout.translation, confidence, f"{layout.why}; {found}")
-    confidence = LIKELY if match else GUESS
-    yield _part("action.rotation", layout.rotation, confidence, layout.rotation_why)
+        found = f"{match.part} moves with it ({match.correlation:.2f})"
+        confidence, likely = SURE, LIKELY
+    yield ProposedPart(
+        "action.translation", layout.translation, confidence, f"{layout.why}; {found}"
+    )
+    yield ProposedPart("action.rotation", layout.rotation, likely, layout.rotation_why)
     if layout.rotation:
         rotation_format = _rotation_format(sample, layout.rotation)
-        yield _part("action.rotation_format", rotation_format, confidence, layout.rotation_why)
-    yield from _propose_scale(layout, match)
+        yield ProposedPart("action.rotation_format", rotation_format, likely, layout.rotation_why)
+    yield from _motion(layout, match)
     gripper = _guess_gripper(layout.gripper, sample)
-    yield from _propose_gripper("action", gripper)
+    yield from _gripper("action", gripper)
+    if match:
+        why = f"correlation {match.correlation:.2f}"
+        yield ProposedPart("pose.position", str(match.part), SURE, why)
+        rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
+        yield from rotation
+        measured = _guess_gripper(pose_gripper, sample, like=gripper)
+        if measured.part and measured.format != "relative_close":
+            yield from _gripper("pose", measured)
+
+
+def _motion(layout: _Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
     if match is None:
+        why = "small numbers around zero"
+        if layout.looks_absolute:
+            why = "the numbers look absolute, but no measured pose is near them"
+        yield ProposedPart("action.motion", "delta", GUESS, why)
         return
-    yield _part("pose.position", str(match.part), SURE, f"correlation {match.correlation:.2f}")
-    rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
-    yield from rotation
-    measured = _guess_gripper(pose_gripper, sample, like=gripper)
-    if measured.part and measured.format != "relative_close":
-        yield from _propose_gripper("pose", measured)
-
-
-def _propose_scale(layout: _Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
-    motion, confidence, why = "delta", GUESS, "small numbers around zero"
-    if match is not None:
-        motion, confidence = match.motion, SURE if match.motion == "achieved" else LIKELY
-        why = {
-            "achieved": f"equal to the differences of {match.part}",
-            "target": f"close to {match.part} itself",
-            "delta": f"correlates with the differences of {match.part}",
-        }[match.motion]
-    elif layout.looks_absolute:
-        why = "the numbers look absolute, but no measured pose is near them"
-    yield _part("action.motion", motion, confidence, why)
-    if match and not 1 / _SCALE_FACTOR <= match.slope <= _SCALE_FACTOR:
+    confidence, why = {
+        "achieved": (SURE, f"equal to the differences of {match.part}"),
+        "target": (LIKELY, f"close to {match.part} itself"),
+        "delta": (LIKELY, f"correlates with the differences of {match.part}"),
+    }[match.motion]
+    yield ProposedPart("action.motion", match.motion, confidence, why)
+    if not 1 / _SCALE_FACTOR <= match.slope <= _SCALE_FACTOR:
         why = f"commands are {match.slope:.3g} times the motion that followed"
-        yield _part("action.translation_scale", f"{1 / match.slope:.2g}", GUESS, why)
+        yield ProposedPart("action.translation_scale", f"{1 / match.slope:.2g}", GUESS, why)
 
 
-def _propose_gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
-    why = "the number that its name or place leaves" if guess.part else guess.why
-    yield _part(f"{section}.gripper", guess.part, guess.confidence, why)
-    if guess.part:
-        yield _part(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
+def _gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
+    if not guess.part:
+        yield ProposedPart(f"{section}.gripper", "", guess.confidence, guess.why)
+        return
+    why = "the number that its name or place leaves"
+    yield ProposedPart(f"{section}.gripper", guess.part, guess.confidence, why)
+    yield ProposedPart(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
 
 
-def _find_layouts(sample: Sample) -> list[_Layout]:
+def _layouts(sample: Sample) -> list[_Layout]:
     """End-effector actions that the columns may hold, the clearest names first."""
     keys = [k for k in sample.numbers if k.startswith("action") and not _NOT_HAND.search(k)]
-    return [*_layouts_by_name(keys, sample), *_layouts_by_place(keys, sample)]
+    return [*_layout_by_name(keys, sample), *_layouts_by_place(keys, sample)]
 
 
-def _layouts_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
+def _layout_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
     """An action in several columns, each named for what it holds."""
 
     def first(pattern: re.Pattern[str], *sizes: int) -> str:
@@ -304,38 +307,36 @@ def _layouts_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
 
     translation, rotation = first(_TRANSLATION, 2, 3), first(_ROTATION, 3, 4)
     if translation:
-        rotation_why = f"named so; {_rotation_format(sample, rotation)}"
-        yield _Layout(
-            translation,
-            rotation,
-            first(_GRIPPER, 1),
-            "named so",
-            rotation_why if rotation else "no column is named so",
-        )
+        rotation_why = "no column is named so"
+        if rotation:
+            rotation_why = f"named so; {_rotation_format(sample, rotation)}"
+        yield _Layout(translation, rotation, first(_GRIPPER, 1), "named so", rotation_why)
 
 
 def _layouts_by_place(keys: list[str], sample: Sample) -> Iterator[_Layout]:
     """One vector for everything."""
-    grippers = [k for k in keys if _GRIPPER.search(k) and sample.size(k) == 1]
+    gripper = next((k for k in keys if _GRIPPER.search(k) and sample.size(k) == 1), "")
     # `action` before `action_dict/...`, Cartesian columns before all.
     for key in sorted(keys, key=lambda k: ("cartesian" not in k.lower(), len(k))):
-        size = sample.size(key)
-        if size < 2 or size > 8 or size == 5 or _is_named_part(key):
+        size, (_, slash, name) = sample.size(key), key.rpartition("/")
+        is_named_part = slash and (_GRIPPER.search(name) or _ROTATION.search(name))
+        if size < 2 or size > 8 or size == 5 or is_named_part:
             continue
         translation, rotation, end = f"{key}[0:{min(size, 3)}]", "", 3
+        rotation_why = "none left"
         if size >= 7 and _is_unit(sample.take(f"{key}[3:7]")):
             rotation, end, rotation_why = f"{key}[3:7]", 7, "the next numbers; unit length"
         elif size >= 6:
             rotation, end, rotation_why = f"{key}[3:6]", 6, "the next numbers; taken as angles"
-        else:
-            rotation_why = "none left"
+        rows = sample.take(translation)
         yield _Layout(
             translation,
             rotation,
-            f"{key}[{end}]" if size > end else (grippers[0] if grippers else ""),
+            f"{key}[{end}]" if size > end else gripper,
             f"the first of {size} numbers in {key}",
             rotation_why,
-            looks_absolute=_looks_absolute(sample.take(translation)),
+            # Positions change little from step to step, compared with their size.
+            looks_absolute=np.abs(sample.changes(rows)).mean() < 0.1 * np.abs(rows).mean(),
         )
 
 
@@ -347,7 +348,7 @@ def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _
     if not part:
         return _Gripper("", "", GUESS, "no number is left for it")
     rows = sample.take(part)
-    values, first = np.concatenate([r[:-1] for r in rows]), np.median([r[0, 0] for r in rows])
+    values, first = sample.without_last(rows), np.median(rows[np.roll(sample.is_last, 1)])
     low, high = float(values.min()), float(values.max())
     reach = f"{low:.3g} to {high:.3g}"
     if low < -1.2 or high > 1.2 or 0 < high - low < 0.3:
@@ -359,7 +360,7 @@ def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _
         word = "closed_one" if _CLOSED.search(part) else "open_one"
         return _Gripper(part, word, LIKELY, f"{reach}, and its name")
     if like is not None and like.format in _OPPOSITE:
-        alike = _agreement(sample.take(like.part), rows)
+        alike = _agreement(sample.take(like.part), rows, sample)
         word = like.format if alike >= 0 else _OPPOSITE[like.format]
         why = f"{reach}, correlates {alike:.2f} with {like.part}"
         return _Gripper(part, word, like.confidence, why)
@@ -380,76 +381,52 @@ def _pose_rotation(
         part = quaternion
         rotation_format, why = _quaternion_order(quaternion, action_rotation, sample)
         inside = f"{key}[{start + 4}]" if size == start + 5 else ""
-    elif size >= start + 3 and np.abs(np.concatenate(sample.take(angles))).max() <= _FULL_TURN:
+    elif size >= start + 3 and np.abs(sample.take(angles)).max() <= _FULL_TURN:
         part, rotation_format = angles, "rpy"
         why = "the next three numbers of the pose are within a full turn"
         inside = f"{key}[{size - 1}]" if size > start + 3 else ""
     else:
         return [], gripper
     parts = [
-        _part("pose.rotation", part, LIKELY, why),
-        _part("pose.rotation_format", rotation_format, LIKELY, why),
+        ProposedPart("pose.rotation", part, LIKELY, why),
+        ProposedPart("pose.rotation_format", rotation_format, LIKELY, why),
     ]
     return parts, gripper or inside
 
 
 def _quaternion_order(part: str, action_rotation: str, sample: Sample) -> tuple[str, str]:
-    rows = sample.take(part)
-    if action_rotation and sample.size(action_rotation) == 3:
-        wanted = sample.take(action_rotation)
-        scores = [_agreement(wanted, _turns(rows, order)) for order in _QUATERNIONS]
-        best = int(np.argmax(scores))
-        return _QUATERNIONS[best], f"unit length; turns correlate {scores[best]:.2f} in this order"
-    return _QUATERNIONS[0], "unit length; the order is a guess"
-
-
-def _turns(rows: Rows, order: RotationFormat) -> Rows:
-    """Rotations from each step to the next, in the base frame; a last row of zeros."""
-    found = []
-    for quaternions in rows:
-        matrices = rpy_to_matrix(to_rpy(quaternions, order))
+    """The order in which turns from step to step are most like the commanded ones."""
+    if not action_rotation or sample.size(action_rotation) != 3:
+        return _QUATERNIONS[0], "unit length; the order is a guess"
+    scores = []
+    for order in _QUATERNIONS:
+        matrices = rpy_to_matrix(to_rpy(sample.take(part), order))
         turns = matrix_to_rpy(matrices[1:] @ np.swapaxes(matrices[:-1], 1, 2))
-        found.append(np.concatenate([turns, np.zeros((1, 3))]))
-    return found
+        commands = sample.take(action_rotation)
+        scores.append(_agreement(commands, np.pad(turns, ((0, 1), (0, 0))), sample))
+    best = int(np.argmax(scores))
+    return _QUATERNIONS[best], f"unit length; turns correlate {scores[best]:.2f} in this order"
 
 
 def _rotation_format(sample: Sample, part: str) -> str:
-    return _QUATERNIONS[0] if part and sample.size(part) == 4 else "rpy"
+    return _QUATERNIONS[0] if sample.size(part) == 4 else "rpy"
 
 
-def _agreement(one: Rows, other: Rows) -> float:
-    """Correlation of two parts over all steps and numbers, the last step left out."""
-    pairs = zip(one, other, strict=True)
-    joined = [(a[:-1].ravel(), b[: len(a) - 1].ravel()) for a, b in pairs]
-    return correlation(*(np.concatenate(rows) for rows in zip(*joined, strict=True)))
-
-
-def _looks_absolute(rows: Rows) -> bool:
-    """Positions change little from step to step, compared with their size."""
-    joined, change = np.concatenate(rows), np.concatenate([np.diff(r, axis=0) for r in rows])
-    return bool(np.abs(change).mean() < 0.1 * np.abs(joined).mean())
+def _agreement(one: Rows, other: Rows, sample: Sample) -> float:
+    """Correlation of two parts over all numbers of all steps that another one follows."""
+    return correlation(sample.without_last(one).ravel(), sample.without_last(other).ravel())
 
 
 def _is_unit(rows: Rows) -> bool:
     """Whether rows of four numbers are quaternions."""
-    lengths = np.linalg.norm(np.concatenate(rows), axis=1)
-    return bool(np.abs(lengths - 1).max() < 0.01)
+    return bool(np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 0.01)
 
 
 def _is_measured_gripper(key: str, sample: Sample) -> bool:
     is_named = bool(_GRIPPER.search(key)) and not key.startswith("action")
-    return is_named and sample.size(key) == 1 and bool(np.ptp(np.concatenate(sample.numbers[key])))
-
-
-def _is_named_part(key: str) -> bool:
-    last = key.rpartition("/")[2]
-    return "/" in key and bool(_GRIPPER.search(last) or _ROTATION.search(last))
+    return is_named and sample.size(key) == 1 and bool(np.ptp(sample.numbers[key]))
 
 
 def _build_source(given: Mapping[str, Any]) -> Source | None:
     """The source of some settings; None when a required one is missing."""
     return from_plain(Source, given) if given.get("camera") else None
-
-
-def _part(setting: str, value: str, confidence: str, why: str) -> ProposedPart:
-    return ProposedPart(setting=setting, value=value, confidence=confidence, why=why)
