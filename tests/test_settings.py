@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import pytest
-from genie_robo.commands.base import UsageError, load_command
 
 from genie_robo.commands.compose import compose_config
+from genie_robo.commands.table import UsageError, load_command
 from genie_robo.settings import take_names
 
 
