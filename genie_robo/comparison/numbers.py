@@ -11,6 +11,7 @@
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -28,6 +29,10 @@ from genie_robo.train.metrics import read_log
 from genie_robo.train.settings import StageConfig, TrainConfig
 
 MIB = 2**20
+_ADDRESS = re.compile(
+    r"eval/[^/]+/.+|log/(tokenizer|world_model)/.+|seconds/[^/]+|windows/(tokenizer|world_model)"
+    r"|parameters/(tokenizer|latent_action|dynamics)|activations/tokenizer"
+)
 
 
 class Number(NamedTuple):
@@ -43,11 +48,7 @@ def check_address(address: str) -> None:
     Raises:
         ValueError: It names no kind of number, stage or part.
     """
-    kind, _, rest = address.partition("/")
-    choices = _CHOICES.get(kind)
-    first, _, name = rest.partition("/")
-    needs_name = kind in ("eval", "log")
-    if choices is None or (choices and first not in choices) or bool(name) != needs_name:
+    if not _ADDRESS.fullmatch(address):
         raise ValueError(
             f"{address!r} is not the address of a number; write eval/SUITE/METRIC, "
             "log/tokenizer/NAME, log/world_model/NAME, parameters/PART with tokenizer, "
@@ -156,16 +157,6 @@ def _read_config(run: RunFolder, _changed: int) -> TrainConfig:
     return read_config(run, TrainConfig)
 
 
-_TRAINED = ("tokenizer", "world_model")
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "eval": (),
-    "log": _TRAINED,
-    "parameters": ("tokenizer", "latent_action", "dynamics"),
-    "seconds": (),
-    "windows": _TRAINED,
-    "activations": ("tokenizer",),
-}
-"""What may follow each kind; nothing listed means any name."""
 _FROM_CONFIG: dict[str, Callable[[TrainConfig, str], float]] = {
     "parameters": _parameters,
     "windows": _windows,
