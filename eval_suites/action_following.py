@@ -1,32 +1,32 @@
-"""Does the robot in the imagined frames move as the actions say? Read off by inverse dynamics."""
+"""Does the robot in the imagined frames move as the actions say? Read by inverse dynamics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.clips import (
-    Branch,
-    Clip,
-    choose_test_clips,
-    imagine_branches,
-    imagine_robot_actions,
-    infer_actions,
-    random_codes,
-    stable_seed,
-    too_short,
-)
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.episodes import episode_limit
 from eval_suites.probes.data import collect
-from eval_suites.probes.inverse_dynamics import read_motions, squared_sums, true_motions
+from eval_suites.probes.inverse_dynamics import read_motions, true_motions
 from eval_suites.probes.scores import Motion, main_motion
-from eval_suites.statistics import bootstrap, mean_r2, notes_on_units, r2_fraction, to_metric
+from eval_suites.rollouts import (
+    Clip,
+    choose_clips,
+    clip_table,
+    imagine_codes,
+    imagine_robot_actions,
+    infer_codes,
+    random_codes,
+    sampler_seeds,
+)
+from eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
+from eval_suites.table import Measurement, Metric, Sums, Table, UnavailableError, undefined
+from genie_robo.inference.world import hold_last
 from genie_robo.types import ACTION_NAMES
 
 REAL, LATENT, ROBOT, RANDOM, COPY = "real", "inferred", "robot", "random", "copy_last"
@@ -46,13 +46,9 @@ WAYS = {
 }
 
 
-class _Read(NamedTuple):
-    """Motions of every clip: the true ones, and what is read off frames, by whose frames."""
-
-    truth: Float[np.ndarray, "m n d"]
-    read: Mapping[str, Float[np.ndarray, "m n d"]]
-    mean: Float[np.ndarray, " d"]
-    """Of the validation split."""
+FIRST_FRAME = 2
+"""Motion is read from the second imagined frame on: from the prompt to the first imagined frame
+motion and blur cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +57,11 @@ class ActionFollowing:
 
     name: ClassVar[str] = "action_following"
     summary: ClassVar[str] = "whether the robot in imagined frames moves as the actions say"
+    headline: ClassVar[Mapping[str, str]] = {
+        f"ratio/{LATENT}": "ratio",
+        f"ratio/{ROBOT}": "ratio",
+        f"r2/{REAL}": "R2",
+    }
 
     num_clips: int = 48
     """Prompts, from as many test episodes as possible."""
@@ -80,23 +81,8 @@ class ActionFollowing:
         )
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None:
-            return _nothing(f"the robot never moves by more than {self.min_move} m")
-        clips = choose_test_clips(
-            context,
-            num_clips=self.num_clips,
-            num_prompt_frames=self.num_prompt_frames,
-            horizon=self.horizon,
-            name=self.name,
-        )
-        if not clips:
-            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
-            return _nothing(too_short(self.name, **limits))
-        if len(clips[0].future) < 2:
-            return _nothing(
-                "motion is read between imagined frames, so two are needed; raise "
-                "suite.action_following.horizon, or lower num_prompt_frames to fit the model's "
-                f"window of {context.num_frames} frames"
-            )
+            raise UnavailableError(f"the robot never moves by more than {self.min_move} m")
+        clips = self._clips(context)
         test = collect(
             context,
             context.test,
@@ -105,42 +91,58 @@ class ActionFollowing:
         )
         clips = [clip for clip in clips if clip.window.episode_id in test.episode_ids]
         if not clips:
-            return _nothing("no test episode that is long enough has finite actions")
-        stride = context.test.frame_stride
+            raise UnavailableError("no test episode that is long enough has finite actions")
         videos = self._videos(context, clips)
         flat = read_motions(fit, motion, [video for row in videos.values() for video in row])
         read = np.stack(flat).reshape(len(videos), len(clips), *flat[0].shape)
-        found = _Read(
-            # From the prompt to the first imagined frame motion and blur cannot be told apart.
+        stride = context.test.frame_stride
+        table = _table(
+            clips,
+            motion,
             true_motions(test, motion, clips, frame_stride=stride)[:, 1:],
             dict(zip(videos, read, strict=True)),
             motion.of(fit).mean(axis=0),
         )
-        metrics = _metrics(clips, found, motion, seed=context.seed)
-        return SuiteResult(
-            metrics=metrics,
-            headline=(f"ratio/{LATENT}", f"ratio/{ROBOT}", f"r2/{REAL}"),
-            per_episode=_rows(clips, found, motion),
-            figures={"horizon": _figure(metrics, found)},
-            notes=notes_on_units(len({clip.number for clip in clips})),
+        names = [ACTION_NAMES[d] for d in motion.dimensions]
+        frames = range(FIRST_FRAME, FIRST_FRAME + read.shape[2])
+        result = SuiteResult.of(
+            _measurements(table, list(videos), names, frames),
+            seed=context.seed,
+            headline=tuple(self.headline),
+            table=table,
+            notes=notes_on_units(table.num_episodes),
         )
+        return replace(result, figures={"horizon": _figure(result.metrics, list(videos), frames)})
+
+    def _clips(self, context: EvalContext) -> list[Clip]:
+        clips = choose_clips(
+            context,
+            num_clips=self.num_clips,
+            num_prompt_frames=self.num_prompt_frames,
+            horizon=self.horizon,
+            name=self.name,
+        )
+        if len(clips[0].future) < FIRST_FRAME:
+            raise UnavailableError(
+                "motion is read between imagined frames, so two are needed; raise "
+                "suite.action_following.horizon, or lower num_prompt_frames to fit the model's "
+                f"window of {context.num_frames} frames"
+            )
+        return clips
 
     def _videos(
         self, context: EvalContext, clips: Sequence[Clip]
     ) -> dict[str, UInt8[np.ndarray, "m n h w c"]]:
         """The frames after the prompt: really, and in imagination."""
-        inferred = infer_actions(context.encoder, clips)
+        inferred = infer_codes(context.encoder, clips)
         drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
-        seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
-        prompts = [clip.prompt for clip in clips]
-        branches = [
-            Branch(prompt, codes, seed)
-            for actions in (inferred, drawn)
-            for prompt, codes, seed in zip(prompts, actions, seeds, strict=True)
-        ]
-        both = imagine_branches(
-            context.world_model,
-            branches,
+        seeds, prompts = sampler_seeds(clips, context.seed), [clip.prompt for clip in clips]
+        # Both at once, so that they fill batches together.
+        both = imagine_codes(
+            context,
+            prompts * 2,
+            np.concatenate([inferred, drawn]),
+            seeds * 2,
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
         )
@@ -148,126 +150,88 @@ class ActionFollowing:
             REAL: np.stack([clip.future for clip in clips]),
             LATENT: both[: len(clips)],
             RANDOM: both[len(clips) :],
-            COPY: CopyLast().imagine(prompts, inferred, seeds),
+            COPY: hold_last(prompts, inferred.shape[1]),
         }
-        robot_world_model = context.alone_world_model or context.robot_world_model
-        if robot_world_model is not None:
+        if context.takes_robot_actions:
             futures[ROBOT] = imagine_robot_actions(
-                robot_world_model,
+                context,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
                 seeds,
                 batch_size=self.batch_size,
                 description=f"{self.name}: robot actions",
+                world=context.world_without_feedback,
             )
         return futures
 
 
-def _metrics(
-    clips: Sequence[Clip], found: _Read, motion: Motion, *, seed: int
-) -> dict[str, Metric]:
-    episode = np.array([clip.number for clip in clips])
-    num_episodes = len(np.unique(episode))
-    shared = {"n_units": num_episodes, "protocol": PROTOCOL}
+def _table(
+    clips: Sequence[Clip],
+    motion: Motion,
+    truth: Float[np.ndarray, "m n d"],
+    read: Mapping[str, Float[np.ndarray, "m n d"]],
+    mean: Float[np.ndarray, " d"],
+) -> Table:
+    """Squared errors of the motions read, over all frames and in each; `mean` is the baseline."""
+    table = clip_table(clips)
+    apart = {"deviation": truth - mean} | {f"error_{w}": r - truth for w, r in read.items()}
+    for what, differences in apart.items():
+        squared, given = differences**2, what in ("deviation", f"error_{REAL}", f"error_{COPY}")
+        for column, d in enumerate(motion.dimensions):
+            name, by_frame = ACTION_NAMES[d], squared[..., column]
+            table.add(f"squared_{what}_{name}", by_frame.sum(axis=1), given=given)
+            for t, values in enumerate(by_frame.T, start=FIRST_FRAME):
+                table.add(f"squared_{what}_t{t}_{name}", values, given=given)
+    return table
 
-    def sums(*names: str, frames: slice = slice(None)) -> Float[np.ndarray, "e g d"]:
-        guesses = [found.read[name][:, frames] for name in names]
-        return squared_sums(guesses, found.truth[:, frames], found.mean, episode)
 
-    real = bootstrap(sums(REAL), mean_r2, seed=seed)
-    is_readable = real.value is not None and real.value >= READABLE
+def _measurements(
+    table: Table, ways: Sequence[str], dimensions: Sequence[str], frames: range
+) -> dict[str, Measurement]:
+    def total(*parts: str, at: str = "", only: Sequence[str] = dimensions) -> Sums:
+        groups = [[f"squared_{part}{at}_{d}" for d in only] for part in parts]
+        return table.total(groups, mean_r2 if len(parts) == 2 else r2_fraction)
+
+    def ratio(way: str) -> Sums:
+        return total(f"error_{way}", f"error_{REAL}", "deviation")
+
+    real = total(f"error_{REAL}", "deviation").value
     unreadable = (
-        f"the motion cannot be read off real frames either (R2 {real.value or 0.0:.2f}, below "
+        f"the motion cannot be read off real frames either (R2 {real or 0.0:.2f}, below "
         f"{READABLE}), so there is nothing to compare with"
     )
-    metrics = {}
+    found = {}
     for way, steered_by in WAYS.items():
-        if way not in found.read:
+        if way not in ways:
             reason = "nothing maps robot actions to this world model"
-            metrics[f"ratio/{way}"] = undefined(reason, unit="ratio", **shared)
-            continue
-        others = {
-            name: bootstrap(sums(name, REAL), r2_fraction).value
-            for name in (RANDOM, COPY)
-            if name != way and is_readable
-        }
-        pair = sums(way, REAL)
-        metrics[f"ratio/{way}"] = (
-            to_metric(
-                bootstrap(pair, r2_fraction, seed=seed),
+            found[f"ratio/{way}"] = undefined(reason, unit="ratio", protocol=PROTOCOL)
+        elif real is None or real < READABLE:
+            found[f"ratio/{way}"] = undefined(unreadable, unit="ratio", protocol=PROTOCOL)
+        else:
+            found[f"ratio/{way}"] = Measurement(
+                of=ratio(way),
                 unit="ratio",
-                baselines=others,
-                ceiling=1.0,
-                n_units=num_episodes,
                 protocol=f"steered by {steered_by}; {PROTOCOL}",
+                baselines={name: ratio(name) for name in (RANDOM, COPY) if name != way},
+                ceiling=1.0,
             )
-            if is_readable
-            else undefined(unreadable, unit="ratio", **shared)
-        )
-    for name in found.read:
-        metrics[f"r2/{name}"] = to_metric(
-            bootstrap(sums(name), mean_r2, seed=seed), unit="R2", **shared
-        )
-        for column, d in enumerate(motion.dimensions):
-            only = sums(name)[..., column : column + 1]
-            metrics[f"r2/{name}/{ACTION_NAMES[d]}"] = to_metric(
-                bootstrap(only, mean_r2, seed=seed), unit="R2", **shared
-            )
-        for t in range(found.truth.shape[1]):
-            at = sums(name, frames=slice(t, t + 1))
-            metrics[f"r2/{name}/t{t + 2}"] = to_metric(
-                bootstrap(at, mean_r2, seed=seed), unit="R2", **shared
-            )
-    return metrics
-
-
-def _rows(
-    clips: Sequence[Clip], found: _Read, motion: Motion
-) -> list[Mapping[str, float | str | None]]:
-    rows = []
-    for c, clip in enumerate(clips):
-        row: dict[str, float | str | None] = {
-            "episode_id": clip.window.episode_id,
-            "start": clip.window.start,
+    for way in ways:
+        error = f"error_{way}"
+        sums = {f"r2/{way}": total(error, "deviation")}
+        sums |= {f"r2/{way}/{d}": total(error, "deviation", only=[d]) for d in dimensions}
+        sums |= {f"r2/{way}/t{t}": total(error, "deviation", at=f"_t{t}") for t in frames}
+        found |= {
+            name: Measurement(of=of, unit="R2", protocol=PROTOCOL) for name, of in sums.items()
         }
-        for column, d in enumerate(motion.dimensions):
-            name, truth = ACTION_NAMES[d], found.truth[c, :, column]
-            row |= _squares("deviation_", truth - found.mean[column], name)
-            for who, read in found.read.items():
-                row |= _squares(f"error_{who}_", read[c, :, column] - truth, name)
-        rows.append(row)
-    return rows
+    return found
 
 
-def _squares(
-    what: str, apart: Float[np.ndarray, " n"], dimension: str
-) -> dict[str, float | str | None]:
-    """Over all frames, and in each; motion is read from the second imagined frame on."""
-    by_frame = {
-        f"squared_{what}t{t}_{dimension}": float(value**2) for t, value in enumerate(apart, start=2)
-    }
-    return {f"squared_{what}{dimension}": float((apart**2).sum()), **by_frame}
-
-
-def _figure(metrics: Mapping[str, Metric], found: _Read) -> Figure:
-    frames = range(2, found.truth.shape[1] + 2)
+def _figure(metrics: Mapping[str, Metric], ways: Sequence[str], frames: range) -> Figure:
     lines = {
-        f"{who.replace('_', ' ')} frames": figures.metric_curve(
-            [metrics[f"r2/{who}/t{t}"] for t in frames]
+        f"{way.replace('_', ' ')} frames": figures.metric_curve(
+            [metrics[f"r2/{way}/t{t}"] for t in frames]
         )
-        for who in found.read
+        for way in ways
     }
     labels = ("frame t after the prompt", "R2 of the motion read off the frames")
     return figures.curves(frames, lines, labels=labels, zero_line=True)
-
-
-def _nothing(reason: str) -> SuiteResult:
-    metric = undefined(reason, unit="ratio", protocol=PROTOCOL)
-    names = (f"ratio/{LATENT}", f"ratio/{ROBOT}")
-    return SuiteResult(
-        metrics=dict.fromkeys(names, metric),
-        headline=names,
-        per_episode=[],
-        figures={},
-        notes=(reason,),
-    )

@@ -1,16 +1,13 @@
-"""Genie, and the simplest world models, behind the protocols of base.py."""
+"""The latent action model and the tokenizer of a Genie, behind the protocols of base.py."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
-from eval_suites.base import Prompt, Reconstruction, Transitions, WorldModel
+from eval_suites.base import Reconstruction, Transitions
 from genie_robo.inference.error_feedback import ErrorFeedback
-from genie_robo.inference.rollout import imagine
-from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.types import Window, video_to_bytes, video_to_float
 
@@ -76,65 +73,6 @@ class GenieTokenizer:
             tokens.flatten(0, 1)[: len(video)].cpu().numpy(),
             decoded.flatten(0, 1)[: len(video)].cpu().numpy(),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenieWorld:
-    """The dynamics model of a Genie, decoding with a sampler."""
-
-    genie: Genie
-    sampler: Sampler
-    device: torch.device
-
-    def imagine(
-        self,
-        prompts: Sequence[Prompt],
-        latent_actions: Int[np.ndarray, "b n"],
-        seeds: Sequence[int],
-    ) -> UInt8[np.ndarray, "b n h w c"]:
-        """Roll out in token space and decode."""
-        frames = torch.from_numpy(np.stack([prompt.frames for prompt in prompts]))
-        rollout = imagine(
-            self.genie,
-            frames.to(self.device),
-            torch.from_numpy(latent_actions).long().to(self.device),
-            seeds=seeds,
-            sampler=self.sampler,
-        )
-        return rollout.video[:, rollout.num_prompt_frames :].cpu().numpy()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steered:
-    """A world model of latent actions that robot actions steer."""
-
-    world_model: WorldModel
-    to_codes: Callable[[Float[np.ndarray, "n 7"]], Int[np.ndarray, " n"]]
-    """The latent actions of the robot actions of one rollout."""
-
-    def imagine_robot(
-        self,
-        prompts: Sequence[Prompt],
-        robot_actions: Float[np.ndarray, "b n 7"],
-        seeds: Sequence[int],
-    ) -> UInt8[np.ndarray, "b n h w c"]:
-        """Map the actions and imagine."""
-        codes = np.stack([self.to_codes(actions) for actions in robot_actions])
-        return self.world_model.imagine(prompts, codes, seeds)
-
-
-class CopyLast:
-    """A world in which nothing moves any more: the last prompt frame stays."""
-
-    def imagine(
-        self,
-        prompts: Sequence[Prompt],
-        latent_actions: Int[np.ndarray, "b n"],
-        seeds: Sequence[int],
-    ) -> UInt8[np.ndarray, "b n h w c"]:
-        """The last prompt frame, as often as there are actions."""
-        last = np.stack([prompt.frames[-1] for prompt in prompts])
-        return np.repeat(last[:, None], latent_actions.shape[1], axis=1)
 
 
 def overlapping_chunks(

@@ -1,63 +1,20 @@
 """What a suite is given, what it gives back, and what can be plugged into it.
 
-Suites see models only through the small protocols here, so MuJoCo, a copied frame, oracle codes
-or another project's model run through the same measurements as Genie.
+Suites see models only through the protocols here and through World, so MuJoCo, a held frame, oracle
+codes or another project's model run through the same measurements as Genie.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
+from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.inference.world import RobotActions, World
 from genie_robo.types import Episode, Window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One number that can be believed, or None with the reason why there is none.
-
-    Raises:
-        ValueError: A value that is not finite, or None without a reason.
-    """
-
-    value: float | None
-    ci95: tuple[float, float] | None = None
-    """95 % interval over episodes; None when there are too few episodes for one."""
-    n_units: int
-    """Number of independent units, always episodes."""
-    unit: str
-    protocol: str
-    """How it was measured, in one sentence."""
-    baselines: Mapping[str, float | None] = field(default_factory=dict)
-    ceiling: float | None = None
-    """The best value that any model of this kind could reach here."""
-    reason: str = ""
-    """Why the value is undefined."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would turn into NaN or a silent zero in a report."""
-        numbers = [self.value, self.ceiling, *self.baselines.values(), *(self.ci95 or ())]
-        if not all(number is None or math.isfinite(number) for number in numbers):
-            raise ValueError(
-                f"a metric holds a number that is not finite (value {self.value}, ci95 "
-                f"{self.ci95}, ceiling {self.ceiling}, baselines {dict(self.baselines)}); give "
-                "None and a reason for what is undefined"
-            )
-        if self.value is None and not self.reason:
-            raise ValueError(f"a metric without a value needs a reason (protocol: {self.protocol})")
-
-
-class Prompt(NamedTuple):
-    """Where an imagined rollout starts."""
-
-    episode_id: str
-    start: int
-    """Step of the episode that the first frame shows."""
-    frames: UInt8[np.ndarray, "p h w c"]
 
 
 class Transitions(NamedTuple):
@@ -102,53 +59,17 @@ class SequenceEncoder(LatentActionEncoder, Protocol):
 
 
 LOOKED_UP = (
-    "these latent actions are looked up by episode and step: nothing is seen in frames that were "
-    "turned round, imagined or made anew"
+    "these latent actions are looked up by episode and step, so they are undefined for frames that "
+    "were reversed, imagined or recorded anew"
 )
 
 
-def blindness(encoder: LatentActionEncoder) -> str:
-    """Why an encoder sees nothing in frames made anew; empty when it looks at frames.
+def why_unavailable(encoder: LatentActionEncoder) -> str:
+    """Why an encoder cannot encode frames outside the dataset; empty when it can.
 
-    One that looks its codes up in a table has an attribute `sees_frames = False`.
+    An encoder that looks its codes up in a table has an attribute `sees_frames = False`.
     """
     return "" if getattr(encoder, "sees_frames", True) else LOOKED_UP
-
-
-@runtime_checkable
-class WorldModel(Protocol):
-    """Sees prompt frames and latent actions, imagines what follows."""
-
-    def imagine(
-        self,
-        prompts: Sequence[Prompt],
-        latent_actions: Int[np.ndarray, "b n"],
-        seeds: Sequence[int],
-    ) -> UInt8[np.ndarray, "b n h w c"]:
-        """The n frames after each prompt; the first action leads on from its last frame.
-
-        The same prompt, actions and seed must give the same frames in any batch.
-        """
-        ...
-
-
-@runtime_checkable
-class RobotWorldModel(Protocol):
-    """Sees prompt frames and robot actions, imagines what follows."""
-
-    def imagine_robot(
-        self,
-        prompts: Sequence[Prompt],
-        robot_actions: Float[np.ndarray, "b n 7"],
-        seeds: Sequence[int],
-    ) -> UInt8[np.ndarray, "b n h w c"]:
-        """The n frames after each prompt, one per action.
-
-        Actions are dx dy dz (m), droll dpitch dyaw (rad), gripper (1 = open); the first one leads
-        on from the last prompt frame. The same prompt, actions and seed must give the same frames
-        in any batch.
-        """
-        ...
 
 
 @runtime_checkable
@@ -186,12 +107,14 @@ class EpisodeSet(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalContext:
-    """Models and held-out data for a suite."""
+    """Models and held-out data for suites that are run one after another."""
 
     encoder: LatentActionEncoder
     untrained_encoder: LatentActionEncoder | None
     """The same architecture with fresh weights, a baseline of the probe."""
-    world_model: WorldModel
+    world: World
+    """Robot actions of a whole rollout are quantised with error feedback where they are mapped to
+    codes."""
     tokenizer: FrameTokenizer
     dataset: Sequence[Episode]
     fit: EpisodeSet
@@ -200,17 +123,32 @@ class EvalContext:
     """Test episodes: reported once, never fitted to."""
     num_frames: int
     """Frames that the models see at once."""
-    robot_world_model: RobotWorldModel | None = None
-    """Steered by robot actions, for whole rollouts; None where nothing maps those to latent
-    actions."""
-    alone_world_model: RobotWorldModel | None = None
-    """The same where each action is mapped alone, for measurements of single transitions; None
+    world_without_feedback: World | None = None
+    """The world that maps each robot action alone, for measurements of single transitions; None
     where that makes no difference."""
     action_is_achieved: bool = False
     """True when the stored actions are the motion that happened, not the one commanded."""
     seed: int = 0
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
+    cache: dict[Any, Any] = field(default_factory=dict, init=False)
+    """What one suite has encoded or imagined and the next one needs again; a context with other
+    models or episodes (dataclasses.replace) begins an empty one."""
+
+    @property
+    def takes_robot_actions(self) -> bool:
+        """Whether robot actions steer the world."""
+        return RobotActions in self.world.takes
+
+    def recording(self, side: EpisodeSet, number: int) -> Episode | None:
+        """An episode that a simulator can restore; None of real robots."""
+        episode = self.dataset[side.episodes[number]]
+        return None if episode.sim_state is None else episode
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether a simulator can restore the test episodes."""
+        return bool(len(self.test.episodes)) and self.recording(self.test, 0) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,33 +158,68 @@ class SuiteResult:
     metrics: Mapping[str, Metric]
     """By name; a slash groups, as in `achieved/r2/dx`."""
     headline: tuple[str, ...]
-    """The few metrics to read first."""
-    per_episode: Sequence[Mapping[str, float | str | None]]
-    """One row per test episode (and prompt), for people who want to do their own statistics."""
-    figures: Mapping[str, Figure]
+    """The metrics to read first, at most eight."""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    table: Table | None = None
+    """One row per test episode (and prompt), for statistics of the reader's own."""
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    """What the metrics follow from, by the same names; paired differences need them."""
     notes: tuple[str, ...] = ()
     """What a reader must know before believing the numbers."""
+
+    @property
+    def per_episode(self) -> list[dict[str, Cell]]:
+        """The rows of per_episode.csv."""
+        return list(self.table.rows()) if self.table else []
+
+    @classmethod
+    def of(
+        cls,
+        measurements: Mapping[str, Measurement],
+        *,
+        seed: int,
+        headline: Sequence[str],
+        table: Table | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> "SuiteResult":
+        """Evaluate measurements; figures are drawn from the metrics and added afterwards."""
+        return cls(
+            metrics={name: found.metric(seed) for name, found in measurements.items()},
+            headline=tuple(name for name in headline if name in measurements),
+            table=table,
+            measurements=measurements,
+            notes=notes,
+        )
 
 
 @runtime_checkable
 class EvalSuite(Protocol):
     """A measurement, configured by its dataclass fields in conf/suite/."""
 
-    @property
-    def name(self) -> str:
-        """As in `suite=NAME`."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line: what it measures."""
-        ...
+    name: ClassVar[str]
+    """As in `suite=NAME`."""
+    summary: ClassVar[str]
+    """One line: what it measures."""
+    headline: ClassVar[Mapping[str, str]]
+    """Names and units of the metrics to read first; undefined where nothing can be measured."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Measure."""
+        """Measure.
+
+        Raises:
+            UnavailableError: Nothing can be measured with this dataset and these models.
+        """
         ...
 
 
-def undefined(reason: str, *, unit: str, protocol: str, n_units: int = 0) -> Metric:
-    """A metric that has no value here."""
-    return Metric(value=None, n_units=n_units, unit=unit, protocol=protocol, reason=reason)
+def run_suite(suite: EvalSuite, context: EvalContext) -> SuiteResult:
+    """Evaluate a suite; where nothing can be measured its headline metrics hold the reason."""
+    try:
+        return suite.evaluate(context)
+    except UnavailableError as cause:
+        reason = str(cause)
+    missing = {
+        name: undefined(reason, unit=unit, protocol=suite.summary)
+        for name, unit in suite.headline.items()
+    }
+    return SuiteResult.of(missing, seed=context.seed, headline=tuple(missing), notes=(reason,))

@@ -1,32 +1,30 @@
 """Behaviour cloning from video without action labels (paper Appendix E)."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult, blindness, undefined
+from eval_suites.base import EvalContext, SuiteResult, why_unavailable
 from eval_suites.episodes import frame_size
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
-from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration
+from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration, goal_of, privileged
+from eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.policies import make_policy
+from genie_robo.sim.restore import stored_scene
+from genie_robo.sim.tabletop import Tabletop
 
 LATENT, LABELS_ONLY, ORACLE, EXPERT, RANDOM = "latent", "labels_only", "oracle", "expert", "random"
 FAST_EPISODES, FAST_DEMONSTRATIONS, FAST_STEPS, FAST_LABELS = 4, 12, 40, (20,)
 FIRST_DEMONSTRATION, FIRST_TRIAL = 1_000_000, 2_000_000
-"""Seeds of scenes: none is demonstrated and tried."""
-
-Solved = dict[str, Bool[np.ndarray, " n"]]
-"""Whether each trial was solved, by policy; those with labels are named `latent/200`."""
+"""Seeds of scenes: no scene is both demonstrated and tried."""
 
 
 class _Steps(NamedTuple):
@@ -36,7 +34,7 @@ class _Steps(NamedTuple):
     goals: Float[np.ndarray, "n g"]
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"]
-    """Hidden from everything but the labels asked for, and from the oracle."""
+    """Used only for the labelled steps and by the oracle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,7 @@ class BehaviourCloning:
 
     name: ClassVar[str] = "behaviour_cloning"
     summary: ClassVar[str] = "can a robot learn a task from video, and how many labels does it need"
+    headline: ClassVar[Mapping[str, str]] = {"success": "share"}
 
     task: str = "reach"
     """reach, push or pick."""
@@ -59,45 +58,41 @@ class BehaviourCloning:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Demonstrate, label, clone, try."""
-        if reason := blindness(context.encoder):
-            return _nothing(reason)
-        if not (task := self._task(context)):
-            reason = "the dataset holds no simulated scene, so there is no task to try policies in"
-            return _nothing(reason)
-        fast = context.fast
+        if reason := why_unavailable(context.encoder):
+            raise UnavailableError(reason)
+        task, fast = self._task(context), context.fast
         demonstrations = self._demonstrate(
             task, FAST_DEMONSTRATIONS if fast else self.num_demonstrations, seed=context.seed
         )
         if not demonstrations:
-            return _nothing(f"the scripted expert solved no {self.task} episode")
+            raise UnavailableError(f"the scripted expert solved no {self.task} episode")
         steps = _label(demonstrations, context)
         wanted = FAST_LABELS if fast else self.labels
         labels = sorted({min(count, len(steps.codes)) for count in wanted})
         policies = self._clone(steps, labels, context)
-        solved = self._try(task, policies, FAST_EPISODES if fast else self.num_trials, context.seed)
-        return SuiteResult(
-            metrics=_metrics(solved, labels, self._protocol(len(demonstrations), steps)),
+        table = self._try(task, policies, FAST_EPISODES if fast else self.num_trials, context.seed)
+        result = SuiteResult.of(
+            _measurements(table, labels, self._protocol(len(demonstrations), steps)),
+            seed=context.seed,
             headline=(f"success/{labels[-1]}", *(f"success/{n}" for n in labels[:-1])),
-            per_episode=[
-                {"policy": name, "trial": float(trial), "solved": float(is_solved)}
-                for name, trials in solved.items()
-                for trial, is_solved in enumerate(trials)
-            ],
-            figures={"success": _figure(solved, labels)},
+            table=table,
             notes=(
                 "All policies are given the goal: colour of the target box, direction of a push. "
                 "The expert reads poses from the simulator, the cloned ones see pixels only.",
             ),
         )
+        return replace(result, figures={"success": _figure(table, labels)})
 
-    def _task(self, context: EvalContext) -> CloningTask | None:
+    def _task(self, context: EvalContext) -> CloningTask:
         """As the run's dataset was recorded."""
-        episode = context.dataset[context.test.episodes[0]]
-        if episode.sim_state is None:
-            return None
+        episode = context.recording(context.test, 0) if context.is_simulated else None
+        if episode is None:
+            raise UnavailableError(
+                "the dataset holds no simulated scene, so there is no task to try policies in"
+            )
         return CloningTask(
             name=self.task,
-            robot=json.loads(episode.scene)["robot"],
+            robot=stored_scene(episode).robot,
             image_size=frame_size(context.test),
             control_hz=episode.control_hz / context.test.frame_stride,
             max_steps=self.max_steps,
@@ -120,7 +115,7 @@ class BehaviourCloning:
             def clone(rows: Int[np.ndarray, " n"]) -> Act:
                 parts = (steps.frames[rows], steps.goals[rows], steps.robot_actions[rows])
                 cloned = clone_actions(*parts, num_steps=num_steps, seed=seed, advance=advance)
-                return lambda _, frame, goal: _inside(cloned(frame, goal))
+                return lambda env, frame: _inside(cloned(frame, goal_of(env)))
 
             choose = clone_codes(
                 steps.frames,
@@ -145,16 +140,23 @@ class BehaviourCloning:
         policies[RANDOM] = lambda *_: space.uniform(ACTION_LOW, ACTION_HIGH)
         return policies
 
-    def _try(self, task: CloningTask, policies: dict[str, Act], count: int, seed: int) -> Solved:
+    def _try(self, task: CloningTask, policies: dict[str, Act], count: int, seed: int) -> Table:
         """Every policy in the same scenes; the expert starts anew in each."""
         seeds = range(FIRST_TRIAL + seed * count, FIRST_TRIAL + (seed + 1) * count)
         total = count * (1 + len(policies))
         with progress_bar(f"{self.name}: try", total=total, unit="episodes") as advance:
             solved = {name: task.try_policy(act, seeds, advance) for name, act in policies.items()}
-            expert = [
-                task.try_policy(_expert(self.task, trial), [trial], advance)[0] for trial in seeds
-            ]
-        return {**solved, EXPERT: np.array(expert)}
+            experts = [privileged(make_policy(self.task, seed=s, noise=0.0)) for s in seeds]
+            pairs = zip(experts, seeds, strict=True)
+            tried = [task.try_policy(expert, [s], advance) for expert, s in pairs]
+        solved[EXPERT] = np.concatenate(tried)
+        table = Table(
+            [str(trial) for trial in range(count)] * len(solved),
+            unit="trial",
+            policy=np.repeat(list(solved), count).tolist(),
+        )
+        table.add("solved", np.concatenate(list(solved.values())))
+        return table
 
     def _protocol(self, num_demonstrations: int, steps: _Steps) -> str:
         return (
@@ -185,58 +187,51 @@ def _through(
     """A policy of latent actions through a dictionary of robot actions."""
     rng = np.random.default_rng(seed)
 
-    def act(
-        _: object, frame: UInt8[np.ndarray, "h w c"], goal: Float[np.ndarray, " g"]
-    ) -> Float[np.ndarray, " 7"]:
-        return _inside(dictionary.sample(np.array([choose(frame, goal)]), rng)[0])
+    def act(env: Tabletop, frame: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " 7"]:
+        code = choose(frame, goal_of(env))
+        return _inside(dictionary.sample(np.array([code]), rng)[0])
 
     return act
-
-
-def _expert(task: str, seed: int) -> Act:
-    expert = make_policy(task, seed=seed, noise=0.0)
-    return lambda env, *_: expert.act(env)
 
 
 def _inside(action: Float[np.ndarray, " 7"]) -> Float[np.ndarray, " 7"]:
     return np.clip(action, ACTION_LOW, ACTION_HIGH)
 
 
-def _metrics(solved: Solved, labels: Sequence[int], protocol: str) -> dict[str, Metric]:
-    rates = {name: float(trials.mean()) for name, trials in solved.items()}
+def _rate(table: Table, policy: str) -> Sums:
+    """Share of the scenes that a policy solves."""
+    solved = table.with_key("policy", policy).mean(["solved"])
+    return replace(solved, interval=Interval.wilson)
+
+
+def _measurements(table: Table, labels: Sequence[int], protocol: str) -> dict[str, Measurement]:
     return {
-        f"success/{count}": Metric(
-            value=rates[f"{LATENT}/{count}"],
-            ci95=_interval(solved[f"{LATENT}/{count}"]),
-            n_units=len(solved[EXPERT]),
+        f"success/{count}": Measurement(
+            of=_rate(table, f"{LATENT}/{count}"),
             unit="share",
             protocol=f"{protocol}; {count} labelled steps",
             baselines={
-                "random": rates[RANDOM],
-                "labels only": rates[f"{LABELS_ONLY}/{count}"],
-                "all labels": rates[ORACLE],
+                "random": _rate(table, RANDOM),
+                "labels only": _rate(table, f"{LABELS_ONLY}/{count}"),
+                "all labels": _rate(table, ORACLE),
             },
-            ceiling=rates[EXPERT],
+            ceiling=_rate(table, EXPERT),
         )
         for count in labels
     }
 
 
-def _interval(trials: Bool[np.ndarray, " n"]) -> tuple[float, float]:
-    found = binomtest(int(trials.sum()), len(trials)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
-def _figure(solved: Solved, labels: Sequence[int]) -> Figure:
+def _figure(table: Table, labels: Sequence[int]) -> Figure:
     """Success over labels, with the policies that do not depend on them as lines across."""
     (axes,) = figures.new_axes(1, width=7.0, height=4.5)
     for name, colour in ((LATENT, figures.BLUE), (LABELS_ONLY, figures.ORANGE)):
-        rates = [float(solved[f"{name}/{n}"].mean()) for n in labels]
-        ends = np.array([_interval(solved[f"{name}/{n}"]) for n in labels])
-        axes.fill_between(labels, ends[:, 0], ends[:, 1], color=colour, alpha=0.15)
-        axes.plot(labels, rates, marker="o", color=colour, label=name.replace("_", " "))
+        rates = [_rate(table, f"{name}/{count}").estimate(seed=0) for count in labels]
+        low, high = zip(*(rate.ci95 for rate in rates if rate.ci95), strict=True)
+        axes.fill_between(labels, low, high, color=colour, alpha=0.15)
+        values = [rate.value for rate in rates if rate.value is not None]
+        axes.plot(labels, values, marker="o", color=colour, label=name.replace("_", " "))
     for name, style in ((EXPERT, "-"), (ORACLE, "--"), (RANDOM, ":")):
-        rate = float(solved[name].mean())
+        rate = table.with_key("policy", name).columns["solved"].mean()
         axes.axhline(rate, color="black", linestyle=style, linewidth=1, label=name)
     axes.set_xscale("log")
     axes.set_xticks(labels, [str(n) for n in labels])
@@ -245,10 +240,3 @@ def _figure(solved: Solved, labels: Sequence[int]) -> Figure:
     axes.set_ylim(-0.03, 1.03)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figures.owner(axes)
-
-
-def _nothing(reason: str) -> SuiteResult:
-    metric = undefined(reason, unit="share", protocol="success of a cloned policy")
-    return SuiteResult(
-        metrics={"success": metric}, headline=("success",), per_episode=[], figures={}
-    )

@@ -1,56 +1,72 @@
-"""Several results of one suite side by side, and the paired difference of each to the first."""
+"""Several results of one suite next to each other, and their paired differences to the first one.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+Two models are measured on the same episodes, and an episode that is hard for one is hard for the
+other. So the interval of a difference resamples both together, and its p-value swaps both within
+an episode.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from eval_suites.base import Metric, SuiteResult
-from eval_suites.differences import (
-    PERMUTATIONS,
-    Difference,
-    difference_of_left_out,
-    paired_difference,
+from eval_suites.base import SuiteResult
+from eval_suites.metrics.jackknife import jackknife, normal_interval
+from eval_suites.statistics import (
+    MIN_EPISODES_FOR_INTERVAL,
+    Statistic,
+    bootstrap,
+    episode_sums,
+    number_episodes,
 )
-from eval_suites.pairing import MODEL_FREE, WITHOUT, Pairs, Table, pair_rows, to_table
-from eval_suites.recomputing.find import find_terms, why_not
-from eval_suites.recomputing.means import column_mean
+from eval_suites.table import Fixed, Interval, LeftOut, Measurement, Sums, Table
 
+PERMUTATIONS = 10_000
+"""Where there are no more ways to swap than these, every one is tried."""
 TOLERANCE = 1e-6
-"""Relative: a metric recomputed from rows agrees to this with the one that was reported."""
+"""Relative: what does not depend on the model agrees to this in rows about the same frames."""
+ROUNDING = 1e-12
+"""Relative: below it two totals differ by the order of summation only."""
 
+FEW = f"fewer than {MIN_EPISODES_FOR_INTERVAL} shared episodes: no interval"
+RARE = "most resamples of the shared episodes do not determine it: no interval"
 PROTOCOL = (
     "Every difference is a run minus the first one, on the test episodes (and prompts) that both "
     "were measured on. The 95 % interval resamples whole episodes, both runs together (percentile "
     "bootstrap); for numbers that are fitted to what they are measured on (entropies, shared "
     "information, distances of distributions) it leaves out one episode at a time (jackknife). The "
     "p-value is two-sided and swaps the two runs within whole episodes (all 2^episodes ways, or "
-    f"{PERMUTATIONS:,} random ones). Both speak of other episodes of this dataset for the weights "
-    "at hand. They do not speak of training again with another seed, and p-values are not "
-    "corrected for the number of metrics. A metric that cannot be recomputed from per_episode.csv "
-    "has a difference without an interval, and the reason."
+    f"{PERMUTATIONS:,} random ones). Both are about other episodes of this dataset for the weights "
+    "at hand, not about training again with another seed; p-values are not corrected for the "
+    "number of metrics. A metric that is not made of episodes has a difference without an "
+    "interval, and the reason."
 )
 
-OF_NOBODY_ELSE = ("code_", WITHOUT)
-"""Columns that mean something else in another run, as code 3 does, or that are no measurement."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A run minus the first run."""
 
-class Kind(Enum):
-    """Where a number comes from."""
-
-    headline = "headline"
-    metric = "metric"
-    column = "column"
-    """Mean of a column of per_episode.csv over its rows."""
+    value: float | None
+    ci95: tuple[float, float] | None = None
+    p_value: float | None = None
+    num_episodes: int = 0
+    """Shared ones that it is made of; 0 where it is not made of episodes."""
+    shared: tuple[float | None, float | None] | None = None
+    """First and other run, on what they share."""
+    reason: str = ""
+    """Why a part is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One number of every run."""
+    """One metric of every run."""
 
     name: str
-    kind: Kind
+    is_headline: bool
     unit: str
     values: tuple[float | None, ...]
     """As each run's own evaluation has it."""
@@ -59,136 +75,189 @@ class Compared:
 
 
 def compare(results: Mapping[str, SuiteResult], *, seed: int = 0) -> list[Compared]:
-    """Every metric, then every column of the rows; headlines first.
+    """Every metric, headlines first.
 
     Args:
         results: Of one suite by the name of the run; differences are to the first.
         seed: Of the resamples.
     """
-    tables = {run: to_table(result.per_episode) for run, result in results.items()}
     first, *others = results
-    pairs = {run: pair_rows(tables[first], tables[run], (first, run)) for run in others}
     headline = dict.fromkeys(name for result in results.values() for name in result.headline)
     names = dict.fromkeys([*headline, *(n for result in results.values() for n in result.metrics)])
     found = []
     for name in names:
-        metrics = {run: result.metrics.get(name) for run, result in results.items()}
+        metrics = [result.metrics.get(name) for result in results.values()]
+        known = [metric for metric in metrics if metric is not None]
         found.append(
             Compared(
                 name=name,
-                kind=Kind.headline if name in headline else Kind.metric,
-                unit=next(metric.unit for metric in metrics.values() if metric is not None),
-                values=tuple(metric.value if metric else None for metric in metrics.values()),
+                is_headline=name in headline,
+                unit=known[0].unit,
+                values=tuple(metric.value if metric else None for metric in metrics),
                 differences=tuple(
-                    _metric_difference(name, metrics, tables, pairs[run], (first, run), seed)
-                    for run in others
+                    _difference(name, {run: results[run] for run in (first, other)}, seed)
+                    for other in others
                 ),
             )
         )
-    return found + _columns(tables, pairs, seed)
+    return found
 
 
-def _metric_difference(
-    name: str,
-    metrics: Mapping[str, Metric | None],
-    tables: Mapping[str, Table | None],
-    pairs: Pairs | str,
-    runs: tuple[str, str],
-    seed: int,
-) -> Difference:
-    """Paired where the rows give the reported values, else of the reported values alone."""
-    values = _values(metrics, runs)
-    if isinstance(values, str):
-        return Difference(value=None, reason=values)
+def _difference(name: str, results: Mapping[str, SuiteResult], seed: int) -> Difference:
+    """Paired where both numbers are made of rows about the same episodes."""
+    values = []
+    for run, result in results.items():
+        metric = result.metrics.get(name)
+        if metric is None:
+            return Difference(value=None, reason=f"{run} has no such metric")
+        if metric.value is None:
+            return Difference(value=None, reason=f"undefined in {run}: {metric.reason}")
+        values.append(metric.value)
     plain = values[1] - values[0]
-    if isinstance(pairs, str):
-        return Difference(value=plain, reason=f"not paired: {pairs}")
-    if f"{name}{WITHOUT}" in pairs.first.numbers and f"{name}{WITHOUT}" in pairs.other.numbers:
-        return _distribution_difference(name, values, pairs)
-    way, reason = _choose_way(name, values, [t for run in runs if (t := tables[run])])
-    if reason:
-        others = "; the runs were not measured on the same episodes" if pairs.num_left_out else ""
-        return Difference(value=plain, reason=f"not paired: {reason}{others}")
-    first, other = (find_terms(name, table)[way] for table in (pairs.first, pairs.other))
-    return paired_difference(first, other, pairs.episode, seed=seed)
+    first, other = (result.measurements.get(name) for result in results.values())
+    match (first and first.of, other and other.of):
+        case (Sums(not_paired="") as one, Sums(not_paired="") as two):
+            pairs = pair_rows(one.table, two.table, list(results))
+            if isinstance(pairs, str):
+                return Difference(value=plain, reason=f"not paired: {pairs}")
+            if not one.not_swappable and _made_of(one) != _made_of(two):
+                reason = "not paired: the runs have other columns, as of another horizon"
+                return Difference(value=plain, reason=reason)
+            return _paired(one, two, pairs, seed)
+        case (LeftOut() as one, LeftOut() as two):
+            return _left_out_difference(one, two)
+    return Difference(value=plain, reason=f"not paired: {_why_not(first)}")
 
 
-def _distribution_difference(name: str, values: tuple[float, float], pairs: Pairs) -> Difference:
-    if pairs.num_left_out:
-        return Difference(
-            value=values[1] - values[0],
-            reason="not paired: a distribution is of all episodes, and not all are shared",
+def _made_of(sums: Sums) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return sums.columns, sums.values.shape[1:]
+
+
+def _why_not(measurement: Measurement | None) -> str:
+    if measurement and isinstance(measurement.of, Fixed | Sums):
+        return measurement.of.not_paired
+    return "the suite has no rows about episodes"
+
+
+class Pairs(NamedTuple):
+    """Rows of two tables that measure the same thing, in the same order."""
+
+    first: list[int]
+    other: list[int]
+
+
+def pair_rows(first: Table, other: Table, runs: list[str]) -> Pairs | str:
+    """Rows about the same episode, prompt and true frames; else why there are none."""
+    for table, run in zip((first, other), runs, strict=True):
+        if len(set(table.names)) < len(table):
+            return f"two rows of {run} are about the same episode and prompt"
+    places = {name: i for i, name in enumerate(other.names)}
+    named = [(i, places[name]) for i, name in enumerate(first.names) if name in places]
+    if not named:
+        return f"{runs[0]} and {runs[1]} have no row about the same episode and prompt"
+    left, right = (list(rows) for rows in zip(*named, strict=True))
+    is_same = np.ones(len(named), dtype=bool)
+    for name in first.given & other.given:
+        pair = first.columns[name][left], other.columns[name][right]
+        is_same &= np.isclose(*pair, rtol=TOLERANCE, equal_nan=True)
+    if not is_same.any():
+        return (
+            f"{runs[0]} and {runs[1]} were measured on other frames: rows of the same episode "
+            "differ in what does not depend on the model"
         )
-    return difference_of_left_out(
-        values,
-        pairs.first.numbers[f"{name}{WITHOUT}"],
-        pairs.other.numbers[f"{name}{WITHOUT}"],
-        pairs.first.texts["side"],
-        pairs.first.units,
+    return Pairs(
+        *([row for row, same in zip(r, is_same, strict=True) if same] for r in (left, right))
     )
 
 
-def _values(
-    metrics: Mapping[str, Metric | None], runs: tuple[str, str]
-) -> tuple[float, float] | str:
-    """What both runs report, or why one of them does not."""
-    values = []
-    for run in runs:
-        metric = metrics[run]
-        if metric is None:
-            return f"{run} has no such metric"
-        if metric.value is None:
-            return f"undefined in {run}: {metric.reason}"
-        values.append(metric.value)
-    return values[0], values[1]
-
-
-def _choose_way(name: str, values: tuple[float, float], tables: Sequence[Table]) -> tuple[str, str]:
-    """How the rows of both runs give what they report, or why they do not."""
-    ways = [find_terms(name, table) for table in tables]
-    if not all(ways):
-        return "", why_not(name)
-    for way in (way for way in ways[0] if way in ways[1]):
-        first, other = ways[0][way], ways[1][way]
-        if np.allclose([first.value, other.value], values, rtol=TOLERANCE):
-            if not first.no_p_value and first.columns != other.columns:
-                return "", "the runs have other columns, as of another horizon"
-            return way, ""
-    return "", "the rows of per_episode.csv do not give the reported value"
-
-
-def _columns(
-    tables: Mapping[str, Table | None], pairs: Mapping[str, Pairs | str], seed: int
-) -> list[Compared]:
-    """Means of the columns that all runs have and that depend on the model."""
-    known = [table for table in tables.values() if table is not None]
-    if len(known) < len(tables):
-        return []
-    shared = [n for n in known[0].numbers if all(n in table.numbers for table in known)]
-    return [
-        Compared(
-            name=name,
-            kind=Kind.column,
-            unit="",
-            values=tuple(_finite(column_mean(table, name).value) for table in known),
-            differences=tuple(_column_difference(name, pair, seed) for pair in pairs.values()),
-        )
-        for name in shared
-        if not any(part in name for part in (*MODEL_FREE, *OF_NOBODY_ELSE))
-    ]
-
-
-def _column_difference(name: str, pairs: Pairs | str, seed: int) -> Difference:
-    if isinstance(pairs, str):
-        return Difference(value=None, reason=f"not paired: {pairs}")
-    tables = (pairs.first, pairs.other)
-    is_known = np.all([np.isfinite(table.numbers[name]) for table in tables], axis=0)
-    chosen = np.flatnonzero(is_known)
-    if not len(chosen):
+def _paired(first: Sums, other: Sums, pairs: Pairs, seed: int) -> Difference:
+    """The statistic of the other run minus that of the first, over the same episodes."""
+    is_measured = first.measured()[pairs.first] | other.measured()[pairs.other]
+    if not is_measured.any():
         return Difference(value=None, reason="no shared row has a value")
-    first, other = (column_mean(table.take(chosen.tolist()), name) for table in tables)
-    return paired_difference(first, other, pairs.episode[chosen], seed=seed)
+    rows, other_rows = np.array(pairs.first)[is_measured], np.array(pairs.other)[is_measured]
+    number = number_episodes(np.array(first.table.episodes)[rows])
+    num_episodes = int(number.max()) + 1
+    one, two = (
+        episode_sums(sums.values[chosen], number, num_episodes=num_episodes)
+        for sums, chosen in ((first, rows), (other, other_rows))
+    )
+
+    def gap(totals: Float[np.ndarray, "b ..."]) -> Float[np.ndarray, " b"]:
+        # Side by side, because codebooks of two sizes have arrays of two shapes.
+        sides = np.split(totals.reshape(len(totals), -1), [one[0].size], axis=1)
+        a = first.statistic(sides[0].reshape(-1, *one.shape[1:]))
+        b = other.statistic(sides[1].reshape(-1, *two.shape[1:]))
+        return np.where(np.abs(b - a) <= ROUNDING * (np.abs(a) + np.abs(b)), 0.0, b - a)
+
+    both = np.concatenate([side.reshape(num_episodes, -1) for side in (one, two)], axis=1)
+    if Interval.jackknife in (first.interval, other.interval):
+        found = jackknife(both, gap)
+    else:
+        found = bootstrap(both, gap, seed=seed)
+    if found.value is None:
+        return Difference(value=None, reason="the shared episodes do not determine it")
+    no_p_value = first.not_swappable or other.not_swappable
+    no_interval = FEW if num_episodes < MIN_EPISODES_FOR_INTERVAL else RARE
+    reasons = ["" if found.ci95 else no_interval, no_p_value]
+    return Difference(
+        value=found.value,
+        ci95=found.ci95,
+        p_value=None if no_p_value else swap_p_value(one, two, gap, seed=seed),
+        num_episodes=num_episodes,
+        shared=(replace(first, values=one).value, replace(other, values=two).value),
+        reason="; ".join(filter(None, reasons)),
+    )
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def swap_p_value(
+    first: Float[np.ndarray, "e ..."],
+    other: Float[np.ndarray, "e ..."],
+    gap: Statistic,
+    *,
+    seed: int = 0,
+) -> float:
+    """Chance of a difference this large if it did not matter which run is which in an episode.
+
+    For a mean this is the sign-flip test. `gap` takes the totals of both runs on its second axis.
+    """
+    is_exact = 2 ** len(first) <= PERMUTATIONS
+    moved = np.tensordot(_swaps(len(first), seed=seed), other - first, axes=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        null = np.abs(gap(np.stack([first.sum(axis=0) + moved, other.sum(axis=0) - moved], axis=1)))
+        observed = np.abs(gap(np.stack([first.sum(axis=0), other.sum(axis=0)])[None]))[0]
+    # A permutation in which the statistic is undefined counts as large.
+    as_large = ~(null < observed * (1 - 1e-9))
+    return float(as_large.mean() if is_exact else (1 + as_large.sum()) / (1 + len(null)))
+
+
+@lru_cache(maxsize=4)
+def _swaps(num_episodes: int, *, seed: int) -> Float[np.ndarray, "s e"]:
+    """Which episodes are swapped, 1 or 0: every way, or random ones."""
+    if 2**num_episodes <= PERMUTATIONS:
+        ways = np.arange(2**num_episodes)[:, None] >> np.arange(num_episodes) & 1
+    else:
+        ways = np.random.default_rng(seed).integers(2, size=(PERMUTATIONS, num_episodes))
+    # As floats, so that the product with the sums is a matrix product.
+    return ways.astype(float)
+
+
+def _left_out_difference(first: LeftOut, other: LeftOut) -> Difference:
+    """Of a distance between two samples, known with each episode left out in turn."""
+    assert first.value is not None
+    assert other.value is not None
+    value, shared = other.value - first.value, (first.value, other.value)
+    if first.table.names != other.table.names:
+        reason = "not paired: a distribution is of all episodes, and not all are shared"
+        return Difference(value=value, reason=reason)
+    one, two = first.left_out(), other.left_out()
+    if not one or not two or min(map(len, one)) < MIN_EPISODES_FOR_INTERVAL:
+        return Difference(value=value, shared=shared, reason=FEW)
+    gaps = [b - a for a, b in zip(one, two, strict=True)]
+    return Difference(
+        value=value,
+        ci95=normal_interval(value, gaps),
+        num_episodes=first.table.num_episodes,
+        shared=shared,
+        reason="a distance of distributions has no value for an episode: no p-value",
+    )

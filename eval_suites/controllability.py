@@ -1,7 +1,7 @@
 """Does the imagined video obey the latent actions? Delta PSNR (Genie, section 3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,26 +9,18 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.clips import (
-    Branch,
-    Clip,
-    choose_test_clips,
-    imagine_branches,
-    infer_actions,
-    stable_seed,
-    too_short,
-)
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
-from eval_suites.statistics import (
-    bootstrap,
-    episode_mean,
-    episode_sums,
-    notes_on_units,
-    number_episodes,
-    ratio_of_sums,
-    to_metric,
+from eval_suites.rollouts import (
+    Clip,
+    choose_clips,
+    clip_table,
+    imagine_codes,
+    infer_codes,
+    stable_seed,
 )
+from eval_suites.statistics import notes_on_units
+from eval_suites.table import Measurement, Metric, Table
 
 LAWS = {
     "uniform": "random = every code equally likely",
@@ -49,8 +41,6 @@ MOTION_PROTOCOL = (
 
 Branches = dict[str, Int[np.ndarray, "m r n"]]
 """Latent actions by branch, clip and draw."""
-Measures = dict[str, Float[np.ndarray, "m r _"]]
-"""What is measured of every rollout, by branch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,38 +59,40 @@ class Controllability:
     num_draws: int = 5
     batch_size: int = 16
 
+    headline: ClassVar[Mapping[str, str]] = {
+        **{f"delta_psnr/{law}/t4": "dB" for law in LAWS},
+        "motion_ratio": "ratio",
+    }
+
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine every prompt under inferred and under random latent actions."""
-        clips = choose_test_clips(
+        clips = choose_clips(
             context,
             num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
             horizon=self.horizon,
             name=self.name,
         )
-        if not clips:
-            return self._nothing(context)
         horizon = len(clips[0].future)
         frame = min(self.headline_frame, horizon)
-        actions = self._draw_actions(clips, context)
-        psnr, moved = self._imagine(clips, actions, context)
-        metrics = _metrics(clips, psnr, moved, seed=context.seed)
-        return SuiteResult(
-            metrics=metrics,
+        table = self._measure(context, clips)
+        result = SuiteResult.of(
+            _measurements(table, horizon),
+            seed=context.seed,
             headline=(*(f"delta_psnr/{law}/t{frame}" for law in LAWS), "motion_ratio"),
-            per_episode=_rows(clips, psnr, moved),
-            figures=_figures(metrics, horizon),
+            table=table,
             notes=(
-                f"{len(clips)} prompts of {len({clip.number for clip in clips})} test episodes, "
+                f"{len(clips)} prompts of {table.num_episodes} test episodes, "
                 f"{self.num_prompt_frames} prompt frames, horizon {horizon}.",
-                *notes_on_units(len({clip.number for clip in clips})),
+                *notes_on_units(table.num_episodes),
             ),
         )
+        return replace(result, figures=_figures(result.metrics, horizon))
 
     def _draw_actions(self, clips: Sequence[Clip], context: EvalContext) -> Branches:
         """Inferred latent actions, repeated for every draw, and random ones under each law."""
         num_draws = min(self.num_draws, FAST_DRAWS) if context.fast else self.num_draws
-        inferred = infer_actions(context.encoder, clips)
+        inferred = infer_codes(context.encoder, clips)
         shape = (num_draws, inferred.shape[1])
         drawn: dict[str, list[np.ndarray]] = {law: [] for law in LAWS}
         for number, clip in enumerate(clips):
@@ -113,40 +105,33 @@ class Controllability:
         branches = {law: np.stack(rows) for law, rows in drawn.items() if rows}
         return {INFERRED: np.repeat(inferred[:, None], num_draws, axis=1)} | branches
 
-    def _imagine(
-        self, clips: Sequence[Clip], actions: Branches, context: EvalContext
-    ) -> tuple[Measures, Measures]:
-        """PSNR and motion of every frame of every rollout."""
-        rollouts = [
-            Branch(clip.prompt, latent, stable_seed("sampler", context.seed, clip.key, draw))
-            for branch in actions.values()
-            for clip, draws in zip(clips, branch, strict=True)
-            for draw, latent in enumerate(draws)
-        ]
-        videos = imagine_branches(
-            context.world_model,
-            rollouts,
+    def _measure(self, context: EvalContext, clips: Sequence[Clip]) -> Table:
+        """PSNR by frame and motion of every clip and branch, averaged over draws."""
+        actions = self._draw_actions(clips, context)
+        num_draws = actions[INFERRED].shape[1]
+        draws = [(clip, draw) for clip in clips for draw in range(num_draws)]
+        seeds = [stable_seed("sampler", context.seed, clip.key, draw) for clip, draw in draws]
+        prompts = [clip.prompt for clip in clips]
+        table = clip_table(clips)
+        true_motion = np.array([motion(clip.future).sum() for clip in clips])
+        table.add("motion_true", true_motion, given=True)
+        # All branches at once, so that they fill batches together.
+        videos = imagine_codes(
+            context,
+            [prompt for _ in actions for prompt in prompts for _ in range(num_draws)],
+            np.concatenate([codes.reshape(-1, codes.shape[-1]) for codes in actions.values()]),
+            seeds * len(actions),
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
         )
-        shape = (len(actions), *actions[INFERRED].shape[:2])
-        per_branch = videos.reshape(*shape, *videos.shape[1:])
-        psnr, moved = {}, {}
-        for name, branch in zip(actions, per_branch, strict=True):
-            psnr[name] = np.stack(
-                [_psnr(clip.future, videos) for clip, videos in zip(clips, branch, strict=True)]
-            )
-            moved[name] = np.stack([motion(videos) for videos in branch])
-        return psnr, moved
-
-    def _nothing(self, context: EvalContext) -> SuiteResult:
-        limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
-        reason = too_short(self.name, **limits)
-        name = f"delta_psnr/uniform/t{self.headline_frame}"
-        metric = undefined(reason, unit="dB", protocol=PROTOCOL, n_units=len(context.test.episodes))
-        return SuiteResult(
-            metrics={name: metric}, headline=(name,), per_episode=[], figures={}, notes=(reason,)
-        )
+        branches = videos.reshape(len(actions), len(clips), num_draws, *videos.shape[1:])
+        for name, branch in zip(actions, branches, strict=True):
+            moved = [np.mean([motion(video).sum() for video in videos]) for videos in branch]
+            table.add(f"motion_{name}", np.array(moved))
+            pairs = zip(clips, branch, strict=True)
+            psnr = np.stack([_psnr(clip.future, videos).mean(axis=0) for clip, videos in pairs])
+            table.add_series(f"psnr_{name}", psnr)
+        return table
 
 
 def _psnr(
@@ -155,77 +140,37 @@ def _psnr(
     return np.stack([frame_psnr(true, video) for video in videos])
 
 
-def _metrics(
-    clips: Sequence[Clip], psnr: Measures, moved: Measures, *, seed: int
-) -> dict[str, Metric]:
-    episode = np.array([clip.number for clip in clips])
-    num_episodes = len(np.unique(episode))
-    inferred = psnr[INFERRED]
-    absent = np.full_like(inferred, np.nan)
-    metrics = {}
+def _measurements(table: Table, horizon: int) -> dict[str, Measurement]:
+    frames = range(1, horizon + 1)
+    measured = [law for law in LAWS if f"motion_{law}" in table.columns]
+    found = {}
     for law, meaning in LAWS.items():
-        for t in range(inferred.shape[-1]):
-            delta = inferred[..., t] - psnr.get(law, absent)[..., t]
-            metrics[f"delta_psnr/{law}/t{t + 1}"] = to_metric(
-                episode_mean(delta, episode, seed=seed),
-                n_units=num_episodes,
+        for t in frames:
+            columns = [f"psnr_{INFERRED}_t{t}"], [f"psnr_{law}_t{t}"]
+            found[f"delta_psnr/{law}/t{t}"] = Measurement(
+                of=table.mean_difference(*columns) if law in measured else None,
                 unit="dB",
                 protocol=f"{PROTOCOL}; {meaning}",
                 # Both branches of a world that ignores its actions are the same video.
                 baselines={"copy_last": 0.0},
                 reason="there is no other prompt to take a sequence from",
             )
-    for branch, values in psnr.items():
-        for t in range(values.shape[-1]):
-            metrics[f"psnr/{branch}/t{t + 1}"] = to_metric(
-                episode_mean(values[..., t], episode, seed=seed),
-                n_units=num_episodes,
+    for branch in (INFERRED, *measured):
+        for t in frames:
+            found[f"psnr/{branch}/t{t}"] = Measurement(
+                of=table.mean([f"psnr_{branch}_t{t}"]),
                 unit="dB",
                 protocol=f"PSNR of the rollout with {branch} latent actions against true frame t",
             )
-    return metrics | {"motion_ratio": _motion_ratio(clips, moved, seed=seed)}
-
-
-def _motion_ratio(clips: Sequence[Clip], moved: Measures, *, seed: int) -> Metric:
-    number = number_episodes(np.array([clip.number for clip in clips]))
-    num_episodes = int(number.max()) + 1
-    true = np.array([motion(clip.future).sum() for clip in clips])
-
-    def totals(branch: str) -> Float[np.ndarray, "e 2"]:
-        imagined = moved[branch].mean(axis=1).sum(axis=-1)
-        pairs = np.stack([imagined, true], axis=1)
-        return episode_sums(pairs, number, num_episodes=num_episodes)
-
-    random = {
-        law: bootstrap(totals(law), ratio_of_sums, seed=seed).value for law in LAWS if law in moved
-    }
-    return to_metric(
-        bootstrap(totals(INFERRED), ratio_of_sums, seed=seed),
-        n_units=num_episodes,
+    found["motion_ratio"] = Measurement(
+        of=table.ratio(f"motion_{INFERRED}", "motion_true"),
         unit="ratio",
         protocol=MOTION_PROTOCOL,
-        baselines={"copy_last": 0.0, **random},
+        baselines={"copy_last": 0.0}
+        | {law: table.ratio(f"motion_{law}", "motion_true") for law in measured},
         reason="nothing moves in the true frames, or the horizon is a single frame",
     )
-
-
-def _rows(
-    clips: Sequence[Clip], psnr: Measures, moved: Measures
-) -> list[Mapping[str, float | str | None]]:
-    rows = []
-    for c, clip in enumerate(clips):
-        row: dict[str, float | str | None] = {
-            "episode_id": clip.window.episode_id,
-            "start": clip.window.start,
-            "motion_true": float(motion(clip.future).sum()),
-        }
-        for branch, values in moved.items():
-            row[f"motion_{branch}"] = float(values[c].mean(axis=0).sum())
-        for branch, values in psnr.items():
-            for t, value in enumerate(values[c].mean(axis=0)):
-                row[f"psnr_{branch}_t{t + 1}"] = float(value)
-        rows.append(row)
-    return rows
+    return found
 
 
 def _figures(metrics: Mapping[str, Metric], horizon: int) -> dict[str, Figure]:

@@ -1,7 +1,8 @@
 """How many labelled transitions turn latent actions into robot actions?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,21 +10,19 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.probes.data import COMMANDED, ProbeData, collect_both
-from eval_suites.probes.decoded_replay import mean_by_way, replay_errors
+from eval_suites.probes.figures import draw_label_curve
 from eval_suites.probes.label_efficiency import (
     CODES,
     ORACLE,
     SUPERVISED,
-    Curve,
     check_labels,
     decode,
     draw_labels,
     label_curve,
-    label_metrics,
+    label_measurements,
 )
-from eval_suites.probes.rows import Columns, squares, to_rows
 from eval_suites.probes.scores import (
     CodePair,
     Motion,
@@ -31,10 +30,15 @@ from eval_suites.probes.scores import (
     moving_dimensions,
     oracle_codes,
 )
-from eval_suites.statistics import episode_mean, notes_on_units, to_metric
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from eval_suites.statistics import notes_on_units
+from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.progress import progress_bar
+from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.restore import execute, restore, split_actions
+from genie_robo.types import GRIPPER, Episode
 
 STILL = "stand_still"
+LABELS = (10, 50, 200, 1000)
 FAST_REPLAYS = 4
 REPLAY_PROTOCOL = (
     "MuJoCo, restored at the first step of a test episode, executes the actions decoded with n "
@@ -46,12 +50,15 @@ REPLAY_PROTOCOL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewLabel:
-    """R2 of decoded actions, and where they bring the robot, against number of labels."""
+    """R2 of decoded actions, and where they bring the robot, by number of labels."""
 
     name: ClassVar[str] = "few_label"
     summary: ClassVar[str] = "how many action labels turn latent actions into robot actions"
+    headline: ClassVar[Mapping[str, str]] = {
+        f"{what}/n{n}": unit for what, unit in (("r2", "R2"), ("replay_error", "m")) for n in LABELS
+    }
 
-    labels: Sequence[int] = (10, 50, 200, 1000)
+    labels: Sequence[int] = LABELS
     """Labelled transitions."""
     num_draws: int = 5
     """Draws of labels over which the errors behind R2 are averaged; replay takes the first."""
@@ -73,157 +80,155 @@ class FewLabel:
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Decode with few labels, score, replay."""
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
-        target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
-        moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
-        if not moving:
-            return self._nothing(
-                f"no robot action moves by more than {self.min_move} (m or rad) in "
-                f"{self.min_share:.0%} of the validation transitions"
-            )
-        motion = Motion(target, moving)
+        motion = self._motion(fit)
         settings = ProbeSettings(
             num_codes=context.encoder.num_codes,
             num_random_draws=self.num_draws,
             num_components=1,
             seed=context.seed,
         )
-        oracle = oracle_codes(fit, test, motion, settings)
+        oracle = oracle_codes(fit, test, motion, num_codes=settings.num_codes, seed=context.seed)
+        table = Table(test.episode_ids)
+        table.add("num_transitions", test.lengths, given=True)
         curve = label_curve(fit, test, motion, settings, self.labels, oracle=oracle)
-        sizes = (len(fit.codes), test.num_episodes)
-        found = label_metrics(curve, self.labels, settings, sizes=sizes)
-        metrics = {name.replace("labels/", "r2/"): metric for name, metric in found.items()}
-        errors = self._replay(context, fit, test, motion, settings, oracle)
-        metrics |= self._replay_metrics(errors, context.seed)
-        counts = [n for n in self.labels if metrics[f"r2/n{n}"].value is not None]
+        sizes = {"num_transitions": len(fit.codes), "names": motion.names}
+        scores = label_measurements(table, curve, self.labels, settings, **sizes)
+        found = {name.replace("labels/", "r2/"): score for name, score in scores.items()}
+        found |= self._replay(context, table, fit, test, motion.target, oracle)
+        scored = {n: found[f"r2/n{n}"].of for n in self.labels}
+        counts = [n for n, score in scored.items() if score and score.value is not None]
         most = max(counts, default=self.labels[0])
-        rows = to_rows(_columns(test, motion, curve))
-        return SuiteResult(
-            metrics=metrics,
+        result = SuiteResult.of(
+            found,
+            seed=context.seed,
             headline=(f"r2/n{most}", f"replay_error/n{most}"),
-            per_episode=[{**row, **errors.get(str(row["episode_id"]), {})} for row in rows],
-            figures={"labels": _figure(metrics, counts)} if counts else {},
+            table=table,
             notes=notes_on_units(test.num_episodes),
         )
+        drawn = {"labels": _figure(result.metrics, counts)} if counts else {}
+        return replace(result, figures=drawn)
+
+    def _motion(self, fit: ProbeData) -> Motion:
+        """The robot action, where there are commands the commanded one, in what moves of it."""
+        target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
+        moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
+        if not moving:
+            raise UnavailableError(
+                f"no robot action moves by more than {self.min_move} (m or rad) in "
+                f"{self.min_share:.0%} of the validation transitions"
+            )
+        return Motion(target, moving)
 
     def _replay(
         self,
         context: EvalContext,
+        table: Table,
         fit: ProbeData,
         test: ProbeData,
-        motion: Motion,
-        settings: ProbeSettings,
+        target: str,
         oracle: CodePair,
-    ) -> dict[str, dict[str, float]]:
-        """Replay errors (m) of every test episode and way; none without a simulator."""
-        if context.dataset[context.test.episodes[0]].sim_state is None:
-            return {}
-        ways = {STILL: _still(test, motion)}
+    ) -> dict[str, Measurement]:
+        """Replay decoded actions of the first test episodes, with every number of labels."""
+        shared = {"unit": "m", "protocol": REPLAY_PROTOCOL.format(steps=self.replay_steps)}
+        if not context.is_simulated:
+            reason = "the dataset holds no simulator state, so MuJoCo cannot replay it"
+            return {f"replay_error/n{n}": undefined(reason, **shared) for n in self.labels}
+        ways = self._ways(context, fit, test, target, oracle)
+        errors = self._replay_errors(context, test, ways)
+        for way, values in errors.items():
+            table.add(way, values)
+        replayed = table.where(np.isfinite(errors[STILL]))
+        found = {}
+        for n in self.labels:
+            if f"{CODES}/n{n}" not in errors:
+                reason = "the validation episodes have too few transitions"
+                found[f"replay_error/n{n}"] = undefined(reason, **shared)
+                continue
+            found[f"replay_error/n{n}"] = Measurement(
+                of=replayed.mean([f"{CODES}/n{n}"]),
+                baselines={
+                    STILL: replayed.mean([STILL]),
+                    SUPERVISED: replayed.mean([f"{SUPERVISED}/n{n}"]),
+                },
+                ceiling=replayed.mean([f"{ORACLE}/n{n}"]),
+                **shared,
+            )
+        return found
+
+    def _ways(
+        self,
+        context: EvalContext,
+        fit: ProbeData,
+        test: ProbeData,
+        target: str,
+        oracle: CodePair,
+    ) -> dict[str, Float[np.ndarray, "m 7"]]:
+        """The actions to replay: none, and those decoded with every possible number of labels."""
+        still = np.zeros_like(test.targets[target])
+        still[:, GRIPPER] = test.targets[target][:, GRIPPER]
+        ways = {STILL: still}
         for n in self.labels:
             if n <= len(fit.codes):
                 labelled = draw_labels(len(fit.codes), n, draw=0, seed=context.seed)
-                whole = fit.targets[motion.target]
                 decoded = decode(
-                    fit, test, whole, labelled, oracle=oracle, num_codes=settings.num_codes
+                    fit,
+                    test,
+                    fit.targets[target],
+                    labelled,
+                    oracle=oracle,
+                    num_codes=context.encoder.num_codes,
                 )
                 ways |= {f"{way}/n{n}": actions for way, actions in decoded.items()}
-        return replay_errors(
-            context,
-            test,
-            ways,
-            num_episodes=FAST_REPLAYS if context.fast else self.num_replays,
-            num_steps=self.replay_steps,
-            renderer=self.renderer,
-            description=self.name,
-        )
+        return ways
 
-    def _replay_metrics(
-        self, errors: Mapping[str, Mapping[str, float]], seed: int
-    ) -> dict[str, Metric]:
-        protocol = REPLAY_PROTOCOL.format(steps=self.replay_steps)
-        metrics = {}
-        for n in self.labels:
-            ways = [f"{way}/n{n}" for way in (CODES, ORACLE, SUPERVISED)]
-            if not errors or any(ways[0] not in row for row in errors.values()):
-                reason = (
-                    "the validation episodes have too few transitions"
-                    if errors
-                    else "the dataset holds no simulator state, so MuJoCo cannot replay it"
-                )
-                metrics[f"replay_error/n{n}"] = undefined(reason, unit="m", protocol=protocol)
-                continue
-            means = mean_by_way(errors, [STILL, *ways])
-            own = np.array([[row[ways[0]]] for row in errors.values()])
-            metrics[f"replay_error/n{n}"] = to_metric(
-                episode_mean(own, np.arange(len(own)), seed=seed),
-                n_units=len(own),
-                unit="m",
-                protocol=protocol,
-                baselines={STILL: means[STILL], SUPERVISED: means[ways[2]]},
-                ceiling=means[ways[1]],
-            )
-        return metrics
+    def _replay_errors(
+        self, context: EvalContext, test: ProbeData, ways: Mapping[str, Float[np.ndarray, "m 7"]]
+    ) -> dict[str, Float[np.ndarray, " e"]]:
+        """Mean distance (m) from the recorded path by test episode, NaN where not replayed.
 
-    def _nothing(self, reason: str) -> SuiteResult:
-        metric = undefined(reason, unit="R2", protocol="R2 of decoded robot actions")
-        names = tuple(f"{what}/n{n}" for what in ("r2", "replay_error") for n in self.labels)
-        return SuiteResult(
-            metrics=dict.fromkeys(names, metric),
-            headline=names,
-            per_episode=[],
-            figures={},
-            notes=(reason,),
-        )
+        `ways` hold an action for every test transition.
+        """
+        ids = test.episode_ids[: FAST_REPLAYS if context.fast else self.num_replays]
+        dataset = (context.dataset[number] for number in context.test.episodes)
+        episodes = {episode.episode_id: episode for episode in dataset if episode.episode_id in ids}
+        stride = context.test.frame_stride
+        errors = {way: np.full(test.num_episodes, np.nan) for way in ways}
+        with progress_bar(f"{self.name}: MuJoCo", total=len(ids), unit="episodes") as advance:
+            for e, name in enumerate(ids):
+                rows = np.flatnonzero(test.episode == e)[: self.replay_steps]
+                recorded = episodes[name].robot_actions[: len(rows) * stride].astype(np.float64)
+                truth = self._tool_path(episodes[name], recorded, stride)
+                for way, actions in ways.items():
+                    path = self._tool_path(
+                        episodes[name], split_actions(actions[rows], stride), stride
+                    )
+                    errors[way][e] = mean_distance(path, truth)
+                advance()
+        return errors
+
+    def _tool_path(
+        self, episode: Episode, actions: Float[np.ndarray, "n 7"], stride: int
+    ) -> Float[np.ndarray, "t 3"]:
+        """The end effector at the first recorded step and after every `stride` actions (m)."""
+        with closing(restore(episode, 0, renderer=self.renderer)) as env:
+            bounded = np.clip(actions, ACTION_LOW, ACTION_HIGH)
+            return np.stack(execute(env, bounded, lambda env: env.pose[:3], stride=stride))
 
 
-def _still(test: ProbeData, motion: Motion) -> Float[np.ndarray, "m 7"]:
-    """No motion; the gripper does as it did."""
-    actions = np.zeros((len(test.codes), GRIPPER + 1))
-    actions[:, GRIPPER] = test.targets[motion.target][:, GRIPPER]
-    return actions
-
-
-def _columns(test: ProbeData, motion: Motion, curve: Curve) -> Columns:
-    """Squared errors by number of labels, from which R2 follows."""
-    names = [ACTION_NAMES[d] for d in motion.dimensions]
-    columns: Columns = {"episode_id": test.episode_ids, "num_transitions": test.lengths}
-    for n, sums in curve.items():
-        columns |= squares("deviation_", sums[CODES][:, 1], names)
-        columns |= squares(f"error_labels_n{n}_", sums[CODES][:, 0], names)
-    return columns
+def mean_distance(path: Float[np.ndarray, "t 3"], truth: Float[np.ndarray, "t 3"]) -> float:
+    """How far apart two paths from one start are, mean over what follows the start (m)."""
+    return float(np.linalg.norm(path - truth, axis=-1)[1:].mean())
 
 
 def _figure(metrics: Mapping[str, Metric], counts: Sequence[int]) -> Figure:
     panels = figures.new_axes(2, width=11.0)
     scores = (("r2", "R2 of the robot action", 1.0), ("replay_error", "replay error (cm)", 100.0))
     for axes, (name, label, scale) in zip(panels, scores, strict=True):
-        shown = [metrics[f"{name}/n{n}"] for n in counts]
-        axes.set_title(label, fontsize=12, loc="left")
-        axes.set_xlabel("labelled transitions", fontsize=12)
-        if shown[0].value is None:
+        shown = {n: metrics[f"{name}/n{n}"] for n in counts}
+        if shown[counts[0]].value is None:
+            axes.set_title(label, fontsize=12, loc="left")
             axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center")
-            continue
-        own = figures.metric_curve(shown)
-        axes.fill_between(
-            counts, own.low * scale, own.high * scale, color=figures.BLUE, alpha=0.18, linewidth=0
-        )
-        lines = {
-            "latent actions": (own.values, figures.BLUE, "o"),
-            "oracle codes": (_values([m.ceiling for m in shown]), figures.BLACK, "s"),
-            "supervised inverse dynamics": (
-                _values([m.baselines[SUPERVISED] for m in shown]),
-                figures.ORANGE,
-                "D",
-            ),
-        }
-        for who, (values, colour, marker) in lines.items():
-            axes.plot(counts, values * scale, color=colour, marker=marker, label=who)
-        axes.set_xscale("log")
-        axes.set_xticks(list(counts), [str(n) for n in counts])
-        axes.minorticks_off()
-        axes.legend(fontsize=10, frameon=False)
+        else:
+            draw_label_curve(axes, shown, label=label, scale=scale)
     panels[0].set_ylim(bottom=max(panels[0].get_ylim()[0], -1.0))
     return figures.owner(panels[0])
-
-
-def _values(values: Sequence[float | None]) -> Float[np.ndarray, " n"]:
-    return np.array([np.nan if value is None else value for value in values])

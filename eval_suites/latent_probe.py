@@ -1,40 +1,47 @@
 """Are the latent actions the robot's actions? A linear probe on episodes never trained on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
 from eval_suites.probes.figures import probe_figures
-from eval_suites.probes.gripper_events import EVENTS, event_sums, gripper_metric
-from eval_suites.probes.label_efficiency import CODES, check_labels, label_curve, label_metrics
+from eval_suites.probes.gripper_events import gripper_measurement
+from eval_suites.probes.label_efficiency import check_labels, label_curve, label_measurements
 from eval_suites.probes.metrics import (
     PROTOCOL,
-    code_metrics,
-    dimension_metrics,
-    gain_metrics,
-    information_metrics,
-    lag_metrics,
-    p_value_metrics,
-    r2_metrics,
+    ProbeTable,
+    code_measurements,
+    information_measurements,
+    lag_measurements,
+    p_value_measurements,
+    r2_measurements,
 )
-from eval_suites.probes.rows import Columns, Found, Row, sequences, squares, to_rows
 from eval_suites.probes.scores import (
-    BASELINES,
     TRANSLATION,
     Motion,
     ProbeSettings,
-    Scores,
     lag_errors,
     moving_dimensions,
     p_values,
     score,
 )
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
+from eval_suites.table import Measurement, Table, undefined
 from genie_robo.types import ACTION_NAMES, GRIPPER
+
+HEADLINE = {
+    "r2": "R2",
+    "fraction_of_ceiling": "share",
+    "r2_latent": "R2",
+    "partial_r2_previous_action": "R2",
+    "gain_over/optical_flow_clusters": "R2",
+    "best_lag": "transitions",
+}
+"""Of the motion that is probed first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,7 @@ class LatentProbe:
 
     name: ClassVar[str] = "latent_probe"
     summary: ClassVar[str] = "how far the latent actions are the robot's actions"
+    headline: ClassVar[Mapping[str, str]] = HEADLINE
 
     max_episodes: int = 500
     """Of validation and of test episodes."""
@@ -74,27 +82,36 @@ class LatentProbe:
             seed=context.seed,
         )
         motions = self._motions(fit)
-        probed = {
-            name: self._probe(fit, test, motion, settings) for name, motion in motions.items()
-        }
-        metrics: dict[str, Metric] = {}
-        for name, found in probed.items():
-            metrics |= {f"{name}/{key}": metric for key, metric in found.metrics.items()}
-        metrics |= self._metrics_of_targets(fit, test, settings)
-        metrics |= code_metrics(test, num_codes=settings.num_codes)
-        main = next(iter(motions), "")
-        rows = [row for name, found in probed.items() for row in _rows(name, found.columns)]
-        return SuiteResult(
-            metrics=metrics,
-            headline=tuple(
-                name
-                for name in _headline(main or f"{next(iter(fit.targets))}/xyz")
-                if name in metrics
-            ),
-            per_episode=rows + _gripper_rows(fit, test, num_codes=settings.num_codes),
-            figures=probe_figures(metrics, test, motions, settings.num_codes) if main else {},
+        found: dict[str, Measurement] = {}
+        tables = []
+        for name, motion in motions.items():
+            table, measurements = self._probe(fit, test, name, motion, settings)
+            tables.append(table)
+            found |= {f"{name}/{key}": value for key, value in measurements.items()}
+        for target in fit.targets:
+            gripper, table = gripper_measurement(
+                fit, test, target, num_codes=settings.num_codes, seed=settings.seed
+            )
+            found[f"{target}/gripper_events"] = gripper
+            tables += [table] if table else []
+            if not self._moving(fit, target):
+                found[f"{target}/xyz/r2"] = self._still(target)
+        per_episode = Table(test.episode_ids, motion=["codes"] * test.num_episodes)
+        found |= code_measurements(per_episode, test, num_codes=settings.num_codes)
+        main = next(iter(motions), f"{next(iter(fit.targets))}/xyz")
+        target = main.split("/")[0]
+        headline = [f"{main}/{name}" for name in HEADLINE]
+        result = SuiteResult.of(
+            found,
+            seed=context.seed,
+            headline=[*headline, f"{target}/gripper_events", "codes/perplexity"],
+            table=Table.concatenate(tables) if tables else None,
             notes=_notes(fit, test, motions),
         )
+        if not motions:
+            return result
+        drawn = probe_figures(result.metrics, test, motions, settings.num_codes)
+        return replace(result, figures=drawn)
 
     def _moving(self, fit: ProbeData, target: str) -> tuple[int, ...]:
         return moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
@@ -112,97 +129,42 @@ class LatentProbe:
         return motions
 
     def _probe(
-        self, fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
-    ) -> Found:
+        self, fit: ProbeData, test: ProbeData, name: str, motion: Motion, settings: ProbeSettings
+    ) -> tuple[Table, dict[str, Measurement]]:
+        """Score every predictor of one motion."""
         scores = score(fit, test, motion, settings)
+        table = Table(test.episode_ids, motion=[name] * test.num_episodes)
+        table.texts["target"] = [motion.target] * test.num_episodes
+        table.texts["codes"] = test.as_text(test.codes)
+        table.texts["codes_oracle"] = test.as_text(scores.oracle[1])
+        table.add("num_transitions", test.lengths, given=True)
+        probe = ProbeTable(table, motion.names)
+        probe.add(scores.errors)
         lags = lag_errors(fit, test, motion, num_codes=settings.num_codes, max_lag=self.max_lag)
         curve = label_curve(fit, test, motion, settings, self.labels, oracle=scores.oracle)
-        sizes = (len(fit.codes), test.num_episodes)
-        names = [ACTION_NAMES[d] for d in motion.dimensions]
-        metrics = {
-            **r2_metrics(scores),
-            **dimension_metrics(scores, names),
-            **gain_metrics(scores),
-            **lag_metrics(lags, max_lag=self.max_lag, seed=settings.seed),
-            **p_value_metrics(p_values(fit, test, motion, settings), scores),
-            **information_metrics(test, scores.oracle[1], settings),
-            **label_metrics(curve, self.labels, settings, sizes=sizes),
+        return table, {
+            **r2_measurements(probe),
+            **lag_measurements(probe, lags, max_lag=self.max_lag),
+            **p_value_measurements(table, p_values(fit, test, motion, settings)),
+            **information_measurements(table, test, scores.oracle[1], settings),
+            **label_measurements(
+                table,
+                curve,
+                self.labels,
+                settings,
+                num_transitions=len(fit.codes),
+                names=motion.names,
+            ),
         }
-        columns = _columns(test, motion, scores)
-        for number, lag in enumerate(range(-self.max_lag, self.max_lag + 1)):
-            columns |= squares(f"error_lag{lag:+d}_", lags[:, number], names)
-        columns |= squares("deviation_lag_", lags[:, -1], names)
-        for n, sums in curve.items():
-            columns |= squares(f"error_labels_n{n}_", sums[CODES][:, 0], names)
-        return Found(metrics, columns)
 
-    def _metrics_of_targets(
-        self, fit: ProbeData, test: ProbeData, settings: ProbeSettings
-    ) -> dict[str, Metric]:
-        """Gripper events, and why there is no R2 where nothing moves."""
-        found = {}
-        for target in fit.targets:
-            found[f"{target}/gripper_events"] = gripper_metric(
-                fit, test, target, num_codes=settings.num_codes, seed=settings.seed
-            )
-            if not self._moving(fit, target):
-                found[f"{target}/xyz/r2"] = undefined(
-                    f"no dimension of the {target} action moves by more than {self.min_move} "
-                    f"(m or rad) in {self.min_share:.0%} of the validation transitions",
-                    unit="R2",
-                    protocol=PROTOCOL,
-                    n_units=test.num_episodes,
-                )
-        return found
-
-
-def _headline(main: str) -> list[str]:
-    partial = ["partial_r2_previous_action", "partial_r2_current_frame"]
-    names = ["r2", "fraction_of_ceiling", *partial, "r2_latent", "best_lag"]
-    gains = [f"gain_over/{name}" for name in BASELINES]
-    target = main.split("/")[0]
-    return [f"{main}/{name}" for name in names + gains] + [
-        f"{target}/gripper_events",
-        "codes/perplexity",
-    ]
-
-
-def _columns(test: ProbeData, motion: Motion, scores: Scores) -> Columns:
-    """Codes, and squared errors of every predictor, from which every R2 follows."""
-    names = [ACTION_NAMES[d] for d in motion.dimensions]
-    columns: Columns = {
-        "episode_id": test.episode_ids,
-        "target": [motion.target] * test.num_episodes,
-        "num_transitions": test.lengths,
-        "codes": sequences(test.codes, test),
-        "codes_oracle": sequences(scores.oracle[1], test),
-        **squares("deviation_", scores.deviation, names),
-    }
-    for predictor, errors in scores.errors.items():
-        who = "" if predictor == "codes" else f"{predictor}_"
-        columns |= squares(f"error_{who}", errors, names)
-    return columns
-
-
-def _rows(motion: str, columns: Columns) -> list[Row]:
-    return [{"motion": motion, **row} for row in to_rows(columns)]
-
-
-def _gripper_rows(fit: ProbeData, test: ProbeData, *, num_codes: int) -> list[Row]:
-    """How often each event of the gripper occurs, and is told from the code."""
-    rows: list[Row] = []
-    for target in fit.targets:
-        sums = event_sums(fit, test, target, num_codes=num_codes)
-        if sums is not None:
-            columns: Columns = {
-                "episode_id": test.episode_ids,
-                "target": [target] * test.num_episodes,
-                "num_transitions": test.lengths,
-                **{f"hits_{name}": sums[:, 0, number] for number, name in enumerate(EVENTS)},
-                **{f"events_{name}": sums[:, 1, number] for number, name in enumerate(EVENTS)},
-            }
-            rows += _rows(f"{target}/gripper", columns)
-    return rows
+    def _still(self, target: str) -> Measurement:
+        """Why there is no R2 where the robot does not move."""
+        return undefined(
+            f"no dimension of the {target} action moves by more than {self.min_move} (m or rad) in "
+            f"{self.min_share:.0%} of the validation transitions",
+            unit="R2",
+            protocol=PROTOCOL,
+        )
 
 
 def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:

@@ -1,15 +1,16 @@
-"""A suite's result on disk: metrics.json, per_episode.csv, figures/*.png and report.md."""
+"""A suite's result on disk: metrics.json, metrics.csv, per_episode.csv, figures and report.md."""
 
-import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 
-from eval_suites.base import EvalSuite, Metric, SuiteResult
+import pandas as pd
+
+from eval_suites.base import EvalSuite, SuiteResult
+from eval_suites.table import Metric
 
 ROUNDING = 1e-9
 
@@ -32,7 +33,8 @@ def write_result(
     for name, figure in result.figures.items():
         figure.savefig(temporary / "figures" / f"{name}.png")
     (temporary / "metrics.json").write_text(metrics_json(result, suite.name, provenance or {}))
-    (temporary / "per_episode.csv").write_text(per_episode_csv(result.per_episode))
+    metrics_table(result).to_csv(temporary / "metrics.csv", index=False)
+    pd.DataFrame(result.per_episode).to_csv(temporary / "per_episode.csv", index=False)
     (temporary / "report.md").write_text(report_markdown(result, suite))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
@@ -41,25 +43,34 @@ def write_result(
 def metrics_json(
     result: SuiteResult, suite: str, provenance: Mapping[str, str | int | float | bool]
 ) -> str:
-    """All metrics as JSON in which an undefined number is null, never NaN."""
+    """The headline metrics as JSON in which an undefined number is null, never NaN."""
     content = {
         "suite": suite,
         "provenance": dict(provenance),
         "headline": list(result.headline),
         "notes": list(result.notes),
-        "metrics": {name: _as_json(metric) for name, metric in result.metrics.items()},
+        "metrics": {name: _as_json(result.metrics[name]) for name in result.headline},
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def per_episode_csv(rows: Sequence[Mapping[str, float | str | None]]) -> str:
-    """Rows as CSV; an undefined value is an empty cell."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def metrics_table(result: SuiteResult) -> pd.DataFrame:
+    """Every metric as a row of metrics.csv; an undefined number is an empty cell."""
+    return pd.DataFrame(
+        [
+            {
+                "metric": name,
+                "value": metric.value,
+                "low": metric.ci95[0] if metric.ci95 else None,
+                "high": metric.ci95[1] if metric.ci95 else None,
+                "unit": metric.unit,
+                "episodes": metric.n_units,
+                "ceiling": metric.ceiling,
+                "reason": metric.reason,
+            }
+            for name, metric in result.metrics.items()
+        ]
+    )
 
 
 def report_markdown(result: SuiteResult, suite: EvalSuite) -> str:

@@ -3,14 +3,14 @@
 Expected numbers are worked out by hand or published, never recorded. The unit tests hold more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple, SupportsFloat
 
 import numpy as np
 
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.metrics.following import best_lag, gain_terms, lag_terms
 from eval_suites.metrics.frechet import frechet_distance, unbiased_mmd
 from eval_suites.metrics.image_metrics import frame_psnr
@@ -27,6 +27,7 @@ from eval_suites.statistics import (
     perplexity,
     ratio_of_sums,
 )
+from eval_suites.table import Metric
 
 PROTOCOL = "metric functions on inputs whose output is worked out by hand or published; no model"
 MAX_BORDERS = np.array([-1.748, -1.050, -0.5006, 0.0, 0.5006, 1.050, 1.748])
@@ -65,6 +66,7 @@ class SelfCheck:
 
     name: ClassVar[str] = "selfcheck"
     summary: ClassVar[str] = "whether the metric functions give their known answers"
+    headline: ClassVar[Mapping[str, str]] = {"wrong": "answers"}
 
     def evaluate(self, context: EvalContext | None = None) -> SuiteResult:
         """Compute every known answer; the context is not used."""
@@ -75,7 +77,7 @@ class SelfCheck:
         }
         for number, row in enumerate(rows):
             metrics[f"{row.known.name}/{number}"] = _metric(row)
-        return SuiteResult(metrics=metrics, headline=("wrong",), per_episode=[], figures={})
+        return SuiteResult(metrics=metrics, headline=("wrong",))
 
 
 def check(answers: Sequence[Known]) -> list[Checked]:
@@ -90,7 +92,8 @@ def check(answers: Sequence[Known]) -> list[Checked]:
 def _metric(row: Checked) -> Metric:
     (known, found, is_ok), protocol = row, f"{row.known.why}; {PROTOCOL}"
     if not is_ok:
-        return undefined(f"{found} instead of {known.expected}", unit="", protocol=protocol)
+        reason = f"{found} instead of {known.expected}"
+        return Metric(value=None, n_units=0, unit="", protocol=protocol, reason=reason)
     ceiling = float(known.expected)
     return Metric(value=found, n_units=0, unit="", protocol=protocol, ceiling=ceiling)
 
@@ -130,8 +133,10 @@ def _late_codes() -> Scores:
     return score(side(0), side(1), Motion(ACHIEVED, (0,)), settings)
 
 
-def _value(number: float | None) -> float:
-    return np.nan if number is None else number
+def _r2(predictor: str, baseline: str) -> float:
+    """R2 of a predictor of the late codes about a baseline."""
+    errors = _late_codes().errors
+    return float(mean_r2(np.stack([errors[name].sum(axis=0) for name in (predictor, baseline)])))
 
 
 def _standard_errors() -> float:
@@ -176,14 +181,14 @@ ANSWERS = (
         "latent_probe/r2",
         "AR(0.95) motion, codes one late: 0.95^2 x 0.9655",
         0.95**2 * 0.9655,
-        lambda: _value(_late_codes().r2("codes").value),
+        lambda: _r2("codes", "mean"),
         0.02,
     ),
     Known(
         "latent_probe/partial_r2_previous_action",
         "the same codes add nothing to the last motion",
         0.0,
-        lambda: _value(_late_codes().partial_r2("previous_action").value),
+        lambda: _r2("previous_action_and_codes", "previous_action"),
         0.03,
     ),
     Known("jackknife", "of a mean: 1.96 standard errors s / n^.5", 1.96, _standard_errors),

@@ -1,90 +1,89 @@
-"""Imagination beside what MuJoCo says happens when the true actions are executed."""
+"""Imagination next to what MuJoCo says happens when the true actions are executed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.clips import (
-    Branch,
-    Clip,
-    choose_test_clips,
-    follow_actions,
-    imagine_branches,
-    imagine_robot_actions,
-    infer_actions,
-    random_codes,
-    stable_seed,
-    too_short,
+from eval_suites.base import EvalContext, SuiteResult
+from eval_suites.metrics.image_metrics import (
+    CHANGE_THRESHOLD,
+    PSNR_CAP_DB,
+    changed_pixels,
+    changed_psnr,
+    frame_psnr,
 )
-from eval_suites.metrics.image_metrics import CHANGE_THRESHOLD, PSNR_CAP_DB
-from eval_suites.plugs.best_codes import BestCodes
-from eval_suites.plugs.truth import Truth, execute
-from eval_suites.probes.decoded_replay import spread
-from eval_suites.simulated.decibels import (
-    ALONE,
-    BEST_CODES,
-    COPY_LAST,
-    IMAGINED,
-    MEASURES,
-    PROTOCOL,
-    RANDOM,
-    RECORDED,
-    ROBOT,
-    TOKENIZER,
-    Measured,
-    decibel_metrics,
-    decibels,
+from eval_suites.plugs import fit_motion_centroids
+from eval_suites.rollouts import (
+    Clip,
+    choose_clips,
+    clip_table,
+    imagine_codes,
+    imagine_robot_actions,
+    infer_codes,
+    infer_sequences,
+    random_codes,
+    sampler_seeds,
 )
 from eval_suites.simulated.pose_reading import fit_pose_reader
-from eval_suites.simulated.poses import PoseReadings, no_pose_metrics, pose_metrics
+from eval_suites.simulated.poses import PoseTable, no_poses, pose_measurements
+from eval_suites.simulated.truth import Truth, look, stack
 from eval_suites.statistics import notes_on_units
+from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.inference.world import Codes, hold_last
 from genie_robo.progress import progress_bar
-from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.mujoco_world import MujocoWorld
 
-POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
-HEADLINE = (
-    *MEASURES,
-    *(f"{name}/gain_over_copy_last" for name in MEASURES),
-    *(f"{name}/{path}" for name in ("psnr", "tool_error") for path in (ALONE, ROBOT, RANDOM)),
-    *(f"{name}/{BEST_CODES}" for name in ("psnr", "changed_psnr", "tool_error", "gain")),
-    "tool_error",
-    "box_error",
-    "gain",
-    "lag",
-    "replay_psnr",
+Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
+"""Frames after the prompt of every clip, by what made them."""
+
+IMAGINED, ALONE, ROBOT, RANDOM = "imagined", "codes_alone", "robot_actions", "random_codes"
+"""Steered by: latent actions inferred on the recorded frames with error feedback; the same, each
+quantised alone as in the paper; the recorded robot actions; random codes."""
+BEST_CODES = "best_codes"
+"""MuJoCo driven by motions that are quantised to as many centroids as there are codes."""
+PATHS = (IMAGINED, ALONE, ROBOT, RANDOM, BEST_CODES)
+COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
+MEASURES = {
+    "psnr": "PSNR against MuJoCo's frame",
+    "changed_psnr": "PSNR over the pixels that change from MuJoCo's frame t - 1 to t",
+    "robot_psnr": "PSNR over the pixels of the robot in MuJoCo's frame t",
+}
+PROTOCOL = (
+    "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
+    "prompt and latent actions inferred on the recorded frames with error feedback (codes_alone: "
+    "each quantised alone; robot_actions: the recorded ones through the action map; random_codes); "
+    "best_codes is MuJoCo under the recorded actions, every xyz motion quantised to k-means "
+    "centroids with error feedback, as many centroids as latent actions; per-frame dB averaged "
+    "over prompts, interval over test episodes; copy_last holds the prompt frame, the ceiling is "
+    "the tokenizer's own reconstruction of MuJoCo's frames"
 )
+POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 NOTHING_TO_FIT = "there is no episode to fit on"
 NO_ROBOT = "nothing maps robot actions to what steers this world model"
 
 
-class _Videos(NamedTuple):
-    """Frames after the prompt, for every clip."""
-
-    true: Sequence[Truth]
-    """MuJoCo's, the prompt frame first."""
-    paths: Mapping[str, UInt8[np.ndarray, "m n h w c"]]
-    """Imagined, by what steered."""
-    others: Mapping[str, UInt8[np.ndarray, "m n h w c"]]
-
-    @property
-    def true_video(self) -> UInt8[np.ndarray, "m t h w c"]:
-        """MuJoCo's frames of all clips."""
-        return np.stack([truth.video for truth in self.true])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimRollout:
-    """PSNR of imagined rollouts against MuJoCo, over the horizon."""
+    """PSNR and poses of imagined rollouts against MuJoCo, over the horizon."""
 
     name: ClassVar[str] = "sim_rollout"
     summary: ClassVar[str] = "how far imagination is from what MuJoCo says really happens"
+    headline: ClassVar[Mapping[str, str]] = {
+        "tool_error": "mm",
+        "box_error": "mm",
+        "gain": "ratio",
+        "lag": "frames",
+        f"tool_error/{ROBOT}": "mm",
+        "changed_psnr": "dB",
+        "psnr": "dB",
+        "replay_psnr": "dB",
+    }
 
     num_clips: int = 24
     """Prompts, from as many test episodes as possible."""
@@ -99,177 +98,220 @@ class SimRollout:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Replay in MuJoCo, imagine, compare."""
-        numbers = context.test.episodes
-        if context.dataset[numbers[0]].sim_state is None:
-            return _nothing("the dataset holds no simulator state, so MuJoCo cannot replay it")
-        clips = choose_test_clips(
+        if not context.is_simulated:
+            raise UnavailableError(
+                "the dataset holds no simulator state, so MuJoCo cannot replay it"
+            )
+        clips = choose_clips(
             context,
             num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
             horizon=self.horizon,
             name=self.name,
         )
-        if not clips:
-            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
-            return _nothing(too_short(self.name, **limits))
-        videos = self._videos(context, clips)
-        measured = self._measure(videos)
-        metrics = decibel_metrics(clips, measured, seed=context.seed)
-        metrics |= self._pose_metrics(context, clips, videos)
-        if ROBOT not in videos.paths:
-            metrics |= no_pose_metrics(NO_ROBOT, suffix=f"/{ROBOT}")
-            metrics |= _no_decibels(NO_ROBOT, suffix=f"/{ROBOT}")
-        if BEST_CODES not in videos.paths:
-            metrics |= no_pose_metrics(NOTHING_TO_FIT, suffix=f"/{BEST_CODES}")
-            metrics |= _no_decibels(NOTHING_TO_FIT, suffix=f"/{BEST_CODES}")
-        return SuiteResult(
-            metrics=metrics,
-            headline=HEADLINE,
-            per_episode=_rows(clips, measured),
-            figures=_figures(metrics, videos, measured),
-            notes=(*_notes_on_codes(videos), *_notes(clips, metrics["replay_psnr"])),
+        truths = self._execute(clips, MujocoWorld(renderer=self.renderer), "MuJoCo")
+        paths = self._paths(context, clips)
+        others = self._others(context, clips, truths)
+        table = clip_table(clips)
+        true_video = np.stack([truth.video for truth in truths])
+        self._add_decibels(table, true_video, paths | others, truths)
+        found = _decibels(table, list(paths), true_video.shape[1] - 1)
+        found |= self._poses(context, table, truths, paths | others)
+        result = SuiteResult.of(
+            found,
+            seed=context.seed,
+            headline=tuple(self.headline),
+            table=table,
+            notes=(*_notes_on_codes(paths), *_notes(table, found["replay_psnr"])),
         )
+        shown = _figures(result.metrics, table, true_video, paths, others[TOKENIZER])
+        return replace(result, figures=shown)
 
-    def _videos(self, context: EvalContext, clips: Sequence[Clip]) -> _Videos:
-        paths, held = self._paths(context, clips)
-        true = self._execute(context, clips, description="MuJoCo")
-        if len(context.fit.episodes):
-            best = BestCodes.fit(context, name=self.name)
-            told = np.stack([best.tell(clip.robot_actions) for clip in clips])
-            coded = self._execute(context, clips, told, description="MuJoCo, best codes")
-            paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
-        first = self.num_prompt_frames
-        rebuilt = [
-            context.tokenizer.reconstruct(
-                np.concatenate([clip.prompt.frames, truth.video[1:]])
-            ).video
-            for clip, truth in zip(clips, true, strict=True)
-        ]
-        others = {
-            COPY_LAST: held,
-            TOKENIZER: np.stack([video[first:] for video in rebuilt]),
-            RECORDED: np.stack([clip.future for clip in clips]),
+    def _paths(self, context: EvalContext, clips: Sequence[Clip]) -> Videos:
+        """Imagined rollouts by what steers them, and MuJoCo under quantised motions."""
+        alone = infer_codes(context.encoder, clips)
+        codes = {
+            IMAGINED: infer_sequences(context.encoder, clips),
+            ALONE: alone,
+            RANDOM: random_codes(clips, context.encoder.num_codes, alone.shape[1], context.seed),
         }
-        return _Videos(true, paths, others)
-
-    def _paths(
-        self, context: EvalContext, clips: Sequence[Clip]
-    ) -> tuple[dict[str, UInt8[np.ndarray, "m n h w c"]], UInt8[np.ndarray, "m n h w c"]]:
-        """Rollouts by what steers them, and the last prompt frames held."""
-        alone = infer_actions(context.encoder, clips)
-        followed = follow_actions(context.encoder, clips)
-        drawn = random_codes(clips, context.encoder.num_codes, alone.shape[1], context.seed)
-        prompts = [clip.prompt for clip in clips]
-        seeds = [stable_seed("sampler", context.seed, clip.key) for clip in clips]
-        paths = {}
-        for path, codes in ((IMAGINED, followed), (ALONE, alone), (RANDOM, drawn)):
-            branches = [Branch(*row) for row in zip(prompts, codes, seeds, strict=True)]
-            paths[path] = imagine_branches(
-                context.world_model,
-                branches,
+        prompts, seeds = [clip.prompt for clip in clips], sampler_seeds(clips, context.seed)
+        paths = {
+            path: imagine_codes(
+                context,
+                prompts,
+                steering,
+                seeds,
                 batch_size=self.batch_size,
                 description=f"{self.name}: {path}",
             )
-        if context.robot_world_model is not None:
+            for path, steering in codes.items()
+        }
+        if context.takes_robot_actions:
             paths[ROBOT] = imagine_robot_actions(
-                context.robot_world_model,
+                context,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
                 seeds,
                 batch_size=self.batch_size,
                 description=f"{self.name}: {ROBOT}",
             )
-        return paths, CopyLast().imagine(prompts, alone, seeds)
+        if len(context.fit.episodes):
+            feedback = fit_motion_centroids(context, name=self.name)
+            world = MujocoWorld(feedback=feedback, renderer=self.renderer)
+            coded = self._execute(clips, world, "MuJoCo, quantised motions")
+            paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
+        return {path: paths[path] for path in PATHS if path in paths}
 
-    def _execute(
-        self,
-        context: EvalContext,
-        clips: Sequence[Clip],
-        told: Float[np.ndarray, "m n 7"] | None = None,
-        *,
-        description: str,
-    ) -> list[Truth]:
-        """What MuJoCo says about every clip from its last prompt frame on.
-
-        It executes the recorded actions, or what it is `told` to do in each transition.
-        """
-        stride = context.test.frame_stride
+    def _execute(self, clips: Sequence[Clip], world: MujocoWorld, description: str) -> list[Truth]:
+        """What MuJoCo says about every clip from its last prompt frame on."""
         found = []
         description = f"{self.name}: {description}"
         with progress_bar(description, total=len(clips), unit="rollouts") as advance:
-            for number, clip in enumerate(clips):
-                episode = context.dataset[context.test.episodes[clip.number]]
-                start = clip.window.start + (clip.num_prompt_frames - 1) * stride
-                stop = start + len(clip.future) * stride
-                recorded = episode.robot_actions[start:stop].astype(np.float64)
-                height, width = clip.window.video.shape[1:3]
-                truth = execute(
-                    episode,
-                    start=start,
-                    robot_actions=recorded if told is None else _steps(told[number], stride),
-                    image_size=(height, width),
-                    renderer=self.renderer,
-                )
-                found.append(truth.every(stride))
+            for clip in clips:
+                world.start([clip.prompt], [0])
+                moments = [look(world.envs[0])]
+                for _ in clip.future:
+                    world.step(Codes(np.zeros(1, np.int64)))  # MuJoCo executes the recording
+                    moments.append(look(world.envs[0]))
+                found.append(stack(moments))
                 advance()
+        world.close()
         return found
 
-    def _measure(self, videos: _Videos) -> Measured:
-        everything = {**videos.paths, **videos.others}
-        masks = np.stack([truth.is_robot[1:] for truth in videos.true])
+    def _others(
+        self, context: EvalContext, clips: Sequence[Clip], truths: Sequence[Truth]
+    ) -> Videos:
+        """The held prompt, the tokenizer's view of MuJoCo's frames, and the recorded frames."""
+        pairs = zip(clips, truths, strict=True)
+        full = [np.concatenate([clip.prompt.frames, truth.video[1:]]) for clip, truth in pairs]
+        seen = [context.tokenizer.reconstruct(video).video for video in full]
         return {
-            who: decibels(videos.true_video, video, masks, threshold=self.change_threshold)
-            for who, video in everything.items()
+            COPY_LAST: hold_last([clip.prompt for clip in clips], len(clips[0].future)),
+            TOKENIZER: np.stack([video[self.num_prompt_frames :] for video in seen]),
+            RECORDED: np.stack([clip.future for clip in clips]),
         }
 
-    def _pose_metrics(
-        self, context: EvalContext, clips: Sequence[Clip], videos: _Videos
-    ) -> dict[str, Metric]:
+    def _add_decibels(
+        self,
+        table: Table,
+        true_video: UInt8[np.ndarray, "m t h w c"],
+        videos: Videos,
+        truths: Sequence[Truth],
+    ) -> None:
+        """A column for every measure, kind of rollout and frame."""
+        is_robot = np.stack([truth.is_robot[1:] for truth in truths])
+        for who, video in videos.items():
+            measured = decibels(true_video, video, is_robot, threshold=self.change_threshold)
+            for name, values in measured.items():
+                table.add_series(f"{name}_{who}", values, given=who == COPY_LAST)
+
+    def _poses(
+        self, context: EvalContext, table: Table, truths: Sequence[Truth], videos: Videos
+    ) -> dict[str, Measurement]:
+        """Poses read from the frames of every path."""
+        missing = _missing(videos)
         if not len(context.fit.episodes):
-            return no_pose_metrics(NOTHING_TO_FIT) | {
-                name: metric
-                for path in (ALONE, RANDOM, ROBOT)
-                for name, metric in no_pose_metrics(NOTHING_TO_FIT, suffix=f"/{path}").items()
-            }
+            missing = dict.fromkeys(PATHS, NOTHING_TO_FIT) | missing
+        found: dict[str, Measurement] = {}
+        for path, reason in missing.items():
+            found |= {f"{n}{_suffix(path)}": value for n, value in no_poses(reason).items()}
+        if not len(context.fit.episodes):
+            return found
         reader = fit_pose_reader(
             context,
             max_episodes=FAST_POSE_EPISODES if context.fast else POSE_EPISODES,
             description=self.name,
         )
-        readings = PoseReadings(reader, videos.true_video, [truth.poses for truth in videos.true])
-        return pose_metrics(
-            readings,
-            videos.paths,
-            copied=videos.others[COPY_LAST],
-            episode=np.array([clip.number for clip in clips]),
-            seed=context.seed,
-        )
+        true_video = np.stack([truth.video for truth in truths])
+        poses = PoseTable(table, reader, true_video, [truth.poses for truth in truths])
+        known = [path for path in PATHS if path in videos]
+        for who in (COPY_LAST, *known):
+            poses.add(who, videos[who])
+        for path in known:
+            others = [p for p in known if p != path] if path == IMAGINED else [RANDOM]
+            baselines = {other: other for other in others if other != path}
+            measured = pose_measurements(poses, path, baselines=baselines)
+            found |= {f"{name}{_suffix(path)}": value for name, value in measured.items()}
+        return found
 
 
-def _steps(told: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "s 7"]:
-    """One action a step, within the robot's bounds."""
-    return np.clip(spread(told, stride), ACTION_LOW, ACTION_HIGH)
-
-
-def _rows(clips: Sequence[Clip], measured: Measured) -> list[Mapping[str, float | str | None]]:
+def decibels(
+    true: UInt8[np.ndarray, "m t h w c"],
+    video: UInt8[np.ndarray, "m n h w c"],
+    is_robot: Bool[np.ndarray, "m n h w"],
+    *,
+    threshold: int,
+) -> dict[str, Float[np.ndarray, "m n"]]:
+    """Every measure of every frame; NaN without such pixels. True videos begin with the prompt."""
     rows = []
-    for c, clip in enumerate(clips):
-        row: dict[str, float | str | None] = {
-            "episode_id": clip.window.episode_id,
-            "start": clip.window.start,
+    for seen, other, robot in zip(true, video, is_robot, strict=True):
+        changed = changed_pixels(seen, threshold=threshold)
+        masked = (changed_psnr(seen[1:], other, mask) for mask in (changed, robot))
+        rows.append((frame_psnr(seen[1:], other), *masked))
+    columns = zip(*rows, strict=True)
+    return {name: np.stack(column) for name, column in zip(MEASURES, columns, strict=True)}
+
+
+def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Measurement]:
+    """Means over the horizon, gains over a held prompt, and every frame of the horizon."""
+    frames = range(1, horizon + 1)
+
+    def columns(name: str, who: str) -> list[str]:
+        return [f"{name}_{who}_t{t}" for t in frames]
+
+    found = {}
+    decibel = partial(Measurement, unit="dB", reason="there are no such pixels in MuJoCo's frames")
+    for name, what in MEASURES.items():
+        means = {w: table.mean(columns(name, w)) for w in (*paths, COPY_LAST, TOKENIZER)}
+        for path in paths:
+            others = [COPY_LAST, *(p for p in paths if p != path and path == IMAGINED)]
+            found[f"{name}{_suffix(path)}"] = decibel(
+                of=means[path],
+                protocol=f"{what}, {path}, mean over the horizon; {PROTOCOL}",
+                baselines={other: means[other] for other in others},
+                ceiling=means[TOKENIZER],
+            )
+        found[f"{name}/gain_over_copy_last"] = decibel(
+            of=table.mean_difference(columns(name, IMAGINED), columns(name, COPY_LAST)),
+            protocol=f"{what}, imagined minus copy_last; {PROTOCOL}",
+        )
+        for who in means:
+            for t in frames:
+                found[f"{name}/{who}/t{t}"] = decibel(
+                    of=table.mean([f"{name}_{who}_t{t}"]),
+                    protocol=f"{what}, {who}, frame t; {PROTOCOL}",
+                )
+    for path, reason in _missing(paths).items():
+        found |= {
+            f"{name}{_suffix(path)}": undefined(reason, unit="dB", protocol=PROTOCOL)
+            for name in MEASURES
         }
-        for who, by_name in measured.items():
-            for name, values in by_name.items():
-                for t, value in enumerate(values[c], start=1):
-                    row[f"{name}_{who}_t{t}"] = float(value) if np.isfinite(value) else None
-        rows.append(row)
-    return rows
+    found["replay_psnr"] = decibel(
+        of=table.mean(columns("psnr", RECORDED)),
+        protocol=f"recorded frames against MuJoCo's; {PSNR_CAP_DB:.0f} = equal; {PROTOCOL}",
+    )
+    return found
+
+
+def _missing(paths: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
+    """Why there are no rollouts of some path."""
+    reasons = {ROBOT: NO_ROBOT, BEST_CODES: NOTHING_TO_FIT}
+    return {path: reason for path, reason in reasons.items() if path not in paths}
+
+
+def _suffix(path: str) -> str:
+    return "" if path == IMAGINED else f"/{path}"
 
 
 def _figures(
-    metrics: Mapping[str, Metric], videos: _Videos, measured: Measured
+    metrics: Mapping[str, Metric],
+    table: Table,
+    true: UInt8[np.ndarray, "m t h w c"],
+    paths: Videos,
+    rebuilt: UInt8[np.ndarray, "m n h w c"],
 ) -> dict[str, Figure]:
-    true = videos.true_video
+    """Curves over the horizon, and the rollout of the clip with the median PSNR."""
     horizon = true.shape[1] - 1
     frames = range(1, horizon + 1)
     panels = figures.new_axes(len(MEASURES), width=5.5 * len(MEASURES))
@@ -279,16 +321,16 @@ def _figures(
             who.replace("_", " "): figures.metric_curve(
                 [metrics[f"{name}/{who}/t{t}"] for t in frames]
             )
-            for who in (*videos.paths, COPY_LAST, TOKENIZER)
+            for who in (*paths, COPY_LAST, TOKENIZER)
         }
         labels = ("imagined frame t", "PSNR against MuJoCo (dB)")
         figures.draw_curves(axes, frames, lines, labels=labels, title=title)
     figures.share_legend(panels)
-    quality = measured[IMAGINED]["psnr"].mean(axis=1)
+    quality = table.values([f"psnr_{IMAGINED}_t{t}" for t in frames]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
     strip = {"MuJoCo": true[median][shown]}
-    for who, video in (*videos.paths.items(), (TOKENIZER, videos.others[TOKENIZER])):
+    for who, video in (*paths.items(), (TOKENIZER, rebuilt)):
         strip[who.replace("_", " ")] = np.concatenate([true[median, :1], video[median]])[shown]
     return {
         "horizon": figures.owner(panels[0]),
@@ -296,37 +338,25 @@ def _figures(
     }
 
 
-def _notes_on_codes(videos: _Videos) -> tuple[str, ...]:
-    if not np.array_equal(videos.paths[IMAGINED], videos.paths[ALONE]):
+def _notes_on_codes(paths: Videos) -> tuple[str, ...]:
+    if not np.array_equal(paths[IMAGINED], paths[ALONE]):
         return ()
     return (
-        f"{IMAGINED} and {ALONE} are the same: these latent actions are of single transitions "
-        "also where a whole rollout is followed, or the world does not ask for them.",
+        f"{IMAGINED} and {ALONE} are equal: this encoder quantises every transition alone, or the "
+        "world does not depend on the codes.",
     )
 
 
-def _notes(clips: Sequence[Clip], replayed: Metric) -> tuple[str, ...]:
+def _notes(table: Table, replayed: Measurement) -> tuple[str, ...]:
     notes = [
-        f"{len(clips)} prompts of {len({clip.number for clip in clips})} test episodes; the strip "
-        "shows the prompt with the median PSNR.",
-        *notes_on_units(replayed.n_units),
+        f"{len(table)} prompts of {table.num_episodes} test episodes; the strip shows the prompt "
+        "with the median PSNR.",
+        *notes_on_units(table.num_episodes),
     ]
-    if replayed.value is not None and replayed.value < PSNR_CAP_DB:
+    value = replayed.metric(seed=0).value
+    if value is not None and value < PSNR_CAP_DB:
         notes.append(
             "MuJoCo's replay is not the recording bit for bit: another MuJoCo version, renderer "
             "or image size than the recording's. MuJoCo's frames are the reference here."
         )
     return tuple(notes)
-
-
-def _no_decibels(reason: str, *, suffix: str = "") -> dict[str, Metric]:
-    metric = undefined(reason, unit="dB", protocol=PROTOCOL)
-    return {f"{name}{suffix}": metric for name in MEASURES}
-
-
-def _nothing(reason: str) -> SuiteResult:
-    metrics = _no_decibels(reason) | no_pose_metrics(reason)
-    headline = (*MEASURES, "tool_error", "gain", "lag")
-    return SuiteResult(
-        metrics=metrics, headline=headline, per_episode=[], figures={}, notes=(reason,)
-    )

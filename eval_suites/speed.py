@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from eval_suites.adapters import GenieTokenizer, GenieWorld
-from eval_suites.base import EvalContext, Metric, Prompt, SuiteResult, undefined
+from eval_suites.adapters import GenieTokenizer
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.table import Metric
 from eval_suites.timing import (
     decode_frames,
     memory_growth_mb,
@@ -26,20 +27,21 @@ from eval_suites.timing import (
 )
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import GenieWorld, Prompt, code_steps, roll_out
 from genie_robo.models.genie import Genie
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
 
-HEADLINE = (
-    "reading/frames_per_cpu_second",
-    "reading/peak_memory",
-    "training/tokens_per_second",
-    "imagining/frames_per_second",
-    "imagining/times_recomputed",
-    "imagining/memory_growth",
-    "recording/seconds_per_episode",
-    "recording/megabytes_per_episode",
-)
+HEADLINE = {
+    "reading/frames_per_cpu_second": "frames/s",
+    "reading/peak_memory": "MB",
+    "training/tokens_per_second": "tokens/s",
+    "imagining/frames_per_second": "frames/s",
+    "imagining/times_recomputed": "times",
+    "imagining/memory_growth": "MB",
+    "recording/seconds_per_episode": "s",
+    "recording/megabytes_per_episode": "MB",
+}
 FAST = {"num_batches": 2, "num_steps": 2, "num_decoded": 1, "num_imagined": 100, "num_repeats": 3}
 """The most that is measured under fast=true."""
 NUM_OWN_FRAMES, NUM_OWN_LAPS = 24, 3
@@ -59,6 +61,7 @@ class Speed:
 
     name: ClassVar[str] = "speed"
     summary: ClassVar[str] = "how fast this machine reads windows, trains, imagines and records"
+    headline: ClassVar[Mapping[str, str]] = HEADLINE
 
     parts: Sequence[str] = ("reading", "training", "imagining", "recording")
     """What to measure: some of reading, training, imagining and recording."""
@@ -98,8 +101,6 @@ class Speed:
         return SuiteResult(
             metrics=metrics,
             headline=tuple(name for name in HEADLINE if name in metrics),
-            per_episode=[],
-            figures={},
             notes=NOTES,
         )
 
@@ -181,7 +182,7 @@ def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
     if not isinstance(context.tokenizer, GenieTokenizer):
         return _undefined("imagining", NO_GENIE) | speed
     genie, device = _copy_genie(context.tokenizer)
-    world = context.world_model
+    world = context.world
     sampler = world.sampler if isinstance(world, GenieWorld) else Sampler()
     cached, recomputed = (
         run_alone(
@@ -226,12 +227,18 @@ def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
 def _frames_per_second(context: EvalContext) -> Metric:
     """Of the world model in use, pixels included; the prompt costs nothing."""
     window = context.test.whole_episode(0)
-    prompt = Prompt(window.episode_id, window.start, window.video[:1])
+    prompt = Prompt(
+        frames=window.video[:1],
+        name=window.episode_id,
+        start=window.start,
+        stride=context.test.frame_stride,
+        recording=context.recording(context.test, 0),
+    )
 
     def seconds(num_frames: int) -> float:
-        codes = np.zeros((1, num_frames), int)
+        steps = code_steps(np.zeros((1, num_frames), int))
         return time_once(
-            lambda: context.world_model.imagine([prompt], codes, [context.seed])
+            lambda: roll_out(context.world, [prompt], steps, seeds=[context.seed])
         ).wall_s
 
     seconds(1)
@@ -310,8 +317,11 @@ def _metric(
 
 
 def _undefined(part: str, reason: str) -> dict[str, Metric]:
-    names = [name for name in HEADLINE if name.startswith(f"{part}/")]
-    return {name: undefined(reason, unit="", protocol="a run's own models") for name in names}
+    return {
+        name: Metric(value=None, n_units=0, unit=unit, protocol="the run's models", reason=reason)
+        for name, unit in HEADLINE.items()
+        if name.startswith(f"{part}/")
+    }
 
 
 PARTS: Mapping[str, Callable[[Speed, EvalContext], dict[str, Metric]]] = {

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.base import Metric
-
 MIN_EPISODES_FOR_INTERVAL = 5
 """Of fewer episodes there are too few different resamples for a 95 % interval."""
 
@@ -208,29 +206,6 @@ def notes_on_units(num_episodes: int) -> tuple[str, ...]:
             "they should be.",
         )
     return ()
-
-
-def to_metric(
-    estimate: Estimate,
-    *,
-    n_units: int,
-    unit: str,
-    protocol: str,
-    baselines: dict[str, float | None] | None = None,
-    ceiling: float | None = None,
-    reason: str = "the test episodes do not determine it",
-) -> Metric:
-    """An estimate with its context; `reason` is given when it has no value."""
-    return Metric(
-        value=estimate.value,
-        ci95=estimate.ci95,
-        n_units=n_units,
-        unit=unit,
-        protocol=protocol,
-        baselines=baselines or {},
-        ceiling=ceiling,
-        reason=reason if estimate.value is None else "",
-    )
 
 
 def _squared_error(

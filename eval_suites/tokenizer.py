@@ -1,7 +1,7 @@
 """How much of a frame survives tokenization, and how much of the codebook is used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.base import EvalContext, Metric, SuiteResult
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
@@ -18,14 +18,8 @@ from eval_suites.metrics.image_metrics import (
     frame_psnr,
     frame_ssim,
 )
-from eval_suites.statistics import (
-    Estimate,
-    bootstrap,
-    episode_mean,
-    notes_on_units,
-    perplexity,
-    to_metric,
-)
+from eval_suites.statistics import notes_on_units, perplexity
+from eval_suites.table import FEWER_CODES, OTHER_CODES, Fixed, Measurement, Sums, Table
 
 UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {
@@ -44,17 +38,24 @@ class _Measured(NamedTuple):
     copy_last: Mapping[str, Float[np.ndarray, " t"]]
     token_counts: Float[np.ndarray, " k"]
     shown: Int[np.ndarray, " n"]
-    """A few frames to look at,"""
+    """A few frames to show,"""
     frames: Mapping[str, UInt8[np.ndarray, "n h w c"]]
     """true and reconstructed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerSuite:
-    """Reconstruction of test episodes beside copying the frame before."""
+    """Reconstruction of test episodes, with copying the frame before as a baseline."""
 
     name: ClassVar[str] = "tokenizer"
     summary: ClassVar[str] = "what the video tokenizer keeps of a frame"
+    headline: ClassVar[Mapping[str, str]] = {
+        "psnr": "dB",
+        "changed_psnr": "dB",
+        "ssim": "SSIM",
+        "perplexity": "codes",
+        "used_codes": "share",
+    }
 
     max_episodes: int = 200
     change_threshold: int = CHANGE_THRESHOLD
@@ -79,20 +80,19 @@ class TokenizerSuite:
                 f"none of the {len(context.test.episodes)} test episodes has two frames, so no "
                 "frame can be compared with the one before; check data.path and data.frame_stride"
             )
-        metrics = {name: _frame_metric(measured, name, context.seed) for name in UNITS}
-        metrics |= {f"gain_over_copy_last/{n}": _gain(measured, n, context.seed) for n in UNITS}
-        metrics |= _codebook_metrics(measured, context.seed)
-        return SuiteResult(
-            metrics=metrics,
-            headline=("psnr", "changed_psnr", "ssim", "perplexity", "used_codes"),
-            per_episode=[_row(episode) for episode in measured],
-            figures=self._figures(measured),
+        table = _table(measured)
+        result = SuiteResult.of(
+            _frame_measurements(table) | _codebook_measurements(measured, table),
+            seed=context.seed,
+            headline=tuple(self.headline),
+            table=table,
             notes=(
                 "A pixel counts as changed when a channel moves by more than "
                 f"{self.change_threshold} of 255 grey levels.",
                 *notes_on_units(len(measured)),
             ),
         )
+        return replace(result, figures=_figures(measured))
 
     def _measure(
         self, context: EvalContext, episode_id: str, video: UInt8[np.ndarray, "t h w c"]
@@ -118,85 +118,55 @@ class TokenizerSuite:
             "changed_psnr": changed_psnr(video[1:], other, changed),
         }
 
-    def _figures(self, measured: Sequence[_Measured]) -> dict[str, Figure]:
-        order = np.argsort([episode.tokenizer["psnr"].mean() for episode in measured])
-        median = measured[order[len(order) // 2]]
-        counts = np.sum([episode.token_counts for episode in measured], axis=0)
-        return {
-            "reconstruction": figures.frame_strip(
-                median.frames, titles=[f"frame {t}" for t in median.shown]
-            ),
-            "psnr": figures.histograms(
-                {
-                    "tokenizer": _joined(measured, "tokenizer", "psnr"),
-                    "copy last frame": _joined(measured, "copy_last", "psnr"),
-                    "tokenizer, changed pixels": _joined(measured, "tokenizer", "changed_psnr"),
-                    "copy last, changed pixels": _joined(measured, "copy_last", "changed_psnr"),
-                },
-                label="PSNR of a frame (dB)",
-            ),
-            "code_usage": figures.usage(
-                counts.astype(int),
-                label="token codes, most used first",
-                title="use of the token codebook in test episodes",
-                ranked=True,
-            ),
-        }
+
+def _table(measured: Sequence[_Measured]) -> Table:
+    """Means over the frames of every episode, weighted by the frames that have a value."""
+    table = Table([episode.episode_id for episode in measured])
+    lengths = np.array([len(episode.tokenizer["psnr"]) for episode in measured])
+    table.add("num_frames", lengths, given=True)
+    for who in ("tokenizer", "copy_last"):
+        for name in UNITS:
+            frames = [getattr(episode, who)[name] for episode in measured]
+            counts = np.array([np.isfinite(values).sum() for values in frames], dtype=float)
+            sums = np.array([np.nansum(values) for values in frames])
+            means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+            table.add(f"{who}_{name}", means, weights=counts, given=who == "copy_last")
+    return table
 
 
-def _joined(measured: Sequence[_Measured], who: str, name: str) -> Float[np.ndarray, " n"]:
-    return np.concatenate([getattr(episode, who)[name] for episode in measured])
+def _frame_measurements(table: Table) -> dict[str, Measurement]:
+    found = {}
+    for name, unit in UNITS.items():
+        own, copied = [f"tokenizer_{name}"], [f"copy_last_{name}"]
+        reason = "no pixel changes in any test episode"
+        found[name] = Measurement(
+            of=table.mean(own),
+            unit=unit,
+            protocol=f"{PROTOCOLS[name]}; {FRAMES}",
+            baselines={"copy_last": table.mean(copied)},
+            reason=reason,
+        )
+        found[f"gain_over_copy_last/{name}"] = Measurement(
+            of=table.mean_difference(own, copied),
+            unit=unit,
+            protocol=f"tokenizer minus copy_last: {PROTOCOLS[name]}; {FRAMES}",
+            reason=reason,
+        )
+    return found
 
 
-def _episodes(measured: Sequence[_Measured]) -> np.ndarray:
-    lengths = [len(episode.tokenizer["psnr"]) for episode in measured]
-    return np.repeat(np.arange(len(measured)), lengths)
-
-
-def _frame_metric(measured: Sequence[_Measured], name: str, seed: int) -> Metric:
-    episode = _episodes(measured)
-    estimate = episode_mean(_joined(measured, "tokenizer", name), episode, seed=seed)
-    copied = episode_mean(_joined(measured, "copy_last", name), episode, seed=seed)
-    return _metric(measured, estimate, name, PROTOCOLS[name], copied.value)
-
-
-def _gain(measured: Sequence[_Measured], name: str, seed: int) -> Metric:
-    difference = _joined(measured, "tokenizer", name) - _joined(measured, "copy_last", name)
-    estimate = episode_mean(difference, _episodes(measured), seed=seed)
-    return _metric(measured, estimate, name, f"tokenizer minus copy_last: {PROTOCOLS[name]}")
-
-
-def _metric(
-    measured: Sequence[_Measured],
-    estimate: Estimate,
-    name: str,
-    protocol: str,
-    copied: float | None = None,
-) -> Metric:
-    return to_metric(
-        estimate,
-        n_units=len(measured),
-        unit=UNITS[name],
-        protocol=f"{protocol}; {FRAMES}",
-        baselines={} if copied is None else {"copy_last": copied},
-        reason="no pixel changes in any test episode",
-    )
-
-
-def _codebook_metrics(measured: Sequence[_Measured], seed: int) -> dict[str, Metric]:
+def _codebook_measurements(measured: Sequence[_Measured], table: Table) -> dict[str, Measurement]:
     counts = np.stack([episode.token_counts for episode in measured])
     num_codes, total = counts.shape[1], counts.sum(axis=0)
     return {
-        "perplexity": to_metric(
-            bootstrap(counts, perplexity, seed=seed),
-            n_units=len(measured),
+        "perplexity": Measurement(
+            of=Sums(table, counts, perplexity, not_swappable=OTHER_CODES),
             unit="codes",
             protocol="exp of the entropy of token use over all patches of all test frames",
             ceiling=float(num_codes),
         ),
-        "used_codes": Metric(
-            value=float((total > 0).mean()),
-            n_units=len(measured),
+        "used_codes": Measurement(
+            of=Fixed(table, float((total > 0).mean()), FEWER_CODES),
             unit="share",
             protocol=f"share of the {num_codes} token codes that occur in the test episodes",
             ceiling=1.0,
@@ -204,13 +174,31 @@ def _codebook_metrics(measured: Sequence[_Measured], seed: int) -> dict[str, Met
     }
 
 
-def _row(episode: _Measured) -> dict[str, float | str | None]:
-    row: dict[str, float | str | None] = {
-        "episode_id": episode.episode_id,
-        "num_frames": len(episode.tokenizer["psnr"]),
+def _figures(measured: Sequence[_Measured]) -> dict[str, Figure]:
+    order = np.argsort([episode.tokenizer["psnr"].mean() for episode in measured])
+    median = measured[order[len(order) // 2]]
+    counts = np.sum([episode.token_counts for episode in measured], axis=0)
+
+    def joined(who: str, name: str) -> Float[np.ndarray, " n"]:
+        return np.concatenate([getattr(episode, who)[name] for episode in measured])
+
+    return {
+        "reconstruction": figures.frame_strip(
+            median.frames, titles=[f"frame {t}" for t in median.shown]
+        ),
+        "psnr": figures.histograms(
+            {
+                "tokenizer": joined("tokenizer", "psnr"),
+                "copy last frame": joined("copy_last", "psnr"),
+                "tokenizer, changed pixels": joined("tokenizer", "changed_psnr"),
+                "copy last, changed pixels": joined("copy_last", "changed_psnr"),
+            },
+            label="PSNR of a frame (dB)",
+        ),
+        "code_usage": figures.usage(
+            counts.astype(int),
+            label="token codes, most used first",
+            title="use of the token codebook in test episodes",
+            ranked=True,
+        ),
     }
-    for who in ("tokenizer", "copy_last"):
-        for name, values in getattr(episode, who).items():
-            known = values[np.isfinite(values)]
-            row[f"{who}_{name}"] = float(known.mean()) if len(known) else None
-    return row

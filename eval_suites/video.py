@@ -1,7 +1,7 @@
 """How the imagined video looks: frame by frame over the horizon, and as a distribution."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,20 +10,19 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Metric, SuiteResult, undefined
-from eval_suites.clips import (
-    Branch,
-    Clip,
-    choose_test_clips,
-    imagine_branches,
-    infer_actions,
-    stable_seed,
-    too_short,
-)
+from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.metrics.image_metrics import frame_psnr, frame_ssim
-from eval_suites.statistics import episode_mean, notes_on_units, to_metric
-from eval_suites.video_distances import distribution_metrics
+from eval_suites.rollouts import (
+    Clip,
+    choose_clips,
+    clip_table,
+    imagine_codes,
+    infer_codes,
+    sampler_seeds,
+)
+from eval_suites.statistics import notes_on_units
+from eval_suites.table import Measurement, Metric, Table, undefined
+from eval_suites.video_distances import distance_measurements
 from eval_suites.video_features import (
     I3D_BYTES,
     I3D_SHA256,
@@ -34,6 +33,7 @@ from eval_suites.video_features import (
     random_conv_distance,
     random_video_features,
 )
+from genie_robo.inference.world import hold_last
 
 IMAGINED, COPY_LAST, TOKENIZER = "imagined", "copy_last", "tokenizer"
 FAST_CLIPS = 8
@@ -58,6 +58,15 @@ class VideoSuite:
 
     name: ClassVar[str] = "video"
     summary: ClassVar[str] = "how far imagined video is from real video, by frame and as a whole"
+    headline: ClassVar[Mapping[str, str]] = {
+        "psnr": "dB",
+        "ssim": "SSIM",
+        "random_conv_distance": "distance",
+        "lpips": "LPIPS",
+        f"frechet/{RANDOM_FEATURES}": "distance",
+        f"mmd/{RANDOM_FEATURES}": "distance",
+        "fvd": "FVD",
+    }
 
     num_clips: int = 64
     """Prompts, from as many test episodes as possible."""
@@ -79,7 +88,7 @@ class VideoSuite:
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine, compare with the true frames."""
-        clips = choose_test_clips(
+        clips = choose_clips(
             context,
             num_clips=self.num_clips,
             num_prompt_frames=self.num_prompt_frames,
@@ -87,30 +96,27 @@ class VideoSuite:
             name=self.name,
             fast_clips=FAST_CLIPS,
         )
-        if not clips:
-            limits = {"num_prompt_frames": self.num_prompt_frames, "horizon": self.horizon}
-            return _nothing(too_short(self.name, **limits))
         videos = self._videos(context, clips)
         true = np.stack([clip.future for clip in clips])
-        measured = {
-            name: {who: _by_frame(measure, true, video) for who, video in videos.items()}
-            for name, measure in self._frame_measures().items()
-        }
-        metrics = _frame_metrics(clips, measured, seed=context.seed)
-        rows = _rows(clips, measured)
+        table = clip_table(clips)
+        measures = self._frame_measures()
+        for name, measure in measures.items():
+            for who, video in videos.items():
+                values = _by_frame(measure, true, video)
+                table.add(f"{name}_{who}", values.mean(axis=1), given=who == COPY_LAST)
+                table.add_series(f"{name}_{who}", values, given=who == COPY_LAST)
+        found = _frame_measurements(table, list(measures), range(1, true.shape[1] + 1))
         for name, features in self._video_features().items():
-            found = distribution_metrics(clips, true, videos, features, name=name)
-            metrics |= found.metrics
-            for row, more in zip(rows, found.rows, strict=True):
-                row |= more
-        metrics |= self._absent()
-        return SuiteResult(
-            metrics=metrics,
-            headline=(*measured, f"frechet/{RANDOM_FEATURES}", f"mmd/{RANDOM_FEATURES}", "fvd"),
-            per_episode=rows,
-            figures={"horizon": _figure(metrics, measured), "strip": _strip(videos, true)},
-            notes=notes_on_units(len({clip.number for clip in clips})),
+            found |= distance_measurements(table, true, videos, features, name=name)
+        result = SuiteResult.of(
+            found | self._absent(),
+            seed=context.seed,
+            headline=tuple(self.headline),
+            table=table,
+            notes=notes_on_units(table.num_episodes),
         )
+        curves = _figure(result.metrics, list(measures), true.shape[1])
+        return replace(result, figures={"horizon": curves, "strip": _strip(videos, true)})
 
     def _i3d(self) -> Path | None:
         if not self.i3d_path:
@@ -141,7 +147,7 @@ class VideoSuite:
         file = self._i3d()
         return features if file is None else features | {"i3d": i3d_features(file)}
 
-    def _absent(self) -> dict[str, Metric]:
+    def _absent(self) -> dict[str, Measurement]:
         """Famous names that have no number here, and why."""
         found = {}
         if not self.i3d_path:
@@ -157,23 +163,19 @@ class VideoSuite:
     def _videos(
         self, context: EvalContext, clips: Sequence[Clip]
     ) -> dict[str, UInt8[np.ndarray, "m n h w c"]]:
-        actions = infer_actions(context.encoder, clips)
-        branches = [
-            Branch(clip.prompt, latent, stable_seed("sampler", context.seed, clip.key))
-            for clip, latent in zip(clips, actions, strict=True)
-        ]
-        imagined = imagine_branches(
-            context.world_model,
-            branches,
+        codes, prompts = infer_codes(context.encoder, clips), [clip.prompt for clip in clips]
+        imagined = imagine_codes(
+            context,
+            prompts,
+            codes,
+            sampler_seeds(clips, context.seed),
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
         )
         rebuilt = [context.tokenizer.reconstruct(clip.window.video).video for clip in clips]
         return {
             IMAGINED: imagined,
-            COPY_LAST: CopyLast().imagine(
-                [clip.prompt for clip in clips], actions, [0] * len(clips)
-            ),
+            COPY_LAST: hold_last(prompts, codes.shape[1]),
             TOKENIZER: np.stack([video[self.num_prompt_frames :] for video in rebuilt]),
         }
 
@@ -186,68 +188,43 @@ def _by_frame(
     return np.stack([measure(*pair) for pair in zip(true, other, strict=True)])
 
 
-def _frame_metrics(
-    clips: Sequence[Clip],
-    measured: Mapping[str, Mapping[str, Float[np.ndarray, "m n"]]],
-    *,
-    seed: int,
-) -> dict[str, Metric]:
-    episode = np.array([clip.number for clip in clips])
-    metrics = {}
-    for name, by_whom in measured.items():
-        shared = {"n_units": len(np.unique(episode)), "unit": UNITS[name]}
-        means = {who: episode_mean(values, episode).value for who, values in by_whom.items()}
-        metrics[name] = to_metric(
-            episode_mean(by_whom[IMAGINED], episode, seed=seed),
+def _frame_measurements(
+    table: Table, measures: Sequence[str], frames: range
+) -> dict[str, Measurement]:
+    found = {}
+    for name in measures:
+        means = {who: table.mean([f"{name}_{who}"]) for who in (IMAGINED, COPY_LAST, TOKENIZER)}
+        found[name] = Measurement(
+            of=means[IMAGINED],
+            unit=UNITS[name],
             protocol=f"{name}, mean over the horizon; {PROTOCOL}",
             baselines={COPY_LAST: means[COPY_LAST]},
             ceiling=means[TOKENIZER],
-            **shared,
         )
-        metrics[f"{name}/gain_over_copy_last"] = to_metric(
-            episode_mean(by_whom[IMAGINED] - by_whom[COPY_LAST], episode, seed=seed),
+        found[f"{name}/gain_over_copy_last"] = Measurement(
+            of=table.mean_difference([f"{name}_{IMAGINED}"], [f"{name}_{COPY_LAST}"]),
+            unit=UNITS[name],
             protocol=f"{name}, imagined minus copy_last, paired; {PROTOCOL}",
-            **shared,
         )
-        for who, values in by_whom.items():
-            for t, column in enumerate(values.T, start=1):
-                metrics[f"{name}/{who}/t{t}"] = to_metric(
-                    episode_mean(column, episode, seed=seed),
+        for who in means:
+            for t in frames:
+                found[f"{name}/{who}/t{t}"] = Measurement(
+                    of=table.mean([f"{name}_{who}_t{t}"]),
+                    unit=UNITS[name],
                     protocol=f"{name}, {who}, frame t; {PROTOCOL}",
-                    **shared,
                 )
-    return metrics
+    return found
 
 
-def _rows(
-    clips: Sequence[Clip], measured: Mapping[str, Mapping[str, Float[np.ndarray, "m n"]]]
-) -> list[dict[str, float | str | None]]:
-    rows = []
-    for c, clip in enumerate(clips):
-        row: dict[str, float | str | None] = {
-            "episode_id": clip.window.episode_id,
-            "start": clip.window.start,
-        }
-        for name, by_whom in measured.items():
-            for who, values in by_whom.items():
-                row[f"{name}_{who}"] = float(values[c].mean())
-                for t, value in enumerate(values[c], start=1):
-                    row[f"{name}_{who}_t{t}"] = float(value)
-        rows.append(row)
-    return rows
-
-
-def _figure(
-    metrics: Mapping[str, Metric], measured: Mapping[str, Mapping[str, Float[np.ndarray, "m n"]]]
-) -> Figure:
-    panels = figures.new_axes(len(measured), width=5.0 * len(measured))
-    for axes, (name, by_whom) in zip(panels, measured.items(), strict=True):
-        frames = range(1, by_whom[IMAGINED].shape[1] + 1)
+def _figure(metrics: Mapping[str, Metric], measures: Sequence[str], horizon: int) -> Figure:
+    panels = figures.new_axes(len(measures), width=5.0 * len(measures))
+    frames = range(1, horizon + 1)
+    for axes, name in zip(panels, measures, strict=True):
         lines = {
             who.replace("_", " "): figures.metric_curve(
                 [metrics[f"{name}/{who}/t{t}"] for t in frames]
             )
-            for who in by_whom
+            for who in (IMAGINED, COPY_LAST, TOKENIZER)
         }
         labels = ("imagined frame t", f"{name.replace('_', ' ')} ({UNITS[name]})")
         figures.draw_curves(axes, frames, lines, labels=labels)
@@ -265,14 +242,3 @@ def _strip(
     rows = {"true": true[median][shown]}
     rows |= {who: videos[who][median][shown] for who in (IMAGINED, TOKENIZER)}
     return figures.frame_strip(rows, titles=[f"t = {t + 1}" for t in shown])
-
-
-def _nothing(reason: str) -> SuiteResult:
-    names = ("psnr", "ssim", "random_conv_distance")
-    return SuiteResult(
-        metrics={n: undefined(reason, unit=UNITS[n], protocol=PROTOCOL) for n in names},
-        headline=names,
-        per_episode=[],
-        figures={},
-        notes=(reason,),
-    )

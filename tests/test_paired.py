@@ -7,27 +7,28 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from eval_suites.base import Metric, SuiteResult
-from eval_suites.comparing import Compared, Difference, Kind, compare
+from eval_suites.base import SuiteResult
+from eval_suites.comparing import Compared, Difference, compare
+from eval_suites.table import Fixed, Measurement, Table
 from genie_robo.comparison.paired import (
     PairedRuns,
     difference_text,
-    paired_csv,
+    draw_differences,
     paired_json,
     paired_markdown,
+    paired_table,
     write_paired,
 )
-from genie_robo.comparison.paired_figure import draw_differences
 
 
 def suite_result(values, *, ratio):
-    rows = [{"episode_id": f"e{i}", "score": float(value)} for i, value in enumerate(values)]
-    shared = {"n_units": len(values), "protocol": "p"}
-    metrics = {
-        "score": Metric(value=float(np.mean(values)), unit="dB", **shared),
-        "ratio": Metric(value=ratio, unit="share", **shared),
+    table = Table([f"e{i}" for i in range(len(values))])
+    table.add("score", values)
+    measurements = {
+        "score": Measurement(of=table.mean(["score"]), unit="dB", protocol="p"),
+        "ratio": Measurement(of=Fixed(table, ratio), unit="share", protocol="p"),
     }
-    return SuiteResult(metrics=metrics, headline=tuple(metrics), per_episode=rows, figures={})
+    return SuiteResult.of(measurements, seed=0, headline=tuple(measurements), table=table)
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +95,15 @@ def test_json_holds_value_interval_and_reason(found):
     assert difference["num_episodes"] == 8
     unpaired = content["metrics"]["ratio"]["minus runs/a-seed0"]["runs/b"]
     assert (unpaired["value"], unpaired["ci95"], unpaired["p_value"]) == (0.25, None, None)
-    assert unpaired["reason"].startswith("not paired: it cannot be recomputed from the rows")
+    assert unpaired["reason"].startswith("not paired: it is about all episodes")
 
 
 def test_csv_has_a_line_for_every_number_and_run(found):
-    rows = list(csv.DictReader(paired_csv(found).splitlines()))
+    rows = list(csv.DictReader(paired_table(found).to_csv(index=False).splitlines()))
 
     assert [(row["name"], row["kind"]) for row in rows[::3]] == [
         ("score", "headline"),
         ("ratio", "headline"),
-        ("score", "column"),
     ]
     assert rows[2]["run"] == "runs/b"
     assert float(rows[2]["low"]) == pytest.approx(2)
@@ -116,7 +116,7 @@ def test_page_says_what_was_done_and_what_is_missing(found):
     assert page.startswith("# fake: runs/a-seed0 against runs/a-seed1, runs/a-seed2, runs/b\n")
     assert page.count("- a note") == 1
     assert "| +2 [2, 2], p = 0.0078, 8 episodes |" in page
-    assert "- ratio. runs/b: not paired: it cannot" in page
+    assert "- ratio. runs/b: not paired: it is about all" in page
     assert "training again with another seed" in page
 
 
@@ -164,37 +164,13 @@ def test_difference_as_text(difference, text):
     assert difference_text(difference) == text
 
 
-def test_columns_are_shown_where_no_metric_could_be_paired(found):
-    base = np.arange(8.0)
-    results = {
-        name: SuiteResult(
-            metrics={"auroc": Metric(value=0.5, n_units=8, unit="AUROC", protocol="p")},
-            headline=("auroc",),
-            per_episode=suite_result(base + shift, ratio=0.0).per_episode,
-            figures={},
-        )
-        for name, shift in (("a", 0), ("b", 3))
-    }
-    two = PairedRuns(
-        suite="fake",
-        settings={"a": ("a", 0), "b": ("b", 0)},
-        compared=compare(results),
-        notes=[],
-        provenance={},
-    )
-    assert [one.kind for one in two.compared] == [Kind.headline, Kind.column]
-    assert "| score |  | 3.5 | 6.5 | +3 [3, 3], p = 0.0078, 8 episodes |" in paired_markdown(two)
-    assert "Means of the columns" not in paired_markdown(found)
-
-
 def test_figure_leaves_out_the_frames_of_a_horizon():
     difference = Difference(value=1.0, ci95=(0.5, 1.5), p_value=0.1, num_episodes=9)
     shared = {"unit": "dB", "values": (1.0, 2.0), "differences": (difference,)}
     compared = [
-        Compared(name="delta/t4", kind=Kind.headline, **shared),
-        Compared(name="delta/t5", kind=Kind.metric, **shared),
-        Compared(name="psnr", kind=Kind.metric, **shared),
-        Compared(name="psnr", kind=Kind.column, **shared),
+        Compared(name="delta/t4", is_headline=True, **shared),
+        Compared(name="delta/t5", is_headline=False, **shared),
+        Compared(name="psnr", is_headline=False, **shared),
     ]
 
     (axes,) = draw_differences(["a", "b"], compared).axes

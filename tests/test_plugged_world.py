@@ -6,12 +6,12 @@ import pytest
 from genie_robo.commands.imagine import imagine_prompts
 from genie_robo.commands.play import make_game
 from genie_robo.config import ImagineConfig, PlayConfig
+from genie_robo.eval_context import find_world
 from genie_robo.inference.world import World
 from genie_robo.play.game import code_keys, robot_keys
 from genie_robo.play.recording import view_session
 from genie_robo.sim.imagined import Imagined
 from genie_robo.sim.imagined_vector import ImaginedVector
-from genie_robo.world_models import find_world
 from tests.play import conftest as play
 
 run, trained, prompts = play.run, play.trained, play.prompts

@@ -1,4 +1,4 @@
-"""Does a code mean one motion, whatever the episode? Sums per episode in, numbers out."""
+"""Does a code mean the same motion in every episode? Sums per episode in, numbers out."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,7 +16,7 @@ def code_sums(
 ) -> Float[np.ndarray, "e k d+2"]:
     """Per episode and code: summed motion, summed squared motion (over dimensions), count.
 
-    The motions are divided by nothing: give them standardised where dimensions differ in scale.
+    Standardise the motions first where dimensions differ in scale.
     """
     squares = (motions**2).sum(axis=1, keepdims=True)
     rows = np.concatenate([motions, squares, np.ones_like(squares)], axis=1)
@@ -28,8 +28,8 @@ def code_sums(
 def eta_squared(totals: Float[np.ndarray, "... k d+2"]) -> Float[np.ndarray, "..."]:
     """Share of the variance of the motion that lies between codes (Pearson 1911), in 0 .. 1.
 
-    Fitted and measured on the same transitions, so codes that mean nothing score about
-    (codes - 1) / transitions, not 0: read it beside its permutation p-value.
+    Fitted and measured on the same transitions, so meaningless codes score about
+    (codes - 1) / transitions, not 0: read it with its permutation p-value.
     """
     sums, squares, counts = totals[..., :-2], totals[..., -2].sum(-1), totals[..., -1]
     overall = (sums.sum(axis=-2) ** 2).sum(axis=-1) / counts.sum(axis=-1)
@@ -47,7 +47,7 @@ def eta_p_value(
     seed: int = 0,
     num_permutations: int = RESAMPLES,
 ) -> float:
-    """Chance of an eta squared this high when codes do not know when in the episode they are.
+    """Chance of an eta squared this high if codes were unrelated to the time in the episode.
 
     Every permutation rotates the codes of each episode by its own random number of steps. With n
     permutations the smallest possible value is 1 / (n + 1).
@@ -78,9 +78,10 @@ def other_episode_errors(
     motions: Float[np.ndarray, "n d"],
     episode: Int[np.ndarray, " n"],
 ) -> Float[np.ndarray, "e 2 d"]:
-    """Squared error of what each code means in all other episodes, and of the others' mean.
+    """Squared error of predicting each code's mean motion in all other episodes, and deviation.
 
-    The second row is what R2 is taken about; a code that no other episode has predicts that mean.
+    The deviation is from the mean of all motions in the other episodes, which a code that none of
+    them has predicts too.
     """
     others = sums.sum(axis=0) - sums
     totals, counts = others[..., :-2], others[..., -1:]

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from eval_suites.base import EpisodeSet, EvalContext
 from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
+from eval_suites.statistics import episode_sums
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.types import Episode, Window
 
@@ -49,9 +50,19 @@ class ProbeData:
         """Transitions of every episode."""
         return np.bincount(self.episode, minlength=self.num_episodes).astype(float)
 
-    def by_episode(self, values: Float[np.ndarray, "n d"]) -> list[Float[np.ndarray, "_ d"]]:
+    def sums(
+        self, values: Shaped[np.ndarray, "m ..."], rows: np.ndarray | slice = slice(None)
+    ) -> Float[np.ndarray, "e ..."]:
+        """Sums over every episode of what is known of some transitions."""
+        return episode_sums(values, self.episode[rows], num_episodes=self.num_episodes)
+
+    def by_episode(self, values: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "_ ..."]]:
         """Rows cut into episodes."""
         return np.split(values, np.flatnonzero(np.diff(self.episode)) + 1)
+
+    def as_text(self, codes: Int[np.ndarray, " n"]) -> list[str]:
+        """The codes of every episode, as in `3 0 0 7`."""
+        return [" ".join(map(str, row)) for row in self.by_episode(codes)]
 
     def previous(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d+1"]:
         """Rows of the transition before, then 1; all zero at the start of an episode."""
@@ -68,15 +79,30 @@ def collect(
     description: str,
     with_flow: bool = False,
 ) -> ProbeData:
-    """Encode the episodes of a split and line their transitions up with the robot's actions.
+    """The encoded transitions of a split, encoded once for all suites of a context.
 
-    Equal episodes, which have equal ids, are one episode: seeing one twice proves nothing twice.
-    Nothing depends on the order in which episodes come. An episode with an action or a pose that
-    is not finite is logged and left out.
+    Equal episodes, which have equal ids, count once. The order of episodes does not matter. An
+    episode with an action or a pose that is not finite is logged and left out.
 
     Raises:
         ValueError: No episode has two frames.
     """
+    key = ("transitions", id(episodes), min(max_episodes, len(episodes.episodes)))
+    known = context.cache.get(key)
+    if known is None or (with_flow and known.flow is None):
+        known = _collect(context, episodes, max_episodes, description, with_flow)
+        context.cache[key] = known
+    return known
+
+
+def _collect(
+    context: EvalContext,
+    episodes: EpisodeSet,
+    max_episodes: int,
+    description: str,
+    with_flow: bool,  # noqa: FBT001 (private)
+) -> ProbeData:
+    """Encode the episodes of a split and align their transitions with the robot's actions."""
     rows: dict[str, Mapping[str, np.ndarray]] = {}
     masks = {COMMANDED: [], ACHIEVED: []}
     for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval_suites import figures
-from eval_suites.base import Metric
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.scores import BASELINES, SUPERVISED, TRANSLATION, Motion
+from eval_suites.table import Metric
 from genie_robo.types import ACTION_NAMES
 
 SHOWN = (
@@ -95,19 +96,28 @@ def _label_figure(metrics: Mapping[str, Metric], motion: str) -> Figure:
         if name.startswith(f"{motion}/labels/") and metric.value is not None
     }
     (axes,) = figures.new_axes()
-    baseline = [metric.baselines[SUPERVISED] for metric in shown.values()]
-    lines = {
-        "latent actions": figures.metric_curve(list(shown.values())),
-        "oracle codes": _line([metric.ceiling for metric in shown.values()]),
-        "supervised inverse dynamics": _line(baseline),
-    }
-    labels = ("labelled transitions", "R2 on test episodes")
-    figures.draw_curves(axes, list(shown), lines, labels=labels)
-    axes.set_xscale("log")
-    axes.set_xticks(list(shown), [str(n) for n in shown])
-    axes.minorticks_off()
+    draw_label_curve(axes, shown, label="R2 on test episodes")
     axes.set_ylim(bottom=max(axes.get_ylim()[0], -1.0))
     return figures.owner(axes)
+
+
+def draw_label_curve(
+    axes: Axes, metrics: Mapping[int, Metric], *, label: str, scale: float = 1.0
+) -> None:
+    """Metrics by number of labels, with oracle codes and supervised inverse dynamics."""
+    shown = list(metrics.values())
+    lines = {
+        "latent actions": figures.metric_curve(shown),
+        "oracle codes": _line([metric.ceiling for metric in shown]),
+        "supervised inverse dynamics": _line([metric.baselines[SUPERVISED] for metric in shown]),
+    }
+    scaled = {
+        name: figures.Curve(*(scale * values for values in line)) for name, line in lines.items()
+    }
+    figures.draw_curves(axes, list(metrics), scaled, labels=("labelled transitions", label))
+    axes.set_xscale("log")
+    axes.set_xticks(list(metrics), [str(n) for n in metrics])
+    axes.minorticks_off()
 
 
 def _line(values: Sequence[float | None]) -> figures.Curve:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.base import Metric, undefined
 from eval_suites.probes.data import ProbeData
-from eval_suites.statistics import balanced_accuracy, bootstrap, episode_sums, to_metric
+from eval_suites.statistics import balanced_accuracy
+from eval_suites.table import Measurement, Sums, Table, undefined
 from genie_robo.types import GRIPPER
 
 MIN_GRIPPER_MOVE = 0.1
@@ -23,45 +23,48 @@ PROTOCOL = (
 )
 
 
-def gripper_metric(
+def gripper_measurement(
     fit: ProbeData, test: ProbeData, target: str, *, num_codes: int, seed: int
-) -> Metric:
-    """Balanced accuracy of gripper events told from codes, beside chance and permuted codes."""
+) -> tuple[Measurement, Table | None]:
+    """Balanced accuracy of gripper events predicted from codes, and the rows that it is made of."""
     found = event_sums(fit, test, target, num_codes=num_codes)
     if found is None:
-        return undefined(
-            "the gripper does not move in the validation or the test episodes",
-            unit="balanced accuracy",
-            protocol=PROTOCOL,
-            n_units=test.num_episodes,
-        )
+        reason = "the gripper does not move in the validation or the test episodes"
+        return undefined(reason, unit="balanced accuracy", protocol=PROTOCOL), None
+    table = Table(test.episode_ids, motion=[f"{target}/gripper"] * test.num_episodes)
+    table.texts["target"] = [target] * test.num_episodes
+    table.add("num_transitions", test.lengths, given=True)
+    for number, name in enumerate(EVENTS):
+        table.add(f"hits_{name}", found[:, 0, number])
+        table.add(f"events_{name}", found[:, 1, number], given=True)
     rng = np.random.default_rng(seed)
-    shuffled = replace(fit, codes=rng.permutation(fit.codes))
     permuted = event_sums(
-        shuffled,
+        replace(fit, codes=rng.permutation(fit.codes)),
         replace(test, codes=rng.permutation(test.codes)),
         target,
         num_codes=num_codes,
     )
     assert permuted is not None  # events do not depend on codes
     present = found[:, 1].sum(axis=0) > 0
-    return to_metric(
-        bootstrap(found[..., present], balanced_accuracy, seed=seed),
-        n_units=test.num_episodes,
+    names = [name for name, is_there in zip(EVENTS, present, strict=True) if is_there]
+    groups = [[f"hits_{name}" for name in names], [f"events_{name}" for name in names]]
+    measurement = Measurement(
+        of=table.total(groups, balanced_accuracy),
         unit="balanced accuracy",
         protocol=PROTOCOL,
         baselines={
-            "chance": 1 / int(present.sum()),
-            "permuted_codes": bootstrap(permuted[..., present], balanced_accuracy).value,
+            "chance": 1 / len(names),
+            "permuted_codes": Sums(table, permuted[..., present], balanced_accuracy),
         },
         ceiling=1.0,
     )
+    return measurement, table
 
 
 def event_sums(
     fit: ProbeData, test: ProbeData, target: str, *, num_codes: int
 ) -> Float[np.ndarray, "e 2 3"] | None:
-    """How often each event is told from the code, and how often it occurs, by test episode.
+    """How often each event is predicted from the code, and how often it occurs, by test episode.
 
     None where the gripper does not move on either side.
     """
@@ -74,7 +77,7 @@ def event_sums(
     occurs = events[:, None] == np.arange(len(EVENTS))
     hits = occurs & (named == events)[:, None]
     both = np.stack([hits, occurs], axis=1).astype(float)
-    return episode_sums(both, test.episode[kept], num_episodes=test.num_episodes)
+    return test.sums(both, kept)
 
 
 def gripper_events(

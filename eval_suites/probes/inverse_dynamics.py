@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
-from eval_suites.clips import Clip
 from eval_suites.metrics.regression import predict_by_ridge
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.pixel_features import coarse_grey
 from eval_suites.probes.scores import Motion
-from eval_suites.statistics import episode_sums, number_episodes
+from eval_suites.rollouts import Clip
 
 Video = UInt8[np.ndarray, "t h w c"]
 
@@ -41,16 +40,3 @@ def true_motions(
             for clip, start in zip(clips, first, strict=True)
         ]
     )
-
-
-def squared_sums(
-    guesses: Sequence[Float[np.ndarray, "m n d"]],
-    truth: Float[np.ndarray, "m n d"],
-    mean: Float[np.ndarray, " d"],
-    episode: Int[np.ndarray, " m"],
-) -> Float[np.ndarray, "e g d"]:
-    """Per episode: squared error of every guess, then the squared deviation from the mean."""
-    known = [*guesses, np.broadcast_to(mean, truth.shape)]
-    errors = np.stack([((guess - truth) ** 2).sum(axis=1) for guess in known], axis=1)
-    number = number_episodes(episode)
-    return episode_sums(errors, number, num_episodes=int(number.max()) + 1)

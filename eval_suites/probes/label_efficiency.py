@@ -1,15 +1,15 @@
-"""What a few action labels are enough for: decoding latent actions, and everything beside them."""
+"""How well a few action labels decode latent actions, with baselines."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.base import Metric, undefined
 from eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.scores import CodePair, Motion, ProbeSettings
-from eval_suites.statistics import bootstrap, episode_sums, mean_r2, to_metric
+from eval_suites.statistics import mean_r2
+from eval_suites.table import Measurement, Sums, Table, undefined
 
 CODES, ORACLE, SUPERVISED = "codes", "oracle_codes", "inverse_dynamics"
 PROTOCOL = (
@@ -82,24 +82,38 @@ def label_curve(
     return {n: _sums(fit, test, motion, settings, n, oracle) for n in possible}
 
 
-def label_metrics(
-    curve: Curve, num_labels: Sequence[int], settings: ProbeSettings, *, sizes: tuple[int, int]
-) -> dict[str, Metric]:
-    """R2 against number of labels; `sizes` are validation transitions and test episodes."""
-    protocol = PROTOCOL.format(draws=settings.num_random_draws)
-    shared = {"unit": "R2", "protocol": protocol, "n_units": sizes[1]}
-    missing = f"the validation episodes have only {sizes[0]} transitions"
-    metrics = {f"labels/n{n}": undefined(missing, **shared) for n in num_labels if n not in curve}
-    for n, sums in curve.items():
-        others = {name: bootstrap(sums[name], mean_r2).value for name in (ORACLE, SUPERVISED)}
-        metrics[f"labels/n{n}"] = to_metric(
-            bootstrap(sums[CODES], mean_r2, seed=settings.seed),
-            baselines={SUPERVISED: others[SUPERVISED]},
-            ceiling=others[ORACLE],
+def label_measurements(
+    table: Table,
+    curve: Curve,
+    num_labels: Sequence[int],
+    settings: ProbeSettings,
+    *,
+    num_transitions: int,
+    names: Sequence[str],
+) -> dict[str, Measurement]:
+    """R2 against number of labels of `num_transitions` in the validation split.
+
+    Adds the squared errors of the codes to the table; `names` are the dimensions.
+    """
+    shared = {"unit": "R2", "protocol": PROTOCOL.format(draws=settings.num_random_draws)}
+    found = {}
+    for n in num_labels:
+        if n not in curve:
+            reason = f"the validation episodes have only {num_transitions} transitions"
+            found[f"labels/n{n}"] = undefined(reason, **shared)
+            continue
+        sums = {way: Sums(table, errors, mean_r2) for way, errors in curve[n].items()}
+        error, deviation = curve[n][CODES].swapaxes(0, 1)
+        table.add_squares("deviation", deviation, names, given=True)
+        table.add_squares(f"error_labels_n{n}", error, names)
+        found[f"labels/n{n}"] = Measurement(
+            of=sums[CODES],
+            baselines={SUPERVISED: sums[SUPERVISED]},
+            ceiling=sums[ORACLE],
             reason="the motion is constant in the test episodes",
             **shared,
         )
-    return {f"labels/n{n}": metrics[f"labels/n{n}"] for n in num_labels}
+    return found
 
 
 def _sums(
@@ -122,9 +136,4 @@ def _sums(
         for name, guess in decoded.items():
             squared = (guess - targets) ** 2 / settings.num_random_draws
             errors[name] = errors.get(name, 0.0) + squared
-    return {
-        name: episode_sums(
-            np.stack([error, deviation], axis=1), test.episode, num_episodes=test.num_episodes
-        )
-        for name, error in errors.items()
-    }
+    return {name: test.sums(np.stack([error, deviation], axis=1)) for name, error in errors.items()}

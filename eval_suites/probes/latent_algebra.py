@@ -1,32 +1,31 @@
-"""Latent actions as motions: undone by swapping frames, added along time, better than copying."""
+"""Latent actions as motions: reversed with the video, negated by swapped frames, added up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Metric, undefined
-from eval_suites.clips import (
-    Branch,
-    Clip,
-    choose_test_clips,
-    imagine_branches,
-    infer_actions,
-    stable_seed,
-)
-from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
+from eval_suites.base import EpisodeSet, LatentActionEncoder
+from eval_suites.episodes import read_episodes
+from eval_suites.metrics.information import entropy, mutual_information
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.rows import Columns, Found, error_and_deviation
-from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes
-from eval_suites.statistics import bootstrap, episode_sums, mean_r2, ratio_of_sums, to_metric
-from genie_robo.types import ACTION_NAMES
+from eval_suites.probes.scores import Motion, oracle_codes
+from eval_suites.statistics import mean_r2
+from eval_suites.table import OTHER_CODES, Interval, Measurement, Sums, Table, undefined
+from genie_robo.types import GRIPPER, Window
 
+BACKWARD_PROTOCOL = (
+    "test videos are encoded forwards and backwards; the permutation of codes that turns one into "
+    "the other is chosen on validation episodes; interval over test episodes (of the information "
+    "by jackknife)"
+)
 SWAP_PROTOCOL = (
     "the two frames of a test transition change places and are encoded as a video of their own; "
     "the mean motion of that code, from validation episodes, against the negative of the motion; "
-    "ceiling: R2 of the same transitions the right way round; unchanged_code: R2 if swapping did "
+    "ceiling: R2 of the same transitions in the right order; unchanged_code: R2 if swapping did "
     "not change the code"
 )
 COMPOSITION_PROTOCOL = (
@@ -34,98 +33,199 @@ COMPOSITION_PROTOCOL = (
     "motion over all h transitions of a test episode; R2 about h times the validation mean; "
     "ceiling: oracle codes"
 )
-COPYING_PROTOCOL = (
-    "the frame after the prompt, imagined with its inferred latent action, minus the prompt frame "
-    "held, both against the true frame; interval over test episodes"
-)
-
-GAINS = ("psnr", "changed_psnr")
-
-Swapped = Mapping[str, tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]]
-"""Transitions and their codes with both frames swapped, by episode id."""
 
 
-def swap_metric(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings, swapped: Swapped
-) -> Found:
-    """Does swapping the frames of a transition turn the decoded motion round?"""
-    first = np.searchsorted(test.episode, np.arange(test.num_episodes))
-    names = [name for name in test.episode_ids if name in swapped]
-    numbers = {name: e for e, name in enumerate(test.episode_ids)}
-    rows = np.concatenate([first[numbers[name]] + swapped[name][0] for name in names])
-    codes = np.concatenate([swapped[name][1] for name in names])
-    targets, fit_targets = motion.of(test)[rows], motion.of(fit)
-
-    def sums(
-        asked: Int[np.ndarray, " n"], truth: Float[np.ndarray, "n d"], sign: float
-    ) -> Float[np.ndarray, "e 2 d"]:
-        guess = predict_from_codes(fit.codes, fit_targets, asked, num_codes=settings.num_codes)
-        both = [(guess - truth) ** 2, (truth - sign * fit_targets.mean(axis=0)) ** 2]
-        return episode_sums(
-            np.stack(both, axis=1), test.episode[rows], num_episodes=test.num_episodes
-        )
-
-    unchanged = bootstrap(sums(test.codes[rows], -targets, -1.0), mean_r2).value
-    own = sums(codes, -targets, -1.0)
-    metric = to_metric(
-        bootstrap(own, mean_r2, seed=settings.seed),
-        n_units=test.num_episodes,
-        unit="R2",
-        protocol=SWAP_PROTOCOL,
-        baselines={"unchanged_code": unchanged},
-        ceiling=bootstrap(sums(test.codes[rows], targets, 1.0), mean_r2).value,
-        reason="the motion is constant in the test episodes",
+def backwards(window: Window, *, first: int = 0, num_frames: int | None = None) -> Window:
+    """Frames of a window in reverse, as if each motion had been undone; all without padding."""
+    last = first + (num_frames or int((~window.is_pad).sum()))
+    undone = -window.robot_actions[first : last - 1][::-1]
+    undone[:, GRIPPER] *= -1
+    return replace(
+        window,
+        start=window.start + first,
+        video=np.ascontiguousarray(window.video[first:last][::-1]),
+        robot_actions=undone,
+        is_pad=np.zeros(last - first, bool),
+        tokens=None,
     )
-    names = [ACTION_NAMES[d] for d in motion.dimensions]
-    return Found({"endpoint_swap/r2": metric}, error_and_deviation("swap_", own, names))
 
 
-def composition_metrics(
+def reversed_codes(
+    encoder: LatentActionEncoder,
+    episodes: EpisodeSet,
+    data: ProbeData,
+    *,
+    max_episodes: int,
+    description: str,
+) -> Int[np.ndarray, " n"]:
+    """For every transition of a split, the code of the same frames in the reversed video."""
+    read = read_episodes(episodes, max_episodes=max_episodes, description=description)
+    found = {
+        window.episode_id: encoder.encode(backwards(window)).codes[::-1]
+        for _, window in read
+        if window.episode_id in data.episode_ids
+    }
+    return np.concatenate([found[name] for name in data.episode_ids])
+
+
+def swapped_codes(
+    encoder: LatentActionEncoder,
+    episodes: EpisodeSet,
+    data: ProbeData,
+    *,
+    max_episodes: int,
+    max_pairs: int,
+    description: str,
+) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Some transitions of a split, and the code of each when its two frames change places."""
+    read = read_episodes(episodes, max_episodes=max_episodes, description=description)
+    windows = {window.episode_id: window for _, window in read}
+    per_episode = max(1, max_pairs // len(windows))
+    rows, codes = [], []
+    for e, name in enumerate(data.episode_ids):
+        own = np.flatnonzero(data.episode == e)
+        chosen = np.linspace(0, len(own) - 1, min(per_episode, len(own))).astype(int)
+        rows += list(own[chosen])
+        pairs = [backwards(windows[name], first=int(i), num_frames=2) for i in chosen]
+        codes += [encoder.encode(pair).codes[0] for pair in pairs]
+    return np.array(rows), np.array(codes)
+
+
+def best_permutation(counts: Float[np.ndarray, "k k"]) -> Int[np.ndarray, " k"]:
+    """For each code another code, all different, so that most counted pairs agree."""
+    return np.asarray(linear_sum_assignment(-counts)[1])
+
+
+def backward_measurements(
+    table: Table, fit_counts: Float[np.ndarray, "v k k"], counts: Float[np.ndarray, "e k k"]
+) -> dict[str, Measurement]:
+    """Is the code of a transition run backwards a permutation of its code run forwards?
+
+    A transition agrees when its backward code is the permutation of its forward code that is best
+    in the validation episodes; it is an involution when that permutation, used twice, keeps its
+    code.
+
+    Args:
+        table: Of test episodes.
+        fit_counts: Pairs (forward code, backward code) in each validation episode.
+        counts: The same of each test episode.
+    """
+    turned = best_permutation(fit_counts.sum(axis=0))
+    codes = np.arange(counts.shape[-1])
+    num_transitions = table.add("num_transitions", counts.sum(axis=(1, 2)), given=True)
+    agree = table.add("backward_agreement", counts[:, codes, turned].sum(axis=-1))
+    come_back = counts[:, turned[turned] == codes].sum(axis=(1, 2))
+    come_back = table.add("backward_involution", come_back)
+    forward, backward = counts.sum(axis=(0, 2)), counts.sum(axis=(0, 1))
+    if (forward > 0).sum() < 2:
+        reason = "only one code is in use, which agrees with itself whatever happens"
+        return backward_undefined(reason)
+    return {
+        "forward_backward/agreement": Measurement(
+            of=table.ratio(agree, num_transitions),
+            unit="share",
+            protocol=BACKWARD_PROTOCOL,
+            baselines={"most_frequent_code": float(backward.max() / backward.sum())},
+            ceiling=1.0,
+        ),
+        "forward_backward/information": Measurement(
+            of=Sums(table, counts, mutual_information, Interval.jackknife, OTHER_CODES),
+            unit="bits",
+            protocol=BACKWARD_PROTOCOL,
+            ceiling=float(entropy(forward)),
+        ),
+        "forward_backward/involution": Measurement(
+            of=table.ratio(come_back, num_transitions),
+            unit="share",
+            protocol="share of use of codes that come back when turned twice; " + BACKWARD_PROTOCOL,
+            baselines={"random_permutation": 2 / len(codes)},
+            ceiling=1.0,
+        ),
+    }
+
+
+def backward_undefined(reason: str) -> dict[str, Measurement]:
+    """Why nothing can be said about reversed videos."""
+    units = {"agreement": "share", "information": "bits", "involution": "share"}
+    return {
+        f"forward_backward/{name}": undefined(reason, unit=unit, protocol=BACKWARD_PROTOCOL)
+        for name, unit in units.items()
+    }
+
+
+def swap_measurement(
+    table: Table,
     fit: ProbeData,
     test: ProbeData,
     motion: Motion,
-    settings: ProbeSettings,
-    horizons: tuple[int, ...],
-) -> Found:
+    swapped: tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]],
+    *,
+    num_codes: int,
+) -> Measurement:
+    """Does swapping the frames of a transition negate the decoded motion?
+
+    `swapped` are rows of the test split and their codes with both frames swapped.
+    """
+    rows, swapped_codes = swapped
+    own_codes, fit_targets, targets = test.codes[rows], motion.of(fit), motion.of(test)[rows]
+    mean = fit_targets.mean(axis=0)
+
+    def sums(
+        codes: Int[np.ndarray, " m"], truth: Float[np.ndarray, "m d"], centre: np.ndarray
+    ) -> Float[np.ndarray, "e 2 d"]:
+        guess = predict_from_codes(fit.codes, fit_targets, codes, num_codes=num_codes)
+        return test.sums(np.stack([(guess - truth) ** 2, (truth - centre) ** 2], axis=1), rows)
+
+    columns = table.add_errors("swap", sums(swapped_codes, -targets, -mean), motion.names)
+    return Measurement(
+        of=table.total(columns, mean_r2),
+        unit="R2",
+        protocol=SWAP_PROTOCOL,
+        baselines={"unchanged_code": Sums(table, sums(own_codes, -targets, -mean), mean_r2)},
+        ceiling=Sums(table, sums(own_codes, targets, mean), mean_r2),
+        reason="the motion is constant in the test episodes",
+    )
+
+
+def composition_measurements(
+    table: Table,
+    fit: ProbeData,
+    test: ProbeData,
+    motion: Motion,
+    horizons: Sequence[int],
+    *,
+    num_codes: int,
+    seed: int,
+) -> dict[str, Measurement]:
     """Do the decoded motions of successive codes add up to the motion over all of them?"""
-    fit_oracle, oracle = oracle_codes(fit, test, motion, settings)
-    fit_targets = motion.of(fit)
-    truth = motion.of(test)
+    fit_targets, truth = motion.of(fit), motion.of(test)
+    fit_oracle, oracle = oracle_codes(fit, test, motion, num_codes=num_codes, seed=seed)
     decoded = {
-        "codes": predict_from_codes(
-            fit.codes, fit_targets, test.codes, num_codes=settings.num_codes
-        ),
-        "oracle": predict_from_codes(fit_oracle, fit_targets, oracle, num_codes=settings.num_codes),
+        "codes": predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=num_codes),
+        "oracle": predict_from_codes(fit_oracle, fit_targets, oracle, num_codes=num_codes),
         "mean": np.broadcast_to(fit_targets.mean(axis=0), truth.shape),
     }
-    metrics: dict[str, Metric] = {}
-    columns: Columns = {}
+    found = {}
     for horizon in horizons:
-        inside, total = sums_over_time(truth, test.episode, horizon)
+        starts, total = sums_over_time(truth, test.episode, horizon)
         errors = {
             name: (sums_over_time(guess, test.episode, horizon)[1] - total) ** 2
             for name, guess in decoded.items()
         }
         sums = {
-            name: episode_sums(
-                np.stack([error, errors["mean"]], axis=1),
-                test.episode[inside],
-                num_episodes=test.num_episodes,
-            )
+            name: test.sums(np.stack([error, errors["mean"]], axis=1), starts)
             for name, error in errors.items()
         }
-        metrics[f"composition/h{horizon}"] = to_metric(
-            bootstrap(sums["codes"], mean_r2, seed=settings.seed),
-            n_units=test.num_episodes,
+        columns = table.add_errors(f"h{horizon}", sums["codes"], motion.names)
+        found[f"composition/h{horizon}"] = Measurement(
+            of=table.total(columns, mean_r2),
             unit="R2",
             protocol=COMPOSITION_PROTOCOL,
-            baselines={"mean": bootstrap(sums["mean"], mean_r2).value},
-            ceiling=bootstrap(sums["oracle"], mean_r2).value,
+            baselines={"mean": Sums(table, sums["mean"], mean_r2)},
+            ceiling=Sums(table, sums["oracle"], mean_r2),
             reason=f"no test episode has {horizon} transitions in which the robot moves",
         )
-        names = [ACTION_NAMES[d] for d in motion.dimensions]
-        columns |= error_and_deviation(f"h{horizon}_", sums["codes"], names)
-    return Found(metrics, columns)
+    return found
 
 
 def sums_over_time(
@@ -136,65 +236,3 @@ def sums_over_time(
     starts = starts[episode[starts] == episode[starts + horizon - 1]]
     until = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
     return starts, until[starts + horizon] - until[starts]
-
-
-def copying_metrics(
-    context: EvalContext, test: ProbeData, *, num_clips: int, batch_size: int, name: str
-) -> Found:
-    """What imagining one frame with the right latent action gains over holding the frame."""
-    clips = choose_test_clips(context, num_clips=num_clips, horizon=1, name=name)
-    clips = [clip for clip in clips if clip.window.episode_id in test.episode_ids]
-    if not clips:
-        missing = undefined("no test episode has two frames", unit="dB", protocol=COPYING_PROTOCOL)
-        return Found({f"gain_over_copying/{name}": missing for name in GAINS}, {})
-    gains = _gains(context, clips, batch_size=batch_size, description=f"{name}: imagine")
-    numbers = {name: e for e, name in enumerate(test.episode_ids)}
-    episode = np.array([numbers[clip.window.episode_id] for clip in clips])
-    both = np.stack([np.nan_to_num(gains), np.isfinite(gains)], axis=1).astype(float)
-    sums = episode_sums(both, episode, num_episodes=test.num_episodes)
-    seen = np.unique(episode)
-    metrics = {
-        f"gain_over_copying/{name}": to_metric(
-            bootstrap(sums[seen, :, column], ratio_of_sums, seed=context.seed),
-            n_units=len(seen),
-            unit="dB",
-            protocol=COPYING_PROTOCOL,
-            baselines={"copy_last": 0.0},
-            reason="no pixel changes after the prompts",
-        )
-        for column, name in enumerate(GAINS)
-    }
-    columns: Columns = {}
-    unseen = ~np.isin(np.arange(test.num_episodes), seen)
-    for column, name in enumerate(GAINS):
-        total, count = np.where(unseen[:, None], np.nan, sums[..., column]).T
-        columns |= {f"gain_over_copying_{name}": total, f"num_over_copying_{name}": count}
-    return Found(metrics, columns)
-
-
-def _gains(
-    context: EvalContext, clips: Sequence[Clip], *, batch_size: int, description: str
-) -> Float[np.ndarray, "m 2"]:
-    """Decibels that imagining one frame gains, over all and over changed pixels."""
-    actions = infer_actions(context.encoder, clips)
-    branches = [
-        Branch(clip.prompt, action, stable_seed("sampler", context.seed, clip.key))
-        for clip, action in zip(clips, actions, strict=True)
-    ]
-    imagined = imagine_branches(
-        context.world_model, branches, batch_size=batch_size, description=description
-    )
-    copied = CopyLast().imagine([clip.prompt for clip in clips], actions, [0] * len(clips))
-    return np.array(
-        [
-            _psnrs(clip.window.video, new) - _psnrs(clip.window.video, old)
-            for clip, new, old in zip(clips, imagined, copied, strict=True)
-        ]
-    )
-
-
-def _psnrs(video: np.ndarray, frame: np.ndarray) -> Float[np.ndarray, " 2"]:
-    changed = changed_pixels(video)
-    return np.array(
-        [frame_psnr(video[1:], frame).mean(), changed_psnr(video[1:], frame, changed).mean()]
-    )

@@ -1,21 +1,22 @@
-"""Scores of a probe as metrics, each with its baselines, ceiling and protocol."""
+"""Scores of a probe as measurements, each with its baselines, ceiling and protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.base import Metric
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
-from eval_suites.metrics.jackknife import jackknife
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import BASELINES, ProbeSettings, Scores
-from eval_suites.statistics import (
-    Estimate,
-    bootstrap,
-    mean_r2,
-    perplexity,
-    to_metric,
+from eval_suites.probes.scores import BASELINES, SUPERVISED, ProbeSettings
+from eval_suites.statistics import Statistic, mean_r2, perplexity, r2_difference, r2_fraction
+from eval_suites.table import (
+    FEWER_CODES,
+    OTHER_CODES,
+    Fixed,
+    Interval,
+    Measurement,
+    Sums,
+    Table,
 )
 
 PROTOCOL = (
@@ -24,7 +25,6 @@ PROTOCOL = (
 )
 JACKKNIFE = "interval by jackknife over test episodes"
 CEILING_PROTOCOL = "ceiling: k-means on the true motions of the validation split with as many codes"
-
 KNOWN = {
     "previous_action": "a ridge on the previous action",
     "current_frame": "a ridge on the 16x16 grey image of the frame before the motion",
@@ -34,102 +34,125 @@ INFORMATION_PROTOCOL = (
     "transitions, corrected for its bias (Miller 1955); ceiling: entropy of the oracle codes; "
     "permuted_codes: the codes in random order; " + JACKKNIFE
 )
-
+LAG_PROTOCOL = (
+    "the code of transition i predicts the motion of transition i + lag; all lags on the same "
+    f"transitions; {PROTOCOL}"
+)
+CONSTANT = "the motion is constant in the test episodes"
 ROUNDING = 1e-9
 """R2 up to here is 0 up to rounding."""
 
 
-def r2_metrics(scores: Scores) -> dict[str, Metric]:
-    """R2 of codes and of the latent, fraction of ceiling, partial R2."""
-    ceiling = scores.r2("oracle").value
-    baselines = scores.baselines()
-    return {
-        "r2": _metric(
-            scores,
-            scores.r2("codes"),
+class ProbeTable:
+    """Squared errors of every predictor of one motion, a row for each test episode."""
+
+    def __init__(self, table: Table, dimensions: Sequence[str]) -> None:
+        self.table, self.dimensions = table, dimensions
+        self.predictors: set[str] = set()
+
+    def add(self, errors: Mapping[str, Float[np.ndarray, "e d"]]) -> None:
+        """Add the squared errors of predictors; those of `mean` are the deviation."""
+        self.table.add_squares("deviation", errors["mean"], self.dimensions, given=True)
+        for predictor, values in errors.items():
+            name = "error" if predictor == "codes" else f"error_{predictor}"
+            self.table.add_squares(name, values, self.dimensions)
+        self.predictors |= errors.keys()
+
+    def total(self, *parts: str, statistic: Statistic = mean_r2, only: str = "") -> Sums:
+        """A statistic of squared errors and the deviation, in one dimension or in all."""
+        chosen = [only] if only else self.dimensions
+        columns = [["squared_" + "_".join(filter(None, (p, d))) for d in chosen] for p in parts]
+        return self.table.total(columns, statistic)
+
+    def r2(self, predictor: str, only: str = "") -> Sums:
+        """Mean R2 of a predictor over the dimensions."""
+        return self.total(_error(predictor), "deviation", only=only)
+
+    def baselines(self, only: str = "") -> dict[str, Sums | None]:
+        """Mean R2 of everything to beat, None where it was not there to measure."""
+        return {
+            name: self.r2(name, only) if name in self.predictors else None
+            for name in (*BASELINES, SUPERVISED)
+        }
+
+
+def _error(predictor: str) -> str:
+    return "error" if predictor == "codes" else f"error_{predictor}"
+
+
+def r2_measurements(probe: ProbeTable) -> dict[str, Measurement]:
+    """R2 of codes and of the latent, by dimension, fraction of the ceiling, partial R2."""
+    oracle, baselines = probe.r2("oracle"), probe.baselines()
+    ceiling = oracle.value
+    found = {
+        "r2": _r2(
+            probe.r2("codes"),
             f"least squares on one-hot codes; {PROTOCOL}; {CEILING_PROTOCOL}",
             baselines=baselines,
-            ceiling=ceiling,
+            ceiling=oracle,
         ),
-        "fraction_of_ceiling": _metric(
-            scores,
-            scores.fraction_of_ceiling(),
-            f"R2 of the codes over R2 of the oracle; {PROTOCOL}; {CEILING_PROTOCOL}",
+        "fraction_of_ceiling": Measurement(
+            of=probe.total("error", "error_oracle", "deviation", statistic=r2_fraction)
+            if ceiling and ceiling > 0
+            else None,
             unit="share",
-            baselines={name: _share(value, ceiling) for name, value in baselines.items()},
+            protocol=f"R2 of the codes over R2 of the oracle; {PROTOCOL}; {CEILING_PROTOCOL}",
+            baselines={name: _share(sums, ceiling) for name, sums in baselines.items()},
             ceiling=1.0,
             reason="even the oracle codes do not predict the motion of the test episodes",
         ),
-        **{
-            f"partial_r2_{known}": _metric(
-                scores,
-                scores.partial_r2(known),
-                f"share of the error of {what} that adding the codes to its prediction removes; "
-                + PROTOCOL,
-            )
-            for known, what in KNOWN.items()
-        },
-        "r2_latent": _metric(
-            scores,
-            scores.r2("latent"),
+        "r2_latent": _r2(
+            probe.r2("latent"),
             "ridge on the encoding before quantisation, penalty chosen by cross-validation inside "
             f"the validation split; {PROTOCOL}",
             baselines=baselines,
         ),
     }
-
-
-def gain_metrics(scores: Scores) -> dict[str, Metric]:
-    """R2 of the codes minus that of each baseline, paired by episode."""
-    return {
-        f"gain_over/{name}": _metric(
-            scores,
-            scores.gain(name) if name in scores.errors else Estimate(None, None),
+    for known, what in KNOWN.items():
+        found[f"partial_r2_{known}"] = _r2(
+            probe.total(f"error_{known}_and_codes", f"error_{known}"),
+            f"share of the error of {what} that adding the codes to its prediction removes; "
+            + PROTOCOL,
+        )
+    for d in probe.dimensions:
+        found[f"r2/{d}"] = _r2(
+            probe.r2("codes", d),
+            f"as the mean R2, this dimension alone; {CEILING_PROTOCOL}, of all dimensions together",
+            baselines=probe.baselines(d),
+            ceiling=probe.r2("oracle", d),
+            reason="the dimension is constant in the test episodes",
+        )
+    for name in BASELINES:
+        is_known = name in probe.predictors
+        parts = ("error", _error(name), "deviation")
+        found[f"gain_over/{name}"] = _r2(
+            probe.total(*parts, statistic=r2_difference) if is_known else None,
             f"R2 of the codes minus R2 of this baseline on the same resampled episodes; {PROTOCOL}",
             reason="no untrained encoder was given",
-        )
-        for name in BASELINES
-    }
-
-
-def dimension_metrics(scores: Scores, names: Sequence[str]) -> dict[str, Metric]:
-    """R2 of the codes for each dimension alone."""
-    found = {}
-    for column, name in enumerate(names):
-        only = slice(column, column + 1)
-        found[f"r2/{name}"] = _metric(
-            scores,
-            scores.r2("codes", only),
-            f"as the mean R2, this dimension alone; {CEILING_PROTOCOL}, of all dimensions together",
-            baselines=scores.baselines(only),
-            ceiling=scores.r2("oracle", only).value,
-            reason="the dimension is constant in the test episodes",
         )
     return found
 
 
-def lag_metrics(sums: Float[np.ndarray, "e l d"], *, max_lag: int, seed: int) -> dict[str, Metric]:
-    """R2 with codes shifted against motions, and the shift at which it peaks."""
-    protocol = (
-        "the code of transition i predicts the motion of transition i + lag; all lags on the same "
-        f"transitions; {PROTOCOL}"
-    )
+def lag_measurements(
+    probe: ProbeTable, sums: Float[np.ndarray, "e l d"], *, max_lag: int
+) -> dict[str, Measurement]:
+    """R2 with codes shifted against motions, and the shift at which it peaks.
+
+    `sums` are squared errors at lags -max_lag .. max_lag, then the deviation.
+    """
+    names = [f"error_lag{lag:+d}" for lag in range(-max_lag, max_lag + 1)]
+    for row, name in enumerate([*names, "deviation_lag"]):
+        given = name == "deviation_lag"
+        probe.table.add_squares(name, sums[:, row], probe.dimensions, given=given)
     reason = "the episodes are too short or too still for a lag"
     found = {
-        f"lag/{lag:+d}": to_metric(
-            bootstrap(sums[:, [row, -1]], mean_r2, seed=seed),
-            n_units=len(sums),
-            unit="R2",
-            protocol=protocol,
-            reason=reason,
-        )
-        for row, lag in enumerate(range(-max_lag, max_lag + 1))
+        f"lag/{lag:+d}": _r2(probe.total(name, "deviation_lag"), LAG_PROTOCOL, reason=reason)
+        for lag, name in zip(range(-max_lag, max_lag + 1), names, strict=True)
     }
-    found["best_lag"] = to_metric(
-        bootstrap(sums, best_lag, seed=seed),
-        n_units=len(sums),
+    found["best_lag"] = Measurement(
+        of=probe.total(*names, "deviation_lag", statistic=best_lag),
         unit="transitions",
-        protocol=f"lag of the highest R2, 0 when codes are aligned; {protocol}",
+        protocol=f"lag of the highest R2, 0 when codes are aligned; {LAG_PROTOCOL}",
         reason="the codes predict the motion at no lag",
     )
     return found
@@ -143,85 +166,86 @@ def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
     return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
 
 
-def information_metrics(
-    test: ProbeData, oracle: Int[np.ndarray, " m"], settings: ProbeSettings
-) -> dict[str, Metric]:
-    """What codes say about the motion in whatever nonlinear way."""
-    k = settings.num_codes
+def information_measurements(
+    table: Table, test: ProbeData, oracle: Int[np.ndarray, " m"], settings: ProbeSettings
+) -> dict[str, Measurement]:
+    """Mutual information of codes and motions, which needs no linear relation."""
+    shape = (test.num_episodes, settings.num_codes, settings.num_codes)
 
-    def counts(codes: Int[np.ndarray, " m"]) -> Float[np.ndarray, "e k k"]:
-        return joint_counts(codes, oracle, test.episode, shape=(test.num_episodes, k, k))
+    def information(codes: Int[np.ndarray, " m"]) -> Sums:
+        counts = joint_counts(codes, oracle, test.episode, shape=shape)
+        return Sums(table, counts, mutual_information, Interval.jackknife, OTHER_CODES)
 
-    permuted = counts(np.random.default_rng(settings.seed).permutation(test.codes))
+    permuted = np.random.default_rng(settings.seed).permutation(test.codes)
     return {
-        "mutual_information": to_metric(
-            jackknife(counts(test.codes), mutual_information),
-            n_units=test.num_episodes,
+        "mutual_information": Measurement(
+            of=information(test.codes),
             unit="bits",
             protocol=INFORMATION_PROTOCOL,
-            baselines={"permuted_codes": jackknife(permuted, mutual_information).value},
+            baselines={"permuted_codes": information(permuted)},
             ceiling=float(entropy(np.bincount(oracle).astype(float))),
         )
     }
 
 
-def p_value_metrics(values: dict[str, float | None], scores: Scores) -> dict[str, Metric]:
-    """Permutation tests as metrics."""
+def p_value_measurements(
+    table: Table, values: Mapping[str, float | None]
+) -> dict[str, Measurement]:
+    """Permutation tests."""
     how = {
         "circular_shift": "rotates the codes of each test episode by its own random shift",
         "reassignment": "gives each test episode the codes of another",
     }
     return {
-        f"p_value/{name}": _metric(
-            scores,
-            Estimate(value, None),
-            f"share of 2,000 permutations with an R2 at least as high; a permutation {how[name]}",
+        f"p_value/{name}": Measurement(
+            of=Fixed(table, value),
             unit="p-value",
+            protocol="share of 2,000 permutations with an R2 at least as high; a permutation "
+            + how[name],
             reason="the motion is constant in the test episodes, or there is nothing to exchange",
         )
         for name, value in values.items()
     }
 
 
-def code_metrics(test: ProbeData, *, num_codes: int) -> dict[str, Metric]:
+def code_measurements(table: Table, test: ProbeData, *, num_codes: int) -> dict[str, Measurement]:
     """How much of the codebook the test episodes use."""
     counts = np.zeros((test.num_episodes, num_codes))
     np.add.at(counts, (test.episode, test.codes), 1)
-    used = float((counts.sum(axis=0) > 0).sum())
-    shared = {"n_units": test.num_episodes, "ceiling": float(num_codes)}
     return {
-        "codes/perplexity": to_metric(
-            jackknife(counts, perplexity),
+        "codes/perplexity": Measurement(
+            of=Sums(table, counts, perplexity, Interval.jackknife, OTHER_CODES),
             unit="codes",
             protocol="exp of the entropy of code use over test transitions; " + JACKKNIFE,
-            **shared,
+            ceiling=float(num_codes),
         ),
-        "codes/used": Metric(
-            value=used, unit="codes", protocol="codes that occur in the test episodes", **shared
+        "codes/used": Measurement(
+            of=Fixed(table, float((counts.sum(axis=0) > 0).sum()), FEWER_CODES),
+            unit="codes",
+            protocol="codes that occur in the test episodes",
+            ceiling=float(num_codes),
         ),
     }
 
 
-def _metric(
-    scores: Scores,
-    estimate: Estimate,
+def _r2(
+    sums: Sums | None,
     protocol: str,
     *,
-    unit: str = "R2",
-    baselines: dict[str, float | None] | None = None,
-    ceiling: float | None = None,
-    reason: str = "the motion is constant in the test episodes",
-) -> Metric:
-    return to_metric(
-        estimate,
-        n_units=scores.num_episodes,
-        unit=unit,
+    baselines: Mapping[str, Sums | None] | None = None,
+    ceiling: Sums | None = None,
+    reason: str = CONSTANT,
+) -> Measurement:
+    return Measurement(
+        of=sums,
+        unit="R2",
         protocol=protocol,
-        baselines=baselines,
+        baselines=baselines or {},
         ceiling=ceiling,
         reason=reason,
     )
 
 
-def _share(value: float | None, ceiling: float | None) -> float | None:
+def _share(sums: Sums | None, ceiling: float | None) -> float | None:
+    value = sums.value if sums else None
     return value / ceiling if value is not None and ceiling else None

@@ -17,17 +17,10 @@ from eval_suites.metrics.regression import (
 )
 from eval_suites.probes.data import COMMANDED, ProbeData
 from eval_suites.statistics import (
-    Estimate,
-    Statistic,
-    bootstrap,
     circular_shift_p_value,
-    episode_sums,
-    mean_r2,
-    r2_difference,
-    r2_fraction,
     reassignment_p_value,
 )
-from genie_robo.types import GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER
 
 BASELINES = (
     "mean",
@@ -54,6 +47,11 @@ class Motion(NamedTuple):
     target: str
     dimensions: tuple[int, ...]
 
+    @property
+    def names(self) -> list[str]:
+        """What the dimensions are called."""
+        return [ACTION_NAMES[d] for d in self.dimensions]
+
     def of(self, data: ProbeData) -> Float[np.ndarray, "n d"]:
         """These dimensions of every transition of a split."""
         return data.targets[self.target][:, list(self.dimensions)]
@@ -73,52 +71,12 @@ CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
 """Codes of the validation and of the test transitions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Squared errors on the test split of every predictor, as sums per episode."""
+class Scores(NamedTuple):
+    """Squared errors of every predictor on the test split, and the codes of the oracle."""
 
     errors: Mapping[str, Float[np.ndarray, "e d"]]
-    deviation: Float[np.ndarray, "e d"]
-    """Squared deviation from the mean of the fit split."""
+    """Sums per episode; those of `mean`, the mean of the fit split, are the deviation."""
     oracle: CodePair
-    seed: int
-
-    @property
-    def num_episodes(self) -> int:
-        """Number of independent units."""
-        return len(self.deviation)
-
-    def r2(self, predictor: str, dimensions: slice = slice(None)) -> Estimate:
-        """Mean R2 over the dimensions."""
-        totals = np.stack([self.errors[predictor], self.deviation], axis=1)
-        return bootstrap(totals[..., dimensions], mean_r2, seed=self.seed)
-
-    def baselines(self, dimensions: slice = slice(None)) -> dict[str, float | None]:
-        """Mean R2 of everything to beat, None where it was not there to measure."""
-        return {
-            name: self.r2(name, dimensions).value if name in self.errors else None
-            for name in (*BASELINES, SUPERVISED)
-        }
-
-    def gain(self, baseline: str) -> Estimate:
-        """Mean R2 of the codes minus that of a baseline, paired by episode."""
-        return self._paired("codes", baseline, r2_difference)
-
-    def fraction_of_ceiling(self) -> Estimate:
-        """Mean R2 of the codes over that of the oracle, None when the oracle predicts nothing."""
-        ceiling = self.r2("oracle").value
-        if ceiling is None or ceiling <= 0:
-            return Estimate(None, None)
-        return self._paired("codes", "oracle", r2_fraction)
-
-    def partial_r2(self, known: str) -> Estimate:
-        """Share of what the previous action, or the current frame, leaves that codes explain."""
-        rows = [self.errors[f"{known}_and_codes"], self.errors[known]]
-        return bootstrap(np.stack(rows, axis=1), mean_r2, seed=self.seed)
-
-    def _paired(self, first: str, second: str, statistic: Statistic) -> Estimate:
-        rows = [self.errors[first], self.errors[second], self.deviation]
-        return bootstrap(np.stack(rows, axis=1), statistic, seed=self.seed)
 
 
 def moving_dimensions(
@@ -150,20 +108,21 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
 
 def score(fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings) -> Scores:
     """Fit every predictor of a motion on one split, score it on the other."""
-    targets, oracle = motion.of(test), oracle_codes(fit, test, motion, settings)
+    shared = {"num_codes": settings.num_codes, "seed": settings.seed}
+    targets, oracle = motion.of(test), oracle_codes(fit, test, motion, **shared)
     predictions = _code_predictions(fit, test, motion, settings)
     predictions |= _action_predictions(fit, test, motion, oracle, num_codes=settings.num_codes)
     errors = {name: _errors(guesses, targets, test) for name, guesses in predictions.items()}
-    return Scores(errors=errors, deviation=errors["mean"], oracle=oracle, seed=settings.seed)
+    return Scores(errors, oracle)
 
 
 def oracle_codes(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
+    fit: ProbeData, test: ProbeData, motion: Motion, *, num_codes: int, seed: int
 ) -> CodePair:
     """The best codes there could be: clusters of the true motions, for both splits."""
     standardise = fit_standardiser(motion.of(fit))
     points = standardise(motion.of(fit)), standardise(motion.of(test))
-    return cluster(*points, num_codes=settings.num_codes, seed=settings.seed)
+    return cluster(*points, num_codes=num_codes, seed=seed)
 
 
 def p_values(
@@ -208,9 +167,7 @@ def lag_errors(
     ]
     guesses.append(np.broadcast_to(fit_targets.mean(axis=0), targets.shape))
     errors = [(guess - targets) ** 2 for guess in guesses]
-    return episode_sums(
-        np.stack(errors, axis=1), test.episode[inner], num_episodes=test.num_episodes
-    )
+    return test.sums(np.stack(errors, axis=1), inner)
 
 
 def _code_predictions(
@@ -285,7 +242,7 @@ def _errors(
 ) -> Float[np.ndarray, "e d"]:
     """Squared errors of every test episode, mean over draws."""
     squared = ((guesses - targets) ** 2).mean(axis=0)
-    return episode_sums(squared, test.episode, num_episodes=test.num_episodes)
+    return test.sums(squared)
 
 
 def _inner(data: ProbeData, margin: int) -> Int[np.ndarray, " n"]:

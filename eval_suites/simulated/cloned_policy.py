@@ -1,4 +1,4 @@
-"""A small network from a frame and a goal to whatever is cloned: latent or robot actions."""
+"""A small network from a frame and a goal to what is cloned: latent or robot actions."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from genie_robo.progress import Advance
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 CHANNELS = (16, 32, 64, 64)
-"""Of the convolutions, each of which halves the picture."""
+"""Of the convolutions, each of which halves the image."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -22,7 +22,7 @@ class FrameNetwork(nn.Module):
     """Convolutions over the frame, two layers on top.
 
     The goal goes in as further channels of every pixel, so that a pixel can be compared with the
-    colour that is asked for.
+    colour of the goal.
     """
 
     def __init__(self, *, image_size: tuple[int, int], goal_dim: int, num_outputs: int) -> None:
@@ -38,10 +38,10 @@ class FrameNetwork(nn.Module):
     def forward(
         self, frames: UInt8[Tensor, "b h w c"], goals: Float[Tensor, "b g"]
     ) -> Float[Tensor, "b o"]:
-        """Whatever the head was trained for."""
+        """Logits of latent actions, or normalised robot actions."""
         pixels = frames.permute(0, 3, 1, 2).float() / 255
-        wanted = goals[:, :, None, None].expand(-1, -1, *pixels.shape[2:])
-        return self.head(self.convolutions(torch.cat([pixels, wanted], dim=1) - 0.5))
+        expanded = goals[:, :, None, None].expand(-1, -1, *pixels.shape[2:])
+        return self.head(self.convolutions(torch.cat([pixels, expanded], dim=1) - 0.5))
 
 
 def clone_codes(
@@ -99,7 +99,7 @@ def _fit(
     seed: int,
     advance: Advance,
 ) -> FrameNetwork:
-    """Adam over random batches, the learning rate going down to nothing; no choice is made."""
+    """Adam on random batches with a cosine schedule; no hyperparameter is selected."""
     frames, goals, targets = (torch.from_numpy(part) for part in examples)
     goals = goals.float()
     with torch.random.fork_rng(devices=[]):

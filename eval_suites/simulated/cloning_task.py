@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from genie_robo.progress import Advance
-from genie_robo.sim.policies import make_policy
+from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.scene import DIRECTIONS
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Window
 
 Goal = Float[np.ndarray, " g"]
 """The instruction as numbers: colour of the target box, direction of a push."""
-Act = Callable[[Tabletop, UInt8[np.ndarray, "h w c"], Goal], Float[np.ndarray, " 7"]]
-"""A policy: the frame and the goal to a robot action; only a privileged one looks at the rest."""
+Act = Callable[[Tabletop, UInt8[np.ndarray, "h w c"]], Float[np.ndarray, " 7"]]
+"""A policy: simulator and frame to a robot action; cloned ones read only the goal of the former."""
 
 
 class Demonstration(NamedTuple):
@@ -43,7 +43,7 @@ class Demonstration(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloningTask:
-    """Which task, by which robot, seen how."""
+    """A task, the robot and the camera."""
 
     name: str
     robot: str
@@ -66,13 +66,13 @@ class CloningTask:
     def demonstrate(self, seeds: Sequence[int], advance: Advance) -> list[Demonstration]:
         """Episodes of the scripted expert, one per seed, failed ones left out.
 
-        With its detours: a policy that strays must have seen the way back.
+        The expert takes detours, so that cloned policies also see how to return from them.
         """
         found: list[Demonstration] = []
         with closing(self.new_env()) as env:
             for seed in seeds:
                 expert = make_policy(self.name, seed=seed)
-                frames, actions = _roll(env, lambda env, *_, e=expert: e.act(env), seed)
+                frames, actions = self._roll(env, privileged(expert), seed=seed)
                 if env.is_success and actions:
                     found.append(Demonstration(np.stack(frames), goal_of(env), np.stack(actions)))
                 advance()
@@ -85,10 +85,28 @@ class CloningTask:
         solved: list[bool] = []
         with closing(self.new_env()) as env:
             for seed in seeds:
-                _roll(env, act, seed)
+                self._roll(env, act, seed=seed)
                 solved.append(env.is_success)
                 advance()
         return np.array(solved)
+
+    def _roll(
+        self, env: Tabletop, act: Act, *, seed: int
+    ) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, " 7"]]]:
+        """Frames of an episode until it is solved or its steps are used up, and its actions."""
+        env.reset(seed=seed)
+        return roll_policy(
+            env,
+            act,
+            Tabletop.render,
+            num_actions=self.max_steps,
+            until=lambda env: env.is_success,
+        )
+
+
+def privileged(policy: Policy) -> Act:
+    """A policy that reads the simulator, not the frame."""
+    return lambda env, _: policy.act(env)
 
 
 def goal_of(env: Tabletop) -> Goal:
@@ -96,19 +114,3 @@ def goal_of(env: Tabletop) -> Goal:
     scene = env.scene
     direction = DIRECTIONS[scene.direction] if scene.task == "push" else (0, 0)
     return np.array([*scene.boxes[scene.target].rgba[:3], *direction], dtype=np.float64)
-
-
-def _roll(
-    env: Tabletop, act: Act, seed: int
-) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, " 7"]]]:
-    """One episode until it is solved or truncated: its frames, and the actions between them."""
-    observation, info = env.reset(seed=seed)
-    frames, actions, goal = [observation["pixels"]], [], goal_of(env)
-    is_over = info["is_success"]
-    while not is_over:
-        action = act(env, frames[-1], goal)
-        observation, _, _, is_truncated, info = env.step(action)
-        frames.append(observation["pixels"])
-        actions.append(action)
-        is_over = is_truncated or info["is_success"]
-    return frames, actions

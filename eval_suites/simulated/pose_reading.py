@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from eval_suites.base import EvalContext
 from eval_suites.episodes import read_episodes
-from eval_suites.plugs.truth import PALETTE, Poses, recorded_poses
+from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
 from genie_robo.sim.scene import COLORS
 
 NUM_COLORS = 24

@@ -1,28 +1,19 @@
-"""Poses read from imagined frames against MuJoCo's: error, drift, gain and lag of every path."""
+"""Poses read from imagined frames against MuJoCo's: error, drift, gain and lag."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
-from eval_suites.base import Metric, undefined
 from eval_suites.metrics.following import best_lag, distance, gain_terms, lag_terms, slope
-from eval_suites.plugs.truth import Poses
-from eval_suites.simulated.decibels import IMAGINED, RANDOM
-from eval_suites.statistics import (
-    Statistic,
-    bootstrap,
-    episode_mean,
-    episode_sums,
-    ratio_of_sums,
-    to_metric,
-)
+from eval_suites.simulated.truth import Poses
+from eval_suites.statistics import ratio_of_sums
+from eval_suites.table import Comparable, Measurement, Sums, Table, undefined
 
 READ = (
     "poses are read from pixels by a regression fitted to real frames of the episodes to fit on; "
-    "the floor, given as ceiling, is what it errs on MuJoCo's own frames"
+    "the ceiling is the regression's error on MuJoCo's own frames"
 )
 THINGS = {"tool_error": "distance of the tool", "box_error": "mean distance of the boxes"}
 GAIN = (
@@ -34,6 +25,15 @@ LAG = (
     "frames by which imagined motion of the tool comes late: the highest correlation of its motion "
     "per frame with that read in MuJoCo's frames, all rollouts together"
 )
+UNITS = {
+    **{f"{thing}{part}": "mm" for thing in THINGS for part in ("", "/above_floor")},
+    **{f"{thing}/drift": "mm/frame" for thing in THINGS},
+    "gain": "ratio",
+    "lag": "frames",
+}
+FLOOR, HELD = "true_frames", "copy_last"
+NO_THING = "there is no such thing on the table, or the horizon is a single frame"
+NO_MOTION = "the tool does not move, or the horizon is a single frame"
 
 
 @runtime_checkable
@@ -45,151 +45,121 @@ class Reader(Protocol):
         ...
 
 
-class PoseReadings:
-    """What a reader sees in rollouts and in MuJoCo's frames, the prompt frame first."""
+class PoseTable:
+    """Errors of poses by whose frames they are read from, a row for each clip."""
 
     def __init__(
         self,
+        table: Table,
         reader: Reader,
         true_videos: UInt8[np.ndarray, "m t h w c"],
         true_poses: Sequence[Poses],
     ) -> None:
-        self._reader, self._true_videos, self._poses = reader, true_videos, true_poses
-        self.seen = [reader.read(video) for video in true_videos]
+        """Read MuJoCo's own frames; their prompt frame comes first."""
+        self._table, self._reader = table, reader
+        self._true_videos, self._poses = true_videos, true_poses
+        self._seen = [reader.read(video) for video in true_videos]
+        self._readings: dict[str, Sequence[Poses]] = {}
+        self._columns: dict[tuple[str, str], list[str]] = {}
+        self._add(FLOOR, self._seen)
 
-    def read(self, imagined: UInt8[np.ndarray, "m n h w c"]) -> list[Poses]:
-        """Poses in the prompt frame and the imagined ones."""
-        return [
-            self._reader.read(np.concatenate([true[:1], video]))
-            for true, video in zip(self._true_videos, imagined, strict=True)
-        ]
+    def add(self, who: str, imagined: UInt8[np.ndarray, "m n h w c"]) -> None:
+        """Read the poses in imagined frames."""
+        pairs = zip(self._true_videos, imagined, strict=True)
+        readings = [self._reader.read(np.concatenate([true[:1], video])) for true, video in pairs]
+        self._add(who, readings)
 
-    def errors(self, readings: Sequence[Poses]) -> dict[str, Float[np.ndarray, "m n"]]:
-        """Distance from where things really were (mm); NaN where there is no box."""
-        tool, boxes = [], []
-        for read, true in zip(readings, self._poses, strict=True):
-            tool.append(distance(read.tool, true.tool)[1:])
-            far = distance(read.boxes, true.boxes)[1:]
-            found = np.isfinite(far).any(axis=1)
-            mean = np.nansum(far, axis=1) / np.maximum(np.isfinite(far).sum(axis=1), 1)
-            boxes.append(np.where(found, mean, np.nan))
-        return dict(zip(THINGS, (np.stack(tool), np.stack(boxes)), strict=True))
+    def _add(self, who: str, readings: Sequence[Poses]) -> None:
+        """Distances (mm) from where things really were; NaN where there is no box."""
+        pairs = list(zip(readings, self._poses, strict=True))
+        tool = np.stack([distance(read.tool, true.tool)[1:] for read, true in pairs])
+        boxes = np.stack([_box_error(read, true) for read, true in pairs])
+        for thing, errors in zip(THINGS, (tool, boxes), strict=True):
+            columns = self._table.add_series(f"{thing}_{who}", errors, given=who in (FLOOR, HELD))
+            self._columns[thing, who] = columns
+        self._readings[who] = readings
 
-    def gains(self, readings: Sequence[Poses]) -> Float[np.ndarray, "m 2"]:
-        """Sums whose ratio is the gain."""
-        rows = zip(readings, self.seen, self._poses, strict=True)
-        return np.stack([gain_terms(r.tool, s.tool, true.tool) for r, s, true in rows])
+    def error(self, thing: str, who: str) -> Sums:
+        """Mean distance over the horizon."""
+        return self._table.mean(self._columns[thing, who])
 
-    def lags(self, readings: Sequence[Poses]) -> Float[np.ndarray, "m l 3"]:
-        """Sums whose correlation is highest at the lag."""
-        rows = zip(readings, self.seen, strict=True)
-        return np.stack([lag_terms(r.tool, s.tool) for r, s in rows])
+    def above_floor(self, thing: str, who: str) -> Sums:
+        """The same minus the error on MuJoCo's own frames."""
+        return self._table.mean_difference(self._columns[thing, who], self._columns[thing, FLOOR])
 
+    def drift(self, thing: str, who: str) -> Sums:
+        """Growth of the distance above the floor per frame."""
+        errors, floor = (self._table.values(self._columns[thing, w]) for w in (who, FLOOR))
+        return self._table.mean([self._table.add(f"{thing}_drift_{who}", slope(errors - floor))])
 
-def pose_metrics(
-    readings: PoseReadings,
-    videos: Mapping[str, UInt8[np.ndarray, "m n h w c"]],
-    *,
-    copied: UInt8[np.ndarray, "m n h w c"],
-    episode: Int[np.ndarray, " m"],
-    seed: int,
-) -> dict[str, Metric]:
-    """Error, error above the floor, drift, gain and lag by path; the first path has no suffix."""
-    floor = readings.errors(readings.seen)
-    held = readings.errors(readings.read(copied))
-    metrics: dict[str, Metric] = {}
-    for number, (path, video) in enumerate(videos.items()):
-        suffix = f"/{path}" if number else ""
-        read = readings.read(video)
-        for thing, errors in readings.errors(read).items():
-            rows = (errors, floor[thing], held[thing])
-            found = _error_metrics(thing, rows, episode=episode, seed=seed)
-            metrics |= {f"{name}{suffix}": metric for name, metric in found.items()}
-        metrics[f"gain{suffix}"] = _over_episodes(
-            readings.gains(read), ratio_of_sums, episode, seed, unit="ratio", protocol=GAIN
-        )
-        metrics[f"lag{suffix}"] = _over_episodes(
-            readings.lags(read), best_lag, episode, seed, unit="frames", protocol=LAG
-        )
-    # Blurred frames are read near the middle, which looks like motion: this gain comes for free.
-    for path in (path for path in videos if path != RANDOM):
-        name = "gain" if path == IMAGINED else f"gain/{path}"
-        free = {RANDOM: metrics[f"gain/{RANDOM}"].value, "copy_last": 0.0}
-        metrics[name] = replace(metrics[name], baselines=free)
-    return metrics
+    def gain(self, who: str) -> Sums:
+        """How far the tool moves, over how far it really moves."""
+        rows = zip(self._readings[who], self._seen, self._poses, strict=True)
+        terms = [gain_terms(read.tool, seen.tool, true.tool) for read, seen, true in rows]
+        return Sums(self._table, np.stack(terms), ratio_of_sums)
+
+    def lag(self, who: str) -> Sums:
+        """Frames by which the tool's motion comes late."""
+        rows = zip(self._readings[who], self._seen, strict=True)
+        terms = [lag_terms(read.tool, seen.tool) for read, seen in rows]
+        return Sums(self._table, np.stack(terms), best_lag)
 
 
-def no_pose_metrics(reason: str, *, suffix: str = "") -> dict[str, Metric]:
-    """The same names without values."""
-    units = {f"{thing}{part}": "mm" for thing in THINGS for part in ("", "/above_floor")}
-    units |= {f"{thing}/drift": "mm/frame" for thing in THINGS}
-    units |= {"gain": "ratio", "lag": "frames"}
-    return {
-        f"{name}{suffix}": undefined(reason, unit=unit, protocol=READ)
-        for name, unit in units.items()
-    }
+def _box_error(read: Poses, true: Poses) -> Float[np.ndarray, " n"]:
+    """Mean distance of the boxes that are on the table (mm)."""
+    far = distance(read.boxes, true.boxes)[1:]
+    count = np.isfinite(far).sum(axis=1)
+    return np.where(count > 0, np.nansum(far, axis=1) / np.maximum(count, 1), np.nan)
 
 
-def _error_metrics(
-    thing: str,
-    rows: tuple[Float[np.ndarray, "m n"], Float[np.ndarray, "m n"], Float[np.ndarray, "m n"]],
-    *,
-    episode: Int[np.ndarray, " m"],
-    seed: int,
-) -> dict[str, Metric]:
-    errors, floor, held = rows
-    what = f"{THINGS[thing]} from where MuJoCo has it, mean over the horizon; {READ}"
+def pose_measurements(
+    poses: PoseTable, who: str, *, baselines: Mapping[str, str]
+) -> dict[str, Measurement]:
+    """Error, error above the floor, drift, gain and lag of one kind of rollouts.
 
-    def mean(
-        values: Float[np.ndarray, "m ..."],
-        what: str,
-        *,
-        unit: str = "mm",
-        ceiling: float | None = None,
-        baselines: dict[str, float | None] | None = None,
-    ) -> Metric:
-        return to_metric(
-            episode_mean(values, episode, seed=seed),
-            n_units=len(np.unique(episode)),
-            unit=unit,
+    `baselines` are other kinds, by name, shown with every error and gain.
+    """
+    found = {}
+    for thing, meaning in THINGS.items():
+        what = f"{meaning} from MuJoCo's, mean over the horizon; {READ}"
+        others: dict[str, Comparable] = {HELD: poses.error(thing, HELD)}
+        others |= {name: poses.error(thing, other) for name, other in baselines.items()}
+        found[thing] = Measurement(
+            of=poses.error(thing, who),
+            unit="mm",
             protocol=what,
-            baselines=baselines,
-            ceiling=ceiling,
-            reason="there is no such thing on the table, or the horizon is a single frame",
+            baselines=others,
+            ceiling=poses.error(thing, FLOOR),
+            reason=NO_THING,
         )
-
-    return {
-        thing: mean(
-            errors,
-            what,
-            ceiling=episode_mean(floor, episode).value,
-            baselines={"copy_last": episode_mean(held, episode).value},
-        ),
-        f"{thing}/above_floor": mean(errors - floor, f"{what}; minus the floor, paired"),
-        f"{thing}/drift": mean(
-            slope(errors - floor),
-            f"growth of the {thing} above the floor per frame",
+        found[f"{thing}/above_floor"] = Measurement(
+            of=poses.above_floor(thing, who),
+            unit="mm",
+            protocol=f"{what}; minus the ceiling, paired",
+            reason=NO_THING,
+        )
+        found[f"{thing}/drift"] = Measurement(
+            of=poses.drift(thing, who),
             unit="mm/frame",
-        ),
-    }
-
-
-def _over_episodes(
-    terms: Float[np.ndarray, "m ..."],
-    statistic: Statistic,
-    episode: Int[np.ndarray, " m"],
-    seed: int,
-    *,
-    unit: str,
-    protocol: str,
-) -> Metric:
-    names, number = np.unique(episode, return_inverse=True)
-    sums = episode_sums(terms, number, num_episodes=len(names))
-    return to_metric(
-        bootstrap(sums, statistic, seed=seed),
-        n_units=len(names),
-        unit=unit,
-        protocol=f"{protocol}; {READ}",
-        ceiling=1.0 if unit == "ratio" else 0.0,
-        reason="the tool does not move, or the horizon is a single frame",
+            protocol=f"growth of the {thing} above its ceiling per frame",
+            reason=NO_THING,
+        )
+    # Blurred frames are read near the middle, which looks like motion: random codes show how much.
+    gains = {name: poses.gain(other) for name, other in baselines.items()}
+    found["gain"] = Measurement(
+        of=poses.gain(who),
+        unit="ratio",
+        protocol=f"{GAIN}; {READ}",
+        baselines={**gains, HELD: 0.0},
+        ceiling=1.0,
+        reason=NO_MOTION,
     )
+    found["lag"] = Measurement(
+        of=poses.lag(who), unit="frames", protocol=f"{LAG}; {READ}", ceiling=0.0, reason=NO_MOTION
+    )
+    return found
+
+
+def no_poses(reason: str) -> dict[str, Measurement]:
+    """The same names without values."""
+    return {name: undefined(reason, unit=unit, protocol=READ) for name, unit in UNITS.items()}

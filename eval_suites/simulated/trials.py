@@ -1,44 +1,44 @@
-"""Actions tried from the first frame of test episodes: in MuJoCo, and in imagination."""
+"""A task tried from the first frame of a test episode: in MuJoCo, and in imagination."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_suites.base import EvalContext, Prompt
-from eval_suites.clips import imagine_robot_actions, stable_seed
-from eval_suites.episodes import frame_size
-from eval_suites.plugs.truth import Poses, Truth
+from eval_suites.base import EvalContext
+from eval_suites.episodes import read_episodes
+from eval_suites.rollouts import imagine_robot_actions, stable_seed
 from eval_suites.simulated.pose_reading import fit_pose_reader
-from eval_suites.simulated.task_margin import task_margin
+from eval_suites.simulated.truth import PALETTE, Poses, Truth, look, stack
+from eval_suites.table import UnavailableError
 from genie_robo.data.actions import compose_actions
-from genie_robo.sim.scene import SceneSpec
+from genie_robo.inference.world import Prompt
+from genie_robo.sim.policies import roll_policy
+from genie_robo.sim.restore import restore
+from genie_robo.sim.scene import DIRECTIONS, SceneSpec
+from genie_robo.sim.tabletop import LIFTED, PUSHED, REACHED, Tabletop
 
+Act = Callable[[Tabletop], Float[np.ndarray, " 7"]]
+"""A policy as a function of the simulator."""
+Policies = Callable[[Prompt, str, int], Iterable[tuple[str, Act]]]
+"""Policies with their names, for a start, a task and a number of steps."""
 FAST_STARTS = 3
 """Test episodes in a first look."""
 POSE_EPISODES = 60
 """Validation episodes that the pose reader is fitted to."""
 
 
-class Start(NamedTuple):
-    """The first frame of a test episode, and a task to be solved from there."""
+class Trial(NamedTuple):
+    """One attempt to solve a task, with its outcome in MuJoCo."""
 
-    number: int
-    """Which test episode."""
-    episode_id: str
+    prompt: Prompt
     scene: SceneSpec
     """With the task that is tried."""
-    image_size: tuple[int, int]
-
-
-class Trial(NamedTuple):
-    """What somebody did from a start, and what came of it in MuJoCo."""
-
-    start: Start
     name: str
-    """Who, or how."""
+    """Which policy, or how its actions were perturbed."""
     robot_actions: Float[np.ndarray, "n 7"]
     """One for each frame."""
     truth: Truth
@@ -53,67 +53,129 @@ class Readings(NamedTuple):
     """From MuJoCo's frames: what a perfect imagination would show."""
 
 
-def choose_starts(context: EvalContext, *, num_episodes: int, tasks: Sequence[str]) -> list[Start]:
-    """Every task from the first frame of each of the first test episodes, fewer in a first look."""
-    count = min(num_episodes, FAST_STARTS) if context.fast else num_episodes
-    size = frame_size(context.test)
-    starts = []
-    for number, index in enumerate(context.test.episodes[:count]):
-        episode = context.dataset[index]
-        scene = SceneSpec.from_json(episode.scene)
-        for task in tasks:
-            tried = replace(scene, task=task)
-            starts.append(Start(number, episode.episode_id, tried, size))
-    return starts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSuite:
+    """What suites of trials have in common."""
+
+    name: ClassVar[str]
+
+    num_episodes: int = 8
+    """Test episodes whose first frame is a start."""
+    tasks: Sequence[str] = field(default_factory=lambda: ["reach", "push", "pick"])
+    horizon: int = 15
+    """Frames of a trial, as far as the model's window goes."""
+    renderer: str = "auto"
+    batch_size: int = 16
+
+    def try_policies(self, context: EvalContext, policies: Policies) -> list[Trial]:
+        """Trials in MuJoCo by test episode, task and policy; fewer episodes in a first look.
+
+        Raises:
+            UnavailableError: No trial can be made with this dataset or world.
+        """
+        _check(context)
+        side = context.test
+        num_steps = min(self.horizon, context.num_frames - 1) * side.frame_stride
+        count = min(self.num_episodes, FAST_STARTS) if context.fast else self.num_episodes
+        trials = []
+        for e, window in read_episodes(
+            side, max_episodes=count, description=f"{self.name}: MuJoCo"
+        ):
+            prompt = Prompt(
+                frames=window.video[:1],
+                name=window.episode_id,
+                stride=side.frame_stride,
+                recording=context.recording(side, e),
+            )
+            for task in self.tasks:
+                for name, act in policies(prompt, task, num_steps):
+                    trials.append(self._try(prompt, task, name, act, num_steps))
+        return trials
+
+    def _try(self, prompt: Prompt, task: str, name: str, act: Act, num_steps: int) -> Trial:
+        height, width = prompt.frames.shape[1:3]
+        size = (height, width)
+        with closing(restore_prompt(prompt, task, image_size=size, renderer=self.renderer)) as env:
+            moments, actions = roll_policy(
+                env, lambda env, _: act(env), look, num_actions=num_steps
+            )
+        truth = stack(moments[:: prompt.stride])
+        per_frame = compose_actions(np.stack(actions), prompt.stride).astype(np.float64)
+        return Trial(replace(prompt, frames=truth.video[:1]), env.scene, name, per_frame, truth)
+
+    def read(self, context: EvalContext, trials: Sequence[Trial]) -> Readings:
+        """Imagine every trial from its first frame, and read poses from both videos.
+
+        The reader is fitted to real frames of validation episodes.
+        """
+        reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=self.name)
+        imagined = imagine_robot_actions(
+            context,
+            [trial.prompt for trial in trials],
+            np.stack([trial.robot_actions for trial in trials]),
+            # All trials of a start share the sampler's noise, so that none of them profits from it.
+            [stable_seed("sampler", context.seed, trial.prompt.name) for trial in trials],
+            batch_size=self.batch_size,
+            description=f"{self.name}: imagine",
+        )
+        firsts = [trial.prompt.frames for trial in trials]
+        return Readings(
+            [reader.read(np.concatenate(pair)) for pair in zip(firsts, imagined, strict=True)],
+            [reader.read(trial.truth.video) for trial in trials],
+        )
 
 
-def refusal(context: EvalContext) -> str:
-    """Why no trial can be made here; empty when it can."""
-    if context.robot_world_model is None:
-        return "nothing maps robot actions to what steers this world model"
+def _check(context: EvalContext) -> None:
+    if not context.takes_robot_actions:
+        raise UnavailableError("nothing maps robot actions to what steers this world model")
     if not len(context.fit.episodes) or not len(context.test.episodes):
-        return "there is no episode to fit a pose reader on, or none to test on"
-    if context.dataset[context.test.episodes[0]].sim_state is None:
-        return "the dataset holds no simulator state, so nothing can be tried in MuJoCo"
-    return ""
+        raise UnavailableError("there is no episode to fit a pose reader on, or none to test on")
+    if not context.is_simulated:
+        raise UnavailableError(
+            "the dataset holds no simulator state, so nothing can be tried in MuJoCo"
+        )
 
 
-def frame_actions(actions: Float[np.ndarray, "m 7"], *, stride: int) -> Float[np.ndarray, "n 7"]:
-    """Actions of single steps as one for each frame."""
-    return compose_actions(actions, stride).astype(np.float64)
-
-
-def read_trials(
-    context: EvalContext, trials: Sequence[Trial], *, batch_size: int, name: str
-) -> Readings:
-    """Imagine every trial from its first frame, and read poses from both videos.
-
-    The reader is fitted to real frames of validation episodes.
-    """
-    assert context.robot_world_model is not None  # `refusal` comes before any trial
-    reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=name)
-    # A trial must not profit from the sampler's noise, so all trials of a start share it.
-    imagined = imagine_robot_actions(
-        context.robot_world_model,
-        [Prompt(t.start.episode_id, 0, t.truth.video[:1]) for t in trials],
-        np.stack([trial.robot_actions for trial in trials]),
-        [stable_seed("sampler", context.seed, trial.start.episode_id) for trial in trials],
-        batch_size=batch_size,
-        description=f"{name}: imagine",
-    )
-    first = [trial.truth.video[:1] for trial in trials]
-    return Readings(
-        [reader.read(np.concatenate(pair)) for pair in zip(first, imagined, strict=True)],
-        [reader.read(trial.truth.video) for trial in trials],
-    )
-
-
-def margins(trials: Sequence[Trial], readings: Sequence[Poses]) -> Float[np.ndarray, "m n"]:
-    """Metres beyond success in every frame after the prompt, as read."""
-    pairs = zip(trials, readings, strict=True)
-    return np.stack([task_margin(read, trial.start.scene)[1:] for trial, read in pairs])
+def restore_prompt(
+    prompt: Prompt, task: str, *, image_size: tuple[int, int] = (8, 8), renderer: str = "raycast"
+) -> Tabletop:
+    """The simulator at the last frame of a recorded prompt; close it when done."""
+    assert prompt.recording is not None
+    step = prompt.last_step
+    return restore(prompt.recording, step, task=task, image_size=image_size, renderer=renderer)
 
 
 def solved(trials: Sequence[Trial]) -> Bool[np.ndarray, "m n"]:
     """Whether MuJoCo calls the task solved in every frame after the prompt."""
     return np.stack([trial.truth.is_solved[1:] for trial in trials])
+
+
+def margins(trials: Sequence[Trial], readings: Sequence[Poses]) -> Float[np.ndarray, "m n"]:
+    """`task_margin` of every frame after the prompt, as read."""
+    pairs = zip(trials, readings, strict=True)
+    return np.stack([task_margin(read, trial.scene)[1:] for trial, read in pairs])
+
+
+def task_margin(poses: Poses, scene: SceneSpec) -> Float[np.ndarray, " t"]:
+    """Metres beyond the threshold of success in every frame, positive = solved.
+
+    The rules of Tabletop.is_success as a distance. A box that has left the table is far from
+    everything.
+
+    Raises:
+        ValueError: the scene's task has no goal.
+    """
+    box = scene.boxes[scene.target]
+    position = poses.boxes[:, PALETTE.index(box.color)]
+    match scene.task:
+        case "reach":
+            top = position + np.array([0.0, 0.0, box.half_size[2]])
+            margin = REACHED - np.linalg.norm(poses.tool - top, axis=-1)
+        case "pick":
+            margin = position[:, 2] - box.half_size[2] - LIFTED
+        case "push":
+            moved = position[:, :2] - np.array(box.position)
+            margin = moved @ np.array(DIRECTIONS[scene.direction], dtype=np.float64) - PUSHED
+        case _:
+            raise ValueError(f"task={scene.task} has no goal; choose reach, pick or push")
+    return np.where(np.isfinite(margin), margin, -1.0)

@@ -1,30 +1,26 @@
 """`genie-robo eval`: measurements on the held-out episodes of a run."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
-import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from eval_suites.adapters import GenieEncoder, GenieTokenizer, GenieWorld, Steered
-from eval_suites.base import EvalContext, EvalSuite, Metric, SuiteResult
-from eval_suites.comparing import Kind, compare
-from eval_suites.plugs.choose import check_plugs, plug, plug_notes
+from eval_suites.base import EvalSuite, SuiteResult, run_suite
+from eval_suites.comparing import compare
+from eval_suites.plugs import check_plugs, plug, plug_notes
 from eval_suites.results import format_value, write_result
 from eval_suites.selfcheck import ANSWERS, SelfCheck, check
-from genie_robo.build import build_genie
+from eval_suites.table import Metric
 from genie_robo.commands.compose import run_names
 from genie_robo.comparison.paired import PairedRuns, cells, headings, write_paired
 from genie_robo.comparison.shared import check_shared, settings_of
 from genie_robo.config import EvalConfig, FitOn
-from genie_robo.fit_action_map import fetch_action_map, fit_action_map
-from genie_robo.inference.action_map import ActionMap
+from genie_robo.eval_context import eval_context
 from genie_robo.provenance import git_commit
 from genie_robo.run_folder import COMPARISON
 from genie_robo.trained_run import TrainedRun, open_run
@@ -98,10 +94,19 @@ def _evaluate(
 ) -> list[SuiteResult]:
     """Every suite on one run, each written as soon as it is done."""
     plugged = {"world_model": config.world_model, "encoder": config.encoder}
-    context = plug(_context(config, trained), **plugged)
+    own = eval_context(
+        trained,
+        sampler=config.sampler,
+        num_labels=config.action_map.num_labels,
+        fit_on=Split(config.fit_on),
+        seed=config.seed,
+        fast=config.fast,
+        keep_action_map=config.data is None,
+    )
+    context = plug(own, **plugged)
     results = []
     for suite in suites:
-        result = suite.evaluate(context)
+        result = run_suite(suite, context)
         notes = (*plug_notes(**plugged), *_fit_notes(config), *result.notes)
         result = replace(result, notes=notes)
         folder = trained.folder.suite(suite.name + _suffix(config, trained))
@@ -133,52 +138,11 @@ def _compare(
     page = write_paired(folder / (suite + _suffix(config, first)), found)
     table = Table(*headings(found.runs), title=f"{suite}, paired by episode")
     for compared in found.compared:
-        if compared.kind is Kind.headline:
+        if compared.is_headline:
             table.add_row(*cells(compared))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"comparison  {page}", soft_wrap=True, markup=False)
-
-
-def _context(config: EvalConfig, trained: TrainedRun) -> EvalContext:
-    genie, device = trained.genie, trained.device
-    torch.manual_seed(config.seed)
-    fresh = build_genie(trained.config).to(device).eval()
-    action_map = _action_map(config, trained)
-    world = GenieWorld(genie=genie, sampler=config.sampler, device=device)
-    return EvalContext(
-        encoder=GenieEncoder(genie=genie, device=device),
-        untrained_encoder=GenieEncoder(genie=fresh, device=device),
-        world_model=world,
-        robot_world_model=Steered(
-            world_model=world,
-            to_codes=lambda actions: action_map().feedback.encode_sequence(actions),
-        ),
-        alone_world_model=Steered(
-            world_model=world, to_codes=lambda actions: action_map().regressor.predict(actions)
-        ),
-        tokenizer=GenieTokenizer(genie=genie, device=device),
-        dataset=trained.dataset,
-        fit=trained.windows(Split(config.fit_on)),
-        test=trained.windows(Split.test),
-        num_frames=genie.num_frames,
-        action_is_achieved=trained.dataset.source.angles_add,
-        seed=config.seed,
-        fast=config.fast,
-    )
-
-
-def _action_map(config: EvalConfig, trained: TrainedRun) -> Callable[[], ActionMap]:
-    """The run's action map, fitted at first use; that of another dataset is not kept."""
-    num_labels = config.action_map.num_labels
-
-    @cache
-    def fetch() -> ActionMap:
-        if config.data:
-            return fit_action_map(trained, num_labels=num_labels, origin={})
-        return fetch_action_map(trained, num_labels=num_labels)
-
-    return fetch
 
 
 def _fit_notes(config: EvalConfig) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
+from genie_robo.eval_context import find_world
 from genie_robo.imagine.branches import Branches, imagine_branches, write_branches
 from genie_robo.imagine.files import write_episode
 from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, write_beside
@@ -19,7 +20,6 @@ from genie_robo.inference.world import GenieWorld, World
 from genie_robo.progress import Advance, progress_bar
 from genie_robo.prompts import Clip
 from genie_robo.trained_run import TrainedRun, open_run
-from genie_robo.world_models import find_world
 
 
 def run(config: ImagineConfig) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from rich.console import Console
 
 from genie_robo.config import Interface, PlayConfig
+from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import GenieWorld, Prompt
@@ -20,7 +21,6 @@ from genie_robo.play.terminal import play_in_terminal
 from genie_robo.prompts import RunPrompts
 from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
-from genie_robo.world_models import find_world
 
 
 def run(config: PlayConfig) -> None:

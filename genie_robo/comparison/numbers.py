@@ -2,7 +2,7 @@
 
 | address | number |
 |---|---|
-| eval/SUITE/METRIC | of RUN/eval/SUITE/metrics.json, by full name or by the end of a headline's |
+| eval/SUITE/METRIC | of RUN/eval/SUITE/metrics.csv, by full name or by the end of a headline's |
 | log/STAGE/NAME | the last one that training logged, once it has finished |
 | parameters/PART | of tokenizer, latent_action or dynamics |
 | seconds/STAGE | that a stage of `demo` took, over all interruptions |
@@ -11,12 +11,14 @@
 """
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -81,22 +83,23 @@ def read_number(run: RunFolder, address: str) -> Number:
 
 def _metric(run: RunFolder, rest: str) -> Number:
     suite, _, name = rest.partition("/")
-    path = run.suite(suite) / "metrics.json"
-    if not path.exists():
+    folder = run.suite(suite)
+    if not (folder / "metrics.json").exists():
         return Number(None, f"suite {suite} has not been evaluated")
     try:
-        content = json.loads(path.read_text())
-        metrics, headline = content["metrics"], content["headline"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        headline = json.loads((folder / "metrics.json").read_text())["headline"]
+        table = pd.read_csv(folder / "metrics.csv", index_col="metric", dtype={"reason": str})
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not the result of a suite ({type(error).__name__}: {error}); delete "
-            f"{path.parent} and evaluate again"
+            f"{folder} does not hold the result of a suite ({type(error).__name__}: {error}); "
+            "delete it and evaluate again"
         ) from error
     ends = [full for full in headline if full.endswith(f"/{name}")]
-    found = metrics.get(name) or (metrics[ends[0]] if ends else None)
+    found = next((full for full in (name, *ends) if full in table.index), None)
     if found is None:
         return Number(None, f"suite {suite} has no metric {name}")
-    return Number(found["value"], found.get("reason", ""))
+    value = float(table.loc[found, "value"])
+    return Number(None, str(table.loc[found, "reason"])) if math.isnan(value) else Number(value)
 
 
 def _logged(run: RunFolder, config: TrainConfig | None, rest: str) -> Number:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
+from genie_robo.eval_context import eval_context
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
-from genie_robo.world_models import eval_context
 
 POSE_EPISODES = 12
 """Val episodes whose frames the pose reader learns from: about two seconds."""

@@ -10,12 +10,12 @@ from eval_suites.adapters import GenieEncoder, GenieTokenizer
 from eval_suites.base import Reconstruction
 from eval_suites.metrics.following import distance
 from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.plugs import GENIE
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.rollout import RolloutParts, Video
 from genie_robo.imagine.steering import ALONE, INFERRED, RANDOM, ROBOT
 from genie_robo.inference.code_chances import code_chances
 from genie_robo.inference.code_names import dictionary_names
-from genie_robo.world_models import GENIE
 from viz.rollout import RolloutView
 from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES, ReadPath, TokenMaps
 

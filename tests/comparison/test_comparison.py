@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -73,9 +74,11 @@ def make_run(tmp_path):
 
 
 def _write_metrics(run, suite, metrics, *, headline):
-    path = run.suite(suite) / "metrics.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"metrics": metrics, "headline": headline}))
+    folder = run.suite(suite)
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"metrics": metrics, "headline": headline}))
+    table = pd.DataFrame.from_dict(metrics, orient="index", columns=["value", "reason"])
+    table.to_csv(folder / "metrics.csv", index_label="metric")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_metric_is_found_by_the_end_of_a_headline(make_run):
 def test_damaged_metrics_are_named(make_run):
     run = make_run("a")
     (run.suite("tokenizer") / "metrics.json").write_text("{")
-    with pytest.raises(ValueError, match="is not the result of a suite"):
+    with pytest.raises(ValueError, match="does not hold the result of a suite"):
         read_number(run, "eval/tokenizer/psnr")
 
 

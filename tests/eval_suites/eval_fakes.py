@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext, Prompt, Reconstruction, Transitions
-from eval_suites.plugs.truth import Poses
+from eval_suites.base import EvalContext, Reconstruction, Transitions
+from eval_suites.simulated.truth import Poses
+from genie_robo.inference.world import Codes, HeldFrame, Prompt, RobotActions, Step
 from genie_robo.types import Episode, Window
 
 SIZE, SQUARE = 32, 5
@@ -27,12 +27,6 @@ def draw(pose):
     level = int(np.clip(180 + round(pose[2] / LEVEL_M) * 8, 110, 250))
     frame[y : y + SQUARE, x : x + SQUARE] = level
     return frame
-
-
-def follow(pose, actions):
-    """Frames after executing actions one by one from a pose."""
-    poses = pose[:3] + np.cumsum(actions[:, :3], axis=0)
-    return np.stack([draw(p) for p in poses])
 
 
 def join(actions, stride):
@@ -79,6 +73,11 @@ class ToyRobot(Sequence):
 
     def __len__(self):
         return self.num_episodes
+
+    def pose_at(self, prompt):
+        """Where the robot is in the last frame of a prompt."""
+        names = [self.name(e) for e in range(len(self))]
+        return self.poses[names.index(prompt.name)][prompt.last_step]
 
     def name(self, e):
         return f"{self.seed:04d}{e:012x}"
@@ -161,42 +160,65 @@ class TransitionCodes:
         return Transitions(codes, codes[:, None].astype(float))
 
 
+class MovingSquare:
+    """A world that moves the square; subclasses say where from and by how much."""
+
+    def start(self, prompts: Sequence[Prompt], seeds):
+        assert len(seeds) == len(prompts)
+        self.poses = np.stack([self.pose(prompt)[:3] for prompt in prompts])
+        self.given = []
+        return self.show()
+
+    def step(self, actions):
+        self.given.append(self.motions(actions)[:, :3])
+        self.poses = self.poses + self.moved()
+        return self.show()
+
+    def moved(self):
+        return self.given[-1]
+
+    def show(self):
+        frames = np.stack([draw(pose) for pose in self.poses])
+        return Step(frames=frames, uncertainty=np.zeros(len(frames)))
+
+
 @dataclass
-class TruePhysics:
+class TruePhysics(MovingSquare):
     """The world itself as a world model: executes the action that each code stands for."""
 
     robot: ToyRobot
     table: np.ndarray
+    takes = (Codes,)
 
-    def imagine(self, prompts: Sequence[Prompt], latent_actions, seeds):
-        names = [self.robot.name(e) for e in range(len(self.robot))]
-        videos = []
-        for prompt, codes in zip(prompts, latent_actions, strict=True):
-            step = prompt.start + len(prompt.frames) - 1
-            pose = self.robot.poses[names.index(prompt.episode_id)][step]
-            videos.append(follow(pose, self.table[codes]))
-        assert len(seeds) == len(prompts)
-        return np.stack(videos)
+    def pose(self, prompt):
+        return self.robot.pose_at(prompt)
+
+    def motions(self, actions):
+        return self.table[actions.values]
 
 
 @dataclass
-class ToyRobotWorld:
-    """The world itself, steered by robot actions."""
+class ToyRobotWorld(MovingSquare):
+    """The world itself, steered by robot actions; codes stand for those of a table, or for none."""
 
     robot: ToyRobot
     scale: float = 1.0
     delay: int = 0
+    table: np.ndarray | None = None
+    takes = (Codes, RobotActions)
 
-    def imagine_robot(self, prompts: Sequence[Prompt], robot_actions, seeds):
-        names = [self.robot.name(e) for e in range(len(self.robot))]
-        videos = []
-        for prompt, actions in zip(prompts, robot_actions, strict=True):
-            step = prompt.start + len(prompt.frames) - 1
-            pose = self.robot.poses[names.index(prompt.episode_id)][step]
-            late = np.concatenate([np.zeros((self.delay, 7)), actions * self.scale])
-            videos.append(follow(pose, late[: len(actions)]))
-        assert len(seeds) == len(prompts)
-        return np.stack(videos)
+    def pose(self, prompt):
+        return self.robot.pose_at(prompt)
+
+    def motions(self, actions):
+        if isinstance(actions, RobotActions):
+            return actions.values * self.scale
+        still = np.zeros((len(self.poses), 7))
+        return still if self.table is None else self.table[actions.values]
+
+    def moved(self):
+        late = self.given[: len(self.given) - self.delay]
+        return late[-1] if late else np.zeros_like(self.poses)
 
 
 class ExactReader:
@@ -222,14 +244,14 @@ class LosslessTokenizer:
         return Reconstruction(video[..., 0].reshape(len(video), -1).astype(np.int64), video)
 
 
-def make_context(robot, *, encoder, world_model=None, num_fit=None, **changes):
+def make_context(robot, *, encoder, world=None, num_fit=None, **changes):
     """Half of the episodes to fit on, the other half to test on."""
     num_fit = len(robot) // 2 if num_fit is None else num_fit
     numbers = list(range(len(robot)))
     settings = {
         "encoder": encoder,
         "untrained_encoder": None,
-        "world_model": world_model or CopyLast(),
+        "world": world or HeldFrame(),
         "tokenizer": LosslessTokenizer(),
         "dataset": robot,
         "fit": ToyEpisodes(robot, numbers[:num_fit]),

@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
-from eval_suites.adapters import CopyLast
 from eval_suites.base import EvalContext
-from eval_suites.plugs import truth, worlds
-from eval_suites.plugs.truth import PALETTE, Poses
+from eval_suites.simulated.truth import Poses, box_positions
 from genie_robo.config import PoseSource, RecordConfig, Source
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
+from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.record import record_dataset
-from genie_robo.sim.replay import replay
+from genie_robo.sim.tabletop import Tabletop
 
 
 def record_context(path: Path, *, num_frames=12, **sizes) -> EvalContext:
@@ -37,7 +36,7 @@ def record_context(path: Path, *, num_frames=12, **sizes) -> EvalContext:
     return EvalContext(
         encoder=FakeEncoder(8, lambda window: np.arange(len(window.video) - 1) % 8),
         untrained_encoder=None,
-        world_model=CopyLast(),
+        world=HeldFrame(),
         tokenizer=LosslessTokenizer(),
         dataset=dataset,
         fit=fit,
@@ -51,22 +50,14 @@ class TruePoseReader:
 
     def __init__(self, monkeypatch):
         self.poses = {}
-        look = truth._look
+        render = Tabletop.render
 
-        def looked(env, image_size):
-            moment = look(env, image_size)
-            self.poses[moment[0].tobytes()] = moment[1:3]
-            return moment
+        def rendered(env):
+            frame = render(env)
+            self.poses[frame.tobytes()] = env.pose[:3], box_positions(env)
+            return frame
 
-        def replayed(*arguments, **settings):
-            happened = replay(*arguments, **settings)
-            nowhere = np.full((len(PALETTE), 3), np.nan)
-            for frame, tool in zip(happened.video, happened.end_effector, strict=True):
-                self.poses.setdefault(frame.tobytes(), (tool, nowhere))
-            return happened
-
-        monkeypatch.setattr(truth, "_look", looked)
-        monkeypatch.setattr(worlds, "replay", replayed)
+        monkeypatch.setattr(Tabletop, "render", rendered)
 
     def read(self, video):
         tool, boxes = zip(*(self.poses[frame.tobytes()] for frame in video), strict=True)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from eval_fakes import LEVEL_M, PIXEL_M, SIZE, SQUARE, ToyRobot, follow
+from eval_fakes import LEVEL_M, PIXEL_M, SIZE, SQUARE, MovingSquare, ToyRobot
 
 from eval_suites.base import Transitions
+from genie_robo.inference.world import Codes, RobotActions
 
 STEP = 2 * PIXEL_M
 NUM_CODES = 9
@@ -52,26 +53,15 @@ class SeeingEncoder:
         return Transitions(codes, np.eye(NUM_CODES)[codes])
 
 
-class SeenPhysics:
-    """Executes the motion that each code stands for, from wherever the square is."""
+class SeenPhysics(MovingSquare):
+    """Executes robot actions, or the motion that each code stands for, wherever the square is."""
 
-    def imagine(self, prompts, latent_actions, seeds):
-        return np.stack(
-            [
-                follow(self._pose(prompt.frames[-1]), TABLE[codes])
-                for prompt, codes in zip(prompts, latent_actions, strict=True)
-            ]
-        )
+    takes = (Codes, RobotActions)
 
-    def imagine_robot(self, prompts, robot_actions, seeds):
-        return np.stack(
-            [
-                follow(self._pose(prompt.frames[-1]), actions)
-                for prompt, actions in zip(prompts, robot_actions, strict=True)
-            ]
-        )
-
-    def _pose(self, frame):
-        x, y = place(frame)
-        level = int(frame[y, x, 0])
+    def pose(self, prompt):
+        x, y = place(prompt.frames[-1])
+        level = int(prompt.frames[-1][y, x, 0])
         return np.array([x * PIXEL_M, y * PIXEL_M, (level - 180) / 8 * LEVEL_M])
+
+    def motions(self, actions):
+        return actions.values if isinstance(actions, RobotActions) else TABLE[actions.values]

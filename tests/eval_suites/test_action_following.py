@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, TransitionCodes, TruePhysics, make_context
-from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
+from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
 
 from eval_suites.action_following import ActionFollowing
-from eval_suites.adapters import CopyLast
+from eval_suites.base import run_suite
+from genie_robo.inference.world import Codes, HeldFrame
 
 
 @pytest.fixture(scope="module")
@@ -12,21 +13,20 @@ def robot():
     return SeenRobot(60)
 
 
-def follow_actions(robot, world_model, *, context=None, **settings):
+def follow_actions(robot, world, *, context=None, **settings):
     made = make_context(
         robot,
         encoder=SeeingEncoder(),
-        world_model=world_model,
+        world=world,
         num_fit=40,
         **(context or {}),
     )
-    return ActionFollowing(**{"num_clips": 20, "horizon": 4} | settings).evaluate(made)
+    return run_suite(ActionFollowing(**{"num_clips": 20, "horizon": 4} | settings), made)
 
 
 @pytest.fixture(scope="module")
 def perfect(robot):
-    context = {"robot_world_model": SeenPhysics()}
-    return follow_actions(robot, SeenPhysics(), context=context)
+    return follow_actions(robot, SeenPhysics())
 
 
 def test_the_true_world_follows_as_well_as_reality(perfect):
@@ -45,23 +45,24 @@ def test_random_actions_are_not_followed_by_accident(perfect):
 
 
 def test_a_world_that_stands_still_follows_nothing(robot):
-    metrics = follow_actions(robot, CopyLast()).metrics
+    metrics = follow_actions(robot, HeldFrame()).metrics
     assert metrics["ratio/inferred"].value == pytest.approx(0.0, abs=0.05)
     assert metrics["ratio/inferred"].value == metrics["ratio/copy_last"].value
 
 
 def test_robot_actions_that_nothing_maps_are_undefined(robot):
-    metrics = follow_actions(robot, CopyLast()).metrics
+    class Codebook(HeldFrame):
+        takes = (Codes,)
+
+    metrics = follow_actions(robot, Codebook()).metrics
     assert metrics["ratio/robot"].value is None
     assert "nothing maps robot actions" in metrics["ratio/robot"].reason
 
 
 def test_half_the_motion_scores_between(robot):
     class Reluctant(SeenPhysics):
-        def imagine(self, prompts, latent_actions, seeds):
-            moves = np.arange(latent_actions.shape[1]) % 2 == 0
-            still = np.full_like(latent_actions, NUM_CODES // 2)
-            return super().imagine(prompts, np.where(moves, latent_actions, still), seeds)
+        def moved(self):
+            return self.given[-1] * (len(self.given) % 2)
 
     ratio = follow_actions(robot, Reluctant()).metrics["ratio/inferred"].value
     assert 0.2 < ratio < 0.8
@@ -75,7 +76,7 @@ def test_motion_that_real_frames_do_not_show_is_undefined():
     context = make_context(
         robot,
         encoder=TransitionCodes(robot),
-        world_model=TruePhysics(robot, TransitionCodes(robot).table),
+        world=TruePhysics(robot, TransitionCodes(robot).table),
     )
     metrics = ActionFollowing(num_clips=4, horizon=3).evaluate(context).metrics
     assert metrics["ratio/inferred"].value is None
@@ -87,13 +88,13 @@ def test_robot_that_stands_still_is_undefined():
     for actions, poses in zip(robot.actions, robot.poses, strict=True):
         actions[:] = poses[:] = 0.0
     encoder = FakeEncoder(2, lambda window: np.zeros(len(window.video) - 1, int))
-    result = ActionFollowing().evaluate(make_context(robot, encoder=encoder))
+    result = run_suite(ActionFollowing(), make_context(robot, encoder=encoder))
     assert result.metrics["ratio/inferred"].value is None
     assert "never moves" in result.metrics["ratio/inferred"].reason
 
 
 def test_prompts_that_do_not_fit_are_undefined(robot):
-    result = follow_actions(robot, CopyLast(), horizon=25, context={"num_frames": 40})
+    result = follow_actions(robot, HeldFrame(), horizon=25, context={"num_frames": 40})
     assert "lower suite.action_following.horizon" in result.metrics["ratio/inferred"].reason
 
 

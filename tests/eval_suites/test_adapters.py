@@ -4,25 +4,23 @@ import torch
 from eval_fakes import ToyEpisodes, ToyRobot, make_context
 from small_genie import CPU, build_small_genie
 
-from eval_suites.adapters import (
-    CopyLast,
-    GenieEncoder,
-    GenieTokenizer,
-    GenieWorld,
-    Steered,
-    overlapping_chunks,
-)
-from eval_suites.base import (
-    FrameTokenizer,
-    LatentActionEncoder,
-    Prompt,
-    SequenceEncoder,
-    WorldModel,
-)
+from eval_suites.adapters import GenieEncoder, GenieTokenizer, overlapping_chunks
+from eval_suites.base import FrameTokenizer, LatentActionEncoder, SequenceEncoder
 from eval_suites.controllability import Controllability
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.tokenizer import TokenizerSuite
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import (
+    Codes,
+    GenieWorld,
+    HeldFrame,
+    Prompt,
+    World,
+    code_steps,
+    robot_steps,
+    roll_out,
+)
 from genie_robo.models.settings import Space
 from genie_robo.types import video_to_bytes, video_to_float
 
@@ -97,15 +95,15 @@ def test_padding_of_the_last_chunk_changes_no_code(genie):
     np.testing.assert_allclose(cut.latents, whole.latents[:5], atol=1e-5)
 
 
-def test_followed_codes_make_up_for_what_codes_leave_unsaid(genie):
+def test_sequence_codes_carry_the_residual_of_each_code_to_the_next(genie):
     encoder = GenieEncoder(genie=genie, device=CPU)
     window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
     quantizer = genie.latent_action.quantizer
-    said = quantizer.bound(torch.from_numpy(encoder.encode(window).latents)).numpy()
+    motions = quantizer.bound(torch.from_numpy(encoder.encode(window).latents)).numpy()
     book = genie.latent_action.codes(torch.arange(encoder.num_codes)).detach().numpy()
     for start in (0, 5):
-        expected, residual = [], np.zeros(said.shape[1])
-        for motion in said[start:]:
+        expected, residual = [], np.zeros(motions.shape[1])
+        for motion in motions[start:]:
             code = np.square(book - motion - residual).sum(axis=1).argmin()
             residual = 0.8 * (motion + residual - book[code])
             expected.append(code)
@@ -113,37 +111,57 @@ def test_followed_codes_make_up_for_what_codes_leave_unsaid(genie):
     assert encoder.encode_sequence(window, 0).tolist() != encoder.encode(window).codes.tolist()
 
 
-def test_where_encodings_have_no_size_nothing_is_carried_on(genie, monkeypatch):
+def test_codes_on_a_sphere_carry_no_residual(genie, monkeypatch):
     encoder = GenieEncoder(genie=genie, device=CPU)
     window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
     monkeypatch.setattr(genie.latent_action.quantizer, "space", Space.sphere)
     assert encoder.encode_sequence(window, 5).tolist() == encoder.encode(window).codes[5:].tolist()
 
 
-def test_robot_actions_are_mapped_rollout_by_rollout():
-    seen = []
+def prompt_of(video, name="a", start=0):
+    return Prompt(frames=video, name=name, start=start)
 
-    class Codes(CopyLast):
-        def imagine(self, prompts, latent_actions, seeds):
-            seen.append(latent_actions)
-            return super().imagine(prompts, latent_actions, seeds)
 
-    def count(actions):
-        return np.arange(len(actions)) + int(actions[0, 0])
+def codes_of(world, robot_actions):
+    """The latent actions that robot actions were mapped to, for each rollout."""
+    world.start(
+        [prompt_of(ToyRobot(1).video(0)[:1])] * len(robot_actions), [0] * len(robot_actions)
+    )
+    return np.stack([world.step(actions).codes for actions in robot_steps(robot_actions)], axis=1)
 
-    prompts = [Prompt("a", 0, numbered(1))] * 2
-    world = Steered(world_model=Codes(), to_codes=count)
-    world.imagine_robot(prompts, np.arange(2.0)[:, None, None] * np.ones((2, 3, 7)), [0, 1])
-    assert seen[0].tolist() == [[0, 1, 2], [1, 2, 3]]
+
+def test_robot_actions_are_mapped_rollout_by_rollout(genie):
+    robot_actions = np.zeros((2, 3, 7))
+    robot_actions[..., 0] = [[0, 1, 2], [1, 2, 3]]
+    world = GenieWorld(genie, to_codes=lambda: lambda actions: actions[:, 0].astype(int))
+    assert codes_of(world, robot_actions).tolist() == [[0, 1, 2], [1, 2, 3]]
+    with pytest.raises(ValueError, match=r"must give 2 codes from 0 to 7, one per action"):
+        codes_of(world, robot_actions + 6)
+
+
+def test_error_feedback_carries_the_residual_of_each_rollout_alone(genie):
+    rng = np.random.default_rng(0)
+    feedback = ErrorFeedback.to_nearest(rng.normal(size=(8, 7)))
+    robot_actions = rng.normal(size=(2, 3, 7))
+    found = codes_of(GenieWorld(genie, to_codes=lambda: feedback), robot_actions)
+    assert found.tolist() == [
+        feedback.encode_sequence(actions).tolist() for actions in robot_actions
+    ]
+
+
+def test_robot_actions_without_a_map_are_refused(genie):
+    world = GenieWorld(genie)
+    assert world.takes == (Codes,)
+    with pytest.raises(ValueError, match="nothing maps robot actions"):
+        codes_of(world, np.zeros((1, 1, 7)))
 
 
 def test_adapters_satisfy_the_protocols(genie):
-    world = GenieWorld(genie=genie, sampler=Sampler(), device=CPU)
     assert isinstance(GenieEncoder(genie=genie, device=CPU), LatentActionEncoder)
     assert isinstance(GenieEncoder(genie=genie, device=CPU), SequenceEncoder)
     assert isinstance(GenieTokenizer(genie=genie, device=CPU), FrameTokenizer)
-    assert isinstance(world, WorldModel)
-    assert isinstance(CopyLast(), WorldModel)
+    assert isinstance(GenieWorld(genie), World)
+    assert isinstance(HeldFrame(), World)
 
 
 def test_tokenizer_keeps_order_and_length(genie):
@@ -158,12 +176,12 @@ def test_tokenizer_keeps_order_and_length(genie):
 
 
 def test_world_gives_the_frames_after_the_prompt(genie):
-    world = GenieWorld(genie=genie, sampler=Sampler(num_steps=2), device=CPU)
+    world = GenieWorld(genie, sampler=Sampler(num_steps=2))
     video = ToyRobot(1).video(0)
-    prompts = [Prompt("a", 0, video[:1]), Prompt("b", 3, video[3:4])]
+    prompts = [prompt_of(video[:1]), prompt_of(video[3:4], "b", 3)]
     actions = np.array([[0, 1, 2], [3, 4, 5]])
-    both = world.imagine(prompts, actions, [5, 6])
-    alone = world.imagine(prompts[1:], actions[1:], [6])
+    both = roll_out(world, prompts, code_steps(actions), seeds=[5, 6])
+    alone = roll_out(world, prompts[1:], code_steps(actions[1:]), seeds=[6])
     assert both.shape == (2, 3, 32, 32, 3)
     assert np.abs(both[1].astype(int) - alone[0]).max() <= 1
 
@@ -174,7 +192,7 @@ def test_suites_run_on_a_real_genie(genie):
         encoder=GenieEncoder(genie=genie, device=CPU),
         untrained_encoder=GenieEncoder(genie=genie, device=CPU),
         tokenizer=GenieTokenizer(genie=genie, device=CPU),
-        world_model=GenieWorld(genie=genie, sampler=Sampler(num_steps=2), device=CPU),
+        world=GenieWorld(genie, sampler=Sampler(num_steps=2)),
         num_frames=4,
     )
     suites = (TokenizerSuite(), LatentProbe(), Controllability(num_draws=1))

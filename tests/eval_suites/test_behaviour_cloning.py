@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 
-from eval_suites.base import Transitions
+from eval_suites import behaviour_cloning
+from eval_suites.base import SuiteResult, Transitions, run_suite
 from eval_suites.behaviour_cloning import FIRST_DEMONSTRATION, FIRST_TRIAL, BehaviourCloning
+from eval_suites.comparing import compare
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
-from eval_suites.simulated.cloning_task import CloningTask, goal_of
+from eval_suites.simulated.cloning_task import CloningTask, goal_of, privileged
+from eval_suites.table import Table
 from genie_robo.sim.policies import make_policy
-from genie_robo.sim.scene import COLORS
+from genie_robo.sim.scene import COLORS, sample_scene
 
 TASK = CloningTask(
     name="reach",
@@ -30,7 +33,7 @@ class Recorded:
     """A dataset that says how its simulated episodes were recorded."""
 
     robot: ToyRobot
-    scene: str = '{"robot": "arm"}'
+    scene: str = sample_scene(np.random.default_rng(0), task="reach").to_json()
 
     def __len__(self):
         return len(self.robot)
@@ -96,8 +99,7 @@ def test_the_goal_is_the_colour_of_the_target():
 
 def test_the_expert_solves_and_an_idle_policy_does_not():
     def expert(seed):
-        policy = make_policy("reach", seed=seed, noise=0.0)
-        return lambda env, *_: policy.act(env)
+        return privileged(make_policy("reach", seed=seed, noise=0.0))
 
     solved = [TASK.try_policy(expert(seed), [seed], ignore)[0] for seed in range(5)]
     idle = TASK.try_policy(lambda *_: np.array([0, 0, 0, 0, 0, 0, 1.0]), range(5), ignore)
@@ -138,14 +140,14 @@ def test_with_perfect_codes_the_whole_way_runs(context):
     assert metric.ci95[0] <= metric.value <= metric.ci95[1]
     assert set(metric.baselines) == {"random", "labels only", "all labels"}
     assert metric.n_units == 4
-    assert {row["policy"] for row in first.per_episode} == {
+    assert set(first.table.keys["policy"]) == {
         "latent/20",
         "labels_only/20",
         "oracle",
         "random",
         "expert",
     }
-    assert first.per_episode == again.per_episode
+    assert list(first.table.rows()) == list(again.table.rows())
 
 
 def test_no_scene_is_demonstrated_and_tried():
@@ -155,7 +157,25 @@ def test_no_scene_is_demonstrated_and_tried():
 def test_without_a_simulator_there_is_nothing_to_try(context):
     real = replace(context, dataset=ToyRobot(6))
 
-    metric = BehaviourCloning().evaluate(real).metrics["success"]
+    metric = run_suite(BehaviourCloning(), real).metrics["success"]
 
     assert metric.value is None
     assert "no simulated scene" in metric.reason
+
+
+def test_success_is_paired_by_scene():
+    def tried(solved):
+        policies = ["latent/20", "labels_only/20", "oracle", "random", "expert"]
+        table = Table(
+            [str(n) for n in range(8)] * 5, unit="trial", policy=np.repeat(policies, 8).tolist()
+        )
+        table.add("solved", np.concatenate([solved, np.zeros(24), np.ones(8)]))
+        found = behaviour_cloning._measurements(table, [20], "protocol")
+        return SuiteResult.of(found, seed=0, headline=tuple(found), table=table)
+
+    first, other = tried(np.zeros(8)), tried(np.arange(8) < 6)
+    (metric,) = compare({"a": first, "b": other})
+    assert metric.values == (0.0, 0.75)
+    assert other.metrics["success/20"].ci95 == pytest.approx((0.409, 0.929), abs=1e-3)
+    assert metric.differences[0].value == 0.75
+    assert metric.differences[0].p_value == 2 / 2**6

@@ -2,14 +2,17 @@ import numpy as np
 import pytest
 from eval_fakes import ToyEpisodes, ToyRobot, TransitionCodes, TruePhysics, make_context
 
-from eval_suites import clips
-from eval_suites.adapters import CopyLast
-from eval_suites.clips import infer_actions, stable_seed
+from eval_suites import rollouts
+from eval_suites.base import run_suite
 from eval_suites.controllability import Controllability
+from eval_suites.rollouts import infer_codes, stable_seed
+from genie_robo.inference.world import HeldFrame, Step
 
 
 def choose_clips(episodes, **settings):
-    return clips.choose_clips(episodes, description="", **settings)
+    encoder = TransitionCodes(episodes.robot)
+    context = make_context(episodes.robot, encoder=encoder, test=episodes, num_frames=20)
+    return rollouts.choose_clips(context, name="test", **settings)
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +30,10 @@ def physics(robot, codes):
     return TruePhysics(robot, codes.table)
 
 
-def steer(robot, codes, world_model, **settings):
-    context = make_context(robot, encoder=codes, world_model=world_model, num_fit=4)
-    return Controllability(**{"num_clips": 8, "num_draws": 3, "horizon": 8} | settings).evaluate(
-        context
-    )
+def steer(robot, codes, world, **settings):
+    context = make_context(robot, encoder=codes, world=world, num_fit=4)
+    suite = Controllability(**{"num_clips": 8, "num_draws": 3, "horizon": 8} | settings)
+    return run_suite(suite, context)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def true_world(robot, codes, physics):
 
 def test_clips_hold_the_prompt_and_what_follows(robot):
     clips = choose_clips(
-        ToyEpisodes(robot, range(12)), num_clips=12, num_prompt_frames=2, horizon=3, seed=0
+        ToyEpisodes(robot, range(12)), num_clips=12, num_prompt_frames=2, horizon=3
     )
     assert sorted(clip.number for clip in clips) == list(range(12))
     for clip in clips:
@@ -55,32 +57,28 @@ def test_clips_hold_the_prompt_and_what_follows(robot):
         )
 
 
-def test_inferred_actions_start_at_the_last_prompt_frame(robot, codes):
-    clips = choose_clips(
-        ToyEpisodes(robot, [3]), num_clips=1, num_prompt_frames=2, horizon=3, seed=0
-    )
+def test_inferred_codes_start_at_the_last_prompt_frame(robot, codes):
+    clips = choose_clips(ToyEpisodes(robot, [3]), num_clips=1, num_prompt_frames=2, horizon=3)
     first = 3 * 19 + clips[0].window.start + 1
-    assert infer_actions(codes, clips).tolist() == [[first, first + 1, first + 2]]
+    assert infer_codes(codes, clips).tolist() == [[first, first + 1, first + 2]]
 
 
 def test_more_clips_than_episodes_cut_episodes_twice(robot):
-    clips = choose_clips(
-        ToyEpisodes(robot, range(3)), num_clips=7, num_prompt_frames=1, horizon=4, seed=0
-    )
+    clips = choose_clips(ToyEpisodes(robot, range(3)), num_clips=7, num_prompt_frames=1, horizon=4)
     assert len({clip.key for clip in clips}) == 7
     assert sorted(np.bincount([clip.number for clip in clips])) == [2, 2, 3]
 
 
 def test_clips_never_reach_into_padding(robot):
     padded = ToyEpisodes(robot, range(3), num_pad=9)
-    clips = choose_clips(padded, num_clips=99, num_prompt_frames=1, horizon=18, seed=0)
+    clips = choose_clips(padded, num_clips=99, num_prompt_frames=1, horizon=18)
     # 20 frames hold a clip of 19 twice.
     assert sorted(clip.window.start for clip in clips) == [0, 0, 0, 1, 1, 1]
     assert not any(clip.window.is_pad.any() for clip in clips)
 
 
 def test_clips_depend_on_ids_and_not_on_order(robot):
-    settings = {"num_clips": 4, "num_prompt_frames": 1, "horizon": 4, "seed": 0}
+    settings = {"num_clips": 4, "num_prompt_frames": 1, "horizon": 4}
     forward = choose_clips(ToyEpisodes(robot, range(4)), **settings)
     backward = choose_clips(ToyEpisodes(robot, range(3, -1, -1)), **settings)
     assert [clip.key for clip in forward] == [clip.key for clip in backward]
@@ -105,7 +103,7 @@ def test_the_world_itself_obeys(true_world):
 
 
 def test_a_world_that_stands_still_has_delta_exactly_zero(robot, codes):
-    metrics = steer(robot, codes, CopyLast()).metrics
+    metrics = steer(robot, codes, HeldFrame()).metrics
     for law in ("uniform", "marginal", "permuted"):
         for t in range(1, 9):
             delta = metrics[f"delta_psnr/{law}/t{t}"]
@@ -117,10 +115,16 @@ def test_a_world_that_stands_still_has_delta_exactly_zero(robot, codes):
 class NoisyWorld:
     """Ignores actions; its frames depend on nothing but the sampler's seed."""
 
-    def imagine(self, prompts, latent_actions, seeds):
-        shape = (latent_actions.shape[1], *prompts[0].frames.shape[1:])
-        rngs = [np.random.default_rng(seed) for seed in seeds]
-        return np.stack([rng.integers(256, size=shape).astype(np.uint8) for rng in rngs])
+    takes = TruePhysics.takes
+
+    def start(self, prompts, seeds):
+        self.rngs = [np.random.default_rng(seed) for seed in seeds]
+        self.shape = prompts[0].frames.shape[1:]
+        return self.step(None)
+
+    def step(self, actions):
+        frames = [rng.integers(256, size=self.shape).astype(np.uint8) for rng in self.rngs]
+        return Step(frames=np.stack(frames), uncertainty=np.zeros(len(frames)))
 
 
 def test_both_branches_share_the_sampler_seed(robot, codes):
@@ -132,9 +136,9 @@ def test_draws_have_different_sampler_seeds(robot, codes):
     seen = []
 
     class Spy(NoisyWorld):
-        def imagine(self, prompts, latent_actions, seeds):
+        def start(self, prompts, seeds):
             seen.extend(seeds)
-            return super().imagine(prompts, latent_actions, seeds)
+            return super().start(prompts, seeds)
 
     steer(robot, codes, Spy())
     assert len(set(seen)) == 8 * 3
@@ -153,7 +157,7 @@ def test_mean_is_over_decibels(robot, codes, true_world):
 
 
 def test_horizon_stays_inside_the_window_of_the_model(robot, codes, physics):
-    context = make_context(robot, encoder=codes, world_model=physics, num_frames=4)
+    context = make_context(robot, encoder=codes, world=physics, num_frames=4)
     result = Controllability(num_clips=2, num_draws=1).evaluate(context)
     assert result.headline[0] == "delta_psnr/uniform/t3"
     assert "delta_psnr/uniform/t4" not in result.metrics
@@ -174,7 +178,7 @@ def test_episodes_shorter_than_the_horizon_are_undefined_with_a_reason(codes, ph
 
 
 def test_fast_takes_fewer_prompts(robot, codes, physics):
-    context = make_context(robot, encoder=codes, world_model=physics, num_fit=4, fast=True)
+    context = make_context(robot, encoder=codes, world=physics, num_fit=4, fast=True)
     assert len(Controllability().evaluate(context).per_episode) == 6
 
 

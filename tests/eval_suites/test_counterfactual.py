@@ -1,14 +1,23 @@
+from contextlib import closing
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
+from eval_suites import counterfactual
+from eval_suites.base import SuiteResult, run_suite
+from eval_suites.comparing import compare
 from eval_suites.counterfactual import Counterfactual, perturb
-from eval_suites.plugs.choose import plug
-from eval_suites.plugs.truth import follow_policy, restored
+from eval_suites.plugs import plug
 from eval_suites.simulated import trials
-from eval_suites.simulated.task_margin import task_margin
-from genie_robo.sim.policies import make_policy
+from eval_suites.simulated.trials import task_margin
+from eval_suites.simulated.truth import look, stack
+from eval_suites.table import Table
+from genie_robo.inference.world import Codes, HeldFrame
+from genie_robo.sim.policies import make_policy, roll_policy
+from genie_robo.sim.restore import restore
 
 SUITE = Counterfactual(num_episodes=3, tasks=["reach"], severities=[0.0, 0.5, 1.0], horizon=9)
 
@@ -28,7 +37,7 @@ def exact(monkeypatch):
 @pytest.mark.usefixtures("exact")
 def test_mujoco_itself_knows_what_would_have_happened(recorded):
     result = SUITE.evaluate(plug(recorded, world_model="mujoco"))
-    successes = [row["success"] for row in result.per_episode]
+    successes = result.table.columns["success"]
     assert 0 < sum(successes) < len(successes) == 9
     assert result.metrics["auroc"].value == 1.0
     assert result.metrics["optimism"].value == 0.0
@@ -41,7 +50,8 @@ def test_mujoco_itself_knows_what_would_have_happened(recorded):
 
 @pytest.mark.usefixtures("exact")
 def test_a_standing_picture_is_pessimistic_and_insensitive(recorded):
-    metrics = SUITE.evaluate(plug(recorded, world_model="copy_last")).metrics
+    context = plug(recorded, world_model="copy_last")
+    metrics = SUITE.evaluate(context).metrics
     assert metrics["pessimism"].value == 1.0
     assert metrics["optimism"].value == 0.0
     assert metrics["sensitivity/1"].value == 0.0
@@ -61,8 +71,9 @@ def test_the_margin_is_positive_exactly_where_the_task_is_solved(recorded, task)
     for number in recorded.test.episodes:
         episode = recorded.dataset[number]
         policy = make_policy(task, seed=1, noise=0.0)
-        _, truth = follow_policy(episode, policy.act, num_steps=24, task=task, image_size=(8, 8))
-        env = restored(episode, 0, task=task)
+        with closing(restore(episode, 0, task=task)) as env:
+            seen, _ = roll_policy(env, lambda env, _, p=policy: p.act(env), look, num_actions=24)
+        truth = stack(seen)
         assert ((task_margin(truth.poses, env.scene) > 0) == truth.is_solved).all()
         solved += list(truth.is_solved)
     assert any(solved)
@@ -70,14 +81,8 @@ def test_the_margin_is_positive_exactly_where_the_task_is_solved(recorded, task)
 
 
 def test_a_scene_without_a_goal_has_no_margin(recorded):
-    env = restored(recorded.dataset[0], 0, task="explore")
-    _, truth = follow_policy(
-        recorded.dataset[0],
-        make_policy("idle", seed=0).act,
-        num_steps=1,
-        task="explore",
-        image_size=(8, 8),
-    )
+    with closing(restore(recorded.dataset[0], 0, task="explore")) as env:
+        truth = stack([look(env)])
     with pytest.raises(ValueError, match="task=explore has no goal"):
         task_margin(truth.poses, env.scene)
 
@@ -89,5 +94,39 @@ def test_severities_begin_with_the_untouched_actions(recorded):
 
 def test_what_no_robot_steers_is_undefined_with_a_reason():
     context = make_context(ToyRobot(4), encoder=FakeEncoder(2, lambda w: []))
-    metrics = Counterfactual().evaluate(context).metrics
+    world = HeldFrame()
+    world.takes = (Codes,)
+    metrics = run_suite(Counterfactual(), replace(context, world=world)).metrics
     assert "nothing maps robot actions" in metrics["auroc"].reason
+
+
+def perturbed_trials(shift):
+    """Ten episodes with a trial of each of two severities; scores are off by `shift` (mm)."""
+    rng = np.random.default_rng(0)
+    margin = rng.normal(scale=20, size=20)
+    score = margin + rng.normal(scale=10, size=20) + shift
+    severity = np.tile([0.0, 0.5], 10)
+    table = Table([f"e{e}" for e in range(10) for _ in range(2)], severity=severity)
+    table.add("success", margin > 0)
+    table.add("score_imagined_mm", score)
+    table.add("score_read_mm", margin)
+    table.add("apart_imagined_mm", 10.0 * severity * (2.0 if shift else 1.0))
+    table.add("apart_true_mm", 10.0 * severity, given=True)
+    found = counterfactual._measurements(table, [0.0, 0.5])
+    return SuiteResult.of(found, seed=0, headline=tuple(found), table=table)
+
+
+def test_verdicts_over_trials_are_paired():
+    compared = compare({"a": perturbed_trials(0.0), "b": perturbed_trials(30.0)})
+    found = {metric.name: metric.differences[0] for metric in compared}
+
+    # A constant added to all scores changes no order and no gap.
+    assert found["auroc"].ci95 == (0.0, 0.0)
+    assert "trials of different episodes" in found["auroc"].reason
+    assert found["success_failure_gap"].value == pytest.approx(0.0, abs=1e-9)
+    assert found["success_failure_gap"].ci95 == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert found["optimism"].value > 0.3
+    assert found["optimism"].ci95[0] > 0
+    assert found["pessimism"].value < 0
+    assert found["sensitivity/0.5"].ci95 == pytest.approx((1.0, 1.0))
+    assert found["sensitivity/0.5"].p_value == 2 / 2**10

@@ -1,25 +1,32 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenRobot
 
+from eval_suites.base import run_suite
 from eval_suites.few_label import FewLabel
-from eval_suites.probes import decoded_replay
-from eval_suites.probes.decoded_replay import spread
+from genie_robo.sim.tabletop import Tabletop
 
 
-def toy_replay(episode, *, start, robot_actions, image_size, renderer):
+class ToySimulator(Tabletop):
     """The toy's physics in the place of MuJoCo's."""
-    assert (start, image_size, renderer) == (0, (16, 16), "auto")
-    moves = np.concatenate([np.zeros((1, 3)), robot_actions[:, :3]])
-    return SimpleNamespace(end_effector=episode.sim_state[0][:3] + np.cumsum(moves, axis=0))
+
+    pose = None
+
+    def __init__(self, episode, step, *, renderer):
+        assert (step, renderer) == (0, "auto")
+        self.pose = episode.sim_state[0]
+
+    def advance(self, action):
+        self.pose = self.pose + action
+
+    def close(self):
+        pass
 
 
 @pytest.fixture(autouse=True)
 def _toy_physics(monkeypatch):
-    monkeypatch.setattr(decoded_replay, "replay", toy_replay)
+    monkeypatch.setattr("eval_suites.few_label.restore", ToySimulator)
 
 
 def random_codes(window):
@@ -29,7 +36,7 @@ def random_codes(window):
 
 def few_label(robot, encoder, **changes):
     context = make_context(robot, encoder=encoder, **changes)
-    return FewLabel(labels=(10, 100, 10_000), num_draws=3).evaluate(context)
+    return run_suite(FewLabel(labels=(10, 100, 10_000), num_draws=3), context)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +83,6 @@ def test_a_stride_executes_each_action_in_parts():
     assert metrics["replay_error/n800"].value == pytest.approx(0.0, abs=1e-9)
 
 
-def test_spread_keeps_the_sum_and_the_gripper():
-    actions = np.array([[0.04, 0, 0, 0, 0, 0.2, 1.0]])
-    parts = spread(actions, 2)
-    np.testing.assert_allclose(parts[:, :6].sum(axis=0), actions[0, :6])
-    assert parts[:, 6].tolist() == [1.0, 1.0]
-    assert actions[0, 0] == 0.04
-
-
 def test_more_labels_than_transitions_are_undefined(robot):
     metrics = few_label(robot, SeeingEncoder()).metrics
     assert "only 228 transitions" in metrics["r2/n10000"].reason
@@ -109,6 +108,6 @@ def test_few_label_outputs(robot):
     result = few_label(robot, SeeingEncoder())
     assert set(result.figures) == {"labels"}
     assert result.headline == ("r2/n100", "replay_error/n100")
-    assert len(result.per_episode) == 12
-    mean = np.mean([row["codes/n10"] for row in result.per_episode])
+    assert len(result.table) == 12
+    mean = result.table.columns["codes/n10"].mean()
     assert mean == pytest.approx(result.metrics["replay_error/n10"].value)

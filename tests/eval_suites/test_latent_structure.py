@@ -3,10 +3,15 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
-from eval_suites.adapters import CopyLast
-from eval_suites.latent_structure import LatentStructure, backward_metrics, backward_sums
-from eval_suites.probes.latent_algebra import sums_over_time
-from eval_suites.probes.reversed_video import backwards, best_permutation, pair
+from eval_suites.latent_structure import LatentStructure
+from eval_suites.probes.latent_algebra import (
+    backward_measurements,
+    backwards,
+    best_permutation,
+    sums_over_time,
+)
+from eval_suites.table import Table
+from genie_robo.inference.world import HeldFrame
 
 
 def random_codes(window):
@@ -19,8 +24,8 @@ def robot():
     return SeenRobot(24)
 
 
-def structure(robot, encoder, world_model, **changes):
-    context = make_context(robot, encoder=encoder, world_model=world_model, **changes)
+def structure(robot, encoder, world, **changes):
+    context = make_context(robot, encoder=encoder, world=world, **changes)
     return LatentStructure().evaluate(context)
 
 
@@ -31,7 +36,7 @@ def seen(robot):
 
 @pytest.fixture(scope="module")
 def random(robot):
-    return structure(robot, FakeEncoder(NUM_CODES, random_codes), CopyLast())
+    return structure(robot, FakeEncoder(NUM_CODES, random_codes), HeldFrame())
 
 
 def test_codes_that_see_the_motion_are_turned_by_a_permutation(seen):
@@ -78,14 +83,14 @@ def test_dead_and_used_codes_are_all_codes(seen):
 
 def test_codes_that_follow_each_other_are_seen_in_the_transitions(robot, random):
     cycle = FakeEncoder(4, lambda window: np.arange(len(window.video) - 1) % 4)
-    information = structure(robot, cycle, CopyLast()).metrics["transitions/information"]
+    information = structure(robot, cycle, HeldFrame()).metrics["transitions/information"]
     assert information.value == pytest.approx(2.0, abs=0.05)
     assert random.metrics["transitions/information"].value == pytest.approx(0.0, abs=0.15)
 
 
 def test_a_collapsed_codebook_is_undefined_not_consistent(robot):
     still = FakeEncoder(4, lambda window: np.zeros(len(window.video) - 1, int))
-    metrics = structure(robot, still, CopyLast()).metrics
+    metrics = structure(robot, still, HeldFrame()).metrics
     assert metrics["forward_backward/agreement"].value is None
     assert "only one code" in metrics["forward_backward/agreement"].reason
     assert metrics["codes/dead"].value == 3.0
@@ -96,7 +101,7 @@ def test_a_robot_that_never_moves_is_undefined_with_a_reason():
     robot = ToyRobot(4)
     for actions, poses in zip(robot.actions, robot.poses, strict=True):
         actions[:] = poses[:] = 0.0
-    metrics = structure(robot, FakeEncoder(NUM_CODES, random_codes), CopyLast()).metrics
+    metrics = structure(robot, FakeEncoder(NUM_CODES, random_codes), HeldFrame()).metrics
     for name in ("endpoint_swap/r2", "composition/h2"):
         assert metrics[name].value is None
         assert "never moves" in metrics[name].reason
@@ -106,10 +111,11 @@ def test_a_robot_that_never_moves_is_undefined_with_a_reason():
 def test_agreement_literal():
     fit = np.array([[[0, 5], [5, 0]]], dtype=float)
     test = np.array([[[1, 3], [4, 0]], [[1, 0], [1, 0]]], dtype=float)
-    metrics = backward_metrics(backward_sums(fit, test), test)
-    assert metrics["forward_backward/agreement"].value == pytest.approx(8 / 10)
-    assert metrics["forward_backward/agreement"].baselines["most_frequent_code"] == 0.7
-    assert metrics["forward_backward/involution"].value == 1.0
+    found = backward_measurements(Table(["a", "b"]), fit, test)
+    agreement = found["forward_backward/agreement"].metric(seed=0)
+    assert agreement.value == pytest.approx(8 / 10)
+    assert agreement.baselines["most_frequent_code"] == 0.7
+    assert found["forward_backward/involution"].metric(seed=0).value == 1.0
 
 
 def test_best_permutation_uses_every_code_once():
@@ -124,7 +130,9 @@ def test_backwards_undoes_motions_and_drops_padding(robot):
     np.testing.assert_array_equal(turned.video, video[::-1])
     np.testing.assert_allclose(turned.robot_actions[0, :6], -robot.actions[0][-1, :6])
     np.testing.assert_allclose(turned.robot_actions[0, 6], robot.actions[0][-1, 6])
-    np.testing.assert_array_equal(pair(window, 4).video, video[4:6])
+    pair = backwards(window, first=4, num_frames=2)
+    np.testing.assert_array_equal(pair.video, video[[5, 4]])
+    np.testing.assert_allclose(pair.robot_actions[0, :6], -robot.actions[0][4, :6])
 
 
 def test_sums_over_time_never_cross_episodes():
@@ -138,4 +146,4 @@ def test_sums_over_time_never_cross_episodes():
 def test_structure_figures(seen):
     assert set(seen.figures) == {"transitions", "forward_backward", "code_usage"}
     assert set(seen.headline) <= set(seen.metrics)
-    assert len(seen.per_episode) == 12
+    assert len(seen.table) == 12

@@ -3,7 +3,7 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
-from eval_suites.adapters import CopyLast
+from eval_suites.base import run_suite
 from eval_suites.latent_transfer import LatentTransfer
 from eval_suites.probes.code_meaning import (
     code_sums,
@@ -13,6 +13,8 @@ from eval_suites.probes.code_meaning import (
     sign_agreement,
 )
 from eval_suites.statistics import mean_r2
+from eval_suites.table import UnavailableError
+from genie_robo.inference.world import HeldFrame
 
 
 def random_codes(window):
@@ -25,9 +27,9 @@ def robot():
     return SeenRobot(44)
 
 
-def transfer_of(robot, encoder, world_model, **changes):
-    context = make_context(robot, encoder=encoder, world_model=world_model, **changes)
-    return LatentTransfer(num_permutations=200, horizon=4).evaluate(context)
+def transfer_of(robot, encoder, world, **changes):
+    context = make_context(robot, encoder=encoder, world=world, **changes)
+    return run_suite(LatentTransfer(num_permutations=200, horizon=4), context)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def seen(robot):
 
 @pytest.fixture(scope="module")
 def random(robot):
-    return transfer_of(robot, FakeEncoder(NUM_CODES, random_codes), CopyLast())
+    return transfer_of(robot, FakeEncoder(NUM_CODES, random_codes), HeldFrame())
 
 
 def test_codes_that_are_motions_mean_the_same_everywhere(seen):
@@ -74,7 +76,7 @@ def test_demonstrations_move_to_other_scenes_in_the_true_world(seen):
 
 
 def test_nothing_moves_to_a_world_that_stands_still(robot):
-    metrics = transfer_of(robot, SeeingEncoder(), CopyLast()).metrics
+    metrics = transfer_of(robot, SeeingEncoder(), HeldFrame()).metrics
     codes = metrics["demo_transfer/code_agreement"]
     assert codes.value == pytest.approx(1 / NUM_CODES, abs=0.08)
     assert metrics["demo_transfer/motion_r2"].value == pytest.approx(0.0, abs=0.05)
@@ -127,15 +129,16 @@ def test_sign_agreement_literal():
 
 def test_one_test_episode_and_still_robots_are_undefined(robot):
     context = make_context(robot, encoder=SeeingEncoder(), num_fit=43)
-    assert "only one test" in LatentTransfer().evaluate(context).metrics["eta_squared"].reason
+    with pytest.raises(UnavailableError, match="only one test"):
+        LatentTransfer().evaluate(context)
     still = ToyRobot(4)
     for actions, poses in zip(still.actions, still.poses, strict=True):
         actions[:] = poses[:] = 0.0
-    metrics = transfer_of(still, FakeEncoder(NUM_CODES, random_codes), CopyLast()).metrics
+    metrics = transfer_of(still, FakeEncoder(NUM_CODES, random_codes), HeldFrame()).metrics
     assert all(metric.value is None for metric in metrics.values())
 
 
 def test_transfer_outputs(seen):
     assert set(seen.figures) == {"sign_consistency"}
-    assert len(seen.per_episode) == 22
+    assert len(seen.table) == 22
     assert set(seen.headline) <= set(seen.metrics)

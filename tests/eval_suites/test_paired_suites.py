@@ -9,15 +9,14 @@ from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 from undrawn import undrawn
 
 from eval_suites.action_following import ActionFollowing
-from eval_suites.base import Metric, SuiteResult
-from eval_suites.comparing import Kind, compare
+from eval_suites.base import SuiteResult
+from eval_suites.comparing import compare
 from eval_suites.controllability import Controllability
 from eval_suites.few_label import FewLabel
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.latent_structure import LatentStructure
 from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.metrics.ranking import mmrv, pearson
-from eval_suites.metrics.verdicts import auroc, gap, share
+from eval_suites.table import LeftOut, Measurement, Table
 from eval_suites.video import VideoSuite
 
 SUITES = {
@@ -55,9 +54,8 @@ def contexts():
     context = make_context(
         SeenRobot(20, num_frames=14),
         encoder=SeeingEncoder(),
-        world_model=SeenPhysics(),
+        world=SeenPhysics(),
         num_fit=8,
-        robot_world_model=SeenPhysics(),
     )
     return context, dataclasses.replace(context, encoder=OftenWrong())
 
@@ -69,8 +67,7 @@ def results(request, contexts):
 
 
 def differences(first, other):
-    found = compare({"a": first, "b": other})
-    return {one.name: one.differences[0] for one in found if one.kind is not Kind.column}
+    return {one.name: one.differences[0] for one in compare({"a": first, "b": other})}
 
 
 def reasons(name):
@@ -112,103 +109,16 @@ def test_differences_are_those_of_the_reported_values(results):
             assert found.value == pytest.approx(values[1] - values[0], abs=1e-6), name
 
 
-def of_rows(rows, values):
-    metrics = {
-        name: Metric(value=float(value), n_units=8, unit="x", protocol="p")
-        for name, value in values.items()
-    }
-    return SuiteResult(metrics=metrics, headline=tuple(metrics), per_episode=rows, figures={})
-
-
-def trials(shift):
-    """Ten episodes with a trial of each of two severities; scores are off by `shift` (mm)."""
-    rng = np.random.default_rng(0)
-    margin = rng.normal(scale=20, size=(10, 2))
-    score = margin + rng.normal(scale=10, size=(10, 2)) + shift
-    success, episode = margin.ravel() > 0, np.repeat(np.arange(10), 2)
-    flat, ones = score.ravel(), np.ones(10)
-    rows = [
-        {
-            "episode_id": f"e{e}",
-            "severity": severity,
-            "success": float(margin[e, k] > 0),
-            "score_imagined_mm": float(score[e, k]),
-            "apart_imagined_mm": 10.0 * severity * (2.0 if shift else 1.0),
-            "apart_true_mm": 10.0 * severity,
-        }
-        for e in range(10)
-        for k, severity in enumerate((0.0, 0.5))
-    ]
-    values = {
-        "auroc": auroc(flat, success, episode)(ones),
-        "optimism": share(flat > 0, ~success, episode)(ones),
-        "pessimism": share(flat <= 0, success, episode)(ones),
-        "success_failure_gap": gap(flat, success, episode)(ones),
-        "sensitivity/0.5": 2.0 if shift else 1.0,
-    }
-    return of_rows(rows, values)
-
-
-def test_verdicts_over_trials_are_paired():
-    found = differences(trials(0.0), trials(30.0))
-
-    # A constant added to all scores changes no order and no gap.
-    assert found["auroc"].ci95 == (0.0, 0.0)
-    assert "trials of different episodes" in found["auroc"].reason
-    assert found["success_failure_gap"].value == pytest.approx(0.0, abs=1e-9)
-    assert found["success_failure_gap"].ci95 == pytest.approx((0.0, 0.0), abs=1e-9)
-    assert found["optimism"].value > 0.3
-    assert found["optimism"].ci95[0] > 0
-    assert found["pessimism"].value < 0
-    assert found["sensitivity/0.5"].ci95 == pytest.approx((1.0, 1.0))
-    assert found["sensitivity/0.5"].p_value == 2 / 2**10
-
-
-def ranked(of_true):
-    """Six policies of rising success in eight episodes; imagination makes `of_true` of it."""
-    true = np.arange(6) / 5
-    rows = [
-        {
-            "episode_id": f"e{e}",
-            "task": "reach",
-            "policy": f"p{p}",
-            "return_imagined": float(of_true(true)[p]),
-            "return_true": float(true[p]),
-            "return_read": float(true[p]),
-        }
-        for e in range(8)
-        for p in range(6)
-    ]
-    imagined = of_true(true)
-    values = {
-        "return/pearson": pearson(imagined, true),
-        "return/mmrv": mmrv(imagined, true),
-        "return/mmrv/same_reader/reach": mmrv(imagined, true),
-    }
-    return of_rows(rows, values)
-
-
-def test_rankings_of_policies_are_paired():
-    found = differences(ranked(lambda true: true), ranked(lambda true: 1 - true))
-
-    assert found["return/pearson"].value == pytest.approx(-2.0)
-    assert found["return/pearson"].ci95 == pytest.approx((-2.0, -2.0))
-    # Every policy is ordered wrongly against the one that is farthest away: 1 .8 .6 .6 .8 1.
-    for name in ("return/mmrv", "return/mmrv/same_reader/reach"):
-        assert found[name].value == pytest.approx(0.8)
-        assert found[name].ci95 == pytest.approx((0.8, 0.8))
-
-
 def distances(shift, episodes=12):
-    rows = [
-        {
-            "episode_id": f"e{e:02d}",
-            "side": ("imagined", "real")[e % 2],
-            "frechet/x/without": 5.0 + e + shift * (e + 1),
-        }
-        for e in range(episodes)
-    ]
-    return of_rows(rows, {"frechet/x": 5.0 + shift})
+    """A distance of two samples, and what it would be without each episode."""
+    number = np.arange(episodes)
+    table = Table([f"e{e:02d}" for e in number])
+    without = table.columns[table.add("frechet/x/without", 5.0 + number + shift * (number + 1))]
+    side = [("imagined", "real")[e % 2] for e in number]
+    measurement = Measurement(
+        of=LeftOut(table, 5.0 + shift, without, side), unit="distance", protocol="p"
+    )
+    return SuiteResult.of({"frechet/x": measurement}, seed=0, headline=["frechet/x"], table=table)
 
 
 def test_distances_of_distributions_are_paired_by_leaving_out():

@@ -3,24 +3,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, TransitionCodes, make_context
+from undrawn import undrawn, without_flow
 
-from eval_suites.base import LOOKED_UP, Prompt, RobotWorldModel
+from eval_suites.base import LOOKED_UP, run_suite
 from eval_suites.behaviour_cloning import BehaviourCloning
+from eval_suites.encoders import ENCODERS
 from eval_suites.episodes import frame_size
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.latent_structure import LatentStructure
 from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.plugs.choose import check_plugs, plug, plug_notes
-from eval_suites.plugs.encoders import ENCODERS
-from eval_suites.plugs.worlds import WORLDS, Standing
+from eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
 from genie_robo.data.bad_episodes import BadEpisodeError
+from genie_robo.inference.world import HeldFrame, Prompt, code_steps, robot_steps, roll_out
 
 MINE = """
 import numpy as np
 
+from genie_robo.inference.world import Codes, Step
+
 class Dark:
-    def imagine(self, prompts, latent_actions, seeds):
-        return np.zeros((*latent_actions.shape, *prompts[0].frames.shape[1:]), np.uint8)
+    takes = (Codes,)
+
+    def start(self, prompts, seeds):
+        frames = np.zeros((len(prompts), *prompts[0].frames.shape[1:]), np.uint8)
+        self.dark = Step(frames=frames, uncertainty=np.zeros(len(prompts)))
+        return self.dark
+
+    def step(self, actions):
+        return self.dark
 
 class One:
     def __init__(self, num_codes):
@@ -53,13 +63,13 @@ def test_genie_is_left_in_place(context):
     assert plug_notes(world_model="genie", encoder="genie") == ()
 
 
-def test_a_class_of_ones_own_is_built(context, my_module):
+def test_a_class_of_the_users_own_is_built(context, my_module):
     plugged = plug(context, world_model=f"{my_module}:Dark", encoder=f"{my_module}:One")
-    prompt = Prompt("x", 0, np.full((1, 4, 4, 3), 7, np.uint8))
-    imagined = plugged.world_model.imagine([prompt], np.zeros((1, 3), int), [0])
+    prompt = Prompt(frames=np.full((1, 4, 4, 3), 7, np.uint8))
+    imagined = roll_out(plugged.world, [prompt], code_steps(np.zeros((1, 3), int)), seeds=[0])
     assert (imagined.shape, imagined.max()) == ((1, 3, 4, 4, 3), 0)
     assert plugged.encoder.num_codes == 9
-    assert plugged.robot_world_model is None
+    assert not plugged.takes_robot_actions
     assert plugged.test is context.test
 
 
@@ -77,16 +87,15 @@ def test_unknown_names_are_refused_with_the_known_ones(context, my_module, setti
 
 
 @pytest.mark.parametrize(("name", "frame"), [("copy_first", 0), ("copy_last", 2)])
-def test_standing_worlds_hold_their_frame(context, name, frame):
+def test_held_frames_stay(context, name, frame):
     plugged = plug(context, world_model=name)
-    video = ToyRobot(1).video(0)[:3]
-    imagined = plugged.world_model.imagine([Prompt("x", 0, video)], np.zeros((1, 4), int), [0])
-    assert (imagined == video[frame]).all()
-    assert isinstance(plugged.robot_world_model, RobotWorldModel)
-    steered = plugged.robot_world_model.imagine_robot(
-        [Prompt("x", 0, video)], np.zeros((1, 4, 7)), [0]
-    )
-    assert (steered == imagined).all()
+    prompt = Prompt(frames=ToyRobot(1).video(0)[:3])
+    codes, actions = code_steps(np.zeros((1, 4), int)), robot_steps(np.zeros((1, 4, 7)))
+    imagined = roll_out(plugged.world, [prompt], codes, seeds=[0])
+    assert imagined.shape == (1, 4, 32, 32, 3)
+    assert (imagined == prompt.frames[frame]).all()
+    assert plugged.takes_robot_actions
+    assert (roll_out(plugged.world, [prompt], actions, seeds=[0]) == imagined).all()
 
 
 def test_mujoco_refuses_real_episodes(context):
@@ -96,21 +105,20 @@ def test_mujoco_refuses_real_episodes(context):
 
 
 def test_oracle_codes_reach_their_ceiling(context):
-    metrics = LatentProbe(num_random_draws=2).evaluate(plug(context, encoder="oracle")).metrics
+    with without_flow():
+        metrics = LatentProbe(num_random_draws=2).evaluate(plug(context, encoder="oracle")).metrics
     assert metrics["achieved/xyz/fraction_of_ceiling"].value == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["random", "shuffled"])
-def test_codes_without_knowledge_explain_nothing(context, name):
+def test_random_and_shuffled_codes_explain_nothing(context, name):
     robot = ToyRobot(40)
     informed = TransitionCodes(robot)
     context = make_context(robot, encoder=informed, num_fit=20)
     coarse = FakeEncoder(8, lambda w: informed.encode(w).codes % 8)
-    metrics = (
-        LatentProbe(num_random_draws=2)
-        .evaluate(plug(make_context(robot, encoder=coarse, num_fit=20), encoder=name))
-        .metrics
-    )
+    plugged = plug(make_context(robot, encoder=coarse, num_fit=20), encoder=name)
+    with without_flow(), undrawn():
+        metrics = LatentProbe(num_random_draws=2).evaluate(plugged).metrics
     assert metrics["achieved/xyz/r2"].value < 0.03
     assert plug(context, encoder=name).encoder.num_codes == informed.num_codes
 
@@ -172,11 +180,11 @@ def test_shuffling_passes_over_episodes_without_a_transition():
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))
-def test_codes_that_are_looked_up_see_nothing_in_frames_made_anew(context, name):
+def test_codes_that_are_looked_up_are_undefined_for_other_frames(context, name):
     plugged = plug(context, world_model="copy_last", encoder=name)
-    transfer = LatentTransfer(num_permutations=10).evaluate(plugged).metrics
-    structure = LatentStructure().evaluate(plugged)
-    cloning = BehaviourCloning().evaluate(plugged).metrics
+    transfer = run_suite(LatentTransfer(num_permutations=10), plugged).metrics
+    structure = run_suite(LatentStructure(), plugged)
+    cloning = run_suite(BehaviourCloning(), plugged).metrics
     for metric in (
         transfer["demo_transfer/code_agreement"],
         structure.metrics["forward_backward/agreement"],
@@ -218,7 +226,8 @@ def test_a_damaged_episode_is_left_out_by_plugged_encoders(name):
     }
     encoder = FakeEncoder(8, lambda w: np.arange(len(w.video) - 1) % 8)
     plugged = plug(make_context(robot, encoder=encoder, **sides), encoder=name)
-    metrics = LatentProbe().evaluate(plugged).metrics
+    with without_flow(), undrawn():
+        metrics = LatentProbe().evaluate(plugged).metrics
     assert metrics["codes/perplexity"].n_units == 5
     assert frame_size(plugged.test) == (32, 32)
 
@@ -230,8 +239,8 @@ def test_frames_of_no_size_are_refused():
 
 def test_a_plugged_world_is_built_for_the_plugged_encoder(context, my_module):
     found = []
-    worlds = {"seen": lambda given: found.append(given.encoder.num_codes) or Standing(0)}
+    worlds = {"seen": lambda given: found.append(given.encoder.num_codes) or HeldFrame(0)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eval_suites.plugs.choose.WORLDS", worlds)
+        patch.setattr("eval_suites.plugs._WORLDS", worlds)
         plug(context, world_model="seen", encoder=f"{my_module}:One")
     assert found == [9]

@@ -1,12 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites.plugs.choose import plug
-from eval_suites.policy_ranking import PolicyRanking
+from eval_suites import policy_ranking
+from eval_suites.base import SuiteResult, run_suite
+from eval_suites.comparing import compare
+from eval_suites.plugs import plug
+from eval_suites.policy_ranking import POLICIES, PolicyRanking
 from eval_suites.simulated import trials
-from eval_suites.simulated.contestants import POLICIES
+from eval_suites.table import Table
+from genie_robo.inference.world import Codes, HeldFrame
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +24,7 @@ def recorded(tmp_path_factory):
 def rank(recorded, world_model, **settings):
     defaults = {"num_episodes": 1, "tasks": ["reach"], "horizon": 9}
     suite = PolicyRanking(**defaults | settings)
-    return suite.evaluate(plug(recorded, world_model=world_model))
+    return run_suite(suite, plug(recorded, world_model=world_model))
 
 
 def test_mujoco_itself_orders_policies_perfectly(recorded, monkeypatch):
@@ -30,7 +36,7 @@ def test_mujoco_itself_orders_policies_perfectly(recorded, monkeypatch):
         assert result.metrics[f"{value}/pearson"].value == pytest.approx(1.0)
         assert result.metrics[f"{value}/spearman"].value == pytest.approx(1.0)
         assert result.metrics[f"{value}/mmrv"].baselines["all_equal"] > 0
-    rows = result.per_episode
+    rows = list(result.table.rows())
     assert len(rows) == 2 * len(POLICIES)
     assert all(row["success_imagined"] == row["success_true"] for row in rows)
     reached = {p: [r for r in rows if (r["task"], r["policy"]) == ("reach", p)] for p in POLICIES}
@@ -69,7 +75,37 @@ def test_unknown_policies_are_refused(recorded):
 
 def test_what_no_robot_steers_is_undefined_with_a_reason():
     context = make_context(ToyRobot(4), encoder=FakeEncoder(2, lambda w: []))
-    result = PolicyRanking().evaluate(context)
+    world = HeldFrame()
+    world.takes = (Codes,)
+    result = run_suite(PolicyRanking(), replace(context, world=world))
     assert "nothing maps robot actions" in result.metrics["success/mmrv"].reason
     plugged = plug(context, world_model="copy_last")
-    assert "no simulator state" in PolicyRanking().evaluate(plugged).notes[0]
+    assert "no simulator state" in run_suite(PolicyRanking(), plugged).notes[0]
+
+
+def ranked(of_true):
+    """Six policies of rising success in eight episodes; imagination makes `of_true` of it."""
+    true = np.tile(np.arange(6) / 5, 8)
+    table = Table(
+        [f"e{e}" for e in range(8) for _ in range(6)],
+        task=["reach"] * 48,
+        policy=[f"p{p}" for p in range(6)] * 8,
+    )
+    for value in ("success", "return"):
+        table.add(f"{value}_imagined", of_true(true))
+        table.add(f"{value}_read", true)
+        table.add(f"{value}_true", true, given=True)
+    found = policy_ranking._measurements(table, ["reach"])
+    return SuiteResult.of(found, seed=0, headline=tuple(found), table=table)
+
+
+def test_rankings_of_policies_are_paired():
+    compared = compare({"a": ranked(lambda true: true), "b": ranked(lambda true: 1 - true)})
+    found = {metric.name: metric.differences[0] for metric in compared}
+
+    assert found["return/pearson"].value == pytest.approx(-2.0)
+    assert found["return/pearson"].ci95 == pytest.approx((-2.0, -2.0))
+    # Every policy is ordered wrongly against the one that is farthest away: 1 .8 .6 .6 .8 1.
+    for name in ("return/mmrv", "return/mmrv/same_reader/reach"):
+        assert found[name].value == pytest.approx(0.8)
+        assert found[name].ci95 == pytest.approx((0.8, 0.8))

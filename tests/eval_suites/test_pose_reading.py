@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval_suites.plugs.truth import PALETTE, Poses
 from eval_suites.simulated.pose_reading import PoseReader
+from eval_suites.simulated.truth import PALETTE, Poses
 from genie_robo.sim.scene import COLORS
 
 RNG = np.random.default_rng(0)

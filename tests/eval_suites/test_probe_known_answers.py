@@ -6,9 +6,11 @@ import pytest
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.metrics.regression import predict_from_codes, ridge_of_both
 from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.label_efficiency import draw_labels, label_curve, label_metrics
+from eval_suites.probes.label_efficiency import draw_labels, label_curve, label_measurements
 from eval_suites.probes.pixel_features import BLOCK, FLOW_SIZE, block_flow, coarse_grey
 from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes, score
+from eval_suites.statistics import mean_r2
+from eval_suites.table import Table
 
 NUM_EPISODES, NUM_FRAMES = 40, 200
 
@@ -40,6 +42,17 @@ def scores_of(sample, num_codes, dimensions):
     return score(fit, test, Motion(ACHIEVED, tuple(range(dimensions))), settings)
 
 
+def r2(scores, error="codes", reference="mean"):
+    """The share of the squared error of `reference` that another predictor removes."""
+    rows = [scores.errors[name].sum(axis=0) for name in (error, reference)]
+    return float(mean_r2(np.stack(rows)))
+
+
+def partial_r2(scores, known):
+    """What the codes add to what is predicted from `known`."""
+    return r2(scores, f"{known}_and_codes", known)
+
+
 @pytest.mark.parametrize("error_rate", [0.0, 0.3, 0.7])
 @pytest.mark.parametrize("num_codes", [4, 8])
 def test_equal_bins_of_a_uniform_action_replaced_at_random(num_codes, error_rate):
@@ -50,7 +63,7 @@ def test_equal_bins_of_a_uniform_action_replaced_at_random(num_codes, error_rate
         return motion, np.where(wrong, rng.integers(num_codes, size=len(bins)), bins)
 
     expected = (1 - error_rate) ** 2 * (1 - 1 / num_codes**2)
-    assert scores_of(sample, num_codes, 1).r2("codes").value == pytest.approx(expected, abs=0.03)
+    assert r2(scores_of(sample, num_codes, 1)) == pytest.approx(expected, abs=0.03)
 
 
 def test_three_sign_bits_of_seven_gaussian_dimensions():
@@ -58,8 +71,8 @@ def test_three_sign_bits_of_seven_gaussian_dimensions():
     fit, test = rng.normal(size=(2, 40_000, 7))
     codes = [(values[:, :3] > 0) @ [1, 2, 4] for values in (fit, test)]
     guesses = predict_from_codes(codes[0], fit, codes[1], num_codes=8)
-    r2 = 1 - ((test - guesses) ** 2).sum(axis=0) / ((test - fit.mean(axis=0)) ** 2).sum(axis=0)
-    assert r2.mean() == pytest.approx(6 / (7 * np.pi), abs=3e-3)
+    share = ((test - guesses) ** 2).sum(axis=0) / ((test - fit.mean(axis=0)) ** 2).sum(axis=0)
+    assert 1 - share.mean() == pytest.approx(6 / (7 * np.pi), abs=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +91,11 @@ def slow_motion():
 
 
 def test_off_by_one_codes_of_slow_motion_look_fine_in_plain_r2(slow_motion):
-    assert slow_motion.r2("codes").value == pytest.approx(0.95**2 * 0.9655, abs=0.02)
+    assert r2(slow_motion) == pytest.approx(0.95**2 * 0.9655, abs=0.02)
 
 
 def test_off_by_one_codes_of_slow_motion_add_nothing_to_the_previous_action(slow_motion):
-    assert slow_motion.partial_r2("previous_action").value == pytest.approx(0.0, abs=0.03)
+    assert partial_r2(slow_motion, "previous_action") == pytest.approx(0.0, abs=0.03)
 
 
 def test_codes_that_only_name_the_place_add_nothing_to_the_frame():
@@ -95,8 +108,8 @@ def test_codes_that_only_name_the_place_add_nothing_to_the_frame():
         return motion, codes, place @ mixing
 
     scores = scores_of(sample, 8, 1)
-    assert scores.r2("codes").value > 0.6
-    assert scores.partial_r2("current_frame").value == pytest.approx(0.0, abs=0.02)
+    assert r2(scores) > 0.6
+    assert partial_r2(scores, "current_frame") == pytest.approx(0.0, abs=0.02)
 
 
 def test_codes_of_the_motion_keep_their_worth_beside_a_frame_of_many_numbers():
@@ -104,7 +117,7 @@ def test_codes_of_the_motion_keep_their_worth_beside_a_frame_of_many_numbers():
         motion = rng.random((NUM_EPISODES * NUM_FRAMES, 1))
         return motion, (motion[:, 0] * 8).astype(int), rng.normal(size=(len(motion), 200))
 
-    partial = scores_of(sample, 8, 1).partial_r2("current_frame").value
+    partial = partial_r2(scores_of(sample, 8, 1), "current_frame")
     assert partial == pytest.approx(1 - 1 / 64, abs=0.01)
 
 
@@ -113,7 +126,7 @@ def test_episode_id_codes_are_great_by_frame_and_worth_nothing_by_episode():
     codes = np.repeat(np.arange(2 * NUM_EPISODES), NUM_FRAMES)
     motion = rng.normal(size=(2 * NUM_EPISODES, 1))[codes] + 0.3 * rng.normal(size=(len(codes), 1))
 
-    def r2(fit, test):
+    def r2_of(fit, test):
         fitted = codes[fit], motion[fit]
         guesses = predict_from_codes(*fitted, codes[test], num_codes=2 * NUM_EPISODES)
         deviation = ((motion[test] - motion[fit].mean(axis=0)) ** 2).sum()
@@ -121,8 +134,8 @@ def test_episode_id_codes_are_great_by_frame_and_worth_nothing_by_episode():
 
     even = np.arange(len(codes)) % 2 == 0
     first = codes < NUM_EPISODES
-    assert r2(even, ~even) > 0.85
-    assert r2(first, ~first) == pytest.approx(0.0, abs=1e-12)
+    assert r2_of(even, ~even) > 0.85
+    assert r2_of(first, ~first) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_out_of_fold_predictions_are_as_far_off_as_new_ones():
@@ -219,9 +232,13 @@ def test_label_curve_of_perfect_codes():
     fit, test = (make_data(m, (m[:, 0] * 8).astype(int)) for m in motions)
     settings = ProbeSettings(num_codes=8, num_random_draws=5, num_components=1, seed=0)
     motion, labels = Motion(ACHIEVED, (0,)), (10, 1000, 10**6)
-    oracle = oracle_codes(fit, test, motion, settings)
-    sums = label_curve(fit, test, motion, settings, labels, oracle=oracle)
-    curve = label_metrics(sums, labels, settings, sizes=(len(fit.codes), test.num_episodes))
+    oracle = oracle_codes(fit, test, motion, num_codes=settings.num_codes, seed=settings.seed)
+    found = label_curve(fit, test, motion, settings, labels, oracle=oracle)
+    table, num = Table(test.episode_ids), len(fit.codes)
+    measurements = label_measurements(
+        table, found, labels, settings, num_transitions=num, names=motion.names
+    )
+    curve = {name: measurement.metric(seed=0) for name, measurement in measurements.items()}
     assert curve["labels/n10"].value < 0.95
     assert curve["labels/n1000"].value == pytest.approx(1 - 1 / 64, abs=0.01)
     assert curve["labels/n1000"].ceiling == pytest.approx(1 - 1 / 64, abs=0.01)

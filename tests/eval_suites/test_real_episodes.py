@@ -4,8 +4,7 @@ from types import SimpleNamespace
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
-from eval_suites.adapters import CopyLast
-from eval_suites.base import EvalContext
+from eval_suites.base import EvalContext, run_suite
 from eval_suites.controllability import Controllability
 from eval_suites.episodes import read_episodes
 from eval_suites.latent_probe import LatentProbe
@@ -15,6 +14,7 @@ from genie_robo.config import PoseSource, Source
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
+from genie_robo.inference.world import HeldFrame
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "octo_bridge_debug"
 
@@ -45,7 +45,7 @@ def bridge():
     return EvalContext(
         encoder=FakeEncoder(8, by_direction),
         untrained_encoder=None,
-        world_model=CopyLast(),
+        world=HeldFrame(),
         tokenizer=LosslessTokenizer(),
         dataset=dataset,
         fit=fit,
@@ -72,7 +72,7 @@ def test_other_suites_on_real_episodes(bridge):
     assert 20 < tokens["psnr"].baselines["copy_last"] < 40
     steered = Controllability(num_clips=5, num_draws=1, horizon=4).evaluate(bridge).metrics
     assert steered["delta_psnr/uniform/t4"].value == 0.0
-    assert SimRollout().evaluate(bridge).metrics["psnr"].value is None
+    assert run_suite(SimRollout(), bridge).metrics["psnr"].value is None
 
 
 def test_an_unreadable_episode_is_logged_and_left_out(caplog):

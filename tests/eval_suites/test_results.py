@@ -1,21 +1,17 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer, ToyRobot, make_context
 from matplotlib.image import imread
 
-from eval_suites.base import Metric, SuiteResult, undefined
+from eval_suites.base import SuiteResult
 from eval_suites.latent_probe import LatentProbe
-from eval_suites.results import (
-    format_value,
-    metrics_json,
-    per_episode_csv,
-    report_markdown,
-    write_result,
-)
+from eval_suites.results import format_value, metrics_json, report_markdown, write_result
+from eval_suites.table import Metric, Table, undefined
 
 SHARED = {"n_units": 3, "unit": "dB", "protocol": "by hand"}
 
@@ -31,7 +27,7 @@ def result():
 @pytest.fixture
 def small():
     metric = Metric(value=1.0, **SHARED)
-    return SuiteResult(metrics={"m": metric}, headline=("m",), per_episode=[], figures={})
+    return SuiteResult(metrics={"m": metric}, headline=("m",))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +47,8 @@ def test_metric_refuses_numbers_that_are_not_finite(numbers):
 def test_undefined_metric_needs_a_reason():
     with pytest.raises(ValueError, match="needs a reason"):
         Metric(value=None, **SHARED)
-    assert undefined("why", unit="dB", protocol="p").reason == "why"
+    metric = undefined("why", unit="dB", protocol="p").metric(seed=0)
+    assert (metric.value, metric.reason) == (None, "why")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +70,7 @@ def test_folder_holds_everything(tmp_path, result):
     write_result(folder, result, suite=LatentProbe(), provenance={"seed": 0, "fast": False})
     assert {path.name for path in folder.parent.iterdir()} == {"latent_probe"}
     names = {path.name for path in folder.iterdir()}
-    assert names == {"metrics.json", "per_episode.csv", "report.md", "figures"}
+    assert names == {"metrics.json", "metrics.csv", "per_episode.csv", "report.md", "figures"}
     assert {path.stem for path in (folder / "figures").iterdir()} == set(result.figures)
     for path in (folder / "figures").iterdir():
         assert imread(path).std() > 0.01, path
@@ -86,20 +83,31 @@ def test_json_has_no_nan_and_keeps_every_field(result):
     text = metrics_json(result, "latent_probe", {"seed": 0})
     content = json.loads(text, parse_constant=refuse)
     assert content["provenance"] == {"seed": 0}
-    assert set(content["metrics"]) == set(result.metrics)
+    assert tuple(content["metrics"]) == result.headline
+    assert len(result.headline) <= 8
     fields = {"value", "ci95", "n_units", "unit", "baselines", "ceiling", "protocol"}
     for metric in content["metrics"].values():
         assert fields <= set(metric)
         assert (metric["value"] is None) == ("reason" in metric)
 
 
-def test_csv_has_empty_cells_for_what_is_undefined():
-    text = per_episode_csv([{"episode_id": "a", "x": None}, {"episode_id": "b", "x": 1.5, "y": 2}])
-    assert list(csv.reader(text.splitlines())) == [
-        ["episode_id", "x", "y"],
-        ["a", "", ""],
-        ["b", "1.5", "2"],
-    ]
+def test_every_metric_is_a_row_of_the_table(tmp_path, result):
+    write_result(tmp_path / "p", result, suite=LatentProbe())
+    with (tmp_path / "p" / "metrics.csv").open() as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file)}
+    assert set(rows) == set(result.metrics)
+    for name, metric in result.metrics.items():
+        assert rows[name]["value"] == ("" if metric.value is None else repr(metric.value)), name
+        assert (rows[name]["reason"] == "") == (metric.value is not None)
+
+
+def test_csv_has_empty_cells_for_what_is_undefined(tmp_path, small):
+    table = Table(["a", "b"], start=[0, 3])
+    table.add("x", np.array([np.nan, 1.5]))
+    write_result(tmp_path / "p", replace(small, table=table), suite=LatentProbe())
+    with (tmp_path / "p" / "per_episode.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows == [["episode_id", "start", "x"], ["a", "0", ""], ["b", "3", "1.5"]]
 
 
 def test_report_shows_headline_notes_figures_and_protocols(result):
@@ -124,7 +132,7 @@ def test_failure_keeps_the_old_result(tmp_path, small):
     folder = tmp_path / "p"
     write_result(folder, small, suite=LatentProbe())
     before = (folder / "metrics.json").read_bytes()
-    broken = SuiteResult(metrics={}, headline=("missing",), per_episode=[], figures={})
+    broken = SuiteResult(metrics={}, headline=("missing",))
     with pytest.raises(KeyError, match="missing"):
         write_result(folder, broken, suite=LatentProbe())
     assert (folder / "metrics.json").read_bytes() == before

@@ -9,33 +9,51 @@ from eval_fakes import (
     ToyRobotWorld,
     TransitionCodes,
     TruePhysics,
-    follow,
+    draw,
+    join,
     make_context,
 )
 
 from eval_suites import sim_rollout
-from eval_suites.adapters import CopyLast
-from eval_suites.base import Transitions
+from eval_suites.base import Transitions, run_suite
 from eval_suites.controllability import Controllability
 from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.plugs.best_codes import BestCodes
-from eval_suites.plugs.truth import Poses, Truth
+from eval_suites.plugs import fit_motion_centroids
 from eval_suites.sim_rollout import SimRollout
+from eval_suites.simulated.truth import Moment
+from genie_robo.inference.world import HeldFrame
 
 
-def toy_execute(episode, *, start, robot_actions, image_size, renderer):
-    """The toy's physics in the place of MuJoCo's."""
-    assert (image_size, renderer) == ((32, 32), "auto")
-    pose = episode.sim_state[start]
-    video = follow(pose, np.concatenate([np.zeros((1, 7)), robot_actions]))
-    tool = np.concatenate([pose[:3][None], pose[:3] + np.cumsum(robot_actions[:, :3], axis=0)])
-    corners = ExactReader().read(video).tool
+class ToyMujoco:
+    """The toy's physics in the place of MuJoCo's: it executes the recorded robot actions."""
+
+    def __init__(self, *, renderer, feedback=None):
+        assert renderer == "auto"
+        self.feedback, self.envs = feedback, [self]
+
+    def start(self, prompts, seeds):
+        (prompt,) = prompts
+        recording, first = prompt.recording, prompt.last_step
+        assert prompt.frames.shape[1:] == (32, 32, 3)
+        motions = join(recording.robot_actions[first:-1], prompt.stride)[:, :3]
+        if self.feedback:
+            motions = self.feedback.centroids[self.feedback.encode_sequence(motions)]
+        self.motions, self.pose = iter(motions), recording.sim_state[first][:3]
+
+    def step(self, actions):
+        self.pose = self.pose + next(self.motions)
+
+    def close(self):
+        self.envs = []
+
+
+def look(env):
+    """Where the square is, and which pixels it covers."""
+    frame = draw(env.pose)
+    ((x, y, _),) = ExactReader().read(frame[None]).tool
     rows, columns = np.mgrid[:32, :32] * PIXEL_M
-    inside = [
-        (abs(columns - x - 0.02) < 0.021) & (abs(rows - y - 0.02) < 0.021) for x, y, _ in corners
-    ]
-    poses = Poses(tool, np.full((len(video), 5, 3), np.nan))
-    return Truth(video, poses, np.stack(inside), np.zeros(len(video), bool))
+    is_robot = (abs(columns - x - 0.02) < 0.021) & (abs(rows - y - 0.02) < 0.021)
+    return Moment(frame, env.pose, np.full((5, 3), np.nan), is_robot, False)
 
 
 class OneCode(TransitionCodes):
@@ -48,29 +66,30 @@ class OneCode(TransitionCodes):
         return Transitions(codes, codes[:, None].astype(float))
 
 
-class Follower(TransitionCodes):
-    """Knows what leads along a rollout, but names a neighbour of each transition alone."""
+class FeedbackCodes(TransitionCodes):
+    """Knows the code of a whole sequence, but names a neighbour of each transition alone."""
 
     def encode(self, window):
         codes = super().encode(window).codes - 1
         return Transitions(codes, codes[:, None].astype(float))
 
-    def follow(self, window, start):
+    def encode_sequence(self, window, start):
         return super().encode(window).codes[start:]
 
 
 @pytest.fixture
 def robot(monkeypatch):
-    monkeypatch.setattr(sim_rollout, "execute", toy_execute)
+    monkeypatch.setattr(sim_rollout, "MujocoWorld", ToyMujoco)
+    monkeypatch.setattr(sim_rollout, "look", look)
     monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: ExactReader())
     return ToyRobot(12, simulated=True)
 
 
-def compare(robot, world_model=None, *, context=None, **settings):
+def compare(robot, world=None, *, context=None, **settings):
     codes = TransitionCodes(robot)
-    world_model = world_model or TruePhysics(robot, codes.table)
-    context = make_context(robot, encoder=codes, world_model=world_model, **(context or {}))
-    return SimRollout(**{"num_clips": 6, "horizon": 5} | settings).evaluate(context)
+    world = world or TruePhysics(robot, codes.table)
+    context = make_context(robot, encoder=codes, world=world, **(context or {}))
+    return run_suite(SimRollout(**{"num_clips": 6, "horizon": 5} | settings), context)
 
 
 def test_the_world_itself_reaches_the_cap(robot):
@@ -85,7 +104,7 @@ def test_the_world_itself_reaches_the_cap(robot):
 
 
 def test_a_world_that_stands_still_gains_nothing(robot):
-    metrics = compare(robot, CopyLast()).metrics
+    metrics = compare(robot, HeldFrame()).metrics
     for name in ("psnr", "changed_psnr"):
         gain = metrics[f"{name}/gain_over_copy_last"]
         assert (gain.value, gain.ci95) == (0.0, (0.0, 0.0))
@@ -93,21 +112,19 @@ def test_a_world_that_stands_still_gains_nothing(robot):
 
 
 @pytest.mark.parametrize("num_prompt_frames", [1, 3])
-def test_rollouts_follow_codes_of_the_whole_and_stand_beside_codes_alone(robot, num_prompt_frames):
+def test_codes_of_the_sequence_steer_and_codes_alone_are_next_to_them(robot, num_prompt_frames):
     settings = {"num_clips": 6, "horizon": 5, "num_prompt_frames": num_prompt_frames}
     world = TruePhysics(robot, TransitionCodes(robot).table)
-    context = make_context(robot, encoder=Follower(robot), world_model=world)
-    followed = SimRollout(**settings).evaluate(context)
-    assert followed.metrics["psnr"].value == 100.0
-    assert followed.metrics["psnr/codes_alone"].value < 40
-    assert followed.metrics["tool_error/codes_alone"].value > 10
-    context = make_context(robot, encoder=TransitionCodes(robot), world_model=world)
+    context = make_context(robot, encoder=FeedbackCodes(robot), world=world)
+    sequence = SimRollout(**settings).evaluate(context)
+    assert sequence.metrics["psnr"].value == 100.0
+    assert sequence.metrics["psnr/codes_alone"].value < 40
+    assert sequence.metrics["tool_error/codes_alone"].value > 10
+    context = make_context(robot, encoder=TransitionCodes(robot), world=world)
     alone = SimRollout(**settings).evaluate(context)
     assert alone.metrics["psnr/codes_alone"].value == alone.metrics["psnr"].value == 100.0
-    assert [any("codes_alone are the same" in n for n in x.notes) for x in (followed, alone)] == [
-        False,
-        True,
-    ]
+    noted = [any("codes_alone are equal" in n for n in x.notes) for x in (sequence, alone)]
+    assert noted == [False, True]
 
 
 @pytest.mark.parametrize("num_prompt_frames", [1, 3])
@@ -125,9 +142,9 @@ def test_copy_last_holds_the_last_prompt_frame(robot, num_prompt_frames):
 
 def test_three_paths_of_control(robot):
     codes = TransitionCodes(robot)
-    context = {"robot_world_model": ToyRobotWorld(robot)}
+    world = ToyRobotWorld(robot, table=codes.table)
     # The gain of random codes is noise about 0: six clips would not tell.
-    metrics = compare(robot, context=context, num_clips=36).metrics
+    metrics = compare(robot, world, num_clips=36).metrics
     assert metrics["psnr/robot_actions"].value == 100.0
     assert metrics["psnr/random_codes"].value < 40
     assert metrics["gain/robot_actions"].value == pytest.approx(1.0)
@@ -146,15 +163,21 @@ def test_codes_for_every_motion_are_as_good_as_the_actions(robot):
     assert metrics["tool_error/above_floor/best_codes"].value == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_single_code_can_only_say_the_mean_motion(robot):
-    context = make_context(robot, encoder=OneCode(robot), world_model=CopyLast())
+def test_a_single_centroid_is_the_mean_motion(robot):
+    context = make_context(robot, encoder=OneCode(robot), world=HeldFrame())
     metrics = SimRollout(num_clips=6, horizon=5).evaluate(context).metrics
     assert metrics["psnr/best_codes"].value < 40
     assert metrics["gain/best_codes"].value < 0.5
     assert metrics["tool_error/best_codes"].value > 10
 
 
-def test_best_codes_are_the_cluster_centres_of_motions(robot):
+def quantised(context, robot_actions):
+    """The centroids of the motions of a rollout, with error feedback."""
+    feedback = fit_motion_centroids(context, name="test")
+    return feedback.centroids[feedback.encode_sequence(robot_actions[:, :3])]
+
+
+def test_centroids_are_the_cluster_centres_of_motions(robot):
     fit, test = range(6), range(6, 12)
     for e in fit:  # two motions, three times as much of the one as of the other
         robot.actions[e][:, :3] = [0.01, 0.0, 0.0]
@@ -162,20 +185,19 @@ def test_best_codes_are_the_cluster_centres_of_motions(robot):
     for e in test:
         robot.actions[e][:, :3] = [0.05, 0.0, -0.01]
     context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
-    told = BestCodes.fit(context, name="test").tell(robot.actions[6])
-    np.testing.assert_allclose(told[:, :3], np.broadcast_to([0.01, 0, 0], (19, 3)), atol=1e-9)
-    np.testing.assert_array_equal(told[:, 3:], robot.actions[6][:, 3:])
+    motions = quantised(context, robot.actions[6])
+    np.testing.assert_allclose(motions, np.broadcast_to([0.01, 0, 0], (19, 3)), atol=1e-9)
 
 
-def test_best_codes_make_up_for_what_they_left_unsaid(robot):
+def test_quantised_motions_keep_up_with_the_true_ones(robot):
     for e in range(6):  # still, or a centimetre along x
         robot.actions[e][:, :3] = 0.0
         robot.actions[e][::2, 0] = 0.01
     robot.actions[6][:, :3] = [0.004, 0.0, 0.0]
     context = make_context(robot, encoder=FakeEncoder(2, lambda _: None))
-    told = BestCodes.fit(context, name="test").tell(robot.actions[6])
-    moved = told[:, 0].cumsum()
-    assert set(told[:, 0].round(9)) == {0.0, 0.01}
+    motions = quantised(context, robot.actions[6])[:, 0]
+    moved = motions.cumsum()
+    assert set(motions.round(9)) == {0.0, 0.01}
     assert abs(moved - 0.004 * np.arange(1, 20)).max() < 0.04  # alone they would all stay still
     assert moved[-1] > 0.04
 
@@ -212,9 +234,8 @@ def test_the_world_itself_has_gain_one_and_lag_zero(robot):
 @pytest.mark.parametrize(
     ("changes", "gain", "lag"), [({"scale": 0.5}, 0.5, 0), ({"delay": 1}, None, 1)]
 )
-def test_weak_and_late_worlds_are_found_out(robot, changes, gain, lag):
-    world = ToyRobotWorld(robot, **changes)
-    metrics = compare(robot, context={"robot_world_model": world}).metrics
+def test_weak_and_late_worlds_are_detected(robot, changes, gain, lag):
+    metrics = compare(robot, ToyRobotWorld(robot, **changes)).metrics
     if gain is not None:
         # Positions are whole pixels, 1 cm, and motions are 2 cm.
         assert metrics["gain/robot_actions"].value == pytest.approx(gain, abs=0.08)
@@ -223,7 +244,7 @@ def test_weak_and_late_worlds_are_found_out(robot, changes, gain, lag):
 
 
 def test_a_world_that_stands_still_has_no_gain_and_no_lag(robot):
-    metrics = compare(robot, CopyLast()).metrics
+    metrics = compare(robot, HeldFrame()).metrics
     assert metrics["gain"].value == 0.0
     assert metrics["lag"].value is None
     assert metrics["tool_error"].value == metrics["tool_error"].baselines["copy_last"]
@@ -233,7 +254,7 @@ def test_frames_and_steps_stay_aligned_under_a_stride(robot):
     context = make_context(
         robot,
         encoder=OneCode(robot),
-        world_model=CopyLast(),
+        world=HeldFrame(),
         test=ToyEpisodes(robot, range(6, 12), frame_stride=2),
     )
     result = SimRollout(num_clips=6, horizon=5).evaluate(context)
@@ -245,11 +266,11 @@ def test_frames_and_steps_stay_aligned_under_a_stride(robot):
 
 
 def test_a_replay_that_differs_from_the_recording_is_named(robot, monkeypatch):
-    def brighter(episode, **arguments):
-        truth = toy_execute(episode, **arguments)
-        return truth._replace(video=np.minimum(truth.video, 235) + 20)
+    def brighter(env):
+        moment = look(env)
+        return moment._replace(frame=np.minimum(moment.frame, 235) + 20)
 
-    monkeypatch.setattr(sim_rollout, "execute", brighter)
+    monkeypatch.setattr(sim_rollout, "look", brighter)
     result = compare(robot)
     assert result.metrics["replay_psnr"].value < 30
     assert any("not the recording bit for bit" in note for note in result.notes)
@@ -273,7 +294,7 @@ def test_short_episodes_are_undefined_with_a_reason(robot):
 )
 @pytest.mark.parametrize("suite", [SimRollout, Controllability])
 def test_no_room_to_imagine_is_refused_with_the_settings(robot, suite, sizes):
-    context = make_context(robot, encoder=TransitionCodes(robot), world_model=CopyLast())
+    context = make_context(robot, encoder=TransitionCodes(robot), world=HeldFrame())
     with pytest.raises(ValueError, match=rf"change suite.{suite.name}.num_prompt_frames"):
         suite(**sizes).evaluate(context)
 

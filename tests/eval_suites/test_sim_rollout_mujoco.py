@@ -1,14 +1,15 @@
-"""MuJoCo itself in the place of a world model: `world_model=mujoco...` of sim_rollout."""
+"""MuJoCo itself as the world of sim_rollout: `world_model=mujoco...`."""
 
 import numpy as np
 import pytest
 from mujoco_fakes import TruePoseReader, record_context
 
 from eval_suites import sim_rollout
-from eval_suites.base import EvalContext, Prompt
+from eval_suites.base import EvalContext
 from eval_suites.controllability import Controllability
-from eval_suites.plugs.choose import plug
+from eval_suites.plugs import plug
 from eval_suites.sim_rollout import SimRollout
+from genie_robo.inference.world import Prompt, code_steps, roll_out
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def simulate(context, world_model, **settings):
     return SimRollout(num_clips=3, horizon=6, **settings).evaluate(plugged).metrics
 
 
-def test_mujoco_as_world_model_reaches_the_best_of_everything(mujoco_context):
+def test_mujoco_as_world_reaches_the_best_of_everything(mujoco_context):
     metrics = simulate(mujoco_context, "mujoco")
     for path in ("", "/robot_actions"):
         for name in ("psnr", "changed_psnr", "robot_psnr"):
@@ -40,23 +41,27 @@ def test_mujoco_as_world_model_reaches_the_best_of_everything(mujoco_context):
 def test_behind_the_end_of_a_recording_mujoco_holds_still(mujoco_context):
     window = mujoco_context.test.whole_episode(0)
     last = int((~window.is_pad).sum()) - 1
-    prompt = Prompt(window.episode_id, last - 1, window.video[last - 1 : last])
-    world = plug(mujoco_context, world_model="mujoco").world_model
-    (video,) = world.imagine([prompt], np.zeros((1, 9), np.int64), [0])
+    prompt = Prompt(
+        frames=window.video[last - 1 : last],
+        start=last - 1,
+        recording=mujoco_context.recording(mujoco_context.test, 0),
+    )
+    world = plug(mujoco_context, world_model="mujoco").world
+    (video,) = roll_out(world, [prompt], code_steps(np.zeros((1, 9), np.int64)), seeds=[0])
     assert video.shape == (9, *window.video.shape[1:])
     assert (video[0] == window.video[last]).all()
     moved = np.abs(np.diff(video.astype(float), axis=0)).mean(axis=(1, 2, 3))
     assert moved[-1] < 0.1 * np.abs(video[0].astype(float) - window.video[last - 1]).mean()
 
 
-def test_a_standing_picture_of_mujoco_gains_nothing(mujoco_context):
+def test_a_held_frame_gains_nothing(mujoco_context):
     metrics = simulate(mujoco_context, "copy_first")
     assert metrics["gain/robot_actions"].value == pytest.approx(0.0, abs=1e-9)
     assert metrics["lag"].value is None
     assert metrics["psnr/gain_over_copy_last"].value == 0.0
 
 
-def test_mujoco_told_codes_is_the_best_that_codes_can_do(mujoco_context):
+def test_mujoco_with_quantised_motions_is_the_upper_bound_of_codes(mujoco_context):
     metrics = simulate(mujoco_context, "mujoco_coded")
     for name in ("psnr", "changed_psnr", "tool_error", "gain"):
         best = metrics[f"{name}/best_codes"].value

@@ -8,13 +8,14 @@ from mujoco_fakes import record_context
 from small_genie import CPU, build_small_genie
 
 from eval_suites import speed
-from eval_suites.adapters import GenieTokenizer, GenieWorld
+from eval_suites.adapters import GenieTokenizer
 from eval_suites.results import report_markdown
 from eval_suites.speed import HEADLINE, PARTS, Speed, default_is_bf16, rollout_to_record
 from eval_suites.timing import Lap, Reading, Recorded, decode_frames, memory_growth_mb, record
 from genie_robo.config import EngineConfig
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import GenieWorld
 from genie_robo.train.engine import make_fabric
 
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
@@ -38,7 +39,7 @@ def context(toy_rlds):
         dataset=toy_rlds,
         test=WindowDataset(toy_rlds, range(4, 6), num_frames=4, image_size=(32, 32)),
         tokenizer=GenieTokenizer(genie=genie, device=CPU),
-        world_model=GenieWorld(genie=genie, sampler=Sampler(num_steps=2), device=CPU),
+        world=GenieWorld(genie, sampler=Sampler(num_steps=2)),
         num_frames=4,
     )
 
@@ -50,7 +51,7 @@ def in_this_process(monkeypatch):
 
 def test_a_run_is_measured(context, in_this_process):
     result = TINY.evaluate(context)
-    assert result.headline == HEADLINE
+    assert result.headline == tuple(HEADLINE)
     assert len(HEADLINE) == 8
     values = {name: metric.value for name, metric in result.metrics.items()}
     assert all(value > 0 for name, value in values.items() if name != "imagining/memory_growth")

@@ -15,7 +15,6 @@ from eval_suites.statistics import (
     r2_fraction,
     ratio_of_sums,
     reassignment_p_value,
-    to_metric,
 )
 
 
@@ -158,9 +157,3 @@ def test_constant_predictions_have_p_value_one():
     guesses = [np.full_like(target, 2.0) for target in targets]
     assert circular_shift_p_value(targets, guesses, np.zeros(1)) == 1.0
     assert reassignment_p_value(targets, guesses, np.zeros(1)) == 1.0
-
-
-def test_to_metric_gives_a_reason_only_when_there_is_no_value():
-    shared = {"n_units": 3, "unit": "dB", "protocol": "p", "reason": "why"}
-    assert to_metric(Estimate(1.0, None), **shared).reason == ""
-    assert to_metric(Estimate(None, None), **shared).reason == "why"

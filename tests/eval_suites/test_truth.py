@@ -6,8 +6,9 @@ import pytest
 from eval_fakes import ToyRobot
 from mujoco_fakes import record_context
 
-from eval_suites.plugs.truth import PALETTE, execute, recorded_poses, restored, robot_pixels
+from eval_suites.simulated.truth import PALETTE, look, recorded_poses, robot_pixels, stack
 from genie_robo.sim.raycast import RaycastRenderer
+from genie_robo.sim.restore import execute, restore
 from genie_robo.sim.scene import CAMERA, SceneSpec
 
 
@@ -19,12 +20,8 @@ def recorded(tmp_path_factory):
 
 def test_executing_the_recorded_actions_gives_the_recording(recorded):
     episode, window = recorded.dataset[2], recorded.test.whole_episode(0)
-    truth = execute(
-        episode,
-        start=2,
-        robot_actions=episode.robot_actions[2:7].astype(np.float64),
-        image_size=(32, 32),
-    )
+    with closing(restore(episode, 2, image_size=(32, 32))) as env:
+        truth = stack(execute(env, episode.robot_actions[2:7].astype(np.float64), look))
     assert (truth.video == window.video[2:8]).all()
     poses = recorded_poses(episode, range(2, 8))
     assert (truth.poses.tool == poses.tool).all()
@@ -36,7 +33,7 @@ def test_executing_the_recorded_actions_gives_the_recording(recorded):
 
 
 def test_the_mask_is_what_vanishes_with_the_robot(recorded):
-    with closing(restored(recorded.dataset[0], 4, size=(32, 32))) as env:
+    with closing(restore(recorded.dataset[0], 4, image_size=(32, 32))) as env:
         mask = robot_pixels(env.model, env.data, image_size=(32, 32))
         before = env.render().astype(int)
         model = env.model
@@ -53,7 +50,7 @@ def test_the_mask_is_what_vanishes_with_the_robot(recorded):
 
 def test_a_task_is_only_what_counts_as_solved(recorded):
     episode = recorded.dataset[0]
-    with closing(restored(episode, 0, task="reach")) as env:
+    with closing(restore(episode, 0, task="reach")) as env:
         assert env.scene.task == "reach"
         assert env.state() == pytest.approx(episode.sim_state[0][: len(env.state())])
 

@@ -7,7 +7,7 @@ from eval_fakes import ToyRobot, TransitionCodes, TruePhysics, make_context
 from torch import nn
 
 from eval_suites import video_features
-from eval_suites.adapters import CopyLast
+from eval_suites.base import run_suite
 from eval_suites.video import VideoSuite
 from eval_suites.video_distances import halves
 from eval_suites.video_features import (
@@ -15,6 +15,7 @@ from eval_suites.video_features import (
     random_conv_distance,
     random_video_features,
 )
+from genie_robo.inference.world import HeldFrame
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +23,11 @@ def robot():
     return ToyRobot(24)
 
 
-def measure(robot, world_model=None, *, context=None, **settings):
+def measure(robot, world=None, *, context=None, **settings):
     codes = TransitionCodes(robot)
-    world_model = world_model or TruePhysics(robot, codes.table)
-    made = make_context(robot, encoder=codes, world_model=world_model, **(context or {}))
-    return VideoSuite(**{"num_clips": 12, "horizon": 5} | settings).evaluate(made)
+    world = world or TruePhysics(robot, codes.table)
+    made = make_context(robot, encoder=codes, world=world, **(context or {}))
+    return run_suite(VideoSuite(**{"num_clips": 12, "horizon": 5} | settings), made)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_distributions_of_the_world_itself_are_at_the_floor(perfect):
 
 
 def test_a_world_that_stands_still_is_copy_last(robot):
-    metrics = measure(robot, CopyLast()).metrics
+    metrics = measure(robot, HeldFrame()).metrics
     for name in ("psnr", "ssim", "random_conv_distance"):
         assert metrics[f"{name}/gain_over_copy_last"].value == 0.0
     frechet = metrics["frechet/random_conv3d"]
@@ -71,11 +72,6 @@ def test_no_number_under_a_famous_name_without_its_weights(perfect):
         assert "path is empty" in perfect.metrics[name].reason
     numbers = {n for n, metric in perfect.metrics.items() if metric.value is not None}
     assert not any("fvd" in n or "lpips" in n for n in numbers)
-
-
-class Refusing(CopyLast):
-    def imagine(self, prompts, latent_actions, seeds):
-        raise AssertionError("imagined before the weights were checked")
 
 
 def test_wrong_weights_are_refused_before_anything_else(tmp_path):

@@ -1,17 +1,15 @@
-"""Suites without their figures, where only numbers are looked at."""
+"""Suites without what is slow, where a test looks at other numbers only."""
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from eval_suites.probes.pixel_features import coarse_grey
+
 DRAWING = (
-    *(
-        "tokenizer.TokenizerSuite._figures",
-        "video._figure",
-        "video._strip",
-        "controllability._figures",
-    ),
+    *("tokenizer._figures", "video._figure", "video._strip", "controllability._figures"),
     *("action_following._figure", "latent_transfer._figure", "few_label._figure"),
     *("latent_structure._matrix", "latent_structure.figures.usage", "latent_probe.probe_figures"),
 )
@@ -24,4 +22,14 @@ def undrawn():
         for name in DRAWING:
             empty = dict if name.endswith("figures") else Figure
             patch.setattr(f"eval_suites.{name}", lambda *_, empty=empty, **__: empty())
+        yield
+
+
+@contextmanager
+def without_flow():
+    """Changes of grey images in the place of optical flow, which only one baseline is made of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "eval_suites.probes.data.block_flow", lambda video: np.diff(coarse_grey(video), axis=0)
+        )
         yield

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 
-from eval_suites.latent_structure import backward_metrics, backward_sums
 from eval_suites.metrics.information import joint_counts, mutual_information
 from eval_suites.probes.code_meaning import (
     code_sums,
@@ -15,10 +14,14 @@ from eval_suites.probes.code_meaning import (
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.probes.latent_algebra import sums_over_time
-from eval_suites.probes.reversed_video import best_permutation
+from eval_suites.probes.latent_algebra import (
+    backward_measurements,
+    best_permutation,
+    sums_over_time,
+)
 from eval_suites.selfcheck import Known
 from eval_suites.statistics import mean_r2
+from eval_suites.table import Table
 
 _CYCLE = np.arange(1201) % 4
 _ALONE = np.zeros(1200, np.int64)
@@ -34,8 +37,9 @@ def _next_code() -> float:
 
 def _backward(name: str, fit: Sequence[Sequence[float]], test: Sequence[Sequence[float]]) -> float:
     counts = [np.array(table, float)[None] for table in (fit, test)]
-    metric = backward_metrics(backward_sums(*counts), counts[1])[f"forward_backward/{name}"]
-    return np.nan if metric.value is None else metric.value
+    found = backward_measurements(Table(["alone"]), *counts)[f"forward_backward/{name}"]
+    value = found.metric(seed=0).value
+    return np.nan if value is None else value
 
 
 def _sums(codes: Sequence[int]) -> Float[np.ndarray, "e k 3"]:

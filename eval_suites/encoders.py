@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
-from eval_suites.clips import stable_seed
+from eval_suites.rollouts import stable_seed
 from genie_robo.data.actions import achieved_deltas, compose_actions
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.types import Episode, Window

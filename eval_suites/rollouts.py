@@ -1,0 +1,234 @@
+"""Prompts with the true frames that follow them, and what a world imagines from them."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from eval_suites.base import EvalContext, LatentActionEncoder, SequenceEncoder
+from eval_suites.episodes import read_episodes
+from eval_suites.table import Table, UnavailableError
+from genie_robo.inference.world import Prompt, World, code_steps, robot_steps, roll_out
+from genie_robo.progress import progress_bar
+from genie_robo.types import Episode, Window
+
+FAST_CLIPS = 6
+"""In a first look."""
+CACHE_BYTES = 256 * 2**20
+"""Of imagined frames that later suites may need again."""
+
+
+class Clip(NamedTuple):
+    """Some prompt frames of an episode and the true frames after them."""
+
+    number: int
+    """Which episode of its split."""
+    window: Window
+    """Prompt frames, then as many as the horizon."""
+    num_prompt_frames: int
+    stride: int
+    """Steps from one frame to the next."""
+    recording: Episode | None
+    """The episode, where a simulator can restore it."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the world may see."""
+        return Prompt(
+            frames=self.window.video[: self.num_prompt_frames],
+            name=self.window.episode_id,
+            start=self.window.start,
+            stride=self.stride,
+            recording=self.recording,
+        )
+
+    @property
+    def future(self) -> UInt8[np.ndarray, "n h w c"]:
+        """What really follows."""
+        return self.window.video[self.num_prompt_frames :]
+
+    @property
+    def robot_actions(self) -> Float[np.ndarray, "n 7"]:
+        """What the robot did from the last prompt frame on, one action for each future frame."""
+        return self.window.robot_actions[self.num_prompt_frames - 1 :].astype(np.float64)
+
+    @property
+    def key(self) -> str:
+        """Names the clip in seeds, whatever else is measured with it."""
+        return f"{self.window.episode_id}/{self.window.start}"
+
+
+def clip_table(clips: Sequence[Clip]) -> Table:
+    """A row for each clip."""
+    return Table([c.window.episode_id for c in clips], start=[c.window.start for c in clips])
+
+
+def choose_clips(
+    context: EvalContext,
+    *,
+    num_clips: int,
+    horizon: int,
+    name: str,
+    num_prompt_frames: int = 1,
+    fast_clips: int = FAST_CLIPS,
+) -> list[Clip]:
+    """Clips of as many different test episodes as possible, starting at random steps.
+
+    One clip of each of the first `num_clips` episodes that are long enough, then a second one of
+    each, and so on. Where an episode is cut depends only on the seed and the episode's id. A clip
+    is no longer than the model's window.
+
+    Raises:
+        ValueError: The window has no room for a prompt frame and a frame to imagine.
+        UnavailableError: No test episode is long enough.
+    """
+    room = min(horizon, context.num_frames - num_prompt_frames)
+    if num_prompt_frames < 1 or room < 1:
+        raise ValueError(
+            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
+            f"it needs one of each, and the model sees {context.num_frames} frames at once; change "
+            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
+        )
+    if context.fast:
+        num_clips = min(num_clips, fast_clips)
+    length, side = num_prompt_frames + room, context.test
+    read = read_episodes(side, max_episodes=num_clips, description=f"{name}: prompts")
+    plans = [(e, w, _random_starts(w, length=length, seed=context.seed)) for e, w in read]
+    clips = (
+        Clip(
+            e,
+            _cut(window, int(starts[turn]), length, side.frame_stride),
+            num_prompt_frames,
+            side.frame_stride,
+            context.recording(side, e),
+        )
+        for turn in range(max((len(starts) for _, _, starts in plans), default=0))
+        for e, window, starts in plans
+        if turn < len(starts)
+    )
+    chosen = sorted(islice(clips, num_clips), key=lambda clip: clip.key)
+    if not chosen:
+        raise UnavailableError(
+            f"no test episode is as long as {num_prompt_frames} prompt frames and a horizon of "
+            f"{horizon}; lower suite.{name}.horizon"
+        )
+    return chosen
+
+
+def infer_codes(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
+    """The latent action of every future transition of each clip, each quantised alone."""
+    codes = [encoder.encode(clip.window).codes[clip.num_prompt_frames - 1 :] for clip in clips]
+    return np.stack(codes)
+
+
+def infer_sequences(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
+    """As `infer_codes`, with error feedback where the encoder supports it."""
+    if not isinstance(encoder, SequenceEncoder):
+        return infer_codes(encoder, clips)
+    return np.stack(
+        [encoder.encode_sequence(clip.window, clip.num_prompt_frames - 1) for clip in clips]
+    )
+
+
+def random_codes(
+    clips: Sequence[Clip], num_codes: int, horizon: int, seed: int
+) -> Int[np.ndarray, "m n"]:
+    """Uniform latent actions; those of a clip do not depend on which others there are."""
+    generators = (np.random.default_rng(stable_seed("codes", seed, clip.key)) for clip in clips)
+    return np.stack([rng.integers(num_codes, size=horizon) for rng in generators])
+
+
+def sampler_seeds(clips: Sequence[Clip], seed: int) -> list[int]:
+    """The seed of each clip's rollouts: all kinds of steering share the sampler's noise."""
+    return [stable_seed("sampler", seed, clip.key) for clip in clips]
+
+
+def imagine_codes(
+    context: EvalContext,
+    prompts: Sequence[Prompt],
+    codes: Int[np.ndarray, "r n"],
+    seeds: Sequence[int],
+    *,
+    batch_size: int,
+    description: str,
+) -> UInt8[np.ndarray, "r n h w c"]:
+    """Roll the world out under latent actions, a batch at a time."""
+    return _imagine(context, context.world, prompts, codes, seeds, batch_size, description)
+
+
+def imagine_robot_actions(
+    context: EvalContext,
+    prompts: Sequence[Prompt],
+    robot_actions: Float[np.ndarray, "r n 7"],
+    seeds: Sequence[int],
+    *,
+    batch_size: int,
+    description: str,
+    world: World | None = None,
+) -> UInt8[np.ndarray, "r n h w c"]:
+    """Roll a world, by default the context's, out under robot actions, a batch at a time."""
+    world = world or context.world
+    return _imagine(context, world, prompts, robot_actions, seeds, batch_size, description)
+
+
+def _imagine(
+    context: EvalContext,
+    world: World,
+    prompts: Sequence[Prompt],
+    actions: np.ndarray,
+    seeds: Sequence[int],
+    batch_size: int,
+    description: str,
+) -> UInt8[np.ndarray, "r n h w c"]:
+    """Imagine the rollouts that no suite before has imagined; keep those that fit in memory."""
+    keys = [
+        (id(world), p.name, p.start, len(p.frames), row.dtype.kind, row.tobytes(), seed)
+        for p, row, seed in zip(prompts, actions, seeds, strict=True)
+    ]
+    videos = {row: context.cache[key] for row, key in enumerate(keys) if key in context.cache}
+    missing = [row for row in range(len(keys)) if row not in videos]
+    with progress_bar(description, total=len(missing), unit="rollouts") as advance:
+        for first in range(0, len(missing), batch_size):
+            rows = missing[first : first + batch_size]
+            steps = robot_steps(actions[rows]) if actions.ndim == 3 else code_steps(actions[rows])
+            batch = [prompts[row] for row in rows]
+            made = roll_out(world, batch, steps, seeds=[seeds[row] for row in rows])
+            videos |= dict(zip(rows, made, strict=True))
+            advance(len(rows))
+    for row in missing:
+        _keep(context.cache, keys[row], videos[row])
+    return np.stack([videos[row] for row in range(len(keys))])
+
+
+def _keep(cache: dict, key: object, video: UInt8[np.ndarray, "n h w c"]) -> None:
+    used = cache.get("bytes of rollouts", 0) + video.nbytes
+    if used <= CACHE_BYTES:
+        cache["bytes of rollouts"], cache[key] = used, video
+
+
+def stable_seed(*parts: str | int) -> int:
+    """A seed that depends on these words and nothing else, in 0 .. 2^31 - 1."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _random_starts(window: Window, *, length: int, seed: int) -> Int[np.ndarray, " n"]:
+    """All possible first frames in random order."""
+    num_frames = int((~window.is_pad).sum())
+    rng = np.random.default_rng(stable_seed(seed, window.episode_id))
+    return rng.permutation(max(0, num_frames - length + 1))
+
+
+def _cut(window: Window, first: int, length: int, stride: int) -> Window:
+    last = first + length
+    return Window(
+        episode_id=window.episode_id,
+        start=window.start + first * stride,
+        video=window.video[first:last],
+        robot_actions=window.robot_actions[first : last - 1],
+        action_mask=window.action_mask,
+        is_pad=window.is_pad[first:last],
+    )

@@ -1,0 +1,77 @@
+"""A trained run as the context that suites and plugged-in worlds are built from."""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+
+from eval_suites.adapters import GenieEncoder, GenieTokenizer
+from eval_suites.base import EvalContext
+from eval_suites.plugs import GENIE, plug
+from genie_robo.build import build_genie
+from genie_robo.config import ActionMapConfig
+from genie_robo.fit_action_map import fetch_action_map, fit_action_map
+from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import GenieWorld, World
+from genie_robo.trained_run import TrainedRun
+from genie_robo.types import Split
+
+
+def eval_context(
+    trained: TrainedRun,
+    *,
+    sampler: Sampler | None = None,
+    num_labels: int = ActionMapConfig.num_labels,
+    fit_on: Split = Split.val,
+    seed: int = 0,
+    fast: bool = False,
+    keep_action_map: bool = True,
+) -> EvalContext:
+    """Models and held-out episodes of a run.
+
+    Args:
+        trained: The run.
+        sampler: How frames are decoded; by default in 4 steps.
+        num_labels: Labelled steps of the action map, which is fitted at first use.
+        fit_on: Episodes that probes and baselines are fitted on.
+        seed: Of everything random.
+        fast: Fewer episodes and draws.
+        keep_action_map: Keep the map in the run folder; False for another dataset than the run's.
+    """
+    genie, device = trained.genie, trained.device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        untrained = build_genie(trained.config).to(device).eval()
+
+    @cache
+    def action_map() -> ActionMap:
+        if keep_action_map:
+            return fetch_action_map(trained, num_labels=num_labels)
+        return fit_action_map(trained, num_labels=num_labels, origin={})
+
+    return EvalContext(
+        encoder=GenieEncoder(genie=genie, device=device),
+        untrained_encoder=GenieEncoder(genie=untrained, device=device),
+        world=GenieWorld(genie, sampler=sampler, to_codes=lambda: action_map().feedback),
+        world_without_feedback=GenieWorld(
+            genie, sampler=sampler, to_codes=lambda: action_map().regressor.predict
+        ),
+        tokenizer=GenieTokenizer(genie=genie, device=device),
+        dataset=trained.dataset,
+        fit=trained.windows(fit_on),
+        test=trained.windows(Split.test),
+        num_frames=genie.num_frames,
+        action_is_achieved=trained.dataset.source.angles_add,
+        seed=seed,
+        fast=fast,
+    )
+
+
+def find_world(trained: TrainedRun, name: str, *, genie: Callable[[], GenieWorld]) -> World:
+    """The world of `world_model=NAME`; `genie` builds the run's own.
+
+    Raises:
+        ValueError: No such name, module or class, or an object that is no World.
+    """
+    return genie() if name == GENIE else plug(eval_context(trained), world_model=name).world
