@@ -1,4 +1,4 @@
-"""`genie-robo inspect`: what is in an RLDS folder, before anything is trained on it."""
+"""`genie-robo inspect`: facts about an RLDS folder, printed and written."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
         if len(facts.fits) > SHOWN_FITS:
             shown += f" and {len(facts.fits) - SHOWN_FITS} more"
         yield escape(f"- the keys fit data={shown} too, where they may mean other things")
-    yield "Look at the pictures, change what is wrong, and inspect it again before training:"
+    yield "Check the images, correct what is wrong, and inspect it again before training:"
     yield escape(f"genie-robo inspect path={quote(facts.folder)} {facts.words}")
     yield escape(f"{train} and the same data words")
 

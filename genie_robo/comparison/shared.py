@@ -5,20 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from genie_robo.comparison.table import variant_and_seed
-from genie_robo.config import DataConfig
 from genie_robo.config_file import config_differences
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
 
-_NOT_THE_FRAMES = (
+_SAME_FRAMES = (
     *("path", "mix", "cache_mb", "weight", "bad_episode_limit"),
     *("val_fraction", "test_fraction", "fold"),
 )
-"""Settings of data that do not change what a test frame looks like."""
+"""Data settings that leave the pixels of a test frame unchanged."""
 
 
 def check_shared(opened: Mapping[str, TrainedRun]) -> list[str]:
-    """What a reader of a comparison must know about the test episodes of its runs.
+    """Notes on how the test episodes and frames of the runs differ.
 
     Raises:
         ValueError: A run shares no test episode with the first one.
@@ -41,7 +40,11 @@ def check_shared(opened: Mapping[str, TrainedRun]) -> list[str]:
                 f"{name} shares {len(shared)} test episodes with {first}, which has {len(own)}; "
                 f"it has {len(episodes)}. Differences are of the shared ones, values are not."
             )
-        differences = _different_frames(opened[first].data, opened[name].data)
+        differences = [
+            line
+            for line in config_differences(opened[first].data, opened[name].data)
+            if not line.startswith(_SAME_FRAMES)
+        ]
         if differences:
             notes.append(f"{name} sees other frames than {first} ({'; '.join(differences)}).")
     return notes
@@ -61,14 +64,8 @@ def _test_episodes(trained: TrainedRun) -> set[str]:
     return {trained.dataset.episode_ids[number] for number in episodes}
 
 
-def _different_frames(first: DataConfig, other: DataConfig) -> list[str]:
-    return [
-        line for line in config_differences(first, other) if not line.startswith(_NOT_THE_FRAMES)
-    ]
-
-
 def _differs_by_seed(one: TrainedRun, other: TrainedRun) -> bool:
-    """Whether nothing but the seed and folders differ; a copied dataset is the same one."""
+    """Whether only seed and folders differ; a copied dataset counts as the same one."""
     first, second = (replace(trained.config, run="", seed=0) for trained in (one, other))
     is_own = all(trained.data is trained.config.data for trained in (one, other))
     if is_own and one.dataset.fingerprint == other.dataset.fingerprint:

@@ -140,9 +140,9 @@ def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
             yield Finding("unreadable", f"{episode.episode_id}: {episode.problem}")
     idle = [episode.episode_id[:8] for episode in seen if is_idle(episode)]
     if idle:
-        names = ", ".join(idle[:_NAMED]) + (
-            f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
-        )
+        names = ", ".join(idle[:_NAMED])
+        if len(idle) > _NAMED:
+            names += f" and {len(idle) - _NAMED} more"
         yield Finding(
             "idle",
             f"{_share(len(idle), seen)} never get farther than {_IDLE_M * 1000:g} mm and "

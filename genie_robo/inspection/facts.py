@@ -88,7 +88,7 @@ class DatasetFacts:
     notes: Sequence[Finding]
     """What may be intended, such as a dimension that a robot never uses."""
     proposal: Proposal | None
-    """A mapping to try; None when the dataset has a file of its own name, or data= was given."""
+    """A mapping to try; None when conf/data/ has a file for this dataset, or data= was given."""
     words: str
     """What to type on the command line to read it."""
 

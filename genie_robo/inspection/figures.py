@@ -115,7 +115,9 @@ def _histogram(
     statistics: ActionStatistics,
 ) -> None:
     """One dimension: shares of steps, with the range of all commands in the title."""
-    low, high = _reach(i, statistics)
+    q01, q99 = float(statistics.q01[i]), float(statistics.q99[i])
+    margin = _MARGIN * (q99 - q01) or max(abs(q01), 1.0) * 0.01
+    low, high = (-0.05, 1.05) if i == GRIPPER else (q01 - margin, q99 + margin)
     bins = np.linspace(low, high, _BINS + 1).tolist()
     styles: dict[str, dict[str, Any]] = {
         "commanded": {"color": BLUE, "alpha": 0.55, "histtype": "stepfilled"},
@@ -131,8 +133,8 @@ def _histogram(
             label=name,
             **styles[name],
         )
-    for edge, label in ((statistics.q01[i], "q01, q99"), (statistics.q99[i], None)):
-        axes.axvline(float(edge), color=GREY, linestyle=":", linewidth=1.2, label=label)
+    for edge, label in ((q01, "q01, q99"), (q99, None)):
+        axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.2, label=label)
     _style(axes, ACTION_NAMES[i], f"{ACTION_NAMES[i]} ({ACTION_UNITS[i]})", "% of steps")
     axes.set_title(
         f"min {statistics.min[i]:.3g}   max {statistics.max[i]:.3g}", fontsize=9, loc="right"
@@ -141,15 +143,6 @@ def _histogram(
         axes.set_yscale("symlog", linthresh=1.0)
         axes.set_ylabel("% of steps (log)", fontsize=10)
         axes.set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-
-
-def _reach(i: int, statistics: ActionStatistics) -> tuple[float, float]:
-    """Horizontal limits: q01..q99 and some more, never an outlier's."""
-    if i == GRIPPER:
-        return -0.05, 1.05
-    q01, q99 = float(statistics.q01[i]), float(statistics.q99[i])
-    margin = _MARGIN * (q99 - q01) or max(abs(q01), 1.0) * 0.01
-    return q01 - margin, q99 + margin
 
 
 def _lengths(axes: Axes, lengths: Sequence[int]) -> None:

@@ -133,8 +133,8 @@ def known_sources() -> Mapping[str, Source]:
 def fitting_sources(name: str, features: Mapping[str, Feature]) -> list[str]:
     """Names of the known sources whose keys the dataset has.
 
-    Only the one with the dataset's own name when it fits: keys such as `action` are so common that
-    the fit of another says little.
+    Only the one named like the dataset when it fits: keys such as `action` are too common for the
+    fit of another one to mean much.
     """
     fits = [known for known, source in known_sources().items() if not misfit(source, features)]
     return [name] if name in fits else fits
@@ -160,7 +160,7 @@ def propose(
         cameras: Those that the dataset has.
 
     Returns:
-        The proposal, and the source that it describes; None when it is too incomplete to read by.
+        The proposal, and its source; None when parts are missing or it does not fit.
     """
     parts, missing = [], []
     if cameras:
@@ -221,15 +221,15 @@ def _match(actions: Rows, part: Part, sample: Sample) -> PoseMatch | None:
 def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
     keys = [camera.key for camera in cameras]
     visible = [c.key for c in cameras if 2 * c.num_blank < c.num_looked_at] or keys
-    outside = [key for key in visible if not _WRIST.search(key)] or visible
+    external = [key for key in visible if not _WRIST.search(key)] or visible
     if len(cameras) == 1:
         confidence, why = SURE, "the only colour image"
-    elif len(outside) == 1:
-        confidence, why = LIKELY, f"of {len(cameras)}, the only one that sees from outside"
+    elif len(external) == 1:
+        confidence, why = LIKELY, f"of {len(cameras)}, the only external camera"
     else:
         confidence = GUESS
-        why = f"the first of {len(outside)} outside cameras; look at the contact sheet"
-    return ProposedPart("camera", outside[0], confidence, why)
+        why = f"the first of {len(external)} external cameras; look at the contact sheet"
+    return ProposedPart("camera", external[0], confidence, why)
 
 
 def _instruction(sample: Sample) -> Iterator[ProposedPart]:
@@ -288,7 +288,7 @@ def _gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
     if not guess.part:
         yield ProposedPart(f"{section}.gripper", "", guess.confidence, guess.why)
         return
-    why = "the number that its name or place leaves"
+    why = "chosen by its name, or the number left over"
     yield ProposedPart(f"{section}.gripper", guess.part, guess.confidence, why)
     yield ProposedPart(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
 
@@ -372,10 +372,16 @@ def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _
 def _pose_rotation(
     position: Part, action_rotation: str, sample: Sample
 ) -> tuple[list[ProposedPart], str]:
-    """What follows a measured position, and the measured gripper in its column or another."""
+    """The rotation after a measured position, and the gripper in its column or another."""
     assert position.stop is not None
     key, start, size = position.key, position.stop, sample.size(position.key)
-    gripper = next((k for k in sample.numbers if _is_measured_gripper(k, sample)), "")
+    grippers = [
+        name
+        for name, rows in sample.numbers.items()
+        if _GRIPPER.search(name) and not name.startswith("action")
+        if rows.shape[1] == 1 and np.ptp(rows)
+    ]
+    gripper = grippers[0] if grippers else ""
     quaternion, angles = f"{key}[{start}:{start + 4}]", f"{key}[{start}:{start + 3}]"
     if size >= start + 4 and _is_unit(sample.take(quaternion)):
         part = quaternion
@@ -420,11 +426,6 @@ def _agreement(one: Rows, other: Rows, sample: Sample) -> float:
 def _is_unit(rows: Rows) -> bool:
     """Whether rows of four numbers are quaternions."""
     return bool(np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 0.01)
-
-
-def _is_measured_gripper(key: str, sample: Sample) -> bool:
-    is_named = bool(_GRIPPER.search(key)) and not key.startswith("action")
-    return is_named and sample.size(key) == 1 and bool(np.ptp(sample.numbers[key]))
 
 
 def _build_source(given: Mapping[str, Any]) -> Source | None:
