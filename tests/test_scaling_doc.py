@@ -6,9 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from genie_robo.models import attention
-from genie_robo.models.blocks import STBlock
 from genie_robo.models.settings import Backend
-from genie_robo.models.transformer import STTransformer
+from genie_robo.models.transformer import STBlock, STTransformer
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genie_robo.inference.settings import Order, Sampler
-from genie_robo.inference.uncertainty import token_entropy
 from genie_robo.models.maskgit import hidden_places, masked_counts, sample_tokens
 
 
@@ -67,3 +66,19 @@ def _draw(
     logits: Float[Tensor, "b r k"], noise: Float[Tensor, "b r"], sampler: Sampler
 ) -> Int[Tensor, "b r"]:
     return sample_tokens(logits, noise, temperature=sampler.temperature, top_k=sampler.top_k)
+
+
+def token_entropy(logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+    """Entropy (nats) of softmax(logits): 0 when sure, log(k) when every token is as likely."""
+    log_chances = logits.log_softmax(-1)
+    return -(log_chances.exp() * log_chances).sum(-1)
+
+
+def disagreement(tokens: Int[Tensor, "n ..."]) -> Float[Tensor, "..."]:
+    """Share of n samples whose token is not the most frequent one: 0 when all agree.
+
+    The samples are rollouts of one prompt and the same latent actions under different seeds. With
+    k tokens to choose from it is at most 1 - 1 / min(n, k).
+    """
+    most_frequent = tokens.mode(dim=0).values
+    return (tokens != most_frequent).float().mean(dim=0)

@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.action_input import ActionInput
-from genie_robo.models.joint_quantizer import JointQuantizer
-from genie_robo.models.quantizer import CodeUse, Quantizer
+from genie_robo.models.quantizer import CodeUse, JointQuantizer, Quantizer
 from genie_robo.models.settings import DecoderView, Joining, LatentActionDesign
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks

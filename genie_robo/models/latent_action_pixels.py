@@ -12,13 +12,14 @@ from genie_robo.models.patches import patch_grid, patchify, unpatchify
 from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.settings import Joining, LatentActionDesign, Penalty, Target
 from genie_robo.models.transformer import STTransformer
-from genie_robo.models.typical_size import TypicalSize
 from genie_robo.ranks import Ranks
 
 GREY_LEVEL = 1 / 255
 """Absolute errors below it are squared, so that the gradient of what is right does not jump."""
 LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
 """What an output of size 1 stands for, in typical changes of a pixel and motions of a patch."""
+MEASURED_STEPS = 20
+"""Training steps that are measured; then the unit stays."""
 
 
 class PixelActionModel(LatentActionModel):
@@ -154,3 +155,46 @@ def _times(
     """A matrix for every patch, times the code of the frame."""
     rows = matrices.float().unflatten(-1, (-1, codes.shape[-1]))
     return torch.einsum("btspe,bte->btsp", rows, codes)
+
+
+class TypicalSize(nn.Module):
+    """Root mean square of a quantity over the first training steps, and a guess before them.
+
+    From one robot's video to the next motions and changes differ tenfold, and steps of an optimizer
+    do not: what is told in such units is about 1 in all of them. Sums are pooled in `finish_step`,
+    so the unit is the same whether a batch was computed at once, in parts, or by several processes.
+    """
+
+    squares: Float[Tensor, ""]
+    count: Float[Tensor, ""]
+    num_steps: Float[Tensor, ""]
+    pending: Float[Tensor, " 2"]
+
+    def __init__(self, guess: float) -> None:
+        super().__init__()
+        self.guess = guess
+        for name in ("squares", "count", "num_steps"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+        self.register_buffer("pending", torch.zeros(2, dtype=torch.float64), persistent=False)
+
+    @torch.no_grad()
+    def see(self, values: Float[Tensor, "b t *n"], valid: Bool[Tensor, "b t"]) -> None:
+        """Take valid values in, while training begins."""
+        if self.training and self.num_steps < MEASURED_STEPS:
+            chosen = values[valid].double()
+            self.pending += torch.stack([chosen.square().sum(), chosen.new_tensor(chosen.numel())])
+
+    @torch.no_grad()
+    def finish_step(self, ranks: Ranks) -> None:
+        """Count what all processes saw in this step."""
+        squares, count = ranks.sum(self.pending.clone())
+        self.pending.zero_()
+        if count:
+            self.squares += squares
+            self.count += count
+            self.num_steps += 1
+
+    def forward(self) -> Float[Tensor, ""]:
+        """The unit: a scalar above 0."""
+        size = (self.squares / self.count.clamp(min=1)).sqrt().float()
+        return torch.where(size > 0, size, torch.full_like(size, self.guess))

@@ -1,6 +1,8 @@
 """Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,8 +10,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from genie_robo.models.clustering import closeness, cluster
-from genie_robo.models.code_use import code_information, perplexity
 from genie_robo.models.settings import Space
 from genie_robo.ranks import Ranks
 
@@ -26,6 +26,9 @@ FIRST_MEMBERS = 20
 
 WARMUP_NOISE = 0.2
 """Length of the noise added to bounded encodings while they are not yet quantised."""
+
+MAX_CODES = 1024
+"""Latent actions are counted one by one, also by the suites: more than this is no small set."""
 
 
 class Quantized(NamedTuple):
@@ -320,6 +323,93 @@ class VectorQuantizer(Quantizer):
         return closeness(bounded, self._place(self.codebook.float()))
 
 
+class JointQuantizer(Quantizer):
+    """Splits an encoding into `num_parts` equal parts and gives each a code of the one codebook.
+
+    The joint index is the number whose digits, to the base of the codebook's size, are the codes
+    of the parts, the first part's first: K codes make K ** num_parts. A loss is the mean over the
+    parts; perplexity is that of joint codes, dead and restarted codes are those of the codebook.
+    """
+
+    def __init__(self, part: Quantizer, num_parts: int) -> None:
+        """Join the codes of a codebook.
+
+        Raises:
+            ValueError: No part, or more joint codes than `MAX_CODES`.
+        """
+        if num_parts < 1 or part.num_codes**num_parts > MAX_CODES:
+            raise ValueError(
+                f"model.latent_action.codes_per_transition={num_parts} with {part.num_codes} codes "
+                f"each must be at least 1 and make at most {MAX_CODES} latent actions; take fewer, "
+                "or a smaller model.latent_action.quantizer.num_codes"
+            )
+        super().__init__(
+            num_codes=part.num_codes**num_parts,
+            code_dim=part.code_dim * num_parts,
+            reset_after=part.reset_after,
+        )
+        self.part = part
+        self.num_parts = num_parts
+
+    @property
+    def wants_noise(self) -> bool:
+        """Whether the codebook does."""
+        return self.part.wants_noise
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether the codebook does."""
+        return self.part.is_additive
+
+    def forward(
+        self,
+        encoded: Float[Tensor, "*n e"],
+        valid: Bool[Tensor, "*n"] | None = None,
+        noise: Float[Tensor, "*n e"] | None = None,
+    ) -> Quantized:
+        """Quantise every part, and in training count the use of every joint code."""
+        valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
+        quantized = self.part(
+            self._split(encoded),
+            valid[..., None].expand(*valid.shape, self.num_parts),
+            None if noise is None else self._split(noise),
+        )
+        indices = self._join(quantized.indices)
+        self._count(indices, valid)
+        codes, chosen = quantized.codes.flatten(-2), quantized.chosen.flatten(-2)
+        return Quantized(codes, chosen, indices, quantized.loss.mean(-1))
+
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Every part as the codebook bounds it."""
+        return self.part.bound(self._split(encoded)).flatten(-2)
+
+    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """Index of the joint code that an encoding becomes."""
+        return self._join(self.part.nearest(self._split(encoded)))
+
+    def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
+        """The codes of the parts, one behind the other."""
+        digits = indices[..., None] // self._place_values(indices.device) % self.part.num_codes
+        return self.part.lookup(digits).flatten(-2)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """Take stock of the codebook and of the joint codes."""
+        of_part = self.part.finish_step(ranks, generator)
+        joint = super().finish_step(ranks, generator)
+        nothing_quantized = math.isnan(of_part.perplexity)
+        return of_part if nothing_quantized else of_part._replace(perplexity=joint.perplexity)
+
+    def _split(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n parts e_part"]:
+        return encoded.unflatten(-1, (self.num_parts, self.part.code_dim))
+
+    def _join(self, digits: Int[Tensor, "*n parts"]) -> Int[Tensor, "*n"]:
+        return (digits * self._place_values(digits.device)).sum(-1)
+
+    def _place_values(self, device: torch.device) -> Int[Tensor, " parts"]:
+        exponents = torch.arange(self.num_parts - 1, -1, -1, device=device)
+        return self.part.num_codes**exponents
+
+
 def vq_loss(
     encoded: Float[Tensor, "*n e"], codes: Float[Tensor, "*n e"], *, beta: float
 ) -> Float[Tensor, "*n"]:
@@ -336,3 +426,68 @@ def _blur(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor,
     """Bounded encodings with noise of length `WARMUP_NOISE`."""
     noise = torch.randn_like(encoded) if noise is None else noise
     return encoded + noise * WARMUP_NOISE / encoded.shape[-1] ** 0.5
+
+
+def closeness(points: Float[Tensor, "*n e"], codes: Float[Tensor, "k e"]) -> Float[Tensor, "*n k"]:
+    """Minus half the squared distance to every code; on the unit sphere the cosine less 1."""
+    squares = points.square().sum(-1, keepdim=True) + codes.square().sum(-1)
+    return points @ codes.T - squares / 2
+
+
+@torch.no_grad()
+def cluster(
+    samples: Float[Tensor, "n e"],
+    num_clusters: int,
+    generator: torch.Generator,
+    *,
+    place: Callable[[Tensor], Tensor],
+    num_rounds: int = 10,
+) -> Float[Tensor, "k e"]:
+    """Centres of k-means, started by k-means++; `place` puts a mean where codes can be."""
+    centres = _spread_start(samples, num_clusters, generator)
+    for _ in range(num_rounds):
+        nearest = closeness(samples, centres).argmax(-1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
+        counts = torch.bincount(nearest, minlength=num_clusters)[:, None]
+        centres = torch.where(counts == 0, centres, place(sums / counts.clamp(min=1)))
+    return centres
+
+
+def _spread_start(
+    samples: Float[Tensor, "n e"], num_clusters: int, generator: torch.Generator
+) -> Float[Tensor, "k e"]:
+    """Samples far from each other (Arthur and Vassilvitskii 2007, section 2.2)."""
+    draws = torch.rand(num_clusters, generator=generator).to(samples)
+    centres = samples[(draws[:1] * len(samples)).long()]
+    nearness = closeness(samples, centres)[:, 0]
+    for draw in draws[1:]:
+        distance = (-nearness).clamp(min=1e-9).cumsum(0)
+        place = torch.searchsorted(distance, draw * distance[-1:]).clamp(max=len(samples) - 1)
+        new = samples[place]
+        centres = torch.cat([centres, new])
+        nearness = torch.maximum(nearness, closeness(samples, new)[:, 0])
+    return centres
+
+
+def code_information(
+    assignment: Float[Tensor, "*n k"], marginal: Float[Tensor, " k"]
+) -> Float[Tensor, "*n"]:
+    """Nats that each soft code assignment tells, given the usual frequency of the codes.
+
+    KL divergence of the assignment from the marginal. Its mean is the mutual information of
+    encodings and codes when the marginal is the mean assignment: high when every code is used and
+    every encoding is sure of its own. Source: Yu et al. 2023 (MAGVIT-v2), eq. 6, there with the
+    marginal of the batch, which several processes could not share exactly.
+    """
+    surprise = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
+    return surprise - _entropy(assignment)
+
+
+def perplexity(use: Int[Tensor, " k"]) -> Float[Tensor, ""]:
+    """exp(entropy) of counts: the effective number of codes in use."""
+    share = use.float() / use.sum().clamp(min=1)
+    return _entropy(share).exp()
+
+
+def _entropy(share: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+    return -(share * share.clamp(min=1e-9).log()).sum(-1)

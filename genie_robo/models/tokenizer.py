@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.cache import KVCache
-from genie_robo.models.patches import patch_grid
-from genie_robo.models.pixels import (
+from genie_robo.models.patches import (
     ConvEmbedding,
     ConvPixels,
     LinearEmbedding,
     LinearPixels,
+    patch_grid,
 )
 from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind

@@ -1,17 +1,127 @@
-"""The stack of blocks that every part of Genie is made of (paper section 2, "ST-transformer")."""
+"""The ST-transformer that every part of Genie is made of (paper section 2, figure 4).
 
-from typing import Literal
+`STBlock` is the block of the paper. `SpatialBlock` and `FullBlock` make the tokenizers of its
+ablation (section 3.3): they have one attention instead of two, and a feed-forward that is wider by
+the parameters of the missing attention, so that equal settings give equally many parameters.
+"""
 
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from genie_robo.models.blocks import FullBlock, OneAttentionBlock, SpatialBlock, STBlock
+from genie_robo.models.attention import Attention
 from genie_robo.models.cache import BlockCache, KVCache, Places
 from genie_robo.models.settings import Backend
 
 Layout = Literal["space_time", "space", "space_then_full", "full_then_space"]
 """Which blocks a stack has, from first to last."""
+
+
+class STBlock(nn.Module):
+    """Attention over the patches of a frame, then over the past of a patch, then feed-forward."""
+
+    def __init__(
+        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+    ) -> None:
+        super().__init__()
+        self.spatial_norm = nn.LayerNorm(dim)
+        self.spatial = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.temporal_norm = nn.LayerNorm(dim)
+        self.temporal = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.ff_norm = nn.LayerNorm(dim)
+        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t s d"],
+        cache: BlockCache | None = None,
+        places: Places | None = None,
+    ) -> Float[Tensor, "b t r d"]:
+        """One block on the residual stream: all of it, or what comes out at some places."""
+        x = at(x, places, dim=2) + attend_frame(self.spatial, self.spatial_norm(x), places)
+        x = x + self._attend_time(self.temporal_norm(x), cache, places)
+        return x + self.ff(self.ff_norm(x))
+
+    def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
+        """Put frames into the cache; what comes out of them is not computed."""
+        x = x + attend_frame(self.spatial, self.spatial_norm(x))
+        project_frames(self.temporal, self.temporal_norm(x), cache)
+
+    def _attend_time(
+        self, x: Float[Tensor, "b t r d"], cache: BlockCache | None, places: Places | None
+    ) -> Float[Tensor, "b t r d"]:
+        query, key, value = project_frames(self.temporal, x, cache, places)
+        attended = self.temporal.attend(query, key, value, causal=x.shape[1] > 1)
+        return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
+
+
+class OneAttentionBlock(nn.Module, ABC):
+    """One attention, then feed-forward."""
+
+    def __init__(
+        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
+        self.ff_norm = nn.LayerNorm(dim)
+        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t s d"],
+        cache: BlockCache | None = None,
+        places: Places | None = None,
+    ) -> Float[Tensor, "b t r d"]:
+        """One block on the residual stream: all of it, or what comes out at some places."""
+        x = at(x + self._attend(self.norm(x), cache), places, dim=2)
+        return x + self.ff(self.ff_norm(x))
+
+    def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
+        """Put frames into the cache."""
+        self._attend(self.norm(x), cache)
+
+    @abstractmethod
+    def _attend(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]: ...
+
+
+class SpatialBlock(OneAttentionBlock):
+    """Attention over the patches of a frame: frames never meet, and there is no past to cache."""
+
+    def _attend(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]:
+        del cache
+        return attend_frame(self.attention, x)
+
+
+class FullBlock(OneAttentionBlock):
+    """Attention over every patch of this and of all earlier frames.
+
+    Time and memory grow with the square of the number of frames.
+    """
+
+    def _attend(
+        self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
+    ) -> Float[Tensor, "b t s d"]:
+        num_frames, frame_size = x.shape[1:3]
+        query, key, value = (
+            rearrange(part, "b s heads t e -> b heads (t s) e")
+            for part in project_frames(self.attention, x, cache)
+        )
+        attended = self.attention.attend(
+            query, key, value, causal=num_frames > 1, frame_size=frame_size
+        )
+        joined = rearrange(attended, "b heads (t s) e -> b t s (heads e)", s=frame_size)
+        return self.attention.to_out(joined)
 
 
 class STTransformer(nn.Module):
@@ -103,3 +213,100 @@ def lay_out(layout: Layout, num_blocks: int) -> list[type[STBlock] | type[OneAtt
             return [*[SpatialBlock] * num_spatial, *[FullBlock] * num_full]
         case "full_then_space":
             return [*[FullBlock] * num_full, *[SpatialBlock] * num_spatial]
+
+
+def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
+    """Two projections around a GELU."""
+    return nn.Sequential(
+        nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False)
+    )
+
+
+def at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Tensor, "..."]:
+    """What lies at some places along a dimension, by default at all of them."""
+    if places is None:
+        return x
+    shape = [1] * x.ndim
+    shape[0], shape[dim] = places.shape
+    return x.take_along_dim(places.view(shape), dim=dim)
+
+
+def attend_frame(
+    attention: Attention, x: Float[Tensor, "b t s d"], places: Places | None = None
+) -> Float[Tensor, "b t r d"]:
+    """Attention of the patches of each frame, or of some of them, to all of the frame."""
+    queries_keys, value = attention.project(x, along="patches")
+    query, key = queries_keys.unbind()
+    attended = attention.attend(at(query, places, dim=3), key, value, causal=False)
+    return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
+
+
+def project_frames(
+    attention: Attention,
+    x: Float[Tensor, "b t s d"],
+    cache: BlockCache | None,
+    places: Places | None = None,
+) -> tuple[
+    Float[Tensor, "b s heads t e"],
+    Float[Tensor, "b s heads t_past e"],
+    Float[Tensor, "b s heads t_past e"],
+]:
+    """Queries of these frames; keys and values of these and of the cached ones before them.
+
+    With `places`, `x` holds those patches only, and the cache stays as it is.
+    """
+    queries_keys, value = attention.project(x, along="frames")
+    query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
+    if cache and places is not None:
+        key, value = cache.behind(places, key, value)
+    elif cache:
+        key, value = cache.put(key, value)
+    return query, key, value
+
+
+def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]:
+    """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
+
+    Attention then depends on the distance of two frames only, so a window may slide.
+    """
+    num_frames, head_dim = x.shape[-2:]
+    table = rotary_table(first, num_frames, head_dim, x.device, x.dtype)
+    return Rotation.apply(x, *table) if torch.is_grad_enabled() else turn(x, *table)
+
+
+@lru_cache(maxsize=64)
+def rotary_table(
+    first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
+    """Cosines and sines of some frames' angles; the sines are negative in the first half."""
+    with torch.inference_mode(mode=False):  # kept, so that training may meet them too
+        half = head_dim // 2
+        frequency = 100.0 ** (-torch.arange(half, device=device) / half)
+        angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
+        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+class Rotation(torch.autograd.Function):
+    """Turn the pairs (x_i, x_i+half) by angles; the gradient turns back, and nothing is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """`cos` and `sin` are those of `rotary_table`."""
+        ctx.save_for_backward(cos, sin)
+        return turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The rotation by the opposite angle."""
+        cos, sin = ctx.saved_tensors
+        return turn(grads[0], cos, -sin), None, None
+
+
+def turn(
+    x: Float[Tensor, "*n t e"], cos: Float[Tensor, "t e"], sin: Float[Tensor, "t e"]
+) -> Float[Tensor, "*n t e"]:
+    """The rotated pairs, x cos + swap(x) sin, in long rows: time and head dimension as one."""
+    left, right = x.chunk(2, dim=-1)
+    swapped = torch.cat([right, left], dim=-1).flatten(-2)
+    return (x.flatten(-2) * cos.flatten()).addcmul_(swapped, sin.flatten()).view(x.shape)

@@ -8,8 +8,7 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.config import TokenizerKind
-from genie_robo.inference.past import Past
-from genie_robo.inference.rollout import Imagination, imagine
+from genie_robo.inference.rollout import Imagination, Past, imagine
 from genie_robo.inference.settings import Sampler
 from genie_robo.types import video_to_bytes, video_to_float
 from tests.models.conftest import toy_config

@@ -8,8 +8,7 @@ from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.inference.code_chances import code_chances
 from genie_robo.inference.code_names import code_names, dictionary_names
 from genie_robo.models.fsq import FiniteScalarQuantizer
-from genie_robo.models.joint_quantizer import JointQuantizer
-from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, VectorQuantizer
+from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, JointQuantizer, VectorQuantizer
 
 
 def means(*rows: tuple[float, ...]) -> np.ndarray:

@@ -5,9 +5,8 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.inference.rollout import imagine, mean_code
-from genie_robo.inference.sampler import decode_frame
+from genie_robo.inference.sampler import decode_frame, token_entropy
 from genie_robo.inference.settings import Order, Sampler
-from genie_robo.inference.uncertainty import token_entropy
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.types import video_to_bytes, video_to_float
 from tests.models.conftest import toy_config

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from genie_robo.models.fsq import FiniteScalarQuantizer
-from genie_robo.models.joint_quantizer import JointQuantizer
-from genie_robo.models.quantizer import VectorQuantizer
+from genie_robo.models.quantizer import JointQuantizer, VectorQuantizer
 from genie_robo.ranks import OneProcess
 
 

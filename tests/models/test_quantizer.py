@@ -4,9 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genie_robo.models.clustering import closeness
-from genie_robo.models.code_use import code_information, perplexity
-from genie_robo.models.quantizer import VectorQuantizer, vq_loss
+from genie_robo.models.quantizer import (
+    VectorQuantizer,
+    closeness,
+    code_information,
+    perplexity,
+    vq_loss,
+)
 from genie_robo.models.settings import Space
 from genie_robo.ranks import OneProcess
 

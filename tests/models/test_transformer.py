@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from genie_robo.models.blocks import FullBlock, SpatialBlock, STBlock, rotate
 from genie_robo.models.settings import Backend
-from genie_robo.models.transformer import STTransformer
+from genie_robo.models.transformer import FullBlock, SpatialBlock, STBlock, STTransformer, rotate
 
 BACKENDS = [Backend.sdpa, Backend.matmul]
 LAYOUTS = ["space_time", "space", "space_then_full", "full_then_space"]

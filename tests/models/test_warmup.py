@@ -5,8 +5,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from genie_robo.models.clustering import cluster
-from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer
+from genie_robo.models.quantizer import WARMUP_NOISE, VectorQuantizer, cluster
 from genie_robo.models.settings import Space
 from genie_robo.ranks import OneProcess
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genie_robo.models.pixels import (
+from genie_robo.models.patches import (
     ConvEmbedding,
     ConvPixels,
     LinearEmbedding,

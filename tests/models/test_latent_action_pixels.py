@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genie_robo.models.typical_size import MEASURED_STEPS, TypicalSize
+from genie_robo.models.latent_action_pixels import MEASURED_STEPS, TypicalSize
 from genie_robo.ranks import OneProcess
 
 

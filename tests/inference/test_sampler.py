@@ -6,8 +6,8 @@ import torch
 from genie_robo.build import build_genie
 from genie_robo.config import PatchLayers
 from genie_robo.inference.rollout import imagine
+from genie_robo.inference.sampler import disagreement, token_entropy
 from genie_robo.inference.settings import Sampler
-from genie_robo.inference.uncertainty import disagreement, token_entropy
 from genie_robo.types import video_to_float
 from tests.models.conftest import changed, toy_config
 
