@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.episodes import episode_limit
 from eval_suites.probes.data import collect
-from eval_suites.probes.inverse_dynamics import read_motions, true_motions
+from eval_suites.probes.imagined import read_motions, true_motions
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
+    episode_limit,
     imagine_codes,
     imagine_robot_actions,
     infer_codes,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from eval_suites.episodes import frame_size
+from eval_suites.rollouts import frame_size
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration, goal_of, privileged
 from eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError

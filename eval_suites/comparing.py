@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from eval_suites.base import SuiteResult
-from eval_suites.metrics.jackknife import jackknife, normal_interval
 from eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
     Statistic,
     bootstrap,
     episode_sums,
+    jackknife,
+    normal_interval,
     number_episodes,
 )
 from eval_suites.table import Fixed, Interval, LeftOut, Measurement, Sums, Table

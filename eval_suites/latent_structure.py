@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from eval_suites.episodes import episode_limit
-from eval_suites.matrices import heat_map
+from eval_suites.figures import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.probes.data import ProbeData, collect_both
 from eval_suites.probes.imagined import copying_measurements, probed_clips
@@ -27,6 +26,7 @@ from eval_suites.probes.latent_algebra import (
 )
 from eval_suites.probes.metrics import code_measurements
 from eval_suites.probes.scores import main_motion
+from eval_suites.rollouts import episode_limit
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import (
     FEWER_CODES,

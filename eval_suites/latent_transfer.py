@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.matrices import heat_map
+from eval_suites.figures import heat_map
 from eval_suites.metrics.regression import fit_standardiser
 from eval_suites.probes.code_meaning import (
     code_sums,

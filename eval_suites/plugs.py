@@ -14,8 +14,8 @@ from sklearn.cluster import KMeans
 
 from eval_suites.base import EvalContext, LatentActionEncoder
 from eval_suites.encoders import ENCODERS
-from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.regression import fit_clusters
+from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.table import UnavailableError
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.plugged import checked_plug, find_plug

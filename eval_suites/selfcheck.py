@@ -15,7 +15,6 @@ from eval_suites.metrics.following import best_lag, gain_terms, lag_terms
 from eval_suites.metrics.frechet import frechet_distance, unbiased_mmd
 from eval_suites.metrics.image_metrics import frame_psnr
 from eval_suites.metrics.information import joint_counts, mutual_information
-from eval_suites.metrics.jackknife import jackknife
 from eval_suites.metrics.ranking import mmrv
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.metrics.verdicts import auroc
@@ -23,6 +22,7 @@ from eval_suites.probes.data import ACHIEVED, ProbeData
 from eval_suites.probes.scores import Motion, ProbeSettings, Scores, score
 from eval_suites.statistics import (
     circular_shift_p_value,
+    jackknife,
     mean_r2,
     perplexity,
     ratio_of_sums,

@@ -15,13 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 
-from eval_suites.metrics.jackknife import jackknife, normal_interval
 from eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
     Estimate,
     Statistic,
     bootstrap,
     episode_sums,
+    jackknife,
+    normal_interval,
     number_episodes,
     ratio_of_sums,
 )

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     changed_pixels,
@@ -18,6 +17,7 @@ from eval_suites.metrics.image_metrics import (
     frame_psnr,
     frame_ssim,
 )
+from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.statistics import notes_on_units, perplexity
 from eval_suites.table import FEWER_CODES, OTHER_CODES, Fixed, Measurement, Sums, Table
 

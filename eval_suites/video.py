@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult
+from eval_suites.metrics.frechet import Distance, frechet_distance, left_out, unbiased_mmd
 from eval_suites.metrics.image_metrics import frame_psnr, frame_ssim
 from eval_suites.rollouts import (
     Clip,
@@ -20,9 +21,8 @@ from eval_suites.rollouts import (
     infer_codes,
     sampler_seeds,
 )
-from eval_suites.statistics import notes_on_units
-from eval_suites.table import Measurement, Metric, Table, undefined
-from eval_suites.video_distances import distance_measurements
+from eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, notes_on_units
+from eval_suites.table import LeftOut, Measurement, Metric, Table, undefined
 from eval_suites.video_features import (
     I3D_BYTES,
     I3D_SHA256,
@@ -36,12 +36,20 @@ from eval_suites.video_features import (
 from genie_robo.inference.world import hold_last
 
 IMAGINED, COPY_LAST, TOKENIZER = "imagined", "copy_last", "tokenizer"
+FLOOR = "real_against_real"
 FAST_CLIPS = 8
 RANDOM_FEATURES = "random_conv3d"
 PROTOCOL = (
     "frames imagined from the prompt with the latent actions inferred on the true frames, against "
     "the true frames of test episodes; averaged over prompts, interval over test episodes; "
     "copy_last holds the prompt frame; ceiling: the tokenizer's reconstruction of the true frames"
+)
+DISTANCE_PROTOCOL = (
+    "test episodes are cut into two halves; features ({name}) of the imagined videos of one half "
+    "against those of the real videos of the other, N = {first} and {second}; real_against_real: "
+    "the real videos of the first half instead, the lowest value to be expected at this N; "
+    "interval by jackknife over test episodes; a number of these features, on this dataset, at "
+    "this N only"
 )
 UNITS = {"psnr": "dB", "ssim": "SSIM", "random_conv_distance": "distance", "lpips": "LPIPS"}
 FrameMeasure = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " t"]]
@@ -214,6 +222,54 @@ def _frame_measurements(
                     protocol=f"{name}, {who}, frame t; {PROTOCOL}",
                 )
     return found
+
+
+def distance_measurements(
+    table: Table,
+    true: UInt8[np.ndarray, "m n h w c"],
+    videos: Mapping[str, UInt8[np.ndarray, "m n h w c"]],
+    features: Features,
+    *,
+    name: str,
+) -> dict[str, Measurement]:
+    """Fréchet distance and unbiased MMD; with I3D features the first is called FVD.
+
+    Adds to the table which half each clip is in, and the distances without its episode.
+    """
+    names = {"fvd" if name == "i3d" else f"frechet/{name}": frechet_distance}
+    distances: dict[str, Distance] = names | {f"mmd/{name}": unbiased_mmd}
+    episode = np.unique(table.episodes, return_inverse=True)[1]
+    first, second = halves(episode)
+    protocol = DISTANCE_PROTOCOL.format(name=name, first=len(first), second=len(second))
+    if min(len(first), len(second)) < 2:
+        reason = f"{len(table)} videos of {table.num_episodes} test episodes cannot be cut in two"
+        return dict.fromkeys(distances, undefined(reason, unit="distance", protocol=protocol))
+    real = features(true[second])
+    seen = {who: features(video[first]) for who, video in ({FLOOR: true} | dict(videos)).items()}
+    sides = {"first_episode": episode[first], "second_episode": episode[second]}
+    is_enough = min(len(np.unique(side)) for side in sides.values()) >= MIN_EPISODES_FOR_INTERVAL
+    side = table.texts["side"] = np.where(episode % 2 == 0, IMAGINED, "real").tolist()
+    found = {}
+    for metric, distance in distances.items():
+        without = None
+        if is_enough:
+            left = left_out(distance, seen[IMAGINED], real, **sides)
+            # Episodes take turns: the first half has the even numbers.
+            without = np.array([left[e % 2][e // 2] for e in episode])
+            table.add(f"{metric}/without", without)
+        found[metric] = Measurement(
+            of=LeftOut(table, distance(seen[IMAGINED], real), without, side),
+            unit="distance",
+            protocol=protocol,
+            baselines={who: distance(seen[who], real) for who in (FLOOR, "copy_last", "tokenizer")},
+            ceiling=distance(seen[FLOOR], real),
+        )
+    return found
+
+
+def halves(episode: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
+    """Clips of every second episode, and the others; no episode is on both sides."""
+    return np.flatnonzero(episode % 2 == 0), np.flatnonzero(episode % 2 == 1)
 
 
 def _figure(metrics: Mapping[str, Metric], measures: Sequence[str], horizon: int) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval_suites.adapters import GenieEncoder
-from eval_suites.episodes import read_episodes
+from eval_suites.rollouts import read_episodes
 from eval_suites.statistics import Estimate, bootstrap, episode_sums, mean_r2, ratio_of_sums
 from genie_robo.checkpoint import weights_digest
 from genie_robo.inference.action_map import (

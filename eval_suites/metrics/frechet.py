@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.metrics.jackknife import normal_interval
+from eval_suites.statistics import normal_interval
 
 Distance = Callable[[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]], float]
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from eval_suites.base import EpisodeSet, EvalContext
-from eval_suites.episodes import episode_limit, read_episodes
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
+from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.statistics import episode_sums
 from genie_robo.data.actions import achieved_deltas
 from genie_robo.types import Episode, Window

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int, Shaped, UInt8
 
 from eval_suites.base import EvalContext, why_unavailable
 from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
+from eval_suites.metrics.regression import predict_by_ridge
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.inverse_dynamics import read_motions, true_motions
+from eval_suites.probes.pixel_features import coarse_grey
 from eval_suites.probes.scores import Motion
 from eval_suites.rollouts import Clip, choose_clips, imagine_codes, infer_codes, sampler_seeds
 from eval_suites.statistics import episode_sums, mean_r2
@@ -36,6 +37,34 @@ MOTION_PROTOCOL = (
 )
 
 Videos = UInt8[np.ndarray, "m n h w c"]
+
+
+def read_motions(
+    fit: ProbeData, motion: Motion, videos: Sequence[UInt8[np.ndarray, "t h w c"]]
+) -> list[Float[np.ndarray, "_ d"]]:
+    """The motion between the frames of each video, by ridge on 16x16 grey frame differences.
+
+    The ridge is fitted on real frames of the fit split and never sees the videos.
+    """
+    differences = [np.diff(coarse_grey(video), axis=0) for video in videos]
+    guesses = predict_by_ridge(
+        fit.differences, motion.of(fit), np.concatenate(differences), groups=fit.episode
+    )
+    return np.split(guesses, np.cumsum([len(rows) for rows in differences])[:-1])
+
+
+def true_motions(
+    data: ProbeData, motion: Motion, clips: Sequence[Clip], *, frame_stride: int
+) -> Float[np.ndarray, "m n d"]:
+    """The motions that lead from the last prompt frame of each clip through its future."""
+    rows = dict(zip(data.episode_ids, data.by_episode(motion.of(data)), strict=True))
+    first = [clip.window.start // frame_stride + clip.num_prompt_frames - 1 for clip in clips]
+    return np.stack(
+        [
+            rows[clip.window.episode_id][start : start + len(clip.future)]
+            for clip, start in zip(clips, first, strict=True)
+        ]
+    )
 
 
 def probed_clips(

@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from eval_suites.base import EpisodeSet, LatentActionEncoder
-from eval_suites.episodes import read_episodes
 from eval_suites.metrics.information import entropy, mutual_information
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.scores import Motion, oracle_codes
+from eval_suites.rollouts import read_episodes
 from eval_suites.statistics import mean_r2
 from eval_suites.table import OTHER_CODES, Interval, Measurement, Sums, Table, undefined
 from genie_robo.types import GRIPPER, Window

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from eval_suites.base import EvalContext
-from eval_suites.episodes import read_episodes
+from eval_suites.rollouts import read_episodes
 from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
 from genie_robo.sim.scene import COLORS
 

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eval_suites.base import EvalContext
-from eval_suites.episodes import read_episodes
-from eval_suites.rollouts import imagine_robot_actions, stable_seed
+from eval_suites.rollouts import imagine_robot_actions, read_episodes, stable_seed
 from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.truth import PALETTE, Poses, Truth, look, stack
 from eval_suites.table import UnavailableError

@@ -8,11 +8,11 @@ from undrawn import undrawn, without_flow
 from eval_suites.base import LOOKED_UP, run_suite
 from eval_suites.behaviour_cloning import BehaviourCloning
 from eval_suites.encoders import ENCODERS
-from eval_suites.episodes import frame_size
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.latent_structure import LatentStructure
 from eval_suites.latent_transfer import LatentTransfer
 from eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
+from eval_suites.rollouts import frame_size
 from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.inference.world import HeldFrame, Prompt, code_steps, robot_steps, roll_out
 

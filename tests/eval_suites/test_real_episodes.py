@@ -6,8 +6,8 @@ from eval_fakes import FakeEncoder, LosslessTokenizer
 
 from eval_suites.base import EvalContext, run_suite
 from eval_suites.controllability import Controllability
-from eval_suites.episodes import read_episodes
 from eval_suites.latent_probe import LatentProbe
+from eval_suites.rollouts import read_episodes
 from eval_suites.sim_rollout import SimRollout
 from eval_suites.tokenizer import TokenizerSuite
 from genie_robo.config import PoseSource, Source

@@ -11,7 +11,6 @@ from eval_suites.metrics import (
     frechet,
     image_metrics,
     information,
-    jackknife,
     ranking,
     verdicts,
 )
@@ -20,7 +19,7 @@ from eval_suites.selfcheck import ANSWERS, Known, SelfCheck, check
 from genie_robo import cli
 from genie_robo.commands import eval as eval_command
 
-MODULES = (following, frechet, image_metrics, information, jackknife, ranking, verdicts)
+MODULES = (following, frechet, image_metrics, information, ranking, verdicts)
 """Of plain arrays; next to them the statistics, and what codes mean."""
 FAMILIES = ("latent_probe/r2", "partial_r2", "jackknife", "p_value", "psnr", "frechet", "mmd")
 FAMILIES += ("mmrv", "perplexity", "transitions", "auroc", "gain", "lag")

@@ -8,8 +8,7 @@ from torch import nn
 
 from eval_suites import video_features
 from eval_suites.base import run_suite
-from eval_suites.video import VideoSuite
-from eval_suites.video_distances import halves
+from eval_suites.video import VideoSuite, halves
 from eval_suites.video_features import (
     check_weights,
     random_conv_distance,

@@ -8,9 +8,8 @@ from eval_suites.metrics.frechet import (
     jackknife_interval,
     left_out,
 )
-from eval_suites.metrics.jackknife import jackknife, normal_interval
 from eval_suites.selfcheck import Known
-from eval_suites.statistics import ratio_of_sums
+from eval_suites.statistics import jackknife, normal_interval, ratio_of_sums
 from eval_suites.video_features import random_conv_distance
 
 _CLOUD = np.random.default_rng(0).normal(size=(40, 3))
