@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import DataConfig, DatasetConfig
-from genie_robo.data.windows import WindowDataset, split_episodes
+from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.models.attention import Backend, check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for

@@ -10,7 +10,6 @@ from genie_robo.build import build_datasets, build_tokenizer, build_training_win
 from genie_robo.checkpoint import load_weights, weights_digest
 from genie_robo.config import TokenizeConfig, TrainConfig
 from genie_robo.config_file import read_config
-from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.tokens import (
     TokenManifest,
     TokenStore,
@@ -18,6 +17,7 @@ from genie_robo.data.tokens import (
     begin_store,
     write_chunks,
 )
+from genie_robo.data.windows import MixedWindows
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.progress import progress_bar
 from genie_robo.run_folder import RunFolder

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas
-from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.index import digest, keep, kept_files
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
 from genie_robo.types import ACTION_NAMES, GRIPPER, Episode

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from genie_robo.data.loader import WindowSet
-from genie_robo.data.order import EpochOrder, MixedOrder
+from genie_robo.data.loader import EpochOrder, MixedOrder, WindowSet
 from genie_robo.run_folder import write_atomic
 from genie_robo.types import Window
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genie_robo.data.bad_episodes import BadEpisodeError
 from genie_robo.data.index import DatasetIndex, RecordEntry
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.settings import Source
 from genie_robo.inspection.episodes import camera_keys, readable, small_keys, text_keys
 from genie_robo.progress import progress_bar

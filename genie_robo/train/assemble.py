@@ -18,16 +18,13 @@ from genie_robo.build import (
 )
 from genie_robo.checkpoint import load_weights, weights_digest
 from genie_robo.data.loader import WindowLoader, WindowSet
-from genie_robo.data.mixture import MixedWindows
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.statistics import dataset_statistics, scaling
 from genie_robo.data.tokens import TokenizedWindows, TokenStore
-from genie_robo.data.windows import split_episodes
+from genie_robo.data.windows import MixedWindows, split_episodes
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
-from genie_robo.train.average import WeightAverage
 from genie_robo.train.checkpoints import Checkpoints
-from genie_robo.train.codebooks import CodebookWatch
 from genie_robo.train.engine import checkpoint_activations, make_ranks
 from genie_robo.train.labels import RobotActions
 from genie_robo.train.live import (
@@ -40,12 +37,11 @@ from genie_robo.train.live import (
     WorldModelLook,
 )
 from genie_robo.train.loop import Loop
-from genie_robo.train.metrics import open_logs
-from genie_robo.train.optim import build_optimizers, learning_rate_at
+from genie_robo.train.metrics import CodebookWatch, open_logs
+from genie_robo.train.optim import WeightAverage, build_optimizers, learning_rate_at
 from genie_robo.train.settings import Stage, StageConfig, TrainConfig
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
-from genie_robo.train.step import TrainStep
-from genie_robo.train.validation import Validation, fixed_batches
+from genie_robo.train.step import TrainStep, Validation, fixed_batches
 from genie_robo.types import Split
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,12 @@
-"""Lightning Fabric: the same training code in one process, DDP or FSDP2."""
+"""Where training runs: device and precision, one process, DDP or FSDP2, and stop signals."""
 
 import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,6 +22,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import OneProcess, Ranks
 from genie_robo.train.settings import EngineConfig, Precision, Strategy
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def make_fabric(config: EngineConfig) -> Fabric:
@@ -159,3 +166,29 @@ def _wants_bf16(precision: Precision, accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, for a graceful stop after the current step.
+
+    A second signal acts as usual. Outside of the main thread signals cannot be caught.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+    usual = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+
+    def request(number: int, frame: FrameType | None) -> None:
+        del frame
+        requested.set()
+        signal.signal(number, usual[signal.Signals(number)])
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, request)
+    try:
+        yield requested
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -16,7 +16,7 @@ from torch import Tensor
 from genie_robo.inference.rollout import imagine
 from genie_robo.models.genie import Genie
 from genie_robo.models.tokenizer import VideoTokenizer
-from genie_robo.train.average import WeightAverage
+from genie_robo.train.optim import WeightAverage
 from genie_robo.types import video_to_bytes, video_to_float
 
 MAX_WINDOWS, MAX_IMAGINED = 4, 7

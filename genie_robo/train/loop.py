@@ -17,11 +17,9 @@ from torch.distributed.checkpoint.state_dict import (
 from genie_robo.data.loader import WindowLoader
 from genie_robo.progress import progress_bar
 from genie_robo.train.checkpoints import Checkpoints
-from genie_robo.train.codebooks import CodebookWatch, log_names
-from genie_robo.train.interrupt import stop_requests
-from genie_robo.train.metrics import MetricsLog
-from genie_robo.train.step import StepResult, TrainStep
-from genie_robo.train.validation import Validation
+from genie_robo.train.engine import stop_requests
+from genie_robo.train.metrics import CodebookWatch, MetricsLog, log_names
+from genie_robo.train.step import StepResult, TrainStep, Validation
 
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 

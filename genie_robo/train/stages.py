@@ -7,6 +7,7 @@ a batch, on one process or several, add up to the loss of the batch.
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
@@ -19,9 +20,10 @@ from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.ranks import Ranks
 from genie_robo.train.labels import RobotActions
-from genie_robo.train.noise import ENCODING, MASK, WindowNoise
 from genie_robo.types import EpisodeBatch, video_to_float
 
+STEP, MASK, ENCODING = 1, 2, 3
+"""Purposes of random numbers. None is 0: numpy's SeedSequence ignores trailing zeros."""
 STILL = 1e-6
 """Mean square change of a frame below which nothing moves: a quarter of a grey level."""
 
@@ -243,3 +245,37 @@ def _variance(totals: Sums) -> Float[Tensor, ""]:
 
 def _detached(sums: Sums) -> Sums:
     return {name: value.detach().float() for name, value in sums.items()}
+
+
+class WindowNoise:
+    """Random numbers for each window of a batch.
+
+    They depend on the seed, the window's position in the stream and the purpose alone: computed
+    by any process, with any other windows, before or after a resume, a window has the same ones.
+    """
+
+    def __init__(self, seed: int, positions: Int[Tensor, " b"], purpose: int) -> None:
+        self._device = positions.device
+        self._generators = [
+            torch.Generator().manual_seed(_mix(seed, int(position), purpose))
+            for position in positions.tolist()
+        ]
+
+    def uniform(self, *shape: int) -> Float[Tensor, "b ..."]:
+        """Numbers in [0, 1) of a shape for every window."""
+        drawn = [torch.rand(shape, generator=generator) for generator in self._generators]
+        return torch.stack(drawn).to(self._device)
+
+    def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
+        """Standard normal numbers of a shape for every window."""
+        drawn = [torch.randn(shape, generator=generator) for generator in self._generators]
+        return torch.stack(drawn).to(self._device)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Random numbers of a training step, the same in every process."""
+    return torch.Generator().manual_seed(_mix(seed, step, STEP))
+
+
+def _mix(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -24,9 +24,8 @@ from rlds_files import (
 )
 from scipy.spatial.transform import Rotation
 
-from genie_robo.data.bad_episodes import BadEpisodeError, BadEpisodes
 from genie_robo.data.index import build_index
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.rlds import BadEpisodeError, BadEpisodes, RldsDataset
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])

@@ -1,6 +1,11 @@
 import json
+import logging
+import math
 
-from genie_robo.train.metrics import JsonLinesLog, read_log
+import pytest
+
+from genie_robo.models.quantizer import CodeUse
+from genie_robo.train.metrics import CodebookWatch, JsonLinesLog, log_names, read_log
 
 
 def test_log_goes_on_at_the_restored_step(tmp_path):
@@ -30,3 +35,53 @@ def test_numbers_that_are_not_finite_become_null(tmp_path):
 
 def test_missing_log_is_empty(tmp_path):
     assert read_log(tmp_path / "none.jsonl") == []
+
+
+def watch(perplexities, num_codes=8) -> None:
+    watched = CodebookWatch("the codebook", num_codes)
+    for step, perplexity in enumerate(perplexities, start=1):
+        watched.see(step, CodeUse(perplexity, num_dead=0, num_restarted=0))
+
+
+def test_few_codes_for_long_are_a_collapse(caplog):
+    with caplog.at_level(logging.WARNING):
+        watch([1.1] * 120)
+
+    assert len(caplog.messages) == 2  # every 50 steps
+    for step, message in zip((50, 100), caplog.messages, strict=True):
+        assert message.startswith(f"step {step}: the codebook has collapsed: 1.1 of 8 codes in us")
+        for remedy in ("learning rate", "warmup_steps", "entropy_weight", "reset_after", "batch"):
+            assert remedy in message
+
+
+@pytest.mark.parametrize(
+    "perplexities",
+    [
+        [1.0] * 49,
+        [5.0] * 200,
+        [1.0] * 10 + [4.0] * 40,
+        [math.nan] * 200,
+        [math.nan] * 49 + [1.0] * 49,
+    ],
+    ids=["short", "healthy", "recovered", "not quantised", "short after the warm-up"],
+)
+def test_otherwise_nothing_is_said(caplog, perplexities):
+    with caplog.at_level(logging.WARNING):
+        watch(perplexities)
+    assert not caplog.messages
+
+
+def test_more_codes_must_be_used_where_there_are_more(caplog):
+    with caplog.at_level(logging.WARNING):
+        watch([2.0] * 50, num_codes=8)
+        assert not caplog.messages
+        watch([2.0] * 50, num_codes=1024)
+    assert "2.0 of 1024 codes" in caplog.text
+
+
+def test_use_by_name():
+    assert log_names("lam_", CodeUse(3.0, num_dead=2, num_restarted=1)) == {
+        "lam_perplexity": 3.0,
+        "lam_dead_codes": 2.0,
+        "lam_code_resets": 1.0,
+    }

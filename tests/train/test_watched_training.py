@@ -16,8 +16,8 @@ from genie_robo.build import build_genie
 from genie_robo.commands import train as train_command
 from genie_robo.config import Viz
 from genie_robo.train import live
-from genie_robo.train.average import WeightAverage
 from genie_robo.train.live import Glance, LiveLog, Look, Viewer, WorldModelLook
+from genie_robo.train.optim import WeightAverage
 from genie_robo.train.run import train
 from genie_robo.train.stages import TokenizerStage
 from viz.viewer import find_viewer
