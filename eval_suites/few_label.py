@@ -71,7 +71,6 @@ class FewLabel:
     min_move: float = 1e-3
     """Distance (m or rad) from the median that counts as motion of a dimension."""
     min_share: float = 0.1
-    renderer: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what would fail after everything slow."""
@@ -197,22 +196,21 @@ class FewLabel:
             for e, name in enumerate(ids):
                 rows = np.flatnonzero(test.episode == e)[: self.replay_steps]
                 recorded = episodes[name].robot_actions[: len(rows) * stride].astype(np.float64)
-                truth = self._tool_path(episodes[name], recorded, stride)
+                truth = _tool_path(episodes[name], recorded, stride)
                 for way, actions in ways.items():
-                    path = self._tool_path(
-                        episodes[name], split_actions(actions[rows], stride), stride
-                    )
-                    errors[way][e] = mean_distance(path, truth)
+                    split = split_actions(actions[rows], stride)
+                    errors[way][e] = mean_distance(_tool_path(episodes[name], split, stride), truth)
                 advance()
         return errors
 
-    def _tool_path(
-        self, episode: Episode, actions: Float[np.ndarray, "n 7"], stride: int
-    ) -> Float[np.ndarray, "t 3"]:
-        """The end effector at the first recorded step and after every `stride` actions (m)."""
-        with closing(restore(episode, 0, renderer=self.renderer)) as env:
-            bounded = np.clip(actions, ACTION_LOW, ACTION_HIGH)
-            return np.stack(execute(env, bounded, lambda env: env.pose[:3], stride=stride))
+
+def _tool_path(
+    episode: Episode, actions: Float[np.ndarray, "n 7"], stride: int
+) -> Float[np.ndarray, "t 3"]:
+    """The end effector at the first recorded step and after every `stride` actions (m)."""
+    with closing(restore(episode, 0)) as env:
+        bounded = np.clip(actions, ACTION_LOW, ACTION_HIGH)
+        return np.stack(execute(env, bounded, lambda env: env.pose[:3], stride=stride))
 
 
 def mean_distance(path: Float[np.ndarray, "t 3"], truth: Float[np.ndarray, "t 3"]) -> float:
