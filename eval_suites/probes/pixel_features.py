@@ -1,4 +1,4 @@
-"""What simple vision sees of a video: coarse grey images, and the motion of their blocks."""
+"""Simple features of a video: coarse grey images, and the motion of their blocks."""
 
 import numpy as np
 import torch
@@ -28,33 +28,30 @@ def coarse_grey(
 def block_flow(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 g"]:
     """Optical flow: rows, then columns, that each block moved (pixels of 32).
 
-    First by whole pixels: the shift of least absolute difference to the next frame, of equally good
-    ones the shortest. Then by the part of a pixel that explains what is left by least squares, at
-    most half of one (Lucas and Kanade 1981). A block without texture stands still.
+    First by whole pixels: the shift with the least absolute difference to the next frame, the
+    shortest of equally good ones. Then by the fraction of a pixel that explains the remaining
+    difference by least squares, at most half of one (Lucas and Kanade 1981). A block without
+    texture stands still.
     """
     grey = _grey(video, FLOW_SIZE)
+    before = grey[:-1]
     reach = torch.arange(-REACH, REACH + 1)
     shifts = torch.cartesian_prod(reach, reach)
-    shifts = shifts[shifts.square().sum(dim=1).argsort(stable=True)]
+    shifts = shifts[shifts.square().sum(dim=1).argsort(stable=True)].numpy()
     padded = functional.pad(grey[1:, None], (REACH,) * 4, mode="replicate")[:, 0]
-    matches = [_match(grey[:-1], padded, int(row), int(column)) for row, column in shifts]
+    views = padded.unfold(1, FLOW_SIZE, 1).unfold(2, FLOW_SIZE, 1)
+    shifted = [views[:, row, column] for row, column in shifts + REACH]
+    costs = [functional.avg_pool2d((after - before).abs(), BLOCK) for after in shifted]
     # Of equal costs NumPy is sure to take the first.
-    best = np.argmin(torch.stack([cost for cost, _ in matches]).numpy(), axis=0)
-    parts = torch.stack([part for _, part in matches]).numpy()
-    part = np.take_along_axis(parts, best[None, ..., None], axis=0)[0]
-    moved = np.moveaxis(shifts.numpy()[best] + part, -1, 1)
-    return moved.reshape(len(moved), -1).astype(np.float64)
-
-
-def _match(
-    frames: Float[Tensor, "t h w"], padded: Float[Tensor, "t hp wp"], row: int, column: int
-) -> tuple[Float[Tensor, "t y x"], Float[Tensor, "t y x 2"]]:
-    """How far blocks are from those a shift away, and the part of a pixel that is missing."""
-    height, width = frames.shape[1:]
-    top, left = REACH + row, REACH + column
-    moved = padded[:, top : top + height, left : left + width]
-    part = block_motion(frames, moved, BLOCK, texture=TEXTURE).flip(-1)
-    return functional.avg_pool2d((moved - frames).abs(), BLOCK), part.clamp(-0.5, 0.5)
+    best = np.argmin(torch.stack(costs).numpy(), axis=0)
+    flow = shifts[best].astype(np.float64)
+    # Fractions are computed only in frames that have a block with this shift.
+    for shift in np.unique(best):
+        is_best = best == shift
+        frames = np.flatnonzero(is_best.any(axis=(1, 2)))
+        part = block_motion(before[frames], shifted[shift][frames], BLOCK, texture=TEXTURE)
+        flow[is_best] += part.flip(-1).clamp(-0.5, 0.5).numpy()[is_best[frames]]
+    return np.moveaxis(flow, -1, 1).reshape(len(flow), -1)
 
 
 def _grey(video: UInt8[np.ndarray, "t h w c"], size: int) -> Float[Tensor, "t y x"]:
