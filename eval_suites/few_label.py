@@ -20,16 +20,9 @@ from eval_suites.probes.label_efficiency import (
     check_labels,
     decode,
     draw_labels,
-    label_curve,
     label_measurements,
 )
-from eval_suites.probes.scores import (
-    CodePair,
-    Motion,
-    ProbeSettings,
-    moving_dimensions,
-    oracle_codes,
-)
+from eval_suites.probes.scores import Motion, Probe, moving_dimensions
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
 from genie_robo.progress import progress_bar
@@ -79,21 +72,19 @@ class FewLabel:
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Decode with few labels, score, replay."""
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
-        motion = self._motion(fit)
-        settings = ProbeSettings(
+        probe = Probe(
+            fit=fit,
+            test=test,
+            motion=self._motion(fit),
             num_codes=context.encoder.num_codes,
-            num_random_draws=self.num_draws,
-            num_components=1,
             seed=context.seed,
+            num_random_draws=self.num_draws,
         )
-        oracle = oracle_codes(fit, test, motion, num_codes=settings.num_codes, seed=context.seed)
         table = Table(test.episode_ids)
         table.add("num_transitions", test.lengths, given=True)
-        curve = label_curve(fit, test, motion, settings, self.labels, oracle=oracle)
-        sizes = {"num_transitions": len(fit.codes), "names": motion.names}
-        scores = label_measurements(table, curve, self.labels, settings, **sizes)
+        scores = label_measurements(probe, table, self.labels)
         found = {name.replace("labels/", "r2/"): score for name, score in scores.items()}
-        found |= self._replay(context, table, fit, test, motion.target, oracle)
+        found |= self._replay(context, probe, table)
         scored = {n: found[f"r2/n{n}"].of for n in self.labels}
         counts = [n for n, score in scored.items() if score and score.value is not None]
         most = max(counts, default=self.labels[0])
@@ -108,7 +99,7 @@ class FewLabel:
         return replace(result, figures=drawn)
 
     def _motion(self, fit: ProbeData) -> Motion:
-        """The robot action, where there are commands the commanded one, in what moves of it."""
+        """The moving dimensions of the robot action, commanded where there are commands."""
         target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
         moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
         if not moving:
@@ -118,22 +109,13 @@ class FewLabel:
             )
         return Motion(target, moving)
 
-    def _replay(
-        self,
-        context: EvalContext,
-        table: Table,
-        fit: ProbeData,
-        test: ProbeData,
-        target: str,
-        oracle: CodePair,
-    ) -> dict[str, Measurement]:
+    def _replay(self, context: EvalContext, probe: Probe, table: Table) -> dict[str, Measurement]:
         """Replay decoded actions of the first test episodes, with every number of labels."""
         shared = {"unit": "m", "protocol": REPLAY_PROTOCOL.format(steps=self.replay_steps)}
         if not context.is_simulated:
             reason = "the dataset holds no simulator state, so MuJoCo cannot replay it"
             return {f"replay_error/n{n}": undefined(reason, **shared) for n in self.labels}
-        ways = self._ways(context, fit, test, target, oracle)
-        errors = self._replay_errors(context, test, ways)
+        errors = self._replay_errors(context, probe.test, self._ways(probe))
         for way, values in errors.items():
             table.add(way, values)
         replayed = table.where(np.isfinite(errors[STILL]))
@@ -154,29 +136,16 @@ class FewLabel:
             )
         return found
 
-    def _ways(
-        self,
-        context: EvalContext,
-        fit: ProbeData,
-        test: ProbeData,
-        target: str,
-        oracle: CodePair,
-    ) -> dict[str, Float[np.ndarray, "m 7"]]:
+    def _ways(self, probe: Probe) -> dict[str, Float[np.ndarray, "m 7"]]:
         """The actions to replay: none, and those decoded with every possible number of labels."""
-        still = np.zeros_like(test.targets[target])
-        still[:, GRIPPER] = test.targets[target][:, GRIPPER]
+        fit, target, num_transitions = probe.fit, probe.motion.target, len(probe.fit.codes)
+        still = np.zeros_like(probe.test.targets[target])
+        still[:, GRIPPER] = probe.test.targets[target][:, GRIPPER]
         ways = {STILL: still}
         for n in self.labels:
-            if n <= len(fit.codes):
-                labelled = draw_labels(len(fit.codes), n, draw=0, seed=context.seed)
-                decoded = decode(
-                    fit,
-                    test,
-                    fit.targets[target],
-                    labelled,
-                    oracle=oracle,
-                    num_codes=context.encoder.num_codes,
-                )
+            if n <= num_transitions:
+                labelled = draw_labels(num_transitions, n, draw=0, seed=probe.seed)
+                decoded = decode(probe, fit.targets[target], labelled)
                 ways |= {f"{way}/n{n}": actions for way, actions in decoded.items()}
         return ways
 

@@ -10,7 +10,7 @@ from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
 from eval_suites.probes.figures import probe_figures
 from eval_suites.probes.gripper_events import gripper_measurement
-from eval_suites.probes.label_efficiency import check_labels, label_curve, label_measurements
+from eval_suites.probes.label_efficiency import check_labels, label_measurements
 from eval_suites.probes.metrics import (
     PROTOCOL,
     ProbeTable,
@@ -23,7 +23,7 @@ from eval_suites.probes.metrics import (
 from eval_suites.probes.scores import (
     TRANSLATION,
     Motion,
-    ProbeSettings,
+    Probe,
     lag_errors,
     moving_dimensions,
     p_values,
@@ -75,29 +75,32 @@ class LatentProbe:
         fit, test = collect_both(
             context, max_episodes=self.max_episodes, name=self.name, with_flow=True
         )
-        settings = ProbeSettings(
-            num_codes=context.encoder.num_codes,
-            num_random_draws=self.num_random_draws,
-            num_components=self.num_components,
-            seed=context.seed,
-        )
-        motions = self._motions(fit)
+        num_codes, motions = context.encoder.num_codes, self._motions(fit)
         found: dict[str, Measurement] = {}
         tables = []
         for name, motion in motions.items():
-            table, measurements = self._probe(fit, test, name, motion, settings)
+            probe = Probe(
+                fit=fit,
+                test=test,
+                motion=motion,
+                num_codes=num_codes,
+                seed=context.seed,
+                num_random_draws=self.num_random_draws,
+                num_components=self.num_components,
+            )
+            table, measurements = self._probe(probe, name)
             tables.append(table)
             found |= {f"{name}/{key}": value for key, value in measurements.items()}
         for target in fit.targets:
             gripper, table = gripper_measurement(
-                fit, test, target, num_codes=settings.num_codes, seed=settings.seed
+                fit, test, target, num_codes=num_codes, seed=context.seed
             )
             found[f"{target}/gripper_events"] = gripper
             tables += [table] if table else []
             if not self._moving(fit, target):
                 found[f"{target}/xyz/r2"] = self._still(target)
         per_episode = Table(test.episode_ids, motion=["codes"] * test.num_episodes)
-        found |= code_measurements(per_episode, test, num_codes=settings.num_codes)
+        found |= code_measurements(per_episode, test, num_codes=num_codes)
         main = next(iter(motions), f"{next(iter(fit.targets))}/xyz")
         target = main.split("/")[0]
         headline = [f"{main}/{name}" for name in HEADLINE]
@@ -110,7 +113,7 @@ class LatentProbe:
         )
         if not motions:
             return result
-        drawn = probe_figures(result.metrics, test, motions, settings.num_codes)
+        drawn = probe_figures(result.metrics, test, motions, num_codes)
         return replace(result, figures=drawn)
 
     def _moving(self, fit: ProbeData, target: str) -> tuple[int, ...]:
@@ -128,33 +131,23 @@ class LatentProbe:
                 motions[f"{target}/all"] = Motion(target, moving)
         return motions
 
-    def _probe(
-        self, fit: ProbeData, test: ProbeData, name: str, motion: Motion, settings: ProbeSettings
-    ) -> tuple[Table, dict[str, Measurement]]:
+    def _probe(self, probe: Probe, name: str) -> tuple[Table, dict[str, Measurement]]:
         """Score every predictor of one motion."""
-        scores = score(fit, test, motion, settings)
+        test, motion = probe.test, probe.motion
         table = Table(test.episode_ids, motion=[name] * test.num_episodes)
         table.texts["target"] = [motion.target] * test.num_episodes
         table.texts["codes"] = test.as_text(test.codes)
-        table.texts["codes_oracle"] = test.as_text(scores.oracle[1])
+        table.texts["codes_oracle"] = test.as_text(probe.oracle[1])
         table.add("num_transitions", test.lengths, given=True)
-        probe = ProbeTable(table, motion.names)
-        probe.add(scores.errors)
-        lags = lag_errors(fit, test, motion, num_codes=settings.num_codes, max_lag=self.max_lag)
-        curve = label_curve(fit, test, motion, settings, self.labels, oracle=scores.oracle)
+        scored = ProbeTable(table, motion.names)
+        scored.add(score(probe))
+        lags = lag_errors(probe, max_lag=self.max_lag)
         return table, {
-            **r2_measurements(probe),
-            **lag_measurements(probe, lags, max_lag=self.max_lag),
-            **p_value_measurements(table, p_values(fit, test, motion, settings)),
-            **information_measurements(table, test, scores.oracle[1], settings),
-            **label_measurements(
-                table,
-                curve,
-                self.labels,
-                settings,
-                num_transitions=len(fit.codes),
-                names=motion.names,
-            ),
+            **r2_measurements(scored),
+            **lag_measurements(scored, lags, max_lag=self.max_lag),
+            **p_value_measurements(table, p_values(probe)),
+            **information_measurements(probe, table),
+            **label_measurements(probe, table, self.labels),
         }
 
     def _still(self, target: str) -> Measurement:

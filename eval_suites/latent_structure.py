@@ -25,7 +25,7 @@ from eval_suites.probes.latent_algebra import (
     swapped_codes,
 )
 from eval_suites.probes.metrics import code_measurements
-from eval_suites.probes.scores import main_motion
+from eval_suites.probes.scores import Probe, main_motion
 from eval_suites.rollouts import episode_limit
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import (
@@ -64,7 +64,7 @@ class LatentStructure:
     max_episodes: int = 200
     """Of validation and of test episodes."""
     max_pairs: int = 400
-    """Transitions of test episodes whose two frames change places."""
+    """Transitions of test episodes whose two frames are swapped."""
     horizons: Sequence[int] = (2, 4, 8)
     """Transitions whose decoded motions are added up."""
     num_clips: int = 24
@@ -107,7 +107,7 @@ class LatentStructure:
     def _reversal(
         self, context: EvalContext, table: Table, fit: ProbeData, test: ProbeData
     ) -> tuple[dict[str, Measurement], Float[np.ndarray, "e k k"] | None]:
-        """What reversed videos say, and the counted pairs of codes; none where not encoded."""
+        """Measurements on reversed videos, and counts of pairs of codes; None where not encoded."""
         if reason := why_unavailable(context.encoder):
             return backward_undefined(reason), None
         num_codes, counted = context.encoder.num_codes, []
@@ -134,7 +134,13 @@ class LatentStructure:
             missing = undefined(reason, unit="R2", protocol=COMPOSITION_PROTOCOL)
             names = ("endpoint_swap/r2", *(f"composition/h{h}" for h in self.horizons))
             return dict.fromkeys(names, missing)
-        num_codes = context.encoder.num_codes
+        probe = Probe(
+            fit=fit,
+            test=test,
+            motion=motion,
+            num_codes=context.encoder.num_codes,
+            seed=context.seed,
+        )
         if reason := why_unavailable(context.encoder):
             swap = undefined(reason, unit="R2", protocol=SWAP_PROTOCOL)
         else:
@@ -146,10 +152,11 @@ class LatentStructure:
                 max_pairs=FAST_PAIRS if context.fast else self.max_pairs,
                 description=f"{self.name}: swapped frames",
             )
-            swap = swap_measurement(table, fit, test, motion, swapped, num_codes=num_codes)
-        sizes = {"num_codes": num_codes, "seed": context.seed}
-        sums = composition_measurements(table, fit, test, motion, self.horizons, **sizes)
-        return {"endpoint_swap/r2": swap, **sums}
+            swap = swap_measurement(probe, table, *swapped)
+        return {
+            "endpoint_swap/r2": swap,
+            **composition_measurements(probe, table, self.horizons),
+        }
 
 
 def _table(test: ProbeData, num_codes: int) -> Table:
@@ -176,7 +183,7 @@ def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
 def _code_measurements(
     table: Table, test: ProbeData, successions: Float[np.ndarray, "e k k"]
 ) -> dict[str, Measurement]:
-    """How codes are used, and what a code says about the next one."""
+    """How codes are used, and how well a code predicts the next one."""
     num_codes = successions.shape[-1]
     dead = num_codes - len(np.unique(test.codes))
     following = successions.sum(axis=(0, 1))

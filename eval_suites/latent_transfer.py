@@ -18,14 +18,14 @@ from eval_suites.probes.code_meaning import (
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.probes.data import ProbeData, collect_both
+from eval_suites.probes.data import collect_both
 from eval_suites.probes.imagined import (
     code_agreement,
     imagine_demonstrations,
     motion_agreement,
     probed_clips,
 )
-from eval_suites.probes.scores import Motion, main_motion
+from eval_suites.probes.scores import Probe, main_motion
 from eval_suites.statistics import mean_r2, notes_on_units
 from eval_suites.table import (
     OTHER_CODES,
@@ -95,11 +95,11 @@ class LatentTransfer:
                 "there is only one test episode, so there is nothing to transfer to"
             )
         num_codes = context.encoder.num_codes
+        probe = Probe(fit=fit, test=test, motion=motion, num_codes=num_codes, seed=context.seed)
         table = Table(test.episode_ids)
         table.add("num_transitions", test.lengths, given=True)
-        found = self._eta(table, test, motion, num_codes, context.seed)
-        found |= self._elsewhere(table, fit, test, motion, num_codes)
-        found |= self._demos(context, table, fit, test, motion)
+        found = self._eta(probe, table) | self._elsewhere(probe, table)
+        found |= self._demos(context, probe, table)
         result = SuiteResult.of(
             found,
             seed=context.seed,
@@ -110,18 +110,17 @@ class LatentTransfer:
         drawn = {"sign_consistency": _figure(result.metrics, num_codes, motion.names)}
         return replace(result, figures=drawn)
 
-    def _eta(
-        self, table: Table, test: ProbeData, motion: Motion, num_codes: int, seed: int
-    ) -> dict[str, Measurement]:
+    def _eta(self, probe: Probe, table: Table) -> dict[str, Measurement]:
         """The variance of the motion that lies between codes."""
-        scaled = fit_standardiser(motion.of(test))(motion.of(test))
+        test, names, num_codes = probe.test, probe.motion.names, probe.num_codes
+        scaled = fit_standardiser(probe.targets)(probe.targets)
 
         def eta(codes: Int[np.ndarray, " n"], dimensions: slice = slice(None)) -> Sums:
             shape = {"num_episodes": len(table), "num_codes": num_codes}
             sums = code_sums(codes, scaled[:, dimensions], test.episode, **shape)
             return Sums(table, sums, eta_squared, Interval.jackknife, OTHER_CODES)
 
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(probe.seed)
         turned = [np.roll(codes, rng.integers(len(codes))) for codes in test.by_episode(test.codes)]
         shared = {"unit": "share", "protocol": ETA_PROTOCOL, "ceiling": 1.0}
         p_value = eta_p_value(
@@ -129,7 +128,7 @@ class LatentTransfer:
             scaled,
             test.episode,
             num_codes=num_codes,
-            seed=seed,
+            seed=probe.seed,
             num_permutations=self.num_permutations,
         )
         main = eta(test.codes)
@@ -145,33 +144,32 @@ class LatentTransfer:
                 reason=CONSTANT,
             ),
         }
-        for column, name in enumerate(motion.names):
+        for column, name in enumerate(names):
             only = eta(test.codes, slice(column, column + 1))
             found[f"eta_squared/{name}"] = Measurement(of=only, **shared)
         for code in range(num_codes):
             table.add(f"code_{code}", main.values[:, code, -1])
-            for column, name in enumerate(motion.names):
+            for column, name in enumerate(names):
                 table.add(f"code_{code}_motion_{name}", main.values[:, code, column])
-        table.add_squares("motion", test.sums(scaled**2), motion.names, given=True)
+        table.add_squares("motion", test.sums(scaled**2), names, given=True)
         return found
 
-    def _elsewhere(
-        self, table: Table, fit: ProbeData, test: ProbeData, motion: Motion, num_codes: int
-    ) -> dict[str, Measurement]:
+    def _elsewhere(self, probe: Probe, table: Table) -> dict[str, Measurement]:
         """What each code means in other episodes: its mean motion, and the sign of it."""
+        test, names = probe.test, probe.motion.names
         sums, fit_sums = (
             code_sums(
                 data.codes,
-                motion.of(data),
+                motions,
                 data.episode,
                 num_episodes=data.num_episodes,
-                num_codes=num_codes,
+                num_codes=probe.num_codes,
             )
-            for data in (test, fit)
+            for data, motions in ((test, probe.targets), (probe.fit, probe.fit_targets))
         )
-        others = other_episode_errors(sums, test.codes, motion.of(test), test.episode)
+        others = other_episode_errors(sums, test.codes, probe.targets, test.episode)
         r2 = Measurement(
-            of=table.total(table.add_errors("others", others, motion.names), mean_r2),
+            of=table.total(table.add_errors("others", others, names), mean_r2),
             unit="R2",
             protocol=OTHERS_PROTOCOL,
             reason=CONSTANT,
@@ -179,7 +177,7 @@ class LatentTransfer:
         meant = fit_sums.sum(axis=0)
         meaning = meant[:, :-2] / np.maximum(meant[:, -1:], 1.0)
         agreement = sign_agreement(sums, meaning, min_move=self.min_move)
-        return {"other_episodes/r2": r2} | self._signs(table, agreement, motion.names)
+        return {"other_episodes/r2": r2} | self._signs(table, agreement, names)
 
     def _signs(
         self, table: Table, agreement: Float[np.ndarray, "e k d"], names: Sequence[str]
@@ -211,12 +209,10 @@ class LatentTransfer:
             found[name] = Measurement(of=of, reason=f"the code hardly {reason}", **shared)
         return found
 
-    def _demos(
-        self, context: EvalContext, table: Table, fit: ProbeData, test: ProbeData, motion: Motion
-    ) -> dict[str, Measurement]:
+    def _demos(self, context: EvalContext, probe: Probe, table: Table) -> dict[str, Measurement]:
         """Demonstrations imagined from the prompts of other episodes."""
         clips = probed_clips(
-            context, test, num_clips=self.num_clips, horizon=self.horizon, name=self.name
+            context, probe.test, num_clips=self.num_clips, horizon=self.horizon, name=self.name
         )
         if len({clip.window.episode_id for clip in clips}) < 2 or len(clips[0].future) < 2:
             reason = (
@@ -231,9 +227,7 @@ class LatentTransfer:
         stride = context.test.frame_stride
         return {
             "demo_transfer/code_agreement": code_agreement(context, table, demos),
-            "demo_transfer/motion_r2": motion_agreement(
-                table, fit, test, motion, demos, frame_stride=stride
-            ),
+            "demo_transfer/motion_r2": motion_agreement(probe, table, demos, frame_stride=stride),
         }
 
 

@@ -19,7 +19,7 @@ from eval_suites.metrics.ranking import mmrv
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.metrics.verdicts import auroc
 from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.scores import Motion, ProbeSettings, Scores, score
+from eval_suites.probes.scores import Errors, Motion, Probe, score
 from eval_suites.statistics import (
     circular_shift_p_value,
     jackknife,
@@ -107,7 +107,7 @@ def _bins() -> float:
 
 
 @cache
-def _late_codes() -> Scores:
+def _late_codes() -> Errors:
     """AR(0.95) motion whose codes are those of the motion before."""
 
     def side(seed: int) -> ProbeData:
@@ -129,14 +129,13 @@ def _late_codes() -> Scores:
             masks={ACHIEVED: np.ones(7, bool)},
         )
 
-    settings = ProbeSettings(num_codes=8, num_random_draws=1, num_components=1, seed=0)
-    return score(side(0), side(1), Motion(ACHIEVED, (0,)), settings)
+    return score(Probe(fit=side(0), test=side(1), motion=Motion(ACHIEVED, (0,)), num_codes=8))
 
 
 def _r2(predictor: str, baseline: str) -> float:
     """R2 of a predictor of the late codes about a baseline."""
-    errors = _late_codes().errors
-    return float(mean_r2(np.stack([errors[name].sum(axis=0) for name in (predictor, baseline)])))
+    sums = [_late_codes()[name].sum(axis=0) for name in (predictor, baseline)]
+    return float(mean_r2(np.stack(sums)))
 
 
 def _standard_errors() -> float:
@@ -229,4 +228,3 @@ ANSWERS = (
     Known("gain", "half of the true motion", 0.5, _gain),
     Known("lag", "one frame late", 1.0, _lag),
 )
-"""The most telling answers of each family."""

@@ -1,4 +1,4 @@
-"""What a probe sees of one split: a row per transition, episodes one after another."""
+"""The data that probes use from one split: a row per transition, episodes one after another."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ def _collect(
 def collect_both(
     context: EvalContext, *, max_episodes: int, name: str, with_flow: bool = False
 ) -> tuple[ProbeData, ProbeData]:
-    """Validation and test transitions for the suite `name`, of at most so many episodes each.
+    """Validation and test transitions for the suite `name`, of at most max_episodes each.
 
     Raises:
         ValueError: No episode of a side has two frames.

@@ -21,7 +21,7 @@ SHOWN = (
     "current_frame",
     SUPERVISED,
 )
-"""Baselines in the figure; the others are 0 in it."""
+"""Baselines in the figure; the others would all be at 0."""
 
 
 def probe_figures(
@@ -30,7 +30,7 @@ def probe_figures(
     motions: Mapping[str, Motion],
     num_codes: int,
 ) -> dict[str, Figure]:
-    """Bars beside baselines, gains, lags, labels, use of codes, motion of codes."""
+    """Bars with baselines, gains, lags, labels, use of codes, motion of codes."""
     main, motion = next(iter(motions.items()))
     keys = {"mean": f"{main}/r2"}
     keys |= {ACTION_NAMES[d]: f"{main}/r2/{ACTION_NAMES[d]}" for d in motion.dimensions}

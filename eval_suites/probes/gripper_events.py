@@ -105,6 +105,6 @@ def predict_events(
     counts = np.zeros((num_codes, len(EVENTS)))
     np.add.at(counts, (fit_codes, fit_events), 1.0)
     chances = counts / np.maximum(counts.sum(axis=0), 1.0)
-    # An unseen code says that nothing happens; so does a tie.
+    # An unseen code predicts `stays`; so does a tie.
     chances[:, 1] += 1e-12
     return chances.argmax(axis=1)[codes]

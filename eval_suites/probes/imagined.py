@@ -13,7 +13,7 @@ from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, fram
 from eval_suites.metrics.regression import predict_by_ridge
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.pixel_features import coarse_grey
-from eval_suites.probes.scores import Motion
+from eval_suites.probes.scores import Motion, Probe
 from eval_suites.rollouts import Clip, choose_clips, imagine_codes, infer_codes, sampler_seeds
 from eval_suites.statistics import episode_sums, mean_r2
 from eval_suites.table import Measurement, Sums, Table, UnavailableError, undefined
@@ -206,27 +206,22 @@ def code_agreement(context: EvalContext, table: Table, demos: Demonstrations) ->
 
 
 def motion_agreement(
-    table: Table,
-    fit: ProbeData,
-    test: ProbeData,
-    motion: Motion,
-    demos: Demonstrations,
-    *,
-    frame_stride: int,
+    probe: Probe, table: Table, demos: Demonstrations, *, frame_stride: int
 ) -> Measurement:
     """Does the imagined robot move as in the demonstration?"""
-    own, other = np.split(np.stack(read_motions(fit, motion, [*demos.own, *demos.other])), 2)
+    read = read_motions(probe.fit, probe.motion, [*demos.own, *demos.other])
+    own, other = np.split(np.stack(read), 2)
     # From the prompt to the first imagined frame motion and blur cannot be told apart.
-    truth = true_motions(test, motion, demos.clips, frame_stride=frame_stride)[:, 1:]
-    mean = motion.of(fit).mean(axis=0)
+    motions = true_motions(probe.test, probe.motion, demos.clips, frame_stride=frame_stride)
+    truth = motions[:, 1:]
 
     def sums(
         table: Table, guess: Float[np.ndarray, "m n d"], true: Float[np.ndarray, "m n d"]
     ) -> Float[np.ndarray, "e 2 d"]:
-        squares = np.stack([(guess - true) ** 2, (true - mean) ** 2], axis=1)
+        squares = np.stack([(guess - true) ** 2, (true - probe.mean) ** 2], axis=1)
         return sum_over_clips(table, demos.clips, squares.sum(axis=2))
 
-    columns = table.add_errors("demo", sums(table, other, truth), motion.names)
+    columns = table.add_errors("demo", sums(table, other, truth), probe.motion.names)
     shown = table.where(np.isfinite(table.columns[columns[0][0]]))
     return Measurement(
         of=shown.total(columns, mean_r2),

@@ -1,13 +1,12 @@
-"""How well a few action labels decode latent actions, with baselines."""
+"""How well a few action labels decode latent actions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
-from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import CodePair, Motion, ProbeSettings
+from eval_suites.probes.scores import Probe
 from eval_suites.statistics import mean_r2
 from eval_suites.table import Measurement, Sums, Table, undefined
 
@@ -19,13 +18,9 @@ PROTOCOL = (
     "errors averaged over {draws} draws of labels"
 )
 
-Curve = Mapping[int, Mapping[str, Float[np.ndarray, "e 2 d"]]]
-"""Squared error and squared deviation of every test episode, by number of labels and by way of
-decoding."""
-
 
 def check_labels(labels: Sequence[int], suite: str) -> None:
-    """Refuse numbers of labels that nothing can be fitted to.
+    """Refuse numbers of labels that are too small to fit a ridge to.
 
     Raises:
         ValueError: One is below 2.
@@ -42,70 +37,54 @@ def draw_labels(num_transitions: int, num_labels: int, *, draw: int, seed: int) 
 
 
 def decode(
-    fit: ProbeData,
-    test: ProbeData,
-    fit_targets: Float[np.ndarray, "n d"],
-    labelled: Int[np.ndarray, " l"],
-    *,
-    oracle: CodePair,
-    num_codes: int,
+    probe: Probe, fit_targets: Float[np.ndarray, "n d"], labelled: Int[np.ndarray, " l"]
 ) -> dict[str, Float[np.ndarray, "m d"]]:
-    """The action of every test transition, decoded from these labels in each of three ways."""
+    """Each test transition's targets, decoded from the labels of these in each of three ways."""
+    fit, known = probe.fit, fit_targets[labelled]
 
     def dictionary(fit_codes: np.ndarray, codes: np.ndarray) -> Float[np.ndarray, "m d"]:
-        known = fit_codes[labelled], fit_targets[labelled]
-        return predict_from_codes(*known, codes, num_codes=num_codes)
+        return predict_from_codes(fit_codes[labelled], known, codes, num_codes=probe.num_codes)
 
     return {
-        CODES: dictionary(fit.codes, test.codes),
-        ORACLE: dictionary(*oracle),
+        CODES: dictionary(fit.codes, probe.test.codes),
+        ORACLE: dictionary(*probe.oracle),
         SUPERVISED: predict_by_ridge(
             fit.differences[labelled],
-            fit_targets[labelled],
-            test.differences,
+            known,
+            probe.test.differences,
             groups=fit.episode[labelled],
         ),
     }
 
 
-def label_curve(
-    fit: ProbeData,
-    test: ProbeData,
-    motion: Motion,
-    settings: ProbeSettings,
-    num_labels: Sequence[int],
-    *,
-    oracle: CodePair,
-) -> Curve:
-    """Errors with as many labels as are asked for, where there are so many transitions."""
-    possible = [n for n in num_labels if n <= len(fit.codes)]
-    return {n: _sums(fit, test, motion, settings, n, oracle) for n in possible}
+def label_errors(probe: Probe, num_labels: int) -> dict[str, Float[np.ndarray, "e 2 d"]]:
+    """Squared error and squared deviation of every test episode, by way of decoding."""
+    deviation = (probe.targets - probe.mean) ** 2
+    errors: dict[str, np.ndarray] = {}
+    for draw in range(probe.num_random_draws):
+        labelled = draw_labels(len(probe.fit.codes), num_labels, draw=draw, seed=probe.seed)
+        for name, guess in decode(probe, probe.fit_targets, labelled).items():
+            squared = (guess - probe.targets) ** 2 / probe.num_random_draws
+            errors[name] = errors.get(name, 0.0) + squared
+    return {n: probe.test.sums(np.stack([error, deviation], axis=1)) for n, error in errors.items()}
 
 
 def label_measurements(
-    table: Table,
-    curve: Curve,
-    num_labels: Sequence[int],
-    settings: ProbeSettings,
-    *,
-    num_transitions: int,
-    names: Sequence[str],
+    probe: Probe, table: Table, num_labels: Sequence[int]
 ) -> dict[str, Measurement]:
-    """R2 against number of labels of `num_transitions` in the validation split.
-
-    Adds the squared errors of the codes to the table; `names` are the dimensions.
-    """
-    shared = {"unit": "R2", "protocol": PROTOCOL.format(draws=settings.num_random_draws)}
+    """R2 against number of labels; adds the squared errors of the codes to the table."""
+    shared = {"unit": "R2", "protocol": PROTOCOL.format(draws=probe.num_random_draws)}
+    names, num_transitions = probe.motion.names, len(probe.fit.codes)
     found = {}
     for n in num_labels:
-        if n not in curve:
+        if n > num_transitions:
             reason = f"the validation episodes have only {num_transitions} transitions"
             found[f"labels/n{n}"] = undefined(reason, **shared)
             continue
-        sums = {way: Sums(table, errors, mean_r2) for way, errors in curve[n].items()}
-        error, deviation = curve[n][CODES].swapaxes(0, 1)
-        table.add_squares("deviation", deviation, names, given=True)
-        table.add_squares(f"error_labels_n{n}", error, names)
+        errors = label_errors(probe, n)
+        sums = {way: Sums(table, values, mean_r2) for way, values in errors.items()}
+        table.add_squares("deviation", errors[CODES][:, 1], names, given=True)
+        table.add_squares(f"error_labels_n{n}", errors[CODES][:, 0], names)
         found[f"labels/n{n}"] = Measurement(
             of=sums[CODES],
             baselines={SUPERVISED: sums[SUPERVISED]},
@@ -114,26 +93,3 @@ def label_measurements(
             **shared,
         )
     return found
-
-
-def _sums(
-    fit: ProbeData,
-    test: ProbeData,
-    motion: Motion,
-    settings: ProbeSettings,
-    num_labels: int,
-    oracle: CodePair,
-) -> dict[str, Float[np.ndarray, "e 2 d"]]:
-    """Squared error and squared deviation of every test episode, by way of decoding."""
-    fit_targets, targets = motion.of(fit), motion.of(test)
-    deviation = (targets - fit_targets.mean(axis=0)) ** 2
-    errors: dict[str, np.ndarray] = {}
-    for draw in range(settings.num_random_draws):
-        labelled = draw_labels(len(fit.codes), num_labels, draw=draw, seed=settings.seed)
-        decoded = decode(
-            fit, test, fit_targets, labelled, oracle=oracle, num_codes=settings.num_codes
-        )
-        for name, guess in decoded.items():
-            squared = (guess - targets) ** 2 / settings.num_random_draws
-            errors[name] = errors.get(name, 0.0) + squared
-    return {name: test.sums(np.stack([error, deviation], axis=1)) for name, error in errors.items()}

@@ -9,9 +9,8 @@ from scipy.optimize import linear_sum_assignment
 
 from eval_suites.base import EpisodeSet, LatentActionEncoder
 from eval_suites.metrics.information import entropy, mutual_information
-from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import Motion, oracle_codes
+from eval_suites.probes.scores import Probe
 from eval_suites.rollouts import read_episodes
 from eval_suites.statistics import mean_r2
 from eval_suites.table import OTHER_CODES, Interval, Measurement, Sums, Table, undefined
@@ -23,7 +22,7 @@ BACKWARD_PROTOCOL = (
     "by jackknife)"
 )
 SWAP_PROTOCOL = (
-    "the two frames of a test transition change places and are encoded as a video of their own; "
+    "the two frames of a test transition are swapped and encoded as a separate video; "
     "the mean motion of that code, from validation episodes, against the negative of the motion; "
     "ceiling: R2 of the same transitions in the right order; unchanged_code: R2 if swapping did "
     "not change the code"
@@ -77,7 +76,7 @@ def swapped_codes(
     max_pairs: int,
     description: str,
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-    """Some transitions of a split, and the code of each when its two frames change places."""
+    """Some transitions of a split, and the code of each with its two frames swapped."""
     read = read_episodes(episodes, max_episodes=max_episodes, description=description)
     windows = {window.episode_id: window for _, window in read}
     per_episode = max(1, max_pairs // len(windows))
@@ -118,7 +117,7 @@ def backward_measurements(
     come_back = table.add("backward_involution", come_back)
     forward, backward = counts.sum(axis=(0, 2)), counts.sum(axis=(0, 1))
     if (forward > 0).sum() < 2:
-        reason = "only one code is in use, which agrees with itself whatever happens"
+        reason = "only one code is in use, so agreement is trivial"
         return backward_undefined(reason)
     return {
         "forward_backward/agreement": Measurement(
@@ -154,29 +153,26 @@ def backward_undefined(reason: str) -> dict[str, Measurement]:
 
 
 def swap_measurement(
+    probe: Probe,
     table: Table,
-    fit: ProbeData,
-    test: ProbeData,
-    motion: Motion,
-    swapped: tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]],
-    *,
-    num_codes: int,
+    rows: Int[np.ndarray, " m"],
+    swapped_codes: Int[np.ndarray, " m"],
 ) -> Measurement:
     """Does swapping the frames of a transition negate the decoded motion?
 
-    `swapped` are rows of the test split and their codes with both frames swapped.
+    `rows` are some test transitions, `swapped_codes` their codes with both frames swapped.
     """
-    rows, swapped_codes = swapped
-    own_codes, fit_targets, targets = test.codes[rows], motion.of(fit), motion.of(test)[rows]
-    mean = fit_targets.mean(axis=0)
+    own_codes, targets, mean = probe.test.codes[rows], probe.targets[rows], probe.mean
 
     def sums(
         codes: Int[np.ndarray, " m"], truth: Float[np.ndarray, "m d"], centre: np.ndarray
     ) -> Float[np.ndarray, "e 2 d"]:
-        guess = predict_from_codes(fit.codes, fit_targets, codes, num_codes=num_codes)
-        return test.sums(np.stack([(guess - truth) ** 2, (truth - centre) ** 2], axis=1), rows)
+        guess = probe.predict(probe.fit.codes, codes)
+        return probe.test.sums(
+            np.stack([(guess - truth) ** 2, (truth - centre) ** 2], axis=1), rows
+        )
 
-    columns = table.add_errors("swap", sums(swapped_codes, -targets, -mean), motion.names)
+    columns = table.add_errors("swap", sums(swapped_codes, -targets, -mean), probe.motion.names)
     return Measurement(
         of=table.total(columns, mean_r2),
         unit="R2",
@@ -188,26 +184,18 @@ def swap_measurement(
 
 
 def composition_measurements(
-    table: Table,
-    fit: ProbeData,
-    test: ProbeData,
-    motion: Motion,
-    horizons: Sequence[int],
-    *,
-    num_codes: int,
-    seed: int,
+    probe: Probe, table: Table, horizons: Sequence[int]
 ) -> dict[str, Measurement]:
     """Do the decoded motions of successive codes add up to the motion over all of them?"""
-    fit_targets, truth = motion.of(fit), motion.of(test)
-    fit_oracle, oracle = oracle_codes(fit, test, motion, num_codes=num_codes, seed=seed)
+    test = probe.test
     decoded = {
-        "codes": predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=num_codes),
-        "oracle": predict_from_codes(fit_oracle, fit_targets, oracle, num_codes=num_codes),
-        "mean": np.broadcast_to(fit_targets.mean(axis=0), truth.shape),
+        "codes": probe.predict(probe.fit.codes, test.codes),
+        "oracle": probe.predict(*probe.oracle),
+        "mean": np.broadcast_to(probe.mean, probe.targets.shape),
     }
     found = {}
     for horizon in horizons:
-        starts, total = sums_over_time(truth, test.episode, horizon)
+        starts, total = sums_over_time(probe.targets, test.episode, horizon)
         errors = {
             name: (sums_over_time(guess, test.episode, horizon)[1] - total) ** 2
             for name, guess in decoded.items()
@@ -216,7 +204,7 @@ def composition_measurements(
             name: test.sums(np.stack([error, errors["mean"]], axis=1), starts)
             for name, error in errors.items()
         }
-        columns = table.add_errors(f"h{horizon}", sums["codes"], motion.names)
+        columns = table.add_errors(f"h{horizon}", sums["codes"], probe.motion.names)
         found[f"composition/h{horizon}"] = Measurement(
             of=table.total(columns, mean_r2),
             unit="R2",

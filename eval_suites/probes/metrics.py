@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import BASELINES, SUPERVISED, ProbeSettings
+from eval_suites.probes.scores import BASELINES, SUPERVISED, Errors, Probe
 from eval_suites.statistics import Statistic, mean_r2, perplexity, r2_difference, r2_fraction
 from eval_suites.table import (
     FEWER_CODES,
@@ -50,12 +50,11 @@ class ProbeTable:
         self.table, self.dimensions = table, dimensions
         self.predictors: set[str] = set()
 
-    def add(self, errors: Mapping[str, Float[np.ndarray, "e d"]]) -> None:
-        """Add the squared errors of predictors; those of `mean` are the deviation."""
+    def add(self, errors: Errors) -> None:
+        """Add the squared errors of predictors."""
         self.table.add_squares("deviation", errors["mean"], self.dimensions, given=True)
         for predictor, values in errors.items():
-            name = "error" if predictor == "codes" else f"error_{predictor}"
-            self.table.add_squares(name, values, self.dimensions)
+            self.table.add_squares(_error(predictor), values, self.dimensions)
         self.predictors |= errors.keys()
 
     def total(self, *parts: str, statistic: Statistic = mean_r2, only: str = "") -> Sums:
@@ -69,7 +68,7 @@ class ProbeTable:
         return self.total(_error(predictor), "deviation", only=only)
 
     def baselines(self, only: str = "") -> dict[str, Sums | None]:
-        """Mean R2 of everything to beat, None where it was not there to measure."""
+        """Mean R2 of every baseline, None where it was not measured."""
         return {
             name: self.r2(name, only) if name in self.predictors else None
             for name in (*BASELINES, SUPERVISED)
@@ -166,17 +165,16 @@ def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
     return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
 
 
-def information_measurements(
-    table: Table, test: ProbeData, oracle: Int[np.ndarray, " m"], settings: ProbeSettings
-) -> dict[str, Measurement]:
+def information_measurements(probe: Probe, table: Table) -> dict[str, Measurement]:
     """Mutual information of codes and motions, which needs no linear relation."""
-    shape = (test.num_episodes, settings.num_codes, settings.num_codes)
+    test, oracle = probe.test, probe.oracle[1]
+    shape = (test.num_episodes, probe.num_codes, probe.num_codes)
 
     def information(codes: Int[np.ndarray, " m"]) -> Sums:
         counts = joint_counts(codes, oracle, test.episode, shape=shape)
         return Sums(table, counts, mutual_information, Interval.jackknife, OTHER_CODES)
 
-    permuted = np.random.default_rng(settings.seed).permutation(test.codes)
+    permuted = np.random.default_rng(probe.seed).permutation(test.codes)
     return {
         "mutual_information": Measurement(
             of=information(test.codes),

@@ -1,7 +1,8 @@
-"""How well codes predict a robot motion, beside everything they must beat."""
+"""How well codes predict a robot motion, with the baselines they must beat."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -32,10 +33,10 @@ BASELINES = (
     "previous_action",
     "current_frame",
 )
-"""What latent actions must beat to be worth anything."""
+"""What latent actions must beat."""
 
 SUPERVISED = "inverse_dynamics"
-"""What all the action labels would give, shown beside the baselines."""
+"""A regression with all action labels, shown with the baselines."""
 
 TRANSLATION = (0, 1, 2)
 """Dimensions of the action that are metres."""
@@ -57,26 +58,53 @@ class Motion(NamedTuple):
         return data.targets[self.target][:, list(self.dimensions)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeSettings:
-    """What the comparisons are made with."""
-
-    num_codes: int
-    num_random_draws: int
-    num_components: int
-    seed: int
-
-
 CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
 """Codes of the validation and of the test transitions."""
+Errors = Mapping[str, Float[np.ndarray, "e d"]]
+"""Squared errors of every predictor, summed over each test episode. Those of `mean`, the mean of
+the validation split, are the deviation."""
 
 
-class Scores(NamedTuple):
-    """Squared errors of every predictor on the test split, and the codes of the oracle."""
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One motion of validation transitions, to fit on, and of test transitions, to score on."""
 
-    errors: Mapping[str, Float[np.ndarray, "e d"]]
-    """Sums per episode; those of `mean`, the mean of the fit split, are the deviation."""
-    oracle: CodePair
+    fit: ProbeData
+    test: ProbeData
+    motion: Motion
+    num_codes: int
+    seed: int = 0
+    num_random_draws: int = 1
+    num_components: int = 1
+    """Principal components that a clustering baseline is given."""
+
+    @cached_property
+    def fit_targets(self) -> Float[np.ndarray, "n d"]:
+        """The motion of every validation transition."""
+        return self.motion.of(self.fit)
+
+    @cached_property
+    def targets(self) -> Float[np.ndarray, "m d"]:
+        """The motion of every test transition."""
+        return self.motion.of(self.test)
+
+    @cached_property
+    def mean(self) -> Float[np.ndarray, " d"]:
+        """The mean motion of the validation split, which R2 is taken about."""
+        return self.fit_targets.mean(axis=0)
+
+    @cached_property
+    def oracle(self) -> CodePair:
+        """The best possible codes of both splits: clusters of the true motions."""
+        standardise = fit_standardiser(self.fit_targets)
+        points = standardise(self.fit_targets), standardise(self.targets)
+        return cluster(*points, num_codes=self.num_codes, seed=self.seed)
+
+    def predict(
+        self, fit_codes: Int[np.ndarray, " n"], codes: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m d"]:
+        """The mean motion in the validation split of each code."""
+        return predict_from_codes(fit_codes, self.fit_targets, codes, num_codes=self.num_codes)
 
 
 def moving_dimensions(
@@ -85,8 +113,8 @@ def moving_dimensions(
     """Translation and rotation dimensions in which the robot really moves.
 
     A dimension moves when it is more than `min_move` (m or rad) away from its median in at least
-    `min_share` of the transitions, and where there are commands is also commanded to. Of rarer
-    motion R2 would be ruled by a handful of transitions. The gripper is scored as events instead.
+    `min_share` of the transitions, and where there are commands is also commanded to. In rarer
+    motion a handful of transitions would decide R2. The gripper is scored as events instead.
     """
     moves = data.masks[target].copy()
     for name in {target, COMMANDED} & set(data.targets):
@@ -106,62 +134,52 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
     return None
 
 
-def score(fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings) -> Scores:
+def score(probe: Probe) -> Errors:
     """Fit every predictor of a motion on one split, score it on the other."""
-    shared = {"num_codes": settings.num_codes, "seed": settings.seed}
-    targets, oracle = motion.of(test), oracle_codes(fit, test, motion, **shared)
-    predictions = _code_predictions(fit, test, motion, settings)
-    predictions |= _action_predictions(fit, test, motion, oracle, num_codes=settings.num_codes)
-    errors = {name: _errors(guesses, targets, test) for name, guesses in predictions.items()}
-    return Scores(errors, oracle)
+    predictions = _code_predictions(probe) | _action_predictions(probe)
+    return {
+        # Mean over draws of random codes.
+        name: probe.test.sums(((guesses - probe.targets) ** 2).mean(axis=0))
+        for name, guesses in predictions.items()
+    }
 
 
-def oracle_codes(
-    fit: ProbeData, test: ProbeData, motion: Motion, *, num_codes: int, seed: int
-) -> CodePair:
-    """The best codes there could be: clusters of the true motions, for both splits."""
-    standardise = fit_standardiser(motion.of(fit))
-    points = standardise(motion.of(fit)), standardise(motion.of(test))
-    return cluster(*points, num_codes=num_codes, seed=seed)
-
-
-def p_values(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
-) -> dict[str, float | None]:
+def p_values(probe: Probe) -> dict[str, float | None]:
     """Permutation p-values of the codes: of when in the episode, and of which episode.
 
     None where R2 is undefined, or where there is nothing to exchange.
     """
-    fit_targets, targets = motion.of(fit), motion.of(test)
-    mean = fit_targets.mean(axis=0)
-    is_defined = (targets != mean).any(axis=0).all()
-    guesses = predict_from_codes(fit.codes, fit_targets, test.codes, num_codes=settings.num_codes)
-    cut = test.by_episode(targets), test.by_episode(guesses)
+    test = probe.test
+    is_defined = (probe.targets != probe.mean).any(axis=0).all()
+    guesses = probe.predict(probe.fit.codes, test.codes)
+    cut = test.by_episode(probe.targets), test.by_episode(guesses)
     tests = {
         "circular_shift": (circular_shift_p_value, test.lengths.max() > 1),
         "reassignment": (reassignment_p_value, test.num_episodes > 1),
     }
     return {
-        name: of(*cut, mean, seed=settings.seed) if is_defined and has_others else None
+        name: of(*cut, probe.mean, seed=probe.seed) if is_defined and has_others else None
         for name, (of, has_others) in tests.items()
     }
 
 
-def lag_errors(
-    fit: ProbeData, test: ProbeData, motion: Motion, *, num_codes: int, max_lag: int
-) -> Float[np.ndarray, "e l d"]:
+def lag_errors(probe: Probe, *, max_lag: int) -> Float[np.ndarray, "e l d"]:
     """Squared errors per episode of codes at lags -max_lag .. max_lag, then the deviation.
 
     At lag L the code of transition i predicts the motion of transition i + L. All lags are
     scored on the same transitions: those at least max_lag away from the ends of the episode.
     """
+    fit, test = probe.fit, probe.test
     fit_inner, inner = _inner(fit, max_lag), _inner(test, max_lag)
-    fit_targets, targets = motion.of(fit)[fit_inner], motion.of(test)[inner]
+    fit_targets, targets = probe.fit_targets[fit_inner], probe.targets[inner]
     if not len(fit_inner):
-        return np.zeros((test.num_episodes, 2 * max_lag + 2, len(motion.dimensions)))
+        return np.zeros((test.num_episodes, 2 * max_lag + 2, targets.shape[1]))
     guesses = [
         predict_from_codes(
-            fit.codes[fit_inner - lag], fit_targets, test.codes[inner - lag], num_codes=num_codes
+            fit.codes[fit_inner - lag],
+            fit_targets,
+            test.codes[inner - lag],
+            num_codes=probe.num_codes,
         )
         for lag in range(-max_lag, max_lag + 1)
     ]
@@ -170,79 +188,65 @@ def lag_errors(
     return test.sums(np.stack(errors, axis=1), inner)
 
 
-def _code_predictions(
-    fit: ProbeData, test: ProbeData, motion: Motion, settings: ProbeSettings
-) -> dict[str, Float[np.ndarray, "r m d"]]:
-    """Predictions of a linear probe on each kind of codes; chance is averaged over draws."""
-    k, fit_targets = settings.num_codes, motion.of(fit)
-
-    def probe(
-        fit_codes: Int[np.ndarray, " n"], codes: Int[np.ndarray, " m"]
-    ) -> Float[np.ndarray, "m d"]:
-        return predict_from_codes(fit_codes, fit_targets, codes, num_codes=k)
-
-    rng = np.random.default_rng(settings.seed)
-    draws, sizes = range(settings.num_random_draws), (len(fit.codes), len(test.codes))
-    random = [probe(*(rng.integers(k, size=size) for size in sizes)) for _ in draws]
-    permuted = [probe(rng.permutation(fit.codes), rng.permutation(test.codes)) for _ in draws]
+def _code_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "r m d"]]:
+    """Predictions of a linear probe on each kind of codes; random codes are drawn repeatedly."""
+    fit, test, k, seed = probe.fit, probe.test, probe.num_codes, probe.seed
+    rng = np.random.default_rng(seed)
+    draws, sizes = range(probe.num_random_draws), (len(fit.codes), len(test.codes))
+    random = [probe.predict(*(rng.integers(k, size=size) for size in sizes)) for _ in draws]
+    permuted = [
+        probe.predict(rng.permutation(fit.codes), rng.permutation(test.codes)) for _ in draws
+    ]
     assert fit.flow is not None  # the latent probe asks for it
     assert test.flow is not None
     seen = {
         "frame_difference_clusters": (fit.differences, test.differences),
         "optical_flow_clusters": (fit.flow, test.flow),
     }
-    predictions = {
-        "codes": probe(fit.codes, test.codes)[None],
+    points = {
+        name: principal_components(*features, num_components=probe.num_components)
+        for name, features in seen.items()
+    }
+    if fit.untrained_latents is not None and test.untrained_latents is not None:
+        # Its codebook holds arbitrary codes: cluster its encodings instead.
+        points["untrained_encoder"] = fit.untrained_latents, test.untrained_latents
+    return {
+        "codes": probe.predict(fit.codes, test.codes)[None],
         "random_codes": np.stack(random),
         "permuted_codes": np.stack(permuted),
+    } | {
+        name: probe.predict(*cluster(*pair, num_codes=k, seed=seed))[None]
+        for name, pair in points.items()
     }
-    for name, features in seen.items():
-        components = principal_components(*features, num_components=settings.num_components)
-        predictions[name] = probe(*cluster(*components, num_codes=k, seed=settings.seed))[None]
-    if fit.untrained_latents is not None and test.untrained_latents is not None:
-        # Its own codebook would be used by accident: cluster what it sees instead.
-        untrained = cluster(
-            fit.untrained_latents, test.untrained_latents, num_codes=k, seed=settings.seed
-        )
-        predictions["untrained_encoder"] = probe(*untrained)[None]
-    return predictions
 
 
-def _action_predictions(
-    fit: ProbeData, test: ProbeData, motion: Motion, oracle: CodePair, *, num_codes: int
-) -> dict[str, Float[np.ndarray, "1 m d"]]:
-    """Predictions of what is not a code of an image: past, present, the oracle, the latent."""
-    k, fit_targets, targets = num_codes, motion.of(fit), motion.of(test)
+def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
+    """Predictions from other information: the past, the present, the oracle, the latent."""
+    fit, test, fit_targets = probe.fit, probe.test, probe.fit_targets
     guesses = {
-        "mean": np.broadcast_to(fit_targets.mean(axis=0), targets.shape),
-        "oracle": predict_from_codes(oracle[0], fit_targets, oracle[1], num_codes=k),
+        "mean": np.broadcast_to(probe.mean, probe.targets.shape),
+        "oracle": probe.predict(*probe.oracle),
     }
+    one_hot = np.eye(probe.num_codes)
 
     def ridge(name: str, known: np.ndarray, test_known: np.ndarray, *, partial: bool) -> None:
         inside, outside = ridge_of_both(known, fit_targets, test_known, groups=fit.episode)
         guesses[name] = outside
         if partial:
             # On top of what is already predicted, so that many features cannot outweigh few codes.
-            more = np.concatenate([inside, np.eye(k)[fit.codes]], axis=1)
-            test_more = np.concatenate([outside, np.eye(k)[test.codes]], axis=1)
             guesses[f"{name}_and_codes"] = predict_by_ridge(
-                more, fit_targets, test_more, groups=fit.episode
+                np.concatenate([inside, one_hot[fit.codes]], axis=1),
+                fit_targets,
+                np.concatenate([outside, one_hot[test.codes]], axis=1),
+                groups=fit.episode,
             )
 
-    past = (data.previous(data.targets[motion.target]) for data in (fit, test))
+    past = (data.previous(data.targets[probe.motion.target]) for data in (fit, test))
     ridge("latent", fit.latents, test.latents, partial=False)
     ridge(SUPERVISED, fit.differences, test.differences, partial=False)
     ridge("previous_action", *past, partial=True)
     ridge("current_frame", fit.frames, test.frames, partial=True)
     return {name: guess[None] for name, guess in guesses.items()}
-
-
-def _errors(
-    guesses: Float[np.ndarray, "r m d"], targets: Float[np.ndarray, "m d"], test: ProbeData
-) -> Float[np.ndarray, "e d"]:
-    """Squared errors of every test episode, mean over draws."""
-    squared = ((guesses - targets) ** 2).mean(axis=0)
-    return test.sums(squared)
 
 
 def _inner(data: ProbeData, margin: int) -> Int[np.ndarray, " n"]:

@@ -6,9 +6,9 @@ import pytest
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.metrics.regression import predict_from_codes, ridge_of_both
 from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.label_efficiency import draw_labels, label_curve, label_measurements
+from eval_suites.probes.label_efficiency import draw_labels, label_measurements
 from eval_suites.probes.pixel_features import BLOCK, FLOW_SIZE, block_flow, coarse_grey
-from eval_suites.probes.scores import Motion, ProbeSettings, oracle_codes, score
+from eval_suites.probes.scores import Motion, Probe, score
 from eval_suites.statistics import mean_r2
 from eval_suites.table import Table
 
@@ -38,19 +38,19 @@ def scores_of(sample, num_codes, dimensions):
     """Score what `sample(rng)` draws once for fitting and once for testing."""
     rng = np.random.default_rng(0)
     fit, test = make_data(*sample(rng)), make_data(*sample(rng))
-    settings = ProbeSettings(num_codes=num_codes, num_random_draws=1, num_components=1, seed=0)
-    return score(fit, test, Motion(ACHIEVED, tuple(range(dimensions))), settings)
+    motion = Motion(ACHIEVED, tuple(range(dimensions)))
+    return score(Probe(fit=fit, test=test, motion=motion, num_codes=num_codes))
 
 
-def r2(scores, error="codes", reference="mean"):
+def r2(errors, error="codes", reference="mean"):
     """The share of the squared error of `reference` that another predictor removes."""
-    rows = [scores.errors[name].sum(axis=0) for name in (error, reference)]
+    rows = [errors[name].sum(axis=0) for name in (error, reference)]
     return float(mean_r2(np.stack(rows)))
 
 
-def partial_r2(scores, known):
+def partial_r2(errors, known):
     """What the codes add to what is predicted from `known`."""
-    return r2(scores, f"{known}_and_codes", known)
+    return r2(errors, f"{known}_and_codes", known)
 
 
 @pytest.mark.parametrize("error_rate", [0.0, 0.3, 0.7])
@@ -230,14 +230,9 @@ def test_label_curve_of_perfect_codes():
     rng = np.random.default_rng(0)
     motions = rng.random((2, NUM_EPISODES * NUM_FRAMES, 1))
     fit, test = (make_data(m, (m[:, 0] * 8).astype(int)) for m in motions)
-    settings = ProbeSettings(num_codes=8, num_random_draws=5, num_components=1, seed=0)
-    motion, labels = Motion(ACHIEVED, (0,)), (10, 1000, 10**6)
-    oracle = oracle_codes(fit, test, motion, num_codes=settings.num_codes, seed=settings.seed)
-    found = label_curve(fit, test, motion, settings, labels, oracle=oracle)
-    table, num = Table(test.episode_ids), len(fit.codes)
-    measurements = label_measurements(
-        table, found, labels, settings, num_transitions=num, names=motion.names
-    )
+    motion = Motion(ACHIEVED, (0,))
+    probe = Probe(fit=fit, test=test, motion=motion, num_codes=8, num_random_draws=5)
+    measurements = label_measurements(probe, Table(test.episode_ids), (10, 1000, 10**6))
     curve = {name: measurement.metric(seed=0) for name, measurement in measurements.items()}
     assert curve["labels/n10"].value < 0.95
     assert curve["labels/n1000"].value == pytest.approx(1 - 1 / 64, abs=0.01)

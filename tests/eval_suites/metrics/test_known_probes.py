@@ -10,17 +10,10 @@ from eval_suites.few_label import mean_distance
 from eval_suites.metrics.regression import predict_from_codes
 from eval_suites.probes.data import ACHIEVED, ProbeData
 from eval_suites.probes.gripper_events import event_sums
-from eval_suites.probes.label_efficiency import CODES, label_curve
+from eval_suites.probes.label_efficiency import CODES, label_errors
 from eval_suites.probes.latent_algebra import composition_measurements, swap_measurement
 from eval_suites.probes.metrics import best_lag
-from eval_suites.probes.scores import (
-    Motion,
-    ProbeSettings,
-    Scores,
-    lag_errors,
-    oracle_codes,
-    score,
-)
+from eval_suites.probes.scores import Errors, Motion, Probe, lag_errors, score
 from eval_suites.selfcheck import Known
 from eval_suites.statistics import Statistic, balanced_accuracy, mean_r2, r2_fraction
 from eval_suites.table import Table
@@ -58,8 +51,8 @@ def _data(sample: _Sample) -> ProbeData:
     )
 
 
-def _settings(num_codes: int) -> ProbeSettings:
-    return ProbeSettings(num_codes=num_codes, num_random_draws=1, num_components=1, seed=0)
+def _probe(fit: ProbeData, test: ProbeData, num_codes: int) -> Probe:
+    return Probe(fit=fit, test=test, motion=_DX, num_codes=num_codes)
 
 
 def _rng(side: int) -> np.random.Generator:
@@ -98,7 +91,7 @@ def _steps(side: int) -> _Sample:
 
 
 _PATH = np.array([[0.0, 0.0, 0.0], [0.03, 0.0, 0.04], [0.0, 0.01, 0.0]])
-_FIT, _TEST = _data(_steps(0)), _data(_steps(1))
+_STEPS = _probe(_data(_steps(0)), _data(_steps(1)), 3)
 
 
 def _value(number: float | None) -> float:
@@ -123,45 +116,39 @@ def _gaussian(num_dimensions: int, *, bits: bool) -> float:
     return _r2(sample(0), sample(1))
 
 
-def _score(scores: Scores, *predictors: str, statistic: Statistic) -> float:
-    return float(statistic(np.stack([scores.errors[name].sum(axis=0) for name in predictors])))
+def _score(errors: Errors, *predictors: str, statistic: Statistic) -> float:
+    return float(statistic(np.stack([errors[name].sum(axis=0) for name in predictors])))
 
 
 def _partial(known: str, fit: _Sample, test: _Sample) -> float:
-    scores = score(_data(fit), _data(test), _DX, _settings(8))
-    return _score(scores, f"{known}_and_codes", known, statistic=mean_r2)
+    errors = score(_probe(_data(fit), _data(test), 8))
+    return _score(errors, f"{known}_and_codes", known, statistic=mean_r2)
 
 
 def _fraction() -> float:
-    scores = score(_FIT, _TEST, _DX, _settings(3))
-    return _score(scores, "codes", "oracle", "mean", statistic=r2_fraction)
+    return _score(score(_STEPS), "codes", "oracle", "mean", statistic=r2_fraction)
 
 
 def _lag() -> float:
-    sums = lag_errors(_data(_late(0)), _data(_late(1)), _DX, num_codes=8, max_lag=2)
+    sums = lag_errors(_probe(_data(_late(0)), _data(_late(1)), 8), max_lag=2)
     return float(best_lag(sums.sum(axis=0)))
 
 
 def _swap(*, turned: bool) -> float:
     """Codes of swapped frames: those of the opposite motion, or unchanged."""
-    codes = 2 - _TEST.codes if turned else _TEST.codes
-    swapped = np.arange(len(codes)), codes
-    table = Table(_TEST.episode_ids)
-    found = swap_measurement(table, _FIT, _TEST, _DX, swapped, num_codes=3)
+    test = _STEPS.test
+    codes = 2 - test.codes if turned else test.codes
+    found = swap_measurement(_STEPS, Table(test.episode_ids), np.arange(len(codes)), codes)
     return _value(found.metric(seed=0).value)
 
 
 def _composition() -> float:
-    table = Table(_TEST.episode_ids)
-    found = composition_measurements(table, _FIT, _TEST, _DX, (4,), num_codes=3, seed=0)
+    found = composition_measurements(_STEPS, Table(_STEPS.test.episode_ids), (4,))
     return _value(found["composition/h4"].metric(seed=0).value)
 
 
 def _labels(num_labels: int) -> float:
-    settings = _settings(3)
-    oracle = oracle_codes(_FIT, _TEST, _DX, num_codes=3, seed=0)
-    curve = label_curve(_FIT, _TEST, _DX, settings, [num_labels], oracle=oracle)
-    return float(mean_r2(curve[num_labels][CODES].sum(axis=0)))
+    return float(mean_r2(label_errors(_STEPS, num_labels)[CODES].sum(axis=0)))
 
 
 def _gripper(*, seen: bool) -> float:
