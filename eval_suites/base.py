@@ -34,7 +34,7 @@ class Reconstruction(NamedTuple):
 
 @runtime_checkable
 class LatentActionEncoder(Protocol):
-    """Sees the frames of an episode, names what happened between them."""
+    """Infers the latent action of each transition from the frames of an episode."""
 
     @property
     def num_codes(self) -> int:
@@ -60,7 +60,7 @@ class SequenceEncoder(LatentActionEncoder, Protocol):
 
 LOOKED_UP = (
     "these latent actions are looked up by episode and step, so they are undefined for frames that "
-    "were reversed, imagined or recorded anew"
+    "were reversed, imagined or newly recorded"
 )
 
 

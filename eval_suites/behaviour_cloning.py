@@ -141,7 +141,7 @@ class BehaviourCloning:
         return policies
 
     def _try(self, task: CloningTask, policies: dict[str, Act], count: int, seed: int) -> Table:
-        """Every policy in the same scenes; the expert starts anew in each."""
+        """Every policy in the same scenes; a new expert in each."""
         seeds = range(FIRST_TRIAL + seed * count, FIRST_TRIAL + (seed + 1) * count)
         total = count * (1 + len(policies))
         with progress_bar(f"{self.name}: try", total=total, unit="episodes") as advance:

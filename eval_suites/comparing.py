@@ -244,7 +244,7 @@ def _swaps(num_episodes: int, *, seed: int) -> Float[np.ndarray, "s e"]:
 
 
 def _left_out_difference(first: LeftOut, other: LeftOut) -> Difference:
-    """Of a distance between two samples, known with each episode left out in turn."""
+    """Of a distance between two samples, from the values with one episode left out."""
     assert first.value is not None
     assert other.value is not None
     value, shared = other.value - first.value, (first.value, other.value)

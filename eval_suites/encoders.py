@@ -1,7 +1,7 @@
-"""Latent actions with known answers, in the place of the inferred ones: `encoder=NAME`.
+"""Latent actions with known answers instead of the inferred ones: `encoder=NAME`.
 
-Each has as many codes as the model whose place it takes, and the latent action of a transition is
-the same in every window that shows it.
+Each has as many codes as the model that it replaces, and the latent action of a transition is the
+same in every window that shows it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from genie_robo.types import Episode, Window
 
 
 class OracleEncoder:
-    """Looks the true motion up, in as many clusters as there are codes.
+    """The true motion, looked up and assigned to one of as many clusters as there are codes.
 
     k-means of dx dy dz: of the motion that happened where the dataset has proprioception or stores
     it as action, of the commanded one elsewhere. Clusters are fitted on the episodes to fit on.
@@ -52,7 +52,7 @@ class OracleEncoder:
         self._clusters.fit(motions / self._spread)
 
     def encode(self, window: Window) -> Transitions:
-        """The cluster of every true motion; what lies behind the end of the episode is zero."""
+        """The cluster of every true motion; motions after the end of the episode are zero."""
         moved, stride = self._motions[window.episode_id]
         motions = np.zeros((len(window.video) - 1, 3))
         known = moved[window.start // stride :][: len(motions)]
@@ -62,7 +62,7 @@ class OracleEncoder:
 
 
 class RandomEncoder:
-    """Every code equally likely, whatever is to be seen."""
+    """Every code equally likely, independent of the frames."""
 
     sees_frames: ClassVar[bool] = False
 
@@ -82,7 +82,7 @@ class ShuffledEncoder:
     """The model's own latent actions, of another episode of the same side of the split.
 
     Each episode gets those of the next one, repeated or cut to its length: natural sequences that
-    know nothing of what is to be seen.
+    are unrelated to the frames.
 
     Raises:
         ValueError: a side has fewer than two episodes that can be read.
@@ -130,7 +130,7 @@ def _readable(context: EvalContext, side: EpisodeSet) -> Iterator[tuple[int, Epi
     for e, number in enumerate(side.episodes):
         try:
             episode = context.dataset[number]
-        except BadEpisodeError:  # whoever measures says so
+        except BadEpisodeError:  # read_episodes logs it
             continue
         if episode.num_steps > side.frame_stride:
             yield e, episode

@@ -1,6 +1,6 @@
 """Figures that can be read in a talk: plain arrays in, matplotlib figures out.
 
-Colours are those of Okabe and Ito, told apart by readers with any colour vision. Nothing here
+Colours are those of Okabe and Ito, distinguishable with any colour vision. Nothing here
 touches pyplot or any other global state.
 """
 
@@ -20,7 +20,7 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK, GREY)
 MARKERS = "osD^vXP*"
 LINES = ("-", "--", "-.", ":")
 MOST_WRITTEN = 12
-"""With more rows or columns than this the numbers are left out."""
+"""With more rows or columns than this a heat map has no numbers in its cells."""
 
 Interval = tuple[float, float]
 
@@ -176,7 +176,7 @@ def forest(
     *,
     label: str,
 ) -> Figure:
-    """Differences with their intervals, one per line, beside the zero that they should exclude."""
+    """Differences with their intervals, one per line, with the zero that they should exclude."""
     (axes,) = new_axes(height=0.5 * len(names) + 1.6)
     axes.grid(visible=False)
     axes.axvline(0.0, color=BLACK, linewidth=1.0)
@@ -198,7 +198,7 @@ def forest(
 def usage(
     counts: Int[np.ndarray, " k"], *, label: str, title: str = "", ranked: bool = False
 ) -> Figure:
-    """How often each code is used, as a share, beside the share of equal use."""
+    """How often each code is used, as a share, with the share of equal use."""
     (axes,) = new_axes(height=4.0)
     share = counts / max(counts.sum(), 1)
     if ranked:

@@ -1,7 +1,7 @@
-"""What replaces the run's own world or encoder in an evaluation: by name, or `package:Class`.
+"""Worlds and encoders that replace the run's own in an evaluation: by name, or `package:Class`.
 
 Worlds and encoders with known answers check the suites: MuJoCo itself must reach the best value of
-every metric, a held frame the worst. A class of the user's own is built by its class method
+every metric, a held frame the worst. A user's class is built by its class method
 `from_context(context)` if it has one, else without arguments.
 """
 
@@ -116,7 +116,7 @@ def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
     if world_model.startswith("mujoco"):
         notes.append(
             "MuJoCo understands robot actions only: where latent actions steer, it executes the "
-            "recorded robot actions, whatever the codes are."
+            "recorded robot actions and ignores the codes."
         )
     if world_model == "mujoco_coded":
         notes.append(

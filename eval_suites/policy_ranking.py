@@ -47,14 +47,14 @@ MIN_POLICIES = 6
 STATISTICS = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
 UNITS = {"pearson": "correlation", "spearman": "correlation", "mmrv": "success"}
 WHO = ("imagined", "read", "true")
-"""Whose success it is: in imagination, as read from MuJoCo's frames, and by MuJoCo's state."""
+"""How success is judged: in imagination, from MuJoCo's frames, and by MuJoCo's state."""
 VALUES = {
     "success": "share of starts from which the task is solved within the horizon",
     "return": "share of frames in which the task is solved",
 }
 PROTOCOL = (
-    "policies act in MuJoCo from the first frame of test episodes, whose task is replaced by every "
-    "task in turn; the world model imagines the same robot actions from the same frame; whether a "
+    "policies act in MuJoCo from the first frame of test episodes, whose task is replaced by each "
+    "of the tasks; the world model imagines the same robot actions from the same frame; whether a "
     "task is solved is decided by MuJoCo's state, and in imagination by the same rule on poses "
     "read from imagined frames by a regression fitted to real frames; the ceiling is what reading "
     "MuJoCo's own frames gives; interval over test episodes, all policies resampled together"

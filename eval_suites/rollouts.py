@@ -51,8 +51,8 @@ def read_episodes(
     """The first episodes of a split with their numbers in it, under a progress bar.
 
     Episodes of a split are in the order of a hash, so the first ones are a random sample. One
-    that cannot be read is logged and left out. Equal episodes have equal ids, and the second of
-    them is passed over: seeing one twice proves nothing twice.
+    that cannot be read is logged and left out. Equal episodes have equal ids, and a repeated one is
+    skipped.
     """
     total = min(max_episodes, len(episodes.episodes))
     seen: set[str] = set()
@@ -89,7 +89,7 @@ class Clip(NamedTuple):
 
     @property
     def prompt(self) -> Prompt:
-        """What the world may see."""
+        """The input of the world."""
         return Prompt(
             frames=self.window.video[: self.num_prompt_frames],
             name=self.window.episode_id,
@@ -100,7 +100,7 @@ class Clip(NamedTuple):
 
     @property
     def future(self) -> UInt8[np.ndarray, "n h w c"]:
-        """What really follows."""
+        """The true frames after the prompt."""
         return self.window.video[self.num_prompt_frames :]
 
     @property
@@ -110,7 +110,7 @@ class Clip(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Names the clip in seeds, whatever else is measured with it."""
+        """Identifies the clip in seeds, independently of other clips."""
         return f"{self.window.episode_id}/{self.window.start}"
 
 
@@ -236,7 +236,7 @@ def _imagine(
     batch_size: int,
     description: str,
 ) -> UInt8[np.ndarray, "r n h w c"]:
-    """Imagine the rollouts that no suite before has imagined; keep those that fit in memory."""
+    """Imagine the rollouts that are not cached; cache those that fit in memory."""
     keys = [
         (id(world), p.name, p.start, len(p.frames), row.dtype.kind, row.tobytes(), seed)
         for p, row, seed in zip(prompts, actions, seeds, strict=True)
@@ -263,7 +263,7 @@ def _keep(cache: dict, key: object, video: UInt8[np.ndarray, "n h w c"]) -> None
 
 
 def stable_seed(*parts: str | int) -> int:
-    """A seed that depends on these words and nothing else, in 0 .. 2^31 - 1."""
+    """A seed that depends only on `parts`, in 0 .. 2^31 - 1."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
 

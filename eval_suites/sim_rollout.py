@@ -1,4 +1,4 @@
-"""Imagination next to what MuJoCo says happens when the true actions are executed."""
+"""Imagined rollouts against MuJoCo, which executes the true actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,7 +164,7 @@ class SimRollout:
         return {path: paths[path] for path in PATHS if path in paths}
 
     def _execute(self, clips: Sequence[Clip], world: MujocoWorld, description: str) -> list[Truth]:
-        """What MuJoCo says about every clip from its last prompt frame on."""
+        """Frames and states of MuJoCo for every clip from its last prompt frame on."""
         found = []
         description = f"{self.name}: {description}"
         with progress_bar(description, total=len(clips), unit="rollouts") as advance:

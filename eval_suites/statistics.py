@@ -219,7 +219,7 @@ def reassignment_p_value(
 
 
 def notes_on_units(num_episodes: int) -> tuple[str, ...]:
-    """What a reader must know when there are few test episodes."""
+    """A warning where there are few test episodes."""
     if num_episodes < MIN_EPISODES_FOR_INTERVAL:
         return (
             f"Only {num_episodes} test episodes were measured: too few for intervals, and a single "

@@ -103,7 +103,7 @@ class Table:
         self.texts: dict[str, list[str]] = {}
         """Columns of words, such as the codes of an episode."""
         self.given: set[str] = set()
-        """Columns that do not depend on the model: they tell whether two runs saw the same."""
+        """Columns that do not depend on the model: equal where two runs had the same input."""
         self._weights: dict[str, Float[np.ndarray, " n"]] = {}
 
     def __len__(self) -> int:
@@ -276,7 +276,7 @@ class Sums:
     not_paired: str = ""
     """Why it cannot be compared by episode at all; empty where it can."""
     is_measured: Bool[np.ndarray, " n"] | None = None
-    """Rows that say something; None is all of them."""
+    """Rows with a value; None is all of them."""
     columns: tuple[str, ...] = ()
     """What it is made of; a mean over a longer horizon is another number."""
 
@@ -303,7 +303,7 @@ class Sums:
         return Estimate(hits / trials, (float(ends.low), float(ends.high)))
 
     def measured(self) -> Bool[np.ndarray, " n"]:
-        """Which rows say something."""
+        """Which rows have a value."""
         return np.ones(len(self.table), bool) if self.is_measured is None else self.is_measured
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 I3D_BYTES = 51_235_320
 I3D_SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
-"""Of i3d_torchscript.pt, the network that the name FVD stands for."""
+"""Of i3d_torchscript.pt, the network that FVD is defined with."""
 
 RANDOM_SEED = 20240223
 """Of the random networks: part of their definition, another one is another measure."""
@@ -21,11 +21,11 @@ Features = Callable[[UInt8[np.ndarray, "m t h w c"]], Float[np.ndarray, "m f"]]
 
 
 def check_weights(path: str, *, sha256: str, name: str) -> Path:
-    """The file, if it is the one that it should be.
+    """The file, if it has the expected content.
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: Its content is another.
+        ValueError: Its content differs.
     """
     file = Path(path).expanduser()
     if not file.is_file():

@@ -18,7 +18,7 @@ def frechet_distance(first: Float[np.ndarray, "n f"], second: Float[np.ndarray, 
     samples than features, without the square root of a singular matrix.
 
     Biased: with few samples it is far above 0 between samples of one distribution. Compare only
-    at equal sample sizes, beside the distance of real from real.
+    at equal sample sizes, and together with the distance of real from real.
 
     Raises:
         ValueError: Fewer than two samples, or another number of features.

@@ -1,1 +1,1 @@
-"""Measuring beside MuJoCo: poses read from pixels, tasks, trials, cloned policies."""
+"""Measurements against MuJoCo: poses read from pixels, tasks, trials, cloned policies."""

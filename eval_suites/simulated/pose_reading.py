@@ -20,22 +20,22 @@ from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
 from genie_robo.sim.scene import COLORS
 
 NUM_COLORS = 24
-"""Colours that a picture is reduced to before it is asked where each of them is."""
+"""Colours that an image is reduced to."""
 MAX_FRAMES = 1500
 CHROMA_DISTANCE = 0.12
 """How far a pixel's share of red, green and blue may be from a box's."""
 _LEVELS = 32
 _PENALTIES = np.logspace(-2, 4, 7)
 _PRIOR_MASS = 3.0
-"""Pixels at the picture's centre that every colour is given, so that few pixels weigh little."""
+"""Pixels added to every colour at the centre of the image, so that few pixels weigh little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseReader:
-    """Ridge regression on where each colour is in the picture: mass, mean, spread and edges.
+    """Ridge regression on where each colour is in the image: mass, mean, spread and edges.
 
     The tool is read from learned colours. Each box is read from the pixels of its own colour by one
-    map for all boxes. A box that is not to be seen is read near the middle of the table.
+    map for all boxes. A box that is not visible is read near the middle of the table.
     """
 
     color_of: Int[np.ndarray, " levels"]
@@ -44,7 +44,7 @@ class PoseReader:
     """Box colour in the order of PALETTE of every coarse RGB value; none is its length."""
     tool: Pipeline
     boxes: Pipeline | None
-    """None where no box was ever to be seen."""
+    """None where no box was ever visible."""
     low: Float[np.ndarray, " 3"]
     """Least x y z of anything in the frames fitted to (m): nothing is read beyond it."""
     high: Float[np.ndarray, " 3"]
@@ -70,7 +70,7 @@ class PoseReader:
         return cls(color_of=color_of, box_of=box_of, tool=tool, boxes=boxes, low=low, high=high)
 
     def read(self, video: UInt8[np.ndarray, "t h w c"]) -> Poses:
-        """Tool and boxes of every frame (m); NaN where no box was ever to be seen."""
+        """Tool and boxes of every frame (m); NaN where no box was ever visible."""
         tool = self.tool.predict(_moments(video, self.color_of, NUM_COLORS))
         boxes = np.full((len(video), len(PALETTE), 3), np.nan)
         if self.boxes is not None:
@@ -127,7 +127,7 @@ def _all_colors() -> Float[np.ndarray, "levels 3"]:
 
 
 def _learn_colors(frames: UInt8[np.ndarray, "t h w c"]) -> Int[np.ndarray, " levels"]:
-    """k-means over the values that occur, each counted once: what is small counts as well."""
+    """k-means over the values that occur, each counted once, so that small things count too."""
     values = _all_colors()
     seen = values[np.unique(_coarse(frames[:: max(1, len(frames) // 200)]))]
     clusters = KMeans(min(NUM_COLORS, len(seen)), random_state=0).set_params(n_init=2).fit(seen)

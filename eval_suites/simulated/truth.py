@@ -1,4 +1,4 @@
-"""What MuJoCo knows besides frames: where everything is, which pixels show the robot."""
+"""State of MuJoCo next to its frames: poses, and which pixels show the robot."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -30,7 +30,7 @@ class Poses(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What MuJoCo knows at one moment."""
+    """Frame and state of MuJoCo at one moment."""
 
     frame: UInt8[np.ndarray, "h w c"]
     tool: Float[np.ndarray, " 3"]
@@ -51,7 +51,7 @@ class Truth(NamedTuple):
 
 
 def look(env: Tabletop) -> Moment:
-    """What MuJoCo knows now, for `execute` and `roll_policy`."""
+    """Frame and state of MuJoCo now, for `execute` and `roll_policy`."""
     frame = env.render()
     height, width = frame.shape[:2]
     pixels = robot_pixels(env.model, env.data, image_size=(height, width))

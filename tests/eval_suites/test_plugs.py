@@ -101,7 +101,7 @@ def test_held_frames_stay(context, name, frame):
 def test_mujoco_refuses_real_episodes(context):
     with pytest.raises(ValueError, match="simulator state"):
         plug(context, world_model="mujoco")
-    assert "whatever the codes" in plug_notes(world_model="mujoco", encoder="genie")[1]
+    assert "ignores the codes" in plug_notes(world_model="mujoco", encoder="genie")[1]
 
 
 def test_oracle_codes_reach_their_ceiling(context):
