@@ -1,4 +1,4 @@
-"""Memory and time of every model preset, on paper: prints the tables of docs/scaling.md.
+"""Estimated memory and time of every model preset: prints the tables of docs/scaling.md.
 
     python docs/scaling.py
 
@@ -23,7 +23,7 @@ from genie_robo.models.transformer import STTransformer
 PEAK, UTILISATION = 989e12, 0.4
 """Dense bf16 products of an H100 SXM per second, and the share of them that we assume."""
 USABLE_GB = 72.0
-"""Of 80 GB, beside CUDA, NCCL and fragments."""
+"""Of 80 GB, after CUDA, NCCL and fragmentation."""
 NUM_FRAMES = 16
 GPU_COUNTS = (1, 8, 64)
 DAY_S = 86_400
@@ -57,7 +57,7 @@ TOKENIZER_JOBS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """A stack of blocks at work on one window."""
+    """A stack of blocks that processes one window."""
 
     num_parameters: int
     num_blocks: int
@@ -81,12 +81,12 @@ class Stack:
 
     @property
     def block_bytes(self) -> int:
-        """What one block keeps for its gradient, in bf16 autocast."""
+        """Activations that one block keeps for the backward pass, in bf16 autocast."""
         return self.num_tokens * (34 * self.dim + 48 * self.attention_dim)
 
     @property
     def checkpointed_bytes(self) -> int:
-        """The fp32 inputs of all blocks, and one block computed again."""
+        """The fp32 inputs of all blocks, and one recomputed block."""
         return self.num_blocks * self.num_tokens * 4 * self.dim + self.block_bytes
 
 
@@ -129,7 +129,7 @@ class Training:
         return (18 * trained + frozen) / 1e9
 
     def days(self, num_gpus: int, *, checkpoint: bool) -> float:
-        """A checkpointed forward pass is computed twice: 4 / 3 of the operations."""
+        """Checkpointing computes the forward pass twice: 4 / 3 of the operations."""
         flops = self.job.num_steps * self.step_flops * (4 / 3 if checkpoint else 1)
         return flops / (num_gpus * UTILISATION * PEAK) / DAY_S
 
