@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,10 @@ from genie_robo.data.actions import compose_actions
 from genie_robo.data.transforms import decode_frames
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import Prompt
-from genie_robo.sim.fresh_episode import fresh_episode
+from genie_robo.sim.policies import make_policy, roll_policy
+from genie_robo.sim.render import png_bytes
+from genie_robo.sim.restore import stored_scene
+from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode, Window
 
 
@@ -90,7 +94,7 @@ class RunPrompts:
         """A fresh scene moved by the random policy, with the run's own robot and rate."""
         cut, stride = cut or Cut(), self._windows.frame_stride
         size = self._windows.image_size
-        episode = fresh_episode(
+        episode = _fresh_episode(
             seed,
             num_steps=(cut.end - 1) * stride + 1,
             image_size=size,
@@ -146,10 +150,10 @@ class RunPrompts:
             stride=stride,
             recording=episode,
         )
-        return Clip(prompt=prompt, window=cut_window(whole, cut), file=file)
+        return Clip(prompt=prompt, window=_cut_window(whole, cut), file=file)
 
 
-def cut_window(window: Window, cut: Cut) -> Window:
+def _cut_window(window: Window, cut: Cut) -> Window:
     """The frames of a cut, and the actions between them."""
     return replace(
         window,
@@ -158,3 +162,40 @@ def cut_window(window: Window, cut: Cut) -> Window:
         robot_actions=window.robot_actions[cut.start : cut.end - 1],
         is_pad=window.is_pad[cut.start : cut.end],
     )
+
+
+def _fresh_episode(
+    seed: int,
+    *,
+    num_steps: int,
+    image_size: tuple[int, int],
+    renderer: str,
+    like: Episode,
+) -> Episode:
+    """An episode named `scene_SEED`, with the robot and the rate of another simulated one."""
+    scene = stored_scene(like) if like.is_simulated else None
+    given = {"robot": scene.robot, "control_hz": scene.control_hz} if scene else {}
+    policy = make_policy("random", seed=seed)
+    env = Tabletop(task="explore", image_size=image_size, renderer=renderer, **given)
+    with closing(env):
+        env.reset(seed=seed)
+        seen, actions = roll_policy(
+            env,
+            lambda env, _: policy.act(env).astype(np.float32),
+            lambda env: (png_bytes(env.render()), env.padded_state().astype(np.float32)),
+            num_actions=num_steps - 1,
+        )
+        images, states = zip(*seen, strict=True)
+        return Episode(
+            episode_id=f"scene_{seed}",
+            images={"primary": images},
+            bgr_cameras=frozenset(),
+            robot_actions=np.stack([*actions, np.zeros(7, np.float32)]),
+            action_mask=np.ones(7, dtype=bool),
+            end_effector_pose=None,
+            pose_mask=np.zeros(7, dtype=bool),
+            sim_state=np.stack(states),
+            scene=env.scene.to_json(),
+            instruction=env.scene.instruction,
+            control_hz=env.scene.control_hz,
+        )

@@ -46,7 +46,7 @@ def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     from genie_robo.config import Source
     from genie_robo.data.rlds import RldsDataset
-    from genie_robo.sim.rlds_writer import RldsWriter
+    from genie_robo.sim.record import RldsWriter
 
     folder = tmp_path_factory.mktemp("toy")
     step = {

@@ -10,8 +10,7 @@ from genie_robo.eval_context import find_world
 from genie_robo.inference.world import World
 from genie_robo.play.game import code_keys, robot_keys
 from genie_robo.play.recording import view_session
-from genie_robo.sim.imagined import Imagined
-from genie_robo.sim.imagined_vector import ImaginedVector
+from genie_robo.sim.imagined import Imagined, ImaginedVector
 from tests.play import conftest as play
 
 run, trained, prompts = play.run, play.trained, play.prompts

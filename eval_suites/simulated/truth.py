@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from genie_robo.sim.raycast import VISIBLE_GROUPS
+from genie_robo.sim.render import VISIBLE_GROUPS
 from genie_robo.sim.restore import restore, stored_state
 from genie_robo.sim.scene import CAMERA, COLORS, box_name
 from genie_robo.sim.tabletop import Tabletop

@@ -8,13 +8,15 @@ from rich.console import Console
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
-from genie_robo.imagine.branches import Branches, imagine_branches, write_branches
-from genie_robo.imagine.files import write_episode
-from genie_robo.imagine.pairs import check_one_truth, check_same_prompts, write_beside
-from genie_robo.imagine.prompts import find_prompts
-from genie_robo.imagine.readers import RolloutReaders, find_readers
-from genie_robo.imagine.rollout import imagine_prompt
-from genie_robo.imagine.steering import Steering, check_steering, steer
+from genie_robo.imagine.files import Branches, write_beside, write_branches, write_episode
+from genie_robo.imagine.prompts import check_same_prompts, find_prompts
+from genie_robo.imagine.rollout import (
+    RolloutReaders,
+    find_readers,
+    imagine_branches,
+    imagine_prompt,
+)
+from genie_robo.imagine.steering import Steering, check_one_truth, check_steering, steer
 from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.world import GenieWorld, World
 from genie_robo.progress import Advance, progress_bar

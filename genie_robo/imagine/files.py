@@ -1,22 +1,36 @@
-"""The files that show an imagined rollout: recording, video, strip, tokens."""
+"""The files that show imagined rollouts: recordings, videos, strips, tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from genie_robo.config import ImagineConfig
 from genie_robo.imagine.rollout import Imagined
 from genie_robo.imagine.view import ImaginedEpisode
+from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.code_names import dictionary_names
 from genie_robo.prompts import Clip
-from genie_robo.run_folder import write_atomic
+from genie_robo.run_folder import BRANCHES, COMPARISON, write_atomic
+from genie_robo.types import XYZ
 from genie_robo.video_files import draw_strip, spread, write_mp4, write_png
+from viz.atlas import AtlasView, write_atlas
 from viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9
 TRUE, IMAGINED = "true", "imagined"
+
+
+PAPER = 255
+GAP = 2
+
+
+FOLDER = "rollouts"
+RECORDING = "comparison"
 
 
 def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
@@ -34,6 +48,91 @@ def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
     archived = archive(parts.imagined, 0, view.episode_id, view.robot_actions)
     write_atomic(folder / f"{name}.npz", archived)
     return recording
+
+
+class Branches(NamedTuple):
+    """One rollout per code from the same prompt."""
+
+    clip: Clip
+    imagined: Imagined
+    action_map: ActionMap | None
+    """What the codes are to the robot; None where the run has none."""
+
+
+def write_branches(folder: Path, branches: Branches) -> Path:
+    """Write NAME_branches.rrd, .mp4, .png and .npz, each complete or not at all.
+
+    Returns the recording.
+    """
+    clip, imagined = branches.clip, branches.imagined
+    name, videos = f"{clip.file}{BRANCHES}", imagined.video
+    atlas = make_atlas(branches)
+    recording = write_atlas(folder / f"{name}.rrd", atlas)
+    write_mp4(folder / f"{name}.mp4", tile(videos), fps=clip.prompt.control_hz)
+    rows = {f"code {code}": video for code, video in zip(atlas.names, videos, strict=True)}
+    write_png(folder / f"{name}.png", strip(rows, num_prompt=imagined.num_prompt_frames))
+    write_atomic(folder / f"{name}.npz", archive(imagined, slice(None), clip.file))
+    return recording
+
+
+def make_atlas(branches: Branches) -> AtlasView:
+    """The branches next to what the robot does in labelled steps with each code."""
+    prompt, videos = branches.clip.prompt, branches.imagined.video
+    names, displacements = tuple(map(str, range(len(videos)))), None
+    if branches.action_map is not None:
+        dictionary = branches.action_map.dictionary
+        names = dictionary_names(dictionary)
+        displacements = tuple(seen[:, XYZ] for seen in dictionary.robot_actions)
+    return AtlasView(
+        title=prompt.title,
+        control_hz=prompt.control_hz,
+        names=names,
+        videos=videos,
+        num_prompt_frames=branches.imagined.num_prompt_frames,
+        displacements=displacements,
+    )
+
+
+def tile(videos: UInt8[np.ndarray, "b t h w c"]) -> UInt8[np.ndarray, "t h2 w2 c"]:
+    """Videos side by side in a grid that is about as wide as high, row by row."""
+    num_columns = int(np.ceil(np.sqrt(len(videos))))
+    num_rows = -(-len(videos) // num_columns)
+    _, num_frames, height, width, channels = videos.shape
+    size = (num_frames, num_rows * (height + GAP) - GAP, num_columns * (width + GAP) - GAP)
+    sheet = np.full((*size, channels), PAPER, np.uint8)
+    for index, video in enumerate(videos):
+        top = index // num_columns * (height + GAP)
+        left = index % num_columns * (width + GAP)
+        sheet[:, top : top + height, left : left + width] = video
+    return sheet
+
+
+def write_beside(config: ImagineConfig, episodes: Mapping[str, Sequence[ImaginedEpisode]]) -> Path:
+    """Write comparison.rrd, a tab for each prompt, and a video and a strip of each.
+
+    Returns the recording.
+    """
+    folder = (Path(config.output) if config.output else COMPARISON) / FOLDER
+    titles = short_names(list(episodes))
+    views = {}
+    for of_prompt in zip(*episodes.values(), strict=True):
+        clip, true_video = of_prompt[0].parts.clip, of_prompt[0].view.true_video
+        own = {title: made.view for title, made in zip(titles, of_prompt, strict=True)}
+        views |= {f"{clip.file}/{title}": view for title, view in own.items()}
+        rows = {} if true_video is None else {TRUE: true_video}
+        imagined = {title: view.imagined_video for title, view in own.items()}
+        write_pictures(folder, clip, rows | imagined)
+    return write_rollouts(folder / f"{RECORDING}.rrd", views, name=RECORDING)
+
+
+def short_names(runs: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart, for entities and pictures."""
+    paths = [(Path.cwd() / run).parts[1:] for run in runs]
+    for count in range(1, max(map(len, paths)) + 1):
+        names = ["_".join(parts[-count:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    return list(runs)
 
 
 def write_pictures(

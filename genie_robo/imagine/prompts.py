@@ -1,6 +1,9 @@
 """The prompts that `imagine` asks for."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from genie_robo.config import ImagineConfig
 from genie_robo.prompts import Clip, Cut, RunPrompts
@@ -50,3 +53,40 @@ def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
                 f"prompt={path} is not there: prompt is episode, simulator or a PNG or JPEG file"
             )
     return [(path.name, path.read_bytes()) for path in paths]
+
+
+def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:
+    """Refuse runs that would start from different frames.
+
+    Raises:
+        ValueError: A run has other test episodes, or sees them at another size or rate.
+    """
+    (first, own), *others = prompts.items()
+    for name, theirs in others:
+        for wanted, found in zip(own, theirs, strict=False):
+            if not _are_same(wanted, found):
+                raise ValueError(
+                    f"{first} and {name} start {wanted.file} from different frames: "
+                    f"{_describe(wanted)} against {_describe(found)}. Name runs of one dataset, "
+                    "split, image size and frame stride"
+                )
+        if len(own) != len(theirs):
+            raise ValueError(
+                f"{first} has {len(own)} prompts and {name} {len(theirs)}; give "
+                f"num_episodes={min(len(own), len(theirs))} or less"
+            )
+
+
+def _are_same(one: Clip, other: Clip) -> bool:
+    is_same_rate = one.prompt.control_hz == other.prompt.control_hz
+    return is_same_rate and np.array_equal(_frames(one), _frames(other))
+
+
+def _frames(clip: Clip) -> np.ndarray:
+    return clip.prompt.frames if clip.window is None else clip.window.video
+
+
+def _describe(clip: Clip) -> str:
+    num_frames, height, width, _ = _frames(clip).shape
+    rate = f"{clip.prompt.control_hz:g} Hz"
+    return f"{clip.prompt.title}, {num_frames} frames of {height}x{width} at {rate}"

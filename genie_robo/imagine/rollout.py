@@ -6,14 +6,52 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.readers import RolloutReaders
+from genie_robo.eval_context import eval_context
+from genie_robo.fit_action_map import find_action_map
 from genie_robo.imagine.steering import Steering
-from genie_robo.inference.world import Actions, Codes, Prompt, Step, World
+from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.world import Actions, Codes, Prompt, Step, World, code_steps
+from genie_robo.progress import Advance
 from genie_robo.prompts import Clip
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.restore import split_actions
 from genie_robo.trained_run import TrainedRun
+from genie_robo.types import Split
+
+POSE_EPISODES = 12
+"""Val episodes whose frames the pose reader learns from: about two seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReaders:
+    """None for what a run lacks."""
+
+    action_map: ActionMap | None
+    """Latent actions to robot actions."""
+    poses: PoseReader | None
+    """Frames to where the tool is."""
+
+
+def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) -> RolloutReaders:
+    """The run's action map, and a pose reader fitted to val episodes.
+
+    Poses are only known in datasets from the simulator.
+    """
+    return RolloutReaders(
+        action_map=find_action_map(trained, num_labels=num_labels),
+        poses=_fit_poses(trained) if poses else None,
+    )
+
+
+def _fit_poses(trained: TrainedRun) -> PoseReader | None:
+    fit = trained.windows(Split.val)
+    if not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
+        return None
+    context = eval_context(trained)
+    return fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
+
 
 Video = UInt8[np.ndarray, "t h w c"]
 
@@ -57,6 +95,25 @@ def imagine_rollouts(
         tokens=_stack([step.tokens for step in steps]),
         token_entropy=_stack([step.token_entropy for step in steps]),
     )
+
+
+def imagine_branches(
+    world: World, clip: Clip, config: ImagineConfig, *, num_codes: int, seed: int, advance: Advance
+) -> Imagined:
+    """One rollout per code, held for the whole horizon.
+
+    All draw with the same seed, so that they differ by their code alone.
+
+    Raises:
+        ValueError: The world takes no latent actions.
+    """
+    if Codes not in world.takes:
+        raise ValueError(
+            f"branches=true holds latent actions, but world_model={config.world_model} takes robot "
+            "actions only; leave one of them out"
+        )
+    held = code_steps(np.arange(num_codes)[:, None].repeat(config.horizon, axis=1))
+    return imagine_rollouts(world, clip.prompt, held, seeds=[seed] * num_codes, advance=advance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

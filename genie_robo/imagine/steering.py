@@ -95,6 +95,25 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
         )
 
 
+def check_one_truth(config: ImagineConfig) -> None:
+    """Refuse what would lead several models to different truths.
+
+    Raises:
+        ValueError: They are to be steered by codes, which mean something else in each of them.
+    """
+    actions = config.actions
+    by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
+    has_truth = config.prompt in ("episode", "simulator")
+    known = (INFERRED, ALONE, ROBOT, *([None] if has_truth else []))
+    if config.branches or not (by_robot or actions in known):
+        asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
+        raise ValueError(
+            f"{asked} steers by codes, which mean something else in every run, so run={config.run} "
+            f"share no truth to compare with. Give actions={INFERRED}, actions={ROBOT} or a list "
+            "of robot actions, or one run"
+        )
+
+
 def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -> Steering:
     """The actions after a prompt.
 

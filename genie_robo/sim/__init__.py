@@ -24,5 +24,5 @@ gymnasium.register(id="Genie/Tabletop-v0", entry_point="genie_robo.sim.tabletop:
 gymnasium.register(
     id="Genie/Imagined-v0",
     entry_point="genie_robo.sim.imagined:Imagined",
-    vector_entry_point="genie_robo.sim.imagined_vector:ImaginedVector",
+    vector_entry_point="genie_robo.sim.imagined:ImaginedVector",
 )

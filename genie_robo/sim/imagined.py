@@ -1,12 +1,16 @@
-"""A Gymnasium environment whose physics is a world model."""
+"""Gymnasium environments whose physics is a world model: a single one, and many as one batch."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import UInt8
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Bool, Float, Int, UInt8
 
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
@@ -219,3 +223,226 @@ def step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]
     if step.codes is not None and not is_start:
         info["code"] = int(step.codes[row])
     return info
+
+
+VectorStep = tuple[
+    dict[str, np.ndarray],
+    Float[np.ndarray, " n"],
+    Bool[np.ndarray, " n"],
+    Bool[np.ndarray, " n"],
+    dict[str, Any],
+]
+Prompts = np.ndarray | Prompt | Sequence[np.ndarray | Prompt]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rollouts that started together: one batch of a world."""
+
+    world: World
+    envs: Int[np.ndarray, " b"]
+    """The environment of each row; -1 where that has started again since."""
+
+
+class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
+    """`num_envs` rollouts of a world in batches; number i is Imagined with the i-th seed.
+
+    Resets, seeds, info and autoreset are those of Gymnasium's SyncVectorEnv: `reset(seed=s)` gives
+    environment i the seed s + i, and `options={"reset_mask": mask}` restarts some. Environments
+    that started together are one batch. One that starts again leaves its batch for a new one, a
+    shallow copy of the world; its row is computed but not shown until the whole batch has ended.
+
+    Args:
+        world: A world, or a trained Genie on the device where it shall run.
+        num_envs: Number of environments.
+        prompt: As Imagined's for all, or one each: a list, or an array with one more axis
+            (num_envs p h w 3).
+        image_size: Height and width of frames, for worlds that show any size.
+        resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
+        max_steps: Actions until an episode is truncated.
+        autoreset_mode: NextStep (default), SameStep or Disabled, as Gymnasium defines them.
+        render_mode: For Gymnasium's wrappers; `render` works in any case.
+        former: Arguments of earlier versions, refused with what replaced them.
+    """
+
+    def __init__(
+        self,
+        world: World | Genie | None = None,
+        *,
+        num_envs: int,
+        prompt: Prompts | None = None,
+        image_size: tuple[int, int] | None = None,
+        resize: str = "stretch",
+        max_steps: int = 40,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = "rgb_array",
+        **former: Any,
+    ) -> None:
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self._mode = AutoresetMode(autoreset_mode)
+        self.metadata = METADATA | {"autoreset_mode": self._mode}
+        self._world = as_world(world, former)
+        self._image_size = image_size or frame_size(self._world)
+        self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
+        self.single_action_space = action_space(self._world)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.single_observation_space = observation_space(self._image_size)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._generators = [seeding.np_random()[0] for _ in range(num_envs)]
+        self._num_actions = np.full(num_envs, -1)
+        """-1 in an environment that was never reset."""
+        self._groups: list[_Group] = []
+        self._shown: dict[int, tuple[Step, int]] = {}
+        """By environment: the last step of its batch, and its row."""
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start all environments, or those of `options["reset_mask"]`, from `options["prompt"]`.
+
+        Raises:
+            ValueError: There is no prompt, it holds no uint8 RGB images, or seeds or mask are not
+                one per environment.
+        """
+        options = options or {}
+        mask = self._checked_mask(options.get("reset_mask"))
+        for env, single in enumerate(self._checked_seeds(seed)):
+            if mask[env] and single is not None:
+                self._generators[env] = seeding.np_random(single)[0]
+        self._start(mask, options.get("prompt", self._prompt))
+        infos = {int(env): self._info(int(env)) for env in np.flatnonzero(mask)}
+        return self._observe(), self._merged(infos)
+
+    def step(self, actions: Sequence[Any] | np.ndarray) -> VectorStep:
+        """Take one step in every environment; ended ones start again by the autoreset mode.
+
+        Raises:
+            ValueError: An action is not in the action space, or there is not one per environment.
+            RuntimeError: An environment was not reset, or has ended and autoreset is disabled.
+        """
+        if len(actions) != self.num_envs:
+            raise ValueError(
+                f"got {len(actions)} actions for {self.num_envs} worlds; give one each"
+            )
+        known = read_actions(self.single_action_space, actions)
+        ended = self._checked_ended()
+        if ended.any():
+            self._start(ended, self._prompt)
+        self._advance(known, moving=~ended)
+        self._num_actions[~ended] += 1
+        truncated = self._num_actions >= self._max_steps
+        infos = {env: self._info(env) for env in range(self.num_envs)}
+        if truncated.any() and self._mode is AutoresetMode.SAME_STEP:
+            infos |= self._restarted(truncated, infos)
+        never = np.zeros(self.num_envs, bool)
+        return self._observe(), np.zeros(self.num_envs), never, truncated, self._merged(infos)
+
+    def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
+        """The current frames."""
+        return tuple(self._observe()["pixels"])
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the worlds' simulators."""
+        for group in self._groups:
+            close_world(group.world)
+
+    def _start(self, mask: Bool[np.ndarray, " n"], prompt: Prompts | None) -> None:
+        """Start these environments as a batch of their own."""
+        envs = np.flatnonzero(mask)
+        prompts = self._read_prompts(prompt, envs)
+        self._prompt, self._num_actions[mask] = prompt, 0
+        world = copy.copy(self._world)
+        step = world.start(prompts, [draw_seed(self._generators[env]) for env in envs])
+        self._leave_groups(envs)
+        self._groups.append(_Group(world, envs.copy()))
+        self._shown |= {int(env): (step, row) for row, env in enumerate(envs)}
+
+    def _read_prompts(self, prompt: Prompts | None, envs: Int[np.ndarray, " m"]) -> list[Prompt]:
+        size = {"image_size": self._image_size, "resize": self._resize}
+        is_array = isinstance(prompt, np.ndarray)
+        if prompt is None or isinstance(prompt, Prompt) or (is_array and prompt.ndim < 5):
+            return [read_prompt(prompt, **size)] * len(envs)
+        if len(prompt) != self.num_envs:
+            raise ValueError(
+                f"got {len(prompt)} prompts for {self.num_envs} worlds; give one each, or one for "
+                "all without that axis"
+            )
+        return [read_prompt(prompt[env], **size) for env in envs]
+
+    def _leave_groups(self, envs: Int[np.ndarray, " m"]) -> None:
+        for group in self._groups:
+            group.envs[np.isin(group.envs, envs)] = -1
+            if (group.envs < 0).all():
+                close_world(group.world)
+        self._groups = [group for group in self._groups if (group.envs >= 0).any()]
+
+    def _advance(self, actions: Actions, *, moving: Bool[np.ndarray, " n"]) -> None:
+        """Step every batch whose environments are moving; those of one batch move together."""
+        for group in self._groups:
+            rows = np.flatnonzero(group.envs >= 0)
+            if not moving[group.envs[rows]].any():
+                continue
+            # Rows that are not shown repeat the action of one that is.
+            sources = np.where(group.envs >= 0, group.envs, group.envs[rows[0]])
+            step = group.world.step(type(actions)(actions.values[sources]))
+            self._shown |= {int(group.envs[row]): (step, int(row)) for row in rows}
+
+    def _restarted(
+        self, truncated: Bool[np.ndarray, " n"], infos: dict[int, dict[str, Any]]
+    ) -> dict[int, dict[str, Any]]:
+        """Start ended environments at once; their last frame and info become final_*."""
+        frames = self._observe()["pixels"]
+        self._start(truncated, self._prompt)
+        return {
+            int(env): self._info(int(env))
+            | {"final_obs": {"pixels": frames[env]}, "final_info": infos[int(env)]}
+            for env in np.flatnonzero(truncated)
+        }
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        shown = [self._shown[env] for env in range(self.num_envs)]
+        return {"pixels": np.stack([step.frames[row] for step, row in shown])}
+
+    def _info(self, env: int) -> dict[str, Any]:
+        return step_info(*self._shown[env], is_start=bool(self._num_actions[env] == 0))
+
+    def _merged(self, infos: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for env, info in infos.items():
+            merged = self._add_info(merged, info, env)
+        return merged
+
+    def _checked_mask(self, mask: np.ndarray | None) -> Bool[np.ndarray, " n"]:
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"reset_mask must be {self.num_envs} booleans, one of them true; it is {mask}"
+            )
+        return mask
+
+    def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        seeds = (
+            [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        )
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"got {len(seeds)} seeds for {self.num_envs} worlds; give one each")
+        return seeds
+
+    def _checked_ended(self) -> Bool[np.ndarray, " n"]:
+        """Environments whose episode ended with the last step."""
+        if (self._num_actions < 0).any():
+            raise RuntimeError("call reset before step: there is no frame yet")
+        ended = self._num_actions >= self._max_steps
+        if ended.any() and self._mode is AutoresetMode.DISABLED:
+            raise RuntimeError(
+                f"worlds {np.flatnonzero(ended).tolist()} have ended and autoreset is disabled; "
+                'call reset(options={"reset_mask": mask}) with these true'
+            )
+        return ended

@@ -3,24 +3,34 @@
 import io
 import json
 import logging
+import multiprocessing
 import os
 import shutil
-from contextlib import closing
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+from etils import epath
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tensorflow_datasets.core.file_adapters import FileFormat
 
 from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.progress import progress_bar
 from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
-from genie_robo.sim.rlds_writer import RldsWriter
 from genie_robo.sim.tabletop import Tabletop
-from genie_robo.sim.workers import in_order
 
 NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
@@ -220,3 +230,146 @@ def _look(env: Tabletop) -> dict[str, Any]:
         },
         "reward": float(env.is_success),
     }
+
+
+_EPISODES_PER_SHARD = 60
+
+
+class RldsWriter:
+    """Appends episodes to shards in the order given; the metadata is written on leaving.
+
+    `tfds.builder_from_directory` opens the folder.
+    """
+
+    def __init__(
+        self, folder: Path, *, name: str, version: str, num_episodes: int, features: Any
+    ) -> None:
+        self._folder = folder
+        self._features = features
+        self._serializer = ExampleSerializer(features.get_serialized_info())
+        self._num_shards = -(-num_episodes // _EPISODES_PER_SHARD)
+        self._template = tfds.core.ShardedFileTemplate(
+            dataset_name=name,
+            data_dir=epath.Path(folder),
+            split="train",
+            filetype_suffix="array_record",
+        )
+        identity = tfds.core.DatasetIdentity(
+            name=name, version=tfds.core.Version(version), data_dir=str(folder), module_name=""
+        )
+        self._info = tfds.core.DatasetInfo(
+            builder=identity, features=features, description="Scripted robot episodes in MuJoCo."
+        )
+        self._shard_lengths: list[int] = []
+        self._num_bytes = 0
+        self._shard: Any = None
+
+    def write(self, episode: dict[str, Any]) -> None:
+        """Append one episode: a dict as the features want it, images as encoded bytes."""
+        example = self._serializer.get_tf_example(self._features.encode_example(episode))
+        # Sorted maps: the same episode has the same bytes, and so the same hash, everywhere.
+        record = example.SerializeToString(deterministic=True)
+        if not self._shard_lengths or self._shard_lengths[-1] == _EPISODES_PER_SHARD:
+            self._next_shard()
+        self._shard.write(record)
+        self._shard_lengths[-1] += 1
+        self._num_bytes += len(record)
+
+    def _next_shard(self) -> None:
+        self._close_shard()
+        path = self._template.sharded_filepath(
+            shard_index=len(self._shard_lengths), num_shards=self._num_shards
+        )
+        self._shard = ArrayRecordWriter(str(path), "group_size:1")
+        self._shard_lengths.append(0)
+
+    def _close_shard(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None
+
+    def __enter__(self) -> "RldsWriter":
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close_shard()
+        if error is None:
+            self._write_info()
+
+    def _write_info(self) -> None:
+        split = tfds.core.SplitInfo(
+            name="train",
+            shard_lengths=self._shard_lengths,
+            num_bytes=self._num_bytes,
+            filename_template=self._template,
+        )
+        self._info.set_file_format(FileFormat.ARRAY_RECORD)
+        self._info.set_splits(tfds.core.SplitDict([split]))
+        self._info.write_to_directory(self._folder)
+
+
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    function: Callable[..., _Result], jobs: Sequence[tuple[Any, ...]], *, num_workers: int
+) -> Generator[_Result]:
+    """`function(*job)` for every job, in the order of the jobs; one worker means no processes.
+
+    Closing the iterator ends the processes after the call that each is in.
+
+    Raises:
+        RuntimeError: a worker died.
+    """
+    if num_workers == 1:
+        for job in jobs:
+            yield function(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        with _interrupts_ignored():
+            waiting.extend(executor.submit(function, *job) for job in jobs[: 4 * num_workers])
+        for job in jobs[4 * num_workers :]:
+            yield waiting.popleft().result()
+            waiting.append(executor.submit(function, *job))
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"one of {num_workers} worker processes was killed, most likely because memory ran "
+            f"out; use fewer workers"
+        ) from error
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next call forever: end it instead."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started within never see Ctrl-C: only the parent reacts to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.transforms import stored_size
-from genie_robo.sim.raycast import VISIBLE_GROUPS, geom_colors
+from genie_robo.sim.render import VISIBLE_GROUPS, geom_colors
 from genie_robo.sim.restore import execute, restore, stored_state
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode

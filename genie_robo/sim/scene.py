@@ -7,8 +7,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
-from genie_robo.sim.menagerie import MENAGERIE, attach_menagerie
-from genie_robo.sim.robots import Robot, attach_arm
+from genie_robo.sim.robots import MENAGERIE, Robot, attach_arm, attach_menagerie
 
 COLORS = {
     "red": (0.83, 0.1, 0.16),

@@ -7,7 +7,7 @@ from eval_fakes import ToyRobot
 from mujoco_fakes import record_context
 
 from eval_suites.simulated.truth import PALETTE, look, recorded_poses, robot_pixels, stack
-from genie_robo.sim.raycast import RaycastRenderer
+from genie_robo.sim.render import RaycastRenderer
 from genie_robo.sim.restore import execute, restore
 from genie_robo.sim.scene import CAMERA, SceneSpec
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.branches import Branches, imagine_branches, make_atlas, write_branches
-from genie_robo.imagine.rollout import Imagined
+from genie_robo.imagine.files import Branches, make_atlas, write_branches
+from genie_robo.imagine.rollout import Imagined, imagine_branches
 from genie_robo.inference.action_map import (
     ActionDictionary,
     ActionMap,

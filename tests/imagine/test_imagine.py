@@ -18,7 +18,7 @@ from genie_robo import fit_action_map as fitting
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.branches import tile
+from genie_robo.imagine.files import tile
 from genie_robo.imagine.prompts import read_files
 from genie_robo.imagine.steering import check_steering
 from genie_robo.inference.action_map import ActionMap

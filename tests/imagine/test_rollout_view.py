@@ -11,8 +11,7 @@ from genie_robo.config.sim import Renderer
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.imagine.files import write_episode
 from genie_robo.imagine.prompts import find_prompts
-from genie_robo.imagine.readers import RolloutReaders, find_readers
-from genie_robo.imagine.rollout import imagine_prompt
+from genie_robo.imagine.rollout import RolloutReaders, find_readers, imagine_prompt
 from genie_robo.imagine.steering import Steering, steer
 from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.action_map import (

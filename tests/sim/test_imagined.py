@@ -8,8 +8,7 @@ from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
-from genie_robo.sim.imagined import Imagined
-from genie_robo.sim.imagined_vector import ImaginedVector
+from genie_robo.sim.imagined import Imagined, ImaginedVector
 from genie_robo.sim.tabletop import Tabletop
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])

@@ -5,8 +5,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from imagined_worlds import FEEDBACK, to_codes, world_of
 
-from genie_robo.sim.imagined import Imagined
-from genie_robo.sim.imagined_vector import ImaginedVector
+from genie_robo.sim.imagined import Imagined, ImaginedVector
 
 ACTIONS = np.random.default_rng(0).integers(5, size=(9, 3))
 

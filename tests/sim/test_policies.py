@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
-from genie_robo.sim.menagerie import MENAGERIE
 from genie_robo.sim.policies import POLICIES, make_policy, roll_policy
+from genie_robo.sim.robots import MENAGERIE
 from genie_robo.sim.tabletop import Tabletop
 
 BAD = ("idle", "jitter", "wrong_way", "empty_handed")

@@ -15,10 +15,9 @@ from sim_episodes import SPEC, read_raw, to_episode
 
 from genie_robo.config import RecordConfig
 from genie_robo.sim import record
-from genie_robo.sim.menagerie import MENAGERIE
-from genie_robo.sim.record import record_dataset
+from genie_robo.sim.record import RldsWriter, record_dataset
 from genie_robo.sim.replay import replay
-from genie_robo.sim.rlds_writer import RldsWriter
+from genie_robo.sim.robots import MENAGERIE
 
 SCRIPT = """
 import signal

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from genie_robo.sim.menagerie import PACKAGE
+from genie_robo.sim.robots import PACKAGE
 from genie_robo.sim.scene import (
     MAX_BOXES,
     TASKS,

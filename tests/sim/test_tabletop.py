@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 
 from genie_robo import types
 from genie_robo.sim.actions import ACTION_NAMES
-from genie_robo.sim.menagerie import MENAGERIE
+from genie_robo.sim.robots import MENAGERIE
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
 

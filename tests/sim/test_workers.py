@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genie_robo.sim.workers import in_order
+from genie_robo.sim.record import in_order
 
 
 def wait(seconds: float, value: int) -> int:
