@@ -14,6 +14,7 @@ from eval_suites.probes.data import collect
 from eval_suites.probes.imagined import read_motions, true_motions
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.rollouts import (
+    ROBOT_ACTIONS_ONLY,
     Clip,
     choose_clips,
     clip_table,
@@ -137,21 +138,19 @@ class ActionFollowing:
         inferred = infer_codes(context.encoder, clips)
         drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
         seeds, prompts = sampler_seeds(clips, context.seed), [clip.prompt for clip in clips]
-        # Both at once, so that they fill batches together.
-        both = imagine_codes(
-            context,
-            prompts * 2,
-            np.concatenate([inferred, drawn]),
-            seeds * 2,
-            batch_size=self.batch_size,
-            description=f"{self.name}: imagine",
-        )
-        futures = {
-            REAL: np.stack([clip.future for clip in clips]),
-            LATENT: both[: len(clips)],
-            RANDOM: both[len(clips) :],
-            COPY: hold_last(prompts, inferred.shape[1]),
-        }
+        futures = {REAL: np.stack([clip.future for clip in clips])}
+        if context.takes_codes:
+            # Both at once, so that they fill batches together.
+            both = imagine_codes(
+                context,
+                prompts * 2,
+                np.concatenate([inferred, drawn]),
+                seeds * 2,
+                batch_size=self.batch_size,
+                description=f"{self.name}: imagine",
+            )
+            futures |= {LATENT: both[: len(clips)], RANDOM: both[len(clips) :]}
+        futures[COPY] = hold_last(prompts, inferred.shape[1])
         if context.takes_robot_actions:
             futures[ROBOT] = imagine_robot_actions(
                 context,
@@ -203,7 +202,8 @@ def _measurements(
     found = {}
     for way, steered_by in WAYS.items():
         if way not in ways:
-            reason = "nothing maps robot actions to this world model"
+            unmapped = "nothing maps robot actions to this world model"
+            reason = unmapped if way == ROBOT else ROBOT_ACTIONS_ONLY
             found[f"ratio/{way}"] = undefined(reason, unit="ratio", protocol=PROTOCOL)
         elif real is None or real < READABLE:
             found[f"ratio/{way}"] = undefined(unreadable, unit="ratio", protocol=PROTOCOL)
@@ -212,7 +212,9 @@ def _measurements(
                 of=ratio(way),
                 unit="ratio",
                 protocol=f"steered by {steered_by}; {PROTOCOL}",
-                baselines={name: ratio(name) for name in (RANDOM, COPY) if name != way},
+                baselines={
+                    name: ratio(name) for name in (RANDOM, COPY) if name in ways and name != way
+                },
                 ceiling=1.0,
             )
     for way in ways:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
-from genie_robo.inference.world import RobotActions, World
+from genie_robo.inference.world import Codes, RobotActions, World
 from genie_robo.types import Episode, Window
 
 
@@ -134,6 +134,11 @@ class EvalContext:
     cache: dict[Any, Any] = field(default_factory=dict, init=False)
     """What one suite has encoded or imagined and the next one needs again; a context with other
     models or episodes (dataclasses.replace) begins an empty one."""
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether latent actions steer the world."""
+        return Codes in self.world.takes
 
     @property
     def takes_robot_actions(self) -> bool:

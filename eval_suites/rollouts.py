@@ -23,6 +23,7 @@ FAST_EPISODES = 12
 """Of a split, in a first look."""
 FAST_CLIPS = 6
 """In a first look."""
+ROBOT_ACTIONS_ONLY = "this world model takes robot actions only, no latent actions"
 CACHE_BYTES = 256 * 2**20
 """Of imagined frames that later suites may need again."""
 
@@ -208,7 +209,13 @@ def imagine_codes(
     batch_size: int,
     description: str,
 ) -> UInt8[np.ndarray, "r n h w c"]:
-    """Roll the world out under latent actions, a batch at a time."""
+    """Roll the world out under latent actions, a batch at a time.
+
+    Raises:
+        UnavailableError: The world takes robot actions only.
+    """
+    if not context.takes_codes:
+        raise UnavailableError(ROBOT_ACTIONS_ONLY)
     return _imagine(context, context.world, prompts, codes, seeds, batch_size, description)
 
 

@@ -1,16 +1,28 @@
-"""One class of a user's own: played, imagined, and stepped as an environment."""
+"""One class of a user's own: played, imagined, stepped as an environment, and evaluated."""
+
+import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from eval_suites.action_following import ActionFollowing
+from eval_suites.base import run_suite
+from eval_suites.plugs import check_plugs, plug
+from eval_suites.video import VideoSuite
 from genie_robo.commands.imagine import imagine_prompts
 from genie_robo.commands.play import make_game
 from genie_robo.config import ImagineConfig, PlayConfig
-from genie_robo.eval_context import find_world
+from genie_robo.data.settings import Resize
+from genie_robo.eval_context import eval_context, find_world
+from genie_robo.imagine.rollout import imagine_rollouts
 from genie_robo.inference.world import World
-from genie_robo.play.game import code_keys, robot_keys
+from genie_robo.play.game import Game, code_keys, robot_keys
 from genie_robo.play.recording import view_session
+from genie_robo.prompts import RunPrompts
 from genie_robo.sim.imagined import Imagined, ImaginedVector
+from genie_robo.types import Split
 from tests.play import conftest as play
 
 run, trained, prompts = play.run, play.trained, play.prompts
@@ -112,6 +124,55 @@ def test_it_is_a_vector_environment_whose_parts_restart_alone(world, prompts):
     assert (obs["pixels"] == np.stack([frame // 2, frame // 4])).all()
     assert infos["uncertainty"].tolist() == [1.0, 0.0]
     assert "tokens" not in infos
+
+
+def evaluate(trained, suite):
+    return run_suite(suite, plug(eval_context(trained), world_model=NAME))
+
+
+def test_it_is_evaluated_by_robot_actions(trained):
+    suite = ActionFollowing(num_clips=1, horizon=2, min_move=0.0)
+    metrics = evaluate(trained, suite).metrics
+    assert np.isfinite([metrics[f"r2/{way}"].value for way in ("real", "robot", "copy_last")]).all()
+    # The model of motion reads other things off fading frames than off a held one.
+    assert metrics["r2/robot"].value != metrics["r2/copy_last"].value
+    assert metrics["ratio/inferred"].value is None
+    assert "takes robot actions only" in metrics["ratio/inferred"].reason
+
+
+def test_suites_that_need_latent_actions_say_so(trained):
+    result = evaluate(trained, VideoSuite(num_clips=1, horizon=2))
+    assert {metric.value for metric in result.metrics.values()} == {None}
+    assert result.notes == ("this world model takes robot actions only, no latent actions",)
+
+
+def test_eval_accepts_its_name_and_refuses_a_missing_class():
+    check_plugs(world_model=NAME, encoder="genie")
+    with pytest.raises(ValueError, match="fading_worlds:Missing cannot be imported"):
+        check_plugs(world_model="fading_worlds:Missing", encoder="genie")
+
+
+@pytest.mark.parametrize("resize", Resize)
+def test_an_image_gives_the_same_pixels_in_every_client(trained, world, resize):
+    """`imagine`, `play` and the environment scale a prompt by the rule of the run."""
+    image = np.random.default_rng(0).integers(256, size=(90, 200, 3), dtype=np.uint8)
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, format="png")
+    data = replace(trained.data, resize=resize)
+    prompts = RunPrompts(replace(trained, data=data).windows(Split.test))
+    prompt = prompts.images([("cup.png", encoded.getvalue())]).prompt
+
+    game = Game(world, prompt, num_codes=5)
+    imagined = imagine_rollouts(world, prompt, [], seeds=[0], advance=lambda: None)
+    env = Imagined(world, prompt=image, image_size=prompt.frames.shape[1:3], resize=resize)
+    envs = ImaginedVector(
+        world, num_envs=1, prompt=image, image_size=prompt.frames.shape[1:3], resize=resize
+    )
+    shown = [game.now.frame, imagined.video[0, 0], env.reset(seed=0)[0]["pixels"]]
+    shown.append(envs.reset(seed=0)[0]["pixels"][0])
+    for frame in shown:
+        assert (frame == prompt.frames[0]).all()
+    game.close()
 
 
 @pytest.mark.parametrize(
