@@ -1,6 +1,6 @@
 """From end-effector deltas to joints: damped least squares and a smooth position command."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -13,8 +13,7 @@ MOVE_SHARE = 0.5
 """Share of a control step in which the command travels; the rest lets the arm settle."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InverseKinematics:
+class InverseKinematics(NamedTuple):
     """Joint angles for a tool pose, and how far from it they end."""
 
     joints: Float[np.ndarray, " j"]
@@ -55,9 +54,9 @@ def quat_to_matrix(quat: Float[np.ndarray, " 4"]) -> Float[np.ndarray, "3 3"]:
 
 
 class ArmController:
-    """Drives one robot's tool. Keeps no memory of its own.
+    """Moves one robot's tool; stateless.
 
-    The commanded pose lies in a mocap body and the joint command in `ctrl`, so both are part of
+    The commanded pose is that of a mocap body and the joint command is `ctrl`, so both are part of
     MuJoCo's integration state and a restored state continues exactly.
     """
 

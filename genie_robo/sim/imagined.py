@@ -27,7 +27,7 @@ from genie_robo.inference.world import (
 from genie_robo.models.genie import Genie
 from genie_robo.sim.actions import checked_action, robot_action_space
 
-METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
+_METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
 
 
 class Imagined(gymnasium.Env[dict[str, Any], Any]):
@@ -50,7 +50,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         former: Arguments of earlier versions, refused with what replaced them.
     """
 
-    metadata: dict[str, Any] = METADATA
+    metadata: dict[str, Any] = _METADATA
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         render_mode: str | None = "rgb_array",
         **former: Any,
     ) -> None:
-        self._world = as_world(world, former)
-        self._image_size = image_size or frame_size(self._world)
+        self._world = _as_world(world, former)
+        self._image_size = image_size or _frame_size(self._world)
         self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
         self._now: Step | None = None
         self._num_actions = 0
         self.render_mode = render_mode
-        self.action_space = action_space(self._world)
-        self.observation_space = observation_space(self._image_size)
+        self.action_space = _action_space(self._world)
+        self.observation_space = _observation_space(self._image_size)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -82,10 +82,10 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed, options=options)
         given = (options or {}).get("prompt", self._prompt)
-        prompt = read_prompt(given, image_size=self._image_size, resize=self._resize)
+        prompt = _read_prompt(given, image_size=self._image_size, resize=self._resize)
         self._prompt, self._num_actions = given, 0
-        self._now = self._world.start([prompt], [draw_seed(self.np_random)])
-        return {"pixels": self.render()}, step_info(self._now, 0, is_start=True)
+        self._now = self._world.start([prompt], [_draw_seed(self.np_random)])
+        return {"pixels": self.render()}, _step_info(self._now, 0, is_start=True)
 
     def step(
         self, action: np.ndarray | np.integer[Any] | int
@@ -97,10 +97,10 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             RuntimeError: The environment was not reset.
         """
         self._started()
-        self._now = self._world.step(read_actions(self.action_space, [action]))
+        self._now = self._world.step(_read_actions(self.action_space, [action]))
         self._num_actions += 1
         is_truncated = self._num_actions >= self._max_steps
-        return {"pixels": self.render()}, 0.0, False, is_truncated, step_info(self._now, 0)
+        return {"pixels": self.render()}, 0.0, False, is_truncated, _step_info(self._now, 0)
 
     def render(self) -> UInt8[np.ndarray, "h w 3"]:
         """The current frame.
@@ -120,7 +120,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         return self._now
 
 
-def as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
+def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
     """A world as it is, a Genie as a world that is steered by its codes.
 
     Raises:
@@ -140,18 +140,18 @@ def as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
     return GenieWorld(world) if isinstance(world, Genie) else world
 
 
-def frame_size(world: World) -> tuple[int, int]:
+def _frame_size(world: World) -> tuple[int, int]:
     """Height and width of a world's frames, 64 x 64 where it shows any size."""
     return getattr(world, "image_size", (64, 64))
 
 
-def observation_space(image_size: tuple[int, int]) -> gymnasium.Space[dict[str, Any]]:
+def _observation_space(image_size: tuple[int, int]) -> gymnasium.Space[dict[str, Any]]:
     """`pixels` alone: a world model knows no pose, so there is no `agent_pos`."""
     pixels = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
     return gymnasium.spaces.Dict({"pixels": pixels})
 
 
-def action_space(world: World) -> gymnasium.Space[Any]:
+def _action_space(world: World) -> gymnasium.Space[Any]:
     """Robot actions where the world takes them, else its latent actions.
 
     Raises:
@@ -168,7 +168,7 @@ def action_space(world: World) -> gymnasium.Space[Any]:
     return gymnasium.spaces.Discrete(num_codes)
 
 
-def read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray) -> Actions:
+def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray) -> Actions:
     """Actions of the space, one per world.
 
     Raises:
@@ -184,7 +184,7 @@ def read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarra
     return Codes(np.array(actions, dtype=np.int64))
 
 
-def read_prompt(
+def _read_prompt(
     prompt: np.ndarray | Prompt | None, *, image_size: tuple[int, int], resize: Resize
 ) -> Prompt:
     """An image or a stack of p frames as frames of the world's size.
@@ -210,12 +210,12 @@ def read_prompt(
     return replace(given, frames=resized) if given else Prompt(frames=resized)
 
 
-def draw_seed(rng: np.random.Generator) -> int:
+def _draw_seed(rng: np.random.Generator) -> int:
     """The seed of one imagined episode."""
     return int(rng.integers(2**31))
 
 
-def step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]:
+def _step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]:
     """What Gymnasium calls info, of one rollout; no task is known, so is_success is False."""
     info: dict[str, Any] = {"uncertainty": float(step.uncertainty[row]), "is_success": False}
     if step.tokens is not None:
@@ -225,14 +225,14 @@ def step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]
     return info
 
 
-VectorStep = tuple[
+_VectorStep = tuple[
     dict[str, np.ndarray],
     Float[np.ndarray, " n"],
     Bool[np.ndarray, " n"],
     Bool[np.ndarray, " n"],
     dict[str, Any],
 ]
-Prompts = np.ndarray | Prompt | Sequence[np.ndarray | Prompt]
+_Prompts = np.ndarray | Prompt | Sequence[np.ndarray | Prompt]
 
 
 @dataclass(slots=True)
@@ -270,7 +270,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         world: World | Genie | None = None,
         *,
         num_envs: int,
-        prompt: Prompts | None = None,
+        prompt: _Prompts | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
         max_steps: int = 40,
@@ -280,13 +280,13 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
     ) -> None:
         self.num_envs, self.render_mode = num_envs, render_mode
         self._mode = AutoresetMode(autoreset_mode)
-        self.metadata = METADATA | {"autoreset_mode": self._mode}
-        self._world = as_world(world, former)
-        self._image_size = image_size or frame_size(self._world)
+        self.metadata = _METADATA | {"autoreset_mode": self._mode}
+        self._world = _as_world(world, former)
+        self._image_size = image_size or _frame_size(self._world)
         self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
-        self.single_action_space = action_space(self._world)
+        self.single_action_space = _action_space(self._world)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.single_observation_space = observation_space(self._image_size)
+        self.single_observation_space = _observation_space(self._image_size)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._generators = [seeding.np_random()[0] for _ in range(num_envs)]
         self._num_actions = np.full(num_envs, -1)
@@ -316,7 +316,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         infos = {int(env): self._info(int(env)) for env in np.flatnonzero(mask)}
         return self._observe(), self._merged(infos)
 
-    def step(self, actions: Sequence[Any] | np.ndarray) -> VectorStep:
+    def step(self, actions: Sequence[Any] | np.ndarray) -> _VectorStep:
         """Take one step in every environment; ended ones start again by the autoreset mode.
 
         Raises:
@@ -327,7 +327,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             raise ValueError(
                 f"got {len(actions)} actions for {self.num_envs} worlds; give one each"
             )
-        known = read_actions(self.single_action_space, actions)
+        known = _read_actions(self.single_action_space, actions)
         ended = self._checked_ended()
         if ended.any():
             self._start(ended, self._prompt)
@@ -349,28 +349,28 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         for group in self._groups:
             close_world(group.world)
 
-    def _start(self, mask: Bool[np.ndarray, " n"], prompt: Prompts | None) -> None:
+    def _start(self, mask: Bool[np.ndarray, " n"], prompt: _Prompts | None) -> None:
         """Start these environments as a batch of their own."""
         envs = np.flatnonzero(mask)
         prompts = self._read_prompts(prompt, envs)
         self._prompt, self._num_actions[mask] = prompt, 0
         world = copy.copy(self._world)
-        step = world.start(prompts, [draw_seed(self._generators[env]) for env in envs])
+        step = world.start(prompts, [_draw_seed(self._generators[env]) for env in envs])
         self._leave_groups(envs)
         self._groups.append(_Group(world, envs.copy()))
         self._shown |= {int(env): (step, row) for row, env in enumerate(envs)}
 
-    def _read_prompts(self, prompt: Prompts | None, envs: Int[np.ndarray, " m"]) -> list[Prompt]:
+    def _read_prompts(self, prompt: _Prompts | None, envs: Int[np.ndarray, " m"]) -> list[Prompt]:
         size = {"image_size": self._image_size, "resize": self._resize}
         is_array = isinstance(prompt, np.ndarray)
         if prompt is None or isinstance(prompt, Prompt) or (is_array and prompt.ndim < 5):
-            return [read_prompt(prompt, **size)] * len(envs)
+            return [_read_prompt(prompt, **size)] * len(envs)
         if len(prompt) != self.num_envs:
             raise ValueError(
                 f"got {len(prompt)} prompts for {self.num_envs} worlds; give one each, or one for "
                 "all without that axis"
             )
-        return [read_prompt(prompt[env], **size) for env in envs]
+        return [_read_prompt(prompt[env], **size) for env in envs]
 
     def _leave_groups(self, envs: Int[np.ndarray, " m"]) -> None:
         for group in self._groups:
@@ -407,7 +407,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         return {"pixels": np.stack([step.frames[row] for step, row in shown])}
 
     def _info(self, env: int) -> dict[str, Any]:
-        return step_info(*self._shown[env], is_start=bool(self._num_actions[env] == 0))
+        return _step_info(*self._shown[env], is_start=bool(self._num_actions[env] == 0))
 
     def _merged(self, infos: dict[int, dict[str, Any]]) -> dict[str, Any]:
         merged: dict[str, Any] = {}

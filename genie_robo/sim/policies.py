@@ -13,6 +13,7 @@ from jaxtyping import Float
 from genie_robo.sim.scene import DIRECTIONS
 from genie_robo.sim.tabletop import Tabletop
 
+T = TypeVar("T")
 Action = Float[np.ndarray, " 7"]
 OPEN, CLOSED = 1.0, 0.0
 STEP = (0.032, 0.05)
@@ -50,10 +51,10 @@ class Script(ABC):
     ) -> Action:
         return np.array([*_inside(env, delta), *turn, self._gripper])
 
-    def _hop(self, env: Tabletop, *, floor: float) -> Action:
-        """A detour: a random direction at full speed, not below `floor`."""
-        delta = random_direction(self._rng) * self._rng.uniform(*STEP)
-        if env.pose[2] + delta[2] < floor:
+    def _detour(self, env: Tabletop) -> Action:
+        """A random direction at full speed, not below the height at which boxes are passed."""
+        delta = _random_direction(self._rng) * self._rng.uniform(*STEP)
+        if env.pose[2] + delta[2] < CLEARANCE:
             delta[2] = abs(delta[2])
         return self._move(env, delta)
 
@@ -68,8 +69,7 @@ class Script(ABC):
         limit: int = 14,
     ) -> Iterator[Action]:
         """Straight steps to a goal, with detours in random directions in between."""
-        low, high = np.array(env.robot.workspace_low), np.array(env.robot.workspace_high)
-        goal = np.clip(goal, low, high)
+        goal = np.clip(goal, env.robot.workspace_low, env.robot.workspace_high)
         for _ in range(limit):
             pose = env.pose
             offset = goal - pose[:3]
@@ -77,10 +77,10 @@ class Script(ABC):
             if distance < tolerance:
                 return
             if self._rng.random() < detours * self._noise and distance > 0.03:
-                yield self._hop(env, floor=CLEARANCE)
+                yield self._detour(env)
                 continue
             length = min(distance, self._rng.uniform(*STEP))
-            # No crumbs: a last step of a few millimetres shows no motion in the picture.
+            # A last step of a few millimetres would show no motion in the image.
             if length < distance < length + 0.015:
                 length = distance / 2 if distance > STEP[1] else distance
             delta = offset / distance * length
@@ -89,24 +89,24 @@ class Script(ABC):
             turn = 0.0 if yaw is None else float(np.clip(yaw - pose[5], -0.3, 0.3))
             if abs(turn) < 0.05:
                 turn = 0.0
-            yield self._move(env, _shorten(delta), turn=(0.0, 0.0, turn))
+            delta *= min(1.0, STEP[1] / max(float(np.linalg.norm(delta)), 1e-9))
+            yield self._move(env, delta, turn=(0.0, 0.0, turn))
 
 
-def random_direction(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
-    """A unit vector, all directions alike."""
+def _random_direction(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
+    """A unit vector, uniform on the sphere."""
     direction = rng.normal(size=3)
     return direction / np.linalg.norm(direction)
-
-
-def _shorten(delta: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-    return delta * min(1.0, STEP[1] / max(float(np.linalg.norm(delta)), 1e-9))
 
 
 def _inside(env: Tabletop, delta: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
     """The part of a motion that stays in the workspace."""
     position = env.pose[:3]
-    low, high = np.array(env.robot.workspace_low), np.array(env.robot.workspace_high)
-    return np.clip(np.clip(position + delta, low, high) - position, -0.05, 0.05)
+    goal = np.clip(position + delta, env.robot.workspace_low, env.robot.workspace_high)
+    return np.clip(goal - position, -0.05, 0.05)
+
+
+# Experts, one per task; when its task is solved each continues with the other boxes.
 
 
 class Reach(Script):
@@ -121,20 +121,18 @@ class Reach(Script):
             yield from self._reach(env, _raised(above, top + 0.015), limit=5)
             up = _raised(env.pose[:3], self._rng.uniform(0.05, 0.09))
             yield from self._reach(env, up, tolerance=0.02, limit=4)
-            others = [i for i in range(len(env.scene.boxes)) if i != target]
-            target = int(self._rng.choice(others))
+            target = int(self._rng.choice(_other_boxes(env, target)))
 
 
 class Pick(Script):
-    """Picks the target box up, sets it down elsewhere, and goes on with the other boxes."""
+    """Picks the target box up and sets it down elsewhere, then the other boxes."""
 
     def _script(self, env: Tabletop) -> Iterator[Action]:
         target = env.scene.target
         while True:
             yield from self._pick(env, target)
             yield from self._place(env, target)
-            others = [i for i in range(len(env.scene.boxes)) if i != target]
-            target = int(self._rng.choice(others))
+            target = int(self._rng.choice(_other_boxes(env, target)))
 
     def _pick(self, env: Tabletop, target: int) -> Iterator[Action]:
         self._gripper = OPEN
@@ -149,7 +147,7 @@ class Pick(Script):
     def _place(self, env: Tabletop, target: int) -> Iterator[Action]:
         up = _raised(env.pose[:3], self._rng.uniform(0.09, 0.12))
         yield from self._reach(env, up, tolerance=0.015, limit=4)
-        spot = _free_spot(env, self._rng, besides=target)
+        spot = self._free_spot(env, target)
         yield from self._reach(env, np.array([*spot, up[2]]), detours=0.3)
         height = env.scene.boxes[target].half_size[2]
         yield from self._reach(env, np.array([*spot, height + 0.002]), tolerance=0.01, limit=5)
@@ -157,6 +155,14 @@ class Pick(Script):
         yield self._move(env, np.zeros(3))
         away = _raised(env.pose[:3], self._rng.uniform(0.07, 0.11))
         yield from self._reach(env, away, tolerance=0.02, limit=4)
+
+    def _free_spot(self, env: Tabletop, target: int) -> Float[np.ndarray, " 2"]:
+        """A place on the table away from the other boxes, the best of 20 tries."""
+        others = [env.box_position(i)[:2] for i in _other_boxes(env, target)]
+        candidates = self._rng.uniform(-0.11, 0.11, size=(20, 2))
+        room = np.min([np.linalg.norm(candidates - other, axis=1) for other in others], axis=0)
+        free = candidates[room > 0.09]
+        return free[0] if len(free) else candidates[room.argmax()]
 
 
 class Push(Script):
@@ -194,13 +200,8 @@ def _aligned_yaw(env: Tabletop, box: int) -> float:
     return float((env.box_yaw(box) + quarter / 2) % quarter - quarter / 2)
 
 
-def _free_spot(env: Tabletop, rng: np.random.Generator, *, besides: int) -> Float[np.ndarray, " 2"]:
-    """A place on the table away from the other boxes, the best of some tries."""
-    others = [env.box_position(i)[:2] for i in range(len(env.scene.boxes)) if i != besides]
-    candidates = rng.uniform(-0.11, 0.11, size=(20, 2))
-    room = np.min([np.linalg.norm(candidates - other, axis=1) for other in others], axis=0)
-    free = candidates[room > 0.09]
-    return free[0] if len(free) else candidates[room.argmax()]
+def _other_boxes(env: Tabletop, box: int) -> list[int]:
+    return [i for i in range(len(env.scene.boxes)) if i != box]
 
 
 def _roomy_direction(env: Tabletop, box: int, rng: np.random.Generator) -> str:
@@ -210,9 +211,6 @@ def _roomy_direction(env: Tabletop, box: int, rng: np.random.Generator) -> str:
     ends = [float(np.abs(position + 0.1 * np.array(DIRECTIONS[n])).max()) for n in names]
     roomy = [name for name, end in zip(names, ends, strict=True) if end < 0.12]
     return str(rng.choice(roomy or [names[int(np.argmin(ends))]]))
-
-
-T = TypeVar("T")
 
 
 @runtime_checkable
@@ -225,7 +223,7 @@ class Policy(Protocol):
 
 
 class Random(Script):
-    """Isotropic motion held for one to three steps, now and then a touch of a box."""
+    """Isotropic motion held for one to three steps; sometimes touches a box."""
 
     def _script(self, env: Tabletop) -> Iterator[Action]:
         rng = self._rng
@@ -233,12 +231,14 @@ class Random(Script):
             if rng.random() < 0.12:
                 yield from self._touch(env)
                 continue
-            delta = random_direction(rng) * rng.uniform(*STEP)
+            delta = _random_direction(rng) * rng.uniform(*STEP)
             if rng.random() < 0.1:
                 self._gripper = 1 - self._gripper
             turn = self._turn(env) if rng.random() < 0.1 else NO_TURN
             for _ in range(rng.choice(3, p=(0.6, 0.28, 0.12)) + 1):
-                delta = _reflect(env, delta)
+                goal = env.pose[:3] + delta
+                is_out = (goal < env.robot.workspace_low) | (goal > env.robot.workspace_high)
+                delta = np.where(is_out, -delta, delta)
                 yield self._move(env, delta, turn=turn)
                 turn = NO_TURN
 
@@ -274,7 +274,7 @@ class Jitter(Script):
 
 
 class WrongWay(Script):
-    """Flees from the target box."""
+    """Moves away from the target box."""
 
     def _script(self, env: Tabletop) -> Iterator[Action]:
         while True:
@@ -283,7 +283,7 @@ class WrongWay(Script):
 
 
 class EmptyHanded(Pick):
-    """Does everything a pick needs and never closes the gripper."""
+    """Picks without ever closing the gripper."""
 
     def act(self, env: Tabletop) -> Action:
         """A pick's next action with an open gripper."""
@@ -323,10 +323,10 @@ def roll_policy(
     num_actions: int,
     until: Callable[[Tabletop], bool] = lambda env: False,
 ) -> tuple[list[T], list[Action]]:
-    """Let a policy act from the current state: what `look` sees, and the actions in between.
+    """What `look` returns from the current state on, and the actions of a policy in between.
 
-    `act` gets the environment and what was seen last. There are `num_actions` actions, fewer
-    when `until` holds before.
+    `act` gets the environment and what `look` returned last. There are `num_actions` actions, fewer
+    when `until` holds earlier.
 
     Raises:
         ValueError: an action is out of bounds.
@@ -337,10 +337,3 @@ def roll_policy(
         env.advance(actions[-1])
         seen.append(look(env))
     return seen, actions
-
-
-def _reflect(env: Tabletop, delta: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-    """Flip the components that would leave the workspace."""
-    goal = env.pose[:3] + delta
-    is_out = (goal < env.robot.workspace_low) | (goal > env.robot.workspace_high)
-    return np.where(is_out, -delta, delta)

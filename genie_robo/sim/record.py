@@ -10,13 +10,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -34,17 +34,15 @@ from genie_robo.sim.tabletop import Tabletop
 
 NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
-"""What made the dataset, and how well the policies did. TFDS ignores it."""
+"""Settings of the dataset, and how well the policies did. TFDS ignores it."""
 REVISION = 1
-"""Raise it when scenes, policies or pictures change: older recordings are then not kept."""
+"""Raise it when scenes, policies or images change: older recordings are then not kept."""
 _TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
 
 _log = logging.getLogger(__name__)
 
 
 class _Recorded(NamedTuple):
-    """One finished episode on its way from a worker to the writer."""
-
     episode: dict[str, Any]
     policy: str
     is_success: bool
@@ -53,12 +51,12 @@ class _Recorded(NamedTuple):
 def record_dataset(config: RecordConfig) -> Path:
     """Record episodes into `config.path/tabletop/1.0.0`, in parallel, and return that folder.
 
-    A folder that the same settings made is kept. A new one appears only when it is complete.
+    A folder recorded with the same settings is kept. A new one appears only when it is complete.
 
     Raises:
         ValueError: the robot or the renderer is not known.
         FileNotFoundError: the robot's files are not found.
-        FileExistsError: the folder holds something that other settings made.
+        FileExistsError: the folder was recorded with other settings.
     """
     folder = Path(config.path) / NAME / VERSION
     if _is_recorded(folder, config):
@@ -90,13 +88,13 @@ def _is_recorded(folder: Path, config: RecordConfig) -> bool:
     if differences:
         raise FileExistsError(
             f"{folder} was recorded with other settings: {', '.join(differences)}; give another "
-            f"path, or delete the folder to record it anew"
+            f"path, or delete the folder to record it again"
         )
     return True
 
 
 def _settings(config: RecordConfig) -> dict[str, Any]:
-    """What a recording depends on, as JSON gives it back."""
+    """Everything that a recording depends on, as read back from JSON."""
     values = asdict(config) | {"image_size": [config.image_size] * 2}
     del values["path"], values["num_workers"]
     return json.loads(json.dumps(values)) | {"revision": REVISION, "mujoco": version("mujoco")}
@@ -117,7 +115,7 @@ def _write(folder: Path, config: RecordConfig, policies: list[str]) -> None:
     with closing(_open(config, "explore")) as env:
         drawn_by, features = env.renderer_name, _features(config, num_states=env.padded_state_size)
     _log.info("robot=%s, frames drawn by %s", config.robot, drawn_by)
-    # Decided once, so that every worker draws alike.
+    # Chosen once, so that all workers use the same renderer.
     decided = replace(config, renderer=Renderer(drawn_by))
     jobs = [(decided, index, policy) for index, policy in enumerate(policies)]
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(jobs))
@@ -236,10 +234,7 @@ _EPISODES_PER_SHARD = 60
 
 
 class RldsWriter:
-    """Appends episodes to shards in the order given; the metadata is written on leaving.
-
-    `tfds.builder_from_directory` opens the folder.
-    """
+    """Appends episodes to the shards of a TFDS folder; `with` writes the metadata at its end."""
 
     def __init__(
         self, folder: Path, *, name: str, version: str, num_episodes: int, features: Any
@@ -265,43 +260,32 @@ class RldsWriter:
         self._shard: Any = None
 
     def write(self, episode: dict[str, Any]) -> None:
-        """Append one episode: a dict as the features want it, images as encoded bytes."""
+        """Append one episode: a dict as the features describe it, images as encoded bytes."""
         example = self._serializer.get_tf_example(self._features.encode_example(episode))
-        # Sorted maps: the same episode has the same bytes, and so the same hash, everywhere.
+        # Sorted maps: the same episode has the same bytes and the same hash on every machine.
         record = example.SerializeToString(deterministic=True)
         if not self._shard_lengths or self._shard_lengths[-1] == _EPISODES_PER_SHARD:
-            self._next_shard()
+            self._close_shard()
+            path = self._template.sharded_filepath(
+                shard_index=len(self._shard_lengths), num_shards=self._num_shards
+            )
+            self._shard = ArrayRecordWriter(str(path), "group_size:1")
+            self._shard_lengths.append(0)
         self._shard.write(record)
         self._shard_lengths[-1] += 1
         self._num_bytes += len(record)
 
-    def _next_shard(self) -> None:
-        self._close_shard()
-        path = self._template.sharded_filepath(
-            shard_index=len(self._shard_lengths), num_shards=self._num_shards
-        )
-        self._shard = ArrayRecordWriter(str(path), "group_size:1")
-        self._shard_lengths.append(0)
-
     def _close_shard(self) -> None:
         if self._shard is not None:
             self._shard.close()
-            self._shard = None
 
     def __enter__(self) -> "RldsWriter":
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         self._close_shard()
-        if error is None:
-            self._write_info()
-
-    def _write_info(self) -> None:
+        if error_type is not None:
+            return
         split = tfds.core.SplitInfo(
             name="train",
             shard_lengths=self._shard_lengths,
@@ -332,15 +316,13 @@ def in_order(
         return
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
-    waiting: deque[Future[_Result]] = deque()
+    futures = (executor.submit(function, *job) for job in jobs)
     try:
         with _interrupts_ignored():
-            waiting.extend(executor.submit(function, *job) for job in jobs[: 4 * num_workers])
-        for job in jobs[4 * num_workers :]:
-            yield waiting.popleft().result()
-            waiting.append(executor.submit(function, *job))
+            waiting = deque(islice(futures, 4 * num_workers))
         while waiting:
             yield waiting.popleft().result()
+            waiting.extend(islice(futures, 1))
     except BrokenProcessPool as error:
         raise RuntimeError(
             f"one of {num_workers} worker processes was killed, most likely because memory ran "
@@ -351,7 +333,7 @@ def in_order(
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next call forever: end it instead."""
+    """End this worker when its parent was killed; it would wait for its next call forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -364,7 +346,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started within never see Ctrl-C: only the parent reacts to it."""
+    """Processes started within ignore Ctrl-C: only the parent reacts to it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -19,7 +19,6 @@ _SAMPLES = 2
 """Rays per pixel along each image axis where it is antialiased."""
 _SAME_COLOR = 0.04
 """Neighbouring pixels that differ by less need no antialiasing."""
-_ANY_CHANNEL = np.ones(3, dtype=bool)
 _BACKGROUND = np.array([0.3, 0.33, 0.38])
 VISIBLE_GROUPS = (0, 1, 2)
 """Geom groups that are drawn; Menagerie keeps collision shapes in group 3."""
@@ -33,7 +32,7 @@ class RaycastRenderer:
 
     The first light counts as a point, so all shadow rays start there and one call casts them; the
     headlight shines along the camera's axis and throws no shadow, as in MuJoCo's own renderer.
-    Every pixel gets one ray, and those beside another colour (edges, shadow borders) get the mean
+    Every pixel gets one ray, and those next to another colour (edges, shadow borders) get the mean
     of four. Geoms of groups 0 to 2 are drawn.
     """
 
@@ -50,7 +49,7 @@ class RaycastRenderer:
         self._groups = np.isin(np.arange(6), VISIBLE_GROUPS).astype(np.uint8)
 
     def render(self, data: mujoco.MjData) -> UInt8[np.ndarray, "h w 3"]:
-        """The camera image."""
+        """The camera image; `data` needs up-to-date kinematics."""
         height, width = self._size
         image = self._shade(data, self._centres)
         border = np.flatnonzero(_is_border(image.reshape(height, width, 3)))
@@ -138,9 +137,10 @@ def _camera_rays(
 
 def _is_border(image: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     """Pixels whose colour differs from one of their four neighbours."""
-    border = np.zeros(image.shape[:2], dtype=bool)
-    down = (np.abs(np.diff(image, axis=0)) > _SAME_COLOR) @ _ANY_CHANNEL
-    right = (np.abs(np.diff(image, axis=1)) > _SAME_COLOR) @ _ANY_CHANNEL
+    # A matrix product, because any() along a short inner axis is slow.
+    border, any_channel = np.zeros(image.shape[:2], dtype=bool), np.ones(3, dtype=bool)
+    down = (np.abs(np.diff(image, axis=0)) > _SAME_COLOR) @ any_channel
+    right = (np.abs(np.diff(image, axis=1)) > _SAME_COLOR) @ any_channel
     border[:-1] |= down
     border[1:] |= down
     border[:, :-1] |= right
@@ -179,21 +179,6 @@ _PLATFORM = "PYOPENGL_PLATFORM"
 _log = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class FrameRenderer(Protocol):
-    """Draws the current state of a scene; close it when done."""
-
-    name: str
-
-    def render(self, data: mujoco.MjData) -> UInt8[np.ndarray, "h w 3"]:
-        """The camera's image. `data` needs up-to-date kinematics."""
-        ...
-
-    def close(self) -> None:
-        """Free what the renderer holds."""
-        ...
-
-
 class GlRenderer:
     """MuJoCo's own renderer in a headless OpenGL context.
 
@@ -221,7 +206,7 @@ class GlRenderer:
         self._camera.fixedcamid = model.camera(camera).id
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._image = np.empty((height, width, 3), np.uint8)
-        # A context that lives until the interpreter is torn down fails noisily.
+        # A context that lives until the interpreter exits prints errors.
         atexit.register(self.close)
 
     def render(self, data: mujoco.MjData) -> UInt8[np.ndarray, "h w 3"]:
@@ -254,7 +239,7 @@ def _open_context(kind: str, *, height: int, width: int) -> Any:
         with _restored_platform():
             context = importlib.import_module(f"mujoco.{kind}").GLContext(width, height)
             context.make_current()
-    # PyOpenGL answers a missing library with an AttributeError on None.
+    # PyOpenGL raises AttributeError (on None) for a missing library.
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise RuntimeError(
             f"renderer={kind} does not work on this machine ({error}); use renderer=raycast, "
@@ -278,7 +263,7 @@ def _restored_platform() -> Iterator[None]:
 
 def make_renderer(
     model: mujoco.MjModel, *, camera: str, image_size: tuple[int, int], kind: str = "auto"
-) -> FrameRenderer:
+) -> RaycastRenderer | GlRenderer:
     """A renderer for one camera of a model, image size as height, width.
 
     `auto` casts rays up to 256 rows, which draws the same bits on every machine; larger images
@@ -290,28 +275,25 @@ def make_renderer(
     """
     if kind not in RENDERERS:
         raise ValueError(f"renderer={kind} is not known; choose one of {', '.join(RENDERERS)}")
-    if kind == "auto":
-        renderer = _choose(model, camera=camera, image_size=image_size)
-        _announce(renderer.name, image_size)
-        return renderer
     if kind == "raycast":
         return RaycastRenderer(model, camera=camera, image_size=image_size)
-    return GlRenderer(model, camera=camera, image_size=image_size, kind=kind)
+    if kind != "auto":
+        return GlRenderer(model, camera=camera, image_size=image_size, kind=kind)
+    renderer = None
+    if image_size[0] > _RAYCAST_ROWS:
+        try:
+            renderer = GlRenderer(model, camera=camera, image_size=image_size, kind="egl")
+        except RuntimeError as error:
+            _log.info("%s", error)
+    renderer = renderer or RaycastRenderer(model, camera=camera, image_size=image_size)
+    _announce(renderer.name, image_size)
+    return renderer
 
 
 @cache
 def _announce(name: str, image_size: tuple[int, int]) -> None:
-    """Say it once, not at every episode."""
+    """Log once, not at every episode."""
     _log.info("renderer=auto picked %s for %d x %d images", name, *image_size)
-
-
-def _choose(model: mujoco.MjModel, *, camera: str, image_size: tuple[int, int]) -> FrameRenderer:
-    if image_size[0] > _RAYCAST_ROWS:
-        try:
-            return GlRenderer(model, camera=camera, image_size=image_size, kind="egl")
-        except RuntimeError as error:
-            _log.info("%s", error)
-    return RaycastRenderer(model, camera=camera, image_size=image_size)
 
 
 def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Robot:
-    """What control needs to know: names in the compiled model, postures and limits."""
+    """Names in the compiled model, postures and limits."""
 
     name: str
     joints: tuple[str, ...]
@@ -171,7 +171,7 @@ def attach_arm(spec: mujoco.MjSpec) -> Robot:
 
 
 MENAGERIE_ROOT = "MENAGERIE_ROOT"
-"""Names the folder of the Menagerie; without it the package mujoco-menagerie is asked."""
+"""Names the folder of the Menagerie; without it the package mujoco-menagerie is used."""
 PACKAGE = "mujoco_menagerie"
 
 
@@ -251,7 +251,11 @@ MENAGERIE = {mount.robot.name: mount for mount in (WX250S, GOOGLE_ROBOT)}
 
 
 def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
-    """Add a Menagerie robot to a scene.
+    """Add a robot of the MuJoCo Menagerie to a scene.
+
+    Source: https://github.com/google-deepmind/mujoco_menagerie. Differs: gravity compensation and
+    stiffer position servos, so that the arm follows 5 cm steps at 3 Hz; a tool site; more friction
+    at the fingers.
 
     Raises:
         FileNotFoundError: neither MENAGERIE_ROOT nor the package mujoco-menagerie has the robot.

@@ -1,4 +1,4 @@
-"""The tabletop scene: what is in it as plain data, and the MuJoCo model built from that."""
+"""The tabletop scene: its contents as plain data, and the MuJoCo model built from them."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -50,7 +50,7 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSpec:
-    """Everything needed to rebuild a scene's model; the state is kept apart."""
+    """Everything needed to rebuild a scene's model; the state is stored separately."""
 
     robot: str
     task: str
@@ -58,7 +58,7 @@ class SceneSpec:
     target: int = 0
     """Index of the box that the task is about."""
     direction: str = "away"
-    """Where a push task wants it."""
+    """Where to push it in a push task."""
     start: tuple[float, ...] = (0.0, 0.0, 0.15)
     """Tool position at reset (m)."""
     control_hz: float = 3.0
@@ -74,10 +74,8 @@ class SceneSpec:
             case "pick":
                 return f"pick up the {box} box"
             case "push":
-                where = {"closer": "closer", "away": "away"}.get(
-                    self.direction, f"to the {self.direction}"
-                )
-                return f"push the {box} box {where}"
+                to = "" if self.direction in ("closer", "away") else "to the "
+                return f"push the {box} box {to}{self.direction}"
             case _:
                 return "explore the table"
 

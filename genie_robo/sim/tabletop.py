@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from genie_robo.sim.actions import checked_action, robot_action_space
 from genie_robo.sim.control import ArmController
 from genie_robo.sim.render import make_renderer
-from genie_robo.sim.robots import Robot
 from genie_robo.sim.scene import (
     CAMERA,
     DIRECTIONS,
@@ -37,7 +36,7 @@ _STATE_PER_BOX = 7 + 6 + 6 + 6 + 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TabletopState:
-    """Where an episode is; it can be pickled, and continued in any Tabletop."""
+    """All that the rest of an episode depends on; it can be pickled."""
 
     scene: SceneSpec
     physics: Float[np.ndarray, " n"]
@@ -107,16 +106,17 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _load(self, scene: SceneSpec) -> None:
         """Build the scene and put everything at its start."""
         self.close()
-        self._scene, self._num_actions = scene, 0
-        self._model, self._robot = build_model(scene)
-        self._data = mujoco.MjData(self._model)
+        self.scene, self._num_actions = scene, 0
+        self.model, self.robot = build_model(scene)
+        self.data = mujoco.MjData(self.model)
+        """The live simulation; change it through `step` and `restore` only."""
         steps = num_substeps(scene.control_hz)
-        self._control = ArmController(self._model, self._robot, num_substeps=steps)
+        self._control = ArmController(self.model, self.robot, num_substeps=steps)
         self._renderer = make_renderer(
-            self._model, camera=CAMERA, image_size=self._image_size, kind=self._renderer_kind
+            self.model, camera=CAMERA, image_size=self._image_size, kind=self._renderer_kind
         )
-        self._control.place(self._data, np.array(scene.start))
-        mujoco.mj_step(self._model, self._data, nstep=steps)
+        self._control.place(self.data, np.array(scene.start))
+        mujoco.mj_step(self.model, self.data, nstep=steps)
         self._settle()
 
     def reset(
@@ -146,18 +146,18 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         Raises:
             ValueError: the action is not seven finite numbers within the action space.
         """
-        self._control.command(self._data, checked_action(action))
+        self._control.command(self.data, checked_action(action))
         self._num_actions += 1
         self._settle()
 
     def _settle(self) -> None:
-        """Round the state to float32, as it is stored, and compute the poses that belong to it.
+        """Round the state to float32, as it is stored, and compute its poses.
 
-        A restored state so continues bit for bit: what physics does next depends on it alone.
+        So a restored state continues bit for bit.
         """
-        mujoco.mj_setState(self._model, self._data, self.state().astype(np.float32), _STATE)
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
+        mujoco.mj_setState(self.model, self.data, self.state().astype(np.float32), _STATE)
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
 
     def _observe(self) -> dict[str, np.ndarray]:
         return {"pixels": self.render(), "agent_pos": self.pose.astype(np.float32)}
@@ -165,7 +165,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
     def render(self) -> UInt8[np.ndarray, "h w 3"]:
         """The camera image of the current state."""
         assert self._renderer is not None
-        return self._renderer.render(self._data)
+        return self._renderer.render(self.data)
 
     def close(self) -> None:
         """Free the renderer."""
@@ -174,25 +174,24 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
             self._renderer = None
 
     def state(self) -> Float[np.ndarray, " n"]:
-        """MuJoCo's full integration state; together with `scene` it is all there is.
+        """MuJoCo's full integration state, exact in float32.
 
-        The controller's memory (commanded pose, joint command) is in it. All values are exact in
-        float32.
+        The commanded pose and the joint command are part of it.
         """
-        state = np.zeros(mujoco.mj_stateSize(self._model, _STATE))
-        mujoco.mj_getState(self._model, self._data, state, _STATE)
+        state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
+        mujoco.mj_getState(self.model, self.data, state, _STATE)
         return state
 
     def padded_state(self) -> Float[np.ndarray, " m"]:
-        """The state with zeros behind it, of one length for all scenes with this robot."""
+        """The state followed by zeros, of one length for all scenes with this robot."""
         state = self.state()
         return np.pad(state, (0, self.padded_state_size - len(state)))
 
     @property
     def padded_state_size(self) -> int:
         """Length of the state when all boxes are on the table."""
-        size = mujoco.mj_stateSize(self._model, _STATE)
-        return size + (MAX_BOXES - len(self._scene.boxes)) * _STATE_PER_BOX
+        size = mujoco.mj_stateSize(self.model, _STATE)
+        return size + (MAX_BOXES - len(self.scene.boxes)) * _STATE_PER_BOX
 
     def restore(self, scene: SceneSpec, state: Float[np.ndarray, " n"]) -> None:
         """Continue exactly where `state` (padded or not) was taken.
@@ -200,46 +199,26 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         Raises:
             ValueError: the state is too short for the scene.
         """
-        if scene != self._scene:
+        if scene != self.scene:
             self._load(scene)
-        size = mujoco.mj_stateSize(self._model, _STATE)
+        size = mujoco.mj_stateSize(self.model, _STATE)
         if len(state) < size:
             raise ValueError(
                 f"the scene with robot {scene.robot} and {len(scene.boxes)} boxes has a state of "
                 f"{size} numbers, but {len(state)} were given; restore a state with its own scene"
             )
-        mujoco.mj_resetData(self._model, self._data)
-        mujoco.mj_setState(self._model, self._data, state[:size].astype(np.float64), _STATE)
+        mujoco.mj_resetData(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, state[:size].astype(np.float64), _STATE)
         self._settle()
 
     def get_state(self) -> TabletopState:
-        """All that the rest of the episode depends on."""
-        return TabletopState(scene=self._scene, physics=self.state(), num_actions=self._num_actions)
+        """For `set_state`, here or in another Tabletop."""
+        return TabletopState(scene=self.scene, physics=self.state(), num_actions=self._num_actions)
 
     def set_state(self, state: TabletopState) -> None:
-        """Continue exactly where `get_state` was called, here or in another Tabletop."""
+        """Continue exactly where `get_state` was called."""
         self.restore(state.scene, state.physics)
         self._num_actions = state.num_actions
-
-    @property
-    def scene(self) -> SceneSpec:
-        """What is on the table."""
-        return self._scene
-
-    @property
-    def robot(self) -> Robot:
-        """The arm's names, postures and limits."""
-        return self._robot
-
-    @property
-    def model(self) -> mujoco.MjModel:
-        """The compiled scene."""
-        return self._model
-
-    @property
-    def data(self) -> mujoco.MjData:
-        """The live simulation; change it through `step` and `restore` only."""
-        return self._data
 
     @property
     def renderer_name(self) -> str:
@@ -250,21 +229,21 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
     @property
     def pose(self) -> Float[np.ndarray, " 7"]:
         """Where the tool is: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
-        return self._control.pose(self._data)
+        return self._control.pose(self.data)
 
     def box_position(self, index: int) -> Float[np.ndarray, " 3"]:
         """Centre of a box (m)."""
-        return self._data.body(box_name(index)).xpos.copy()
+        return self.data.body(box_name(index)).xpos.copy()
 
     def box_yaw(self, index: int) -> float:
         """Rotation of a box about the vertical (rad)."""
-        matrix = self._data.body(box_name(index)).xmat
+        matrix = self.data.body(box_name(index)).xmat
         return float(np.arctan2(matrix[3], matrix[0]))
 
     @property
     def is_success(self) -> bool:
         """Whether the task is solved right now."""
-        scene = self._scene
+        scene = self.scene
         box, position = scene.boxes[scene.target], self.box_position(scene.target)
         match scene.task:
             case "reach":
