@@ -30,15 +30,15 @@ class Labels(NamedTuple):
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"]
-    """Of a model step: its strides' actions, composed."""
+    """From frame to frame: the actions of its steps, composed."""
     episode: Int[np.ndarray, " n"]
-    """Which episode a transition is of, from 0."""
+    """Number of the transition's episode, from 0."""
     mask: Bool[np.ndarray, " 7"]
-    """Dimensions that the dataset really has."""
+    """Dimensions that the dataset has."""
 
 
 def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
-    """The action map that lies with a run; a missing or outdated one is fitted and saved.
+    """The action map in a run's folder; a missing or outdated one is fitted and saved.
 
     Raises:
         ValueError: The saved one is damaged, there are no labels, or an action is not finite.
@@ -62,7 +62,7 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
 
 
 def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
-    """As `fetch_action_map`; None, with a warning, where that is not possible."""
+    """As `fetch_action_map`; None, with a warning, where that fails."""
     try:
         return fetch_action_map(trained, num_labels=num_labels)
     except ValueError as error:
@@ -79,8 +79,8 @@ def fit_action_map(
         ValueError: There are no labels, or an action is not finite.
     """
     num_codes = trained.genie.latent_action.num_codes
-    fit = collect_labels(trained, Split.val, max_labels=num_labels)
-    test = collect_labels(trained, Split.test, max_episodes=MAX_TEST_EPISODES)
+    fit = _collect_labels(trained, Split.val, max_labels=num_labels)
+    test = _collect_labels(trained, Split.test, max_episodes=MAX_TEST_EPISODES)
     dictionary = ActionDictionary.fit(fit.codes, fit.robot_actions, num_codes=num_codes)
     regressor = CodeRegressor.fit(fit.robot_actions, fit.codes, num_codes=num_codes)
     return ActionMap(
@@ -91,7 +91,7 @@ def fit_action_map(
     )
 
 
-def collect_labels(
+def _collect_labels(
     trained: TrainedRun,
     split: Split,
     *,
@@ -128,17 +128,15 @@ def collect_labels(
 def measure(
     dictionary: ActionDictionary, regressor: CodeRegressor, *, fit: Labels, test: Labels
 ) -> ActionMapReport:
-    """How far both ways are right on the test side."""
+    """Accuracy of both directions on the test side."""
     errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
     deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
     num_episodes = int(test.episode.max()) + 1
     sums = episode_sums(np.stack([errors, deviations], 1), test.episode, num_episodes=num_episodes)
     hits = regressor.predict(test.robot_actions) == test.codes
     counts = np.stack([hits, np.ones_like(hits)], 1).astype(float)
+    hit_sums = episode_sums(counts, test.episode, num_episodes=num_episodes)
     majority = np.bincount(fit.codes).argmax()
-    accuracy = bootstrap(
-        episode_sums(counts, test.episode, num_episodes=num_episodes), ratio_of_sums
-    )
     known = fit.mask & test.mask
     return ActionMapReport(
         num_labels=len(fit.codes),
@@ -149,7 +147,7 @@ def measure(
             name: _measured(bootstrap(sums[:, :, [d]], mean_r2)) if known[d] else _UNKNOWN
             for d, name in enumerate(ACTION_NAMES)
         },
-        accuracy=_measured(accuracy),
+        accuracy=_measured(bootstrap(hit_sums, ratio_of_sums)),
         majority=float((test.codes == majority).mean()),
     )
 

@@ -21,7 +21,7 @@ from genie_robo.types import Episode, Window
 
 
 class Cut(NamedTuple):
-    """The frames that are taken of an episode."""
+    """The frames of an episode that are used."""
 
     start: int = 0
     """First frame of the prompt, in frames of the model: a step over the frame stride."""
@@ -43,19 +43,14 @@ class Clip:
     window: Window | None = None
     """The prompt frames and those after them; None after an image."""
     file: str
-    """What files about it are called."""
+    """Stem of the names of its files."""
 
 
 class RunPrompts:
     """Prompts with frames as the run's own: of its size, scaled by its rule, at its stride."""
 
     def __init__(self, windows: WindowDataset, *, renderer: str = "auto") -> None:
-        """Plan; nothing is read yet.
-
-        Args:
-            windows: Those of the run's test side.
-            renderer: What draws fresh scenes.
-        """
+        """Keep the windows of the run's test side, and the renderer of fresh scenes."""
         self._windows, self._renderer = windows, renderer
 
     @property
@@ -120,11 +115,8 @@ class RunPrompts:
         frames = []
         for name, content in files:
             try:
-                frames += [
-                    *decode_frames(
-                        [content], image_size=self._windows.image_size, resize=self._windows.resize
-                    )
-                ]
+                size, resize = self._windows.image_size, self._windows.resize
+                frames += [*decode_frames([content], image_size=size, resize=resize)]
             except ValueError as error:
                 raise ValueError(
                     f"{name} cannot be a prompt ({error}): it is no JPEG or PNG image, or damaged; "

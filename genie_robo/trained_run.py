@@ -1,4 +1,4 @@
-"""A trained run, opened: its models beside the dataset they are asked about."""
+"""A trained run, opened: its models and a dataset."""
 
 from dataclasses import dataclass, replace
 
@@ -17,19 +17,19 @@ from genie_robo.types import Split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedRun:
-    """Everything that commands on a finished run start from."""
+    """The input of all commands on a finished run."""
 
     folder: RunFolder
     config: TrainConfig
     """As the run was trained."""
     data: DataConfig
-    """The dataset in use: the run's own unless another one was asked for."""
+    """The dataset in use: the run's own unless another one was given."""
     genie: Genie
     dataset: RldsDataset
     device: torch.device
 
     def windows(self, split: Split) -> WindowDataset:
-        """The windows of one side of the split, as long as the dynamics sees."""
+        """The windows of one side of the split, as long as those of the dynamics."""
         return build_windows(
             self.data, self.dataset, split, num_frames=self.config.world_model.num_frames
         )

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from genie_robo.config import ImagineConfig
-from genie_robo.imagine.rollout import Imagined
+from genie_robo.imagine.rollout import Imagined, Video
 from genie_robo.imagine.view import ImaginedEpisode
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.code_names import dictionary_names
@@ -23,12 +23,7 @@ from viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9
 TRUE, IMAGINED = "true", "imagined"
-
-
-PAPER = 255
-GAP = 2
-
-
+PAPER, GAP = 255, 2
 FOLDER = "rollouts"
 RECORDING = "comparison"
 
@@ -40,12 +35,9 @@ def write_episode(folder: Path, episode: ImaginedEpisode) -> Path:
     """
     parts, view = episode
     name = parts.clip.file
-    rows = {IMAGINED: view.imagined_video}
-    if view.true_video is not None:
-        rows = {TRUE: view.true_video, **rows}
     recording = write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
-    write_pictures(folder, parts.clip, rows)
-    archived = archive(parts.imagined, 0, view.episode_id, view.robot_actions)
+    _write_images(folder, parts.clip, view.true_video, {IMAGINED: view.imagined_video})
+    archived = _archive(parts.imagined, 0, view.episode_id, view.robot_actions)
     write_atomic(folder / f"{name}.npz", archived)
     return recording
 
@@ -56,7 +48,7 @@ class Branches(NamedTuple):
     clip: Clip
     imagined: Imagined
     action_map: ActionMap | None
-    """What the codes are to the robot; None where the run has none."""
+    """Latent actions to robot actions; None where the run has none."""
 
 
 def write_branches(folder: Path, branches: Branches) -> Path:
@@ -70,13 +62,13 @@ def write_branches(folder: Path, branches: Branches) -> Path:
     recording = write_atlas(folder / f"{name}.rrd", atlas)
     write_mp4(folder / f"{name}.mp4", tile(videos), fps=clip.prompt.control_hz)
     rows = {f"code {code}": video for code, video in zip(atlas.names, videos, strict=True)}
-    write_png(folder / f"{name}.png", strip(rows, num_prompt=imagined.num_prompt_frames))
-    write_atomic(folder / f"{name}.npz", archive(imagined, slice(None), clip.file))
+    write_png(folder / f"{name}.png", _strip(rows, num_prompt=imagined.num_prompt_frames))
+    write_atomic(folder / f"{name}.npz", _archive(imagined, slice(None), clip.file))
     return recording
 
 
 def make_atlas(branches: Branches) -> AtlasView:
-    """The branches next to what the robot does in labelled steps with each code."""
+    """The branches next to the robot's motions in labelled steps with each code."""
     prompt, videos = branches.clip.prompt, branches.imagined.video
     names, displacements = tuple(map(str, range(len(videos)))), None
     if branches.action_map is not None:
@@ -119,14 +111,13 @@ def write_beside(config: ImagineConfig, episodes: Mapping[str, Sequence[Imagined
         clip, true_video = of_prompt[0].parts.clip, of_prompt[0].view.true_video
         own = {title: made.view for title, made in zip(titles, of_prompt, strict=True)}
         views |= {f"{clip.file}/{title}": view for title, view in own.items()}
-        rows = {} if true_video is None else {TRUE: true_video}
         imagined = {title: view.imagined_video for title, view in own.items()}
-        write_pictures(folder, clip, rows | imagined)
+        _write_images(folder, clip, true_video, imagined)
     return write_rollouts(folder / f"{RECORDING}.rrd", views, name=RECORDING)
 
 
 def short_names(runs: Sequence[str]) -> list[str]:
-    """The last parts of paths, as many as tell them apart, for entities and pictures."""
+    """The shortest endings of paths that are unique, for entities and images."""
     paths = [(Path.cwd() / run).parts[1:] for run in runs]
     for count in range(1, max(map(len, paths)) + 1):
         names = ["_".join(parts[-count:]) for parts in paths]
@@ -135,23 +126,24 @@ def short_names(runs: Sequence[str]) -> list[str]:
     return list(runs)
 
 
-def write_pictures(
-    folder: Path, clip: Clip, rows: Mapping[str, UInt8[np.ndarray, "t h w c"]]
+def _write_images(
+    folder: Path, clip: Clip, true: Video | None, imagined: Mapping[str, Video]
 ) -> None:
-    """Write NAME.mp4, the videos side by side, and NAME.png, their frames under one another."""
+    """Write NAME.mp4, the videos side by side, and NAME.png, their frames in rows."""
+    rows = {**({} if true is None else {TRUE: true}), **imagined}
     joined = np.concatenate(list(rows.values()), axis=2)
     write_mp4(folder / f"{clip.file}.mp4", joined, fps=clip.prompt.control_hz)
-    write_png(folder / f"{clip.file}.png", strip(rows, num_prompt=len(clip.prompt.frames)))
+    write_png(folder / f"{clip.file}.png", _strip(rows, num_prompt=len(clip.prompt.frames)))
 
 
-def strip(rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, num_prompt: int) -> Image.Image:
-    """Videos under one another, their frames evenly spread over the rollout."""
+def _strip(rows: Mapping[str, Video], *, num_prompt: int) -> Image.Image:
+    """A row of evenly spread frames for each video."""
     shown = spread(len(next(iter(rows.values()))), most=STRIP_FRAMES)
     headers = [f"t={t}" + (" (prompt)" if t < num_prompt else "") for t in shown]
     return draw_strip({name: video[shown] for name, video in rows.items()}, headers=headers)
 
 
-def archive(
+def _archive(
     imagined: Imagined,
     which: int | slice,
     episode_id: str,

@@ -56,15 +56,16 @@ def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
 
 
 def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:
-    """Refuse runs that would start from different frames.
+    """Check that all runs start from the same frames.
 
     Raises:
-        ValueError: A run has other test episodes, or sees them at another size or rate.
+        ValueError: A run has other test episodes, or reads them at another size or rate.
     """
     (first, own), *others = prompts.items()
     for name, theirs in others:
         for wanted, found in zip(own, theirs, strict=False):
-            if not _are_same(wanted, found):
+            is_same_rate = wanted.prompt.control_hz == found.prompt.control_hz
+            if not is_same_rate or not np.array_equal(_frames(wanted), _frames(found)):
                 raise ValueError(
                     f"{first} and {name} start {wanted.file} from different frames: "
                     f"{_describe(wanted)} against {_describe(found)}. Name runs of one dataset, "
@@ -75,11 +76,6 @@ def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:
                 f"{first} has {len(own)} prompts and {name} {len(theirs)}; give "
                 f"num_episodes={min(len(own), len(theirs))} or less"
             )
-
-
-def _are_same(one: Clip, other: Clip) -> bool:
-    is_same_rate = one.prompt.control_hz == other.prompt.control_hz
-    return is_same_rate and np.array_equal(_frames(one), _frames(other))
 
 
 def _frames(clip: Clip) -> np.ndarray:

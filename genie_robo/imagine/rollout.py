@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -24,33 +25,21 @@ POSE_EPISODES = 12
 """Val episodes whose frames the pose reader learns from: about two seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutReaders:
-    """None for what a run lacks."""
+class RolloutReaders(NamedTuple):
+    """What reads robot actions off codes and poses off frames; None for what a run lacks."""
 
     action_map: ActionMap | None
-    """Latent actions to robot actions."""
     poses: PoseReader | None
-    """Frames to where the tool is."""
 
 
 def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) -> RolloutReaders:
-    """The run's action map, and a pose reader fitted to val episodes.
-
-    Poses are only known in datasets from the simulator.
-    """
-    return RolloutReaders(
-        action_map=find_action_map(trained, num_labels=num_labels),
-        poses=_fit_poses(trained) if poses else None,
-    )
-
-
-def _fit_poses(trained: TrainedRun) -> PoseReader | None:
-    fit = trained.windows(Split.val)
-    if not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
-        return None
+    """The run's action map, and a pose reader fitted to val episodes of simulated datasets."""
+    action_map, fit = find_action_map(trained, num_labels=num_labels), trained.windows(Split.val)
+    if not poses or not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
+        return RolloutReaders(action_map, None)
     context = eval_context(trained)
-    return fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
+    reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
+    return RolloutReaders(action_map, reader)
 
 
 Video = UInt8[np.ndarray, "t h w c"]
@@ -58,7 +47,7 @@ Video = UInt8[np.ndarray, "t h w c"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imagined:
-    """What a world shows in b rollouts, frame by frame, the prompt first."""
+    """b rollouts of a world, frame by frame, the prompt first."""
 
     video: UInt8[np.ndarray, "b t h w c"]
     uncertainty: Float[np.ndarray, "b t"]
@@ -177,18 +166,15 @@ def imagine_prompt(
         clip=clip,
         steering=steering,
         imagined=imagine_rollouts(world, clip.prompt, actions, seeds=[seed], advance=advance),
-        happened=replay_steered(clip, steering, renderer=config.renderer),
+        happened=_replay_steered(clip, steering, renderer=config.renderer),
         readers=readers,
     )
 
 
-def replay_steered(clip: Clip, steering: Steering, *, renderer: str) -> Replay | None:
+def _replay_steered(clip: Clip, steering: Steering, *, renderer: str) -> Replay | None:
     """MuJoCo restored at the first prompt frame and moved by the actions; None for real data.
 
-    The actions inside the prompt are the true ones, those after it the ones of the steering.
-
-    Raises:
-        ValueError: MuJoCo refuses an action.
+    The true actions lead through the prompt, those of the steering follow.
     """
     prompt, episode = clip.prompt, clip.prompt.recording
     if episode is None or not episode.is_simulated or steering.robot_actions is None:

@@ -49,17 +49,17 @@ class Steering:
         if Codes not in world.takes:
             raise ValueError(
                 f"world_model={type(world).__name__} takes robot actions only, but these latent "
-                "actions stand for none; give a list of robot actions"
+                "actions have none; give a list of robot actions"
             )
         return code_steps(self.codes[None])
 
 
 def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
-    """Refuse actions that fit no prompt, before anything slow.
+    """Check the actions before anything slow.
 
     Raises:
-        ValueError: An unknown word, a code that is none of the model's, an action that is not
-            seven finite numbers, or another number of them than the horizon.
+        ValueError: An unknown word, an unknown code, an action that is not seven finite numbers,
+            or another number of actions than the horizon.
     """
     actions = config.actions
     if config.horizon < 1 or config.num_prompt_frames < 1:
@@ -96,10 +96,10 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
 
 
 def check_one_truth(config: ImagineConfig) -> None:
-    """Refuse what would lead several models to different truths.
+    """Check that several models can share one truth.
 
     Raises:
-        ValueError: They are to be steered by codes, which mean something else in each of them.
+        ValueError: They would be steered by codes, which have another meaning in each model.
     """
     actions = config.actions
     by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
@@ -175,7 +175,7 @@ def _check_robot_actions(actions: Sequence[object]) -> None:
 
 
 def _check_bounds(robot_actions: Float[np.ndarray, "n 7"], *, stride: int) -> None:
-    """Refuse now what MuJoCo would refuse during the rollout."""
+    """Refuse early what MuJoCo would refuse during the rollout."""
     for number, action in enumerate(split_actions(robot_actions, stride)[::stride]):
         try:
             checked_action(action)

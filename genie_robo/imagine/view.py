@@ -36,15 +36,15 @@ class ImaginedEpisode(NamedTuple):
 
 
 def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> RolloutView:
-    """Everything there is to show; what is unknown is left out."""
+    """What the recording shows; unknown parts are left out."""
     trained, prompt, imagined = parts.trained, parts.prompt, parts.imagined
     true_video, num_prompt = parts.true_video, len(prompt.frames)
     seen = psnr = None
     if true_video is not None:
         seen = GenieTokenizer(genie=trained.genie, device=trained.device).reconstruct(true_video)
-        psnr = compare(true_video, parts.imagined_video, seen.video, num_prompt=num_prompt)
+        psnr = _compare(true_video, parts.imagined_video, seen.video, num_prompt=num_prompt)
     codes = None if imagined.codes is None else imagined.codes[0]
-    path = read_path(parts)
+    path = _read_path(parts)
     names, decoded = (), None
     if parts.readers.action_map is not None:
         dictionary = parts.readers.action_map.dictionary
@@ -57,10 +57,10 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         latent_actions=codes,
         num_codes=trained.genie.latent_action.num_codes,
         num_prompt_frames=num_prompt,
-        summary=summarise(parts, config, seed=seed, psnr=psnr, path=path),
+        summary=_summarise(parts, config, seed=seed, psnr=psnr, path=path),
         code_names=names,
-        code_chances=infer_chances(parts, config),
-        tokens=token_maps(parts, seen),
+        code_chances=_infer_chances(parts, config),
+        tokens=_token_maps(parts, seen),
         uncertainty=imagined.uncertainty[0],
         decoded_actions=decoded,
         read_path=path,
@@ -71,13 +71,13 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
     )
 
 
-def compare(true: Video, imagined: Video, seen: Video, *, num_prompt: int) -> Curves:
+def _compare(true: Video, imagined: Video, seen: Video, *, num_prompt: int) -> Curves:
     """PSNR (dB) of the imagined frames, of a held frame, of the tokenizer alone."""
     others = {IMAGINED: imagined, COPY_LAST: _held(true, num_prompt), TOKENIZER: seen}
     return {name: frame_psnr(true, video) for name, video in others.items()}
 
 
-def read_path(parts: RolloutParts) -> ReadPath | None:
+def _read_path(parts: RolloutParts) -> ReadPath | None:
     """The tool in imagined frames, and its distance from the tool in MuJoCo (mm).
 
     Read from a held frame and from true frames as well: the baseline, and the reader's own error.
@@ -98,7 +98,7 @@ def read_path(parts: RolloutParts) -> ReadPath | None:
     return ReadPath(positions=read, error_mm={n: distance(p, where) for n, p in others.items()})
 
 
-def token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps | None:
+def _token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps | None:
     """The tokens of the rollout next to those of the true frames; None without tokens."""
     tokens, entropy = parts.imagined.tokens, parts.imagined.token_entropy
     if tokens is None or entropy is None:
@@ -111,8 +111,8 @@ def token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps | 
     )
 
 
-def infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarray, "n k"] | None:
-    """How clearly each transition alone implies each latent action; None where they were given."""
+def _infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarray, "n k"] | None:
+    """Chances of each latent action in each transition alone; None where they were given."""
     window, trained = parts.clip.window, parts.trained
     if window is None or (config.actions or INFERRED) not in (INFERRED, ALONE):
         return None
@@ -126,7 +126,7 @@ def _held(values: np.ndarray, num_prompt: int) -> np.ndarray:
     return values[np.minimum(np.arange(len(values)), num_prompt - 1)]
 
 
-def summarise(
+def _summarise(
     parts: RolloutParts,
     config: ImagineConfig,
     *,

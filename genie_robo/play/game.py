@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
+from genie_robo.inference.code_names import LabelledCodes
 from genie_robo.inference.world import (
     Actions,
     Codes,
@@ -40,20 +40,6 @@ DIRECTIONS = {
 GRIPPER_KEY = "g"
 
 
-@runtime_checkable
-class CodeMeanings(Protocol):
-    """Latent actions to robot actions."""
-
-    @property
-    def counts(self) -> Int[np.ndarray, " k"]:
-        """Labelled transitions per code."""
-        ...
-
-    def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 7"]:
-        """The mean robot action of each code."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """The action that led to a frame."""
@@ -63,7 +49,7 @@ class Action:
     given: Actions
     """To the world."""
     robot_action: Float[np.ndarray, " 7"] | None
-    """What MuJoCo executes; for a code its mean robot action, None where that is unknown."""
+    """Executed by MuJoCo; for a code its mean robot action, None where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +63,7 @@ class Moment:
     action: Action | None
     """None for the prompt."""
     code: int | None
-    """The latent action that led here, of worlds that have some."""
+    """The latent action that led here, in worlds that have them."""
     latency_s: float
     true_frame: UInt8[np.ndarray, "h w c"] | None
     """MuJoCo's, under the same robot actions."""
@@ -97,34 +83,34 @@ class Game:
         *,
         num_codes: int,
         seed: int = 0,
-        meanings: CodeMeanings | None = None,
+        meanings: LabelledCodes | None = None,
         renderer: str = "auto",
     ) -> None:
-        """Start.
+        """Start from a prompt.
 
         Args:
-            world: What is steered, by latent actions, robot actions or both.
-            prompt: Where it starts.
+            world: Steered by latent actions, robot actions or both.
+            prompt: The first frame.
             num_codes: Latent actions are 0 .. num_codes - 1.
             seed: Of everything that is sampled.
             meanings: The robot actions of latent actions, which MuJoCo executes.
-            renderer: What draws the true frames.
+            renderer: Of the true frames.
         """
         self.world, self.num_codes, self.seed = world, num_codes, seed
         self.meanings, self.renderer = meanings, renderer
         self.latencies_s: list[float] = []
-        """Of all frames ever imagined, also those taken back."""
+        """Of all frames ever imagined, including those taken back."""
         self._mujoco = MujocoWorld(renderer=renderer)
         self.start(prompt)
 
     def start(self, prompt: Prompt) -> None:
-        """Start anew from another prompt.
+        """Start from another prompt.
 
         Raises:
             ValueError: The world cannot start from it; the game stays where it was.
         """
         self._reached: Moment | None = None
-        """How far the worlds have come; None while they are on their way."""
+        """The moment that the worlds are at; None while they are being stepped."""
         shown, true = self._start_worlds(prompt)
         self.prompt = prompt
         self._gripper_at_start = 1.0
@@ -144,28 +130,19 @@ class Game:
         return [moment.action for moment in self.moments if moment.action is not None]
 
     @property
-    def takes_codes(self) -> bool:
-        """Whether latent actions steer."""
-        return Codes in self.world.takes
-
-    @property
-    def takes_robot_actions(self) -> bool:
-        """Whether robot actions steer."""
-        return RobotActions in self.world.takes
-
-    @property
-    def median_latency_s(self) -> float:
-        """Of all frames ever imagined; 0 before the first."""
-        return statistics.median(self.latencies_s) if self.latencies_s else 0.0
+    def frames_per_second(self) -> float:
+        """By the median latency of all frames ever imagined; 0 before the first."""
+        return 1 / statistics.median(self.latencies_s) if self.latencies_s else 0.0
 
     @property
     def speed(self) -> str:
         """How fast frames are imagined, in words."""
         if not self.latencies_s:
             return "no frame imagined"
+        rate = self.frames_per_second
         return (
-            f"{len(self.latencies_s)} frames imagined, {1000 * self.median_latency_s:.0f} ms each "
-            f"(median), {1 / self.median_latency_s:.1f} frames per second"
+            f"{len(self.latencies_s)} frames imagined, {1000 / rate:.0f} ms each (median), "
+            f"{rate:.1f} frames per second"
         )
 
     def press_code(self, code: int) -> None:
@@ -194,8 +171,8 @@ class Game:
             ValueError: The world takes no robot actions.
         """
         gripper = 0.0 if self.gripper >= 0.5 else 1.0
-        name = "open" if gripper else "close"
-        self._press_robot(name, np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, gripper]))
+        action = np.array([0.0] * GRIPPER + [gripper])
+        self._press_robot("open" if gripper else "close", action)
 
     @property
     def gripper(self) -> float:
@@ -218,7 +195,7 @@ class Game:
         close_world(self.world)
 
     def _press_robot(self, name: str, robot_action: Float[np.ndarray, " 7"]) -> None:
-        if not self.takes_robot_actions:
+        if RobotActions not in self.world.takes:
             raise ValueError(
                 "robot actions cannot steer this world: the run has no action map, or the world "
                 "takes latent actions only"
@@ -238,7 +215,7 @@ class Game:
         self._reached = self.now
 
     def _catch_up(self) -> None:
-        """After steps were taken back or failed, repeat the remaining ones."""
+        """Repeat the remaining steps after some were taken back or failed."""
         if self._reached is self.now:
             return
         self._reached = None
@@ -249,10 +226,10 @@ class Game:
         self._reached = self.now
 
     def _start_worlds(self, prompt: Prompt) -> tuple[Step, Step | None]:
-        """The world, and MuJoCo where it can follow: it knows the prompt and what actions mean."""
+        """Start the world, and MuJoCo where it has the prompt's state and the robot actions."""
         shown = self.world.start([prompt], [self.seed])
         self._mujoco.close()
-        if not prompt.is_simulated or (self.takes_codes and self.meanings is None):
+        if not prompt.is_simulated or (Codes in self.world.takes and self.meanings is None):
             return shown, None
         return shown, self._mujoco.start([prompt], [self.seed])
 
@@ -276,7 +253,7 @@ def _moment(shown: Step, true: Step | None, *, action: Action | None, latency_s:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A key, its name and what it does; the key is empty where there is only a button."""
+    """A key, its name and its effect; the key is empty where there is only a button."""
 
     key: str
     name: str
@@ -285,19 +262,17 @@ class Key:
 
 def code_keys(game: Game) -> list[Key]:
     """One for each latent action; none where the world takes robot actions only."""
+    if Codes not in game.world.takes:
+        return []
     return [
-        Key(
-            key=CODE_KEYS[code] if code < len(CODE_KEYS) else "",
-            name=str(code),
-            press=partial(game.press_code, code),
-        )
-        for code in range(game.num_codes if game.takes_codes else 0)
+        Key(key=CODE_KEYS[code : code + 1], name=str(code), press=partial(game.press_code, code))
+        for code in range(game.num_codes)
     ]
 
 
 def robot_keys(game: Game) -> list[Key]:
     """Those that move the robot; none where the world takes latent actions only."""
-    if not game.takes_robot_actions:
+    if RobotActions not in game.world.takes:
         return []
     moves = [
         Key(key=key, name=name, press=partial(game.move, name, np.array(delta)))

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from nicegui import app, events, run, ui
 
 from genie_robo.inference.world import Codes, Prompt
-from genie_robo.play.game import RECORD, Game, Moment, code_keys, robot_keys, session_keys
+from genie_robo.play.game import RECORD, Action, Game, code_keys, robot_keys, session_keys
 from genie_robo.play.session import Job, Session, Turns
 from genie_robo.sim.render import png_bytes
 from genie_robo.types import ACTION_NAMES, GRIPPER
@@ -36,7 +36,7 @@ class Page:
         self._by_key = {key.key: Job(key.name, key.press) for key in keys if key.key}
         self._by_key[RECORD] = Job("record", session.write)
         ui.add_css(_CSS)
-        # Buttons keep the focus after a click, and keys must work all the same.
+        # Keys must also work while a clicked button has the focus.
         ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "textarea"])
         self._draw_header()
         with ui.row(wrap=False).classes("w-full gap-4 p-2 items-start"):
@@ -62,15 +62,14 @@ class Page:
         self._true.set_source(data_url(game.prompt.frames[-1] if true is None else true))
         is_given = true is None
         self._true_title.set_text("prompt, as given" if is_given else "MuJoCo, the same actions")
-        self._true_note.set_text(describe(game))
+        self._true_note.set_text(_describe(game))
         self._numbers["frame"].set_text(str(len(game.actions)))
         self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")
-        speed = 1 / game.median_latency_s if game.median_latency_s else 0.0
-        self._numbers["frames per second"].set_text(f"{speed:.1f}")
+        self._numbers["frames per second"].set_text(f"{game.frames_per_second:.1f}")
         self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
         self._actions_title.set_text(f"actions from {game.prompt.title}")
         self._actions.set_text(" ".join(action.name for action in game.actions) or "none yet")
-        self._status.set_text(status(session.turns))
+        self._status.set_text(_status(session.turns))
         self._status.props(f"color={'orange' if session.turns.running else 'green'}")
 
     def _draw_header(self) -> None:
@@ -212,47 +211,40 @@ class Page:
 
 
 def data_url(frame: UInt8[np.ndarray, "h w c"]) -> str:
-    """A frame as a PNG that a page can hold without another request."""
+    """A frame as a PNG inside a URL."""
     return f"data:image/png;base64,{base64.b64encode(png_bytes(frame)).decode()}"
 
 
-def status(turns: Turns) -> str:
-    """The job that runs and the one that waits."""
+def _status(turns: Turns) -> str:
     if turns.running is None:
         return "ready"
     waiting = f", {turns.waiting.name} waits" if turns.waiting else ""
     return f"busy: {turns.running.name}{waiting}"
 
 
-def describe(game: Game) -> str:
+def _describe(game: Game) -> str:
     """What is shown next to the imagined frame, and why."""
-    if game.now.true_frame is not None:
-        is_prompt = game.now.action is None
-        return (
-            game.prompt.instruction if is_prompt else f"MuJoCo executed {describe_action(game.now)}"
-        )
+    now = game.now
+    if now.true_frame is not None:
+        done = now.action and _describe_action(now.action, now.code)
+        return f"MuJoCo executed {done}" if done else game.prompt.instruction
     if not game.prompt.is_simulated:
         return "This prompt has no simulator state, so there is no true frame."
     return "MuJoCo cannot execute codes without an action map, so there is no true frame."
 
 
-def describe_action(moment: Moment) -> str:
-    """The action of a frame in centimetres, degrees and gripper opening."""
-    action = moment.action
-    assert action is not None
+def _describe_action(action: Action, code: int | None) -> str:
+    """An action in centimetres, degrees (unless all are below half of one) and gripper opening."""
     if action.robot_action is None:
         return action.name
-    given = zip(ACTION_NAMES, action.robot_action, strict=True)
-    moves = [f"{name} {100 * value:+.1f} cm" for name, value in list(given)[:3]]
-    turns = [
-        f"{name} {np.degrees(value):+.0f}°"
-        for name, value in zip(ACTION_NAMES[3:GRIPPER], action.robot_action[3:GRIPPER], strict=True)
-    ]
-    as_code = "" if moment.code is None else f", which the model took as code {moment.code}"
+    named = list(zip(ACTION_NAMES, action.robot_action, strict=True))
+    parts = [f"{name} {100 * value:+.1f} cm" for name, value in named[:3]]
+    if np.abs(action.robot_action[3:GRIPPER]).max() >= np.radians(0.5):
+        parts += [f"{name} {np.degrees(value):+.0f}°" for name, value in named[3:GRIPPER]]
+    as_code = "" if code is None else f", which the model took as code {code}"
     is_code = isinstance(action.given, Codes)
     whose = f"the mean robot action of code {action.name}" if is_code else f"{action.name}{as_code}"
-    turned = turns if np.abs(action.robot_action[3:GRIPPER]).max() >= np.radians(0.5) else []
-    return f"{whose}: {', '.join([*moves, *turned])}, gripper {action.robot_action[GRIPPER]:.1f}"
+    return f"{whose}: {', '.join(parts)}, gripper {action.robot_action[GRIPPER]:.1f}"
 
 
 def serve(

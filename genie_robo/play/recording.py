@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.inference.code_names import dictionary_names
@@ -25,7 +25,8 @@ def write_session(folder: Path, game: Game) -> Path:
     """
     if not game.actions:
         raise ValueError("there is nothing to record yet: press a key first")
-    name = next_name(folder)
+    taken = {path.stem for path in folder.glob("play_*")}
+    name = next(free for n in range(len(taken) + 1) if (free := f"play_{n:03d}") not in taken)
     view = view_session(game)
     shown = [view.imagined_video]
     if view.true_video is not None:
@@ -34,18 +35,16 @@ def write_session(folder: Path, game: Game) -> Path:
     return write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
 
 
-def next_name(folder: Path) -> str:
-    """The first free one of play_000, play_001, ..."""
-    taken = {path.stem for path in folder.glob("play_*")}
-    return next(name for n in range(len(taken) + 1) if (name := f"play_{n:03d}") not in taken)
-
-
 def view_session(game: Game) -> RolloutView:
-    """Everything that the recording shows; without a simulator nothing true is shown."""
+    """Everything that the recording shows; the truth only where there is a simulator."""
     moments = list(game.moments)
     imagined = np.stack([moment.frame for moment in moments])
     true_frames = [moment.true_frame for moment in moments if moment.true_frame is not None]
     true_video = np.stack(true_frames) if true_frames else None
+    psnr = {}
+    if true_video is not None:
+        shown = {"imagined": imagined, "copy_last": np.broadcast_to(true_video[0], imagined.shape)}
+        psnr = {name: frame_psnr(true_video, video) for name, video in shown.items()}
     robot_actions = _robot_actions(game)
     known = [moment.code for moment in moments[1:] if moment.code is not None]
     codes = np.array(known) if len(known) == len(game.actions) else None
@@ -57,19 +56,19 @@ def view_session(game: Game) -> RolloutView:
         latent_actions=codes,
         num_codes=game.num_codes,
         num_prompt_frames=1,
-        summary=summarise(game),
+        summary=_summarise(game),
         code_names=() if meanings is None else dictionary_names(meanings),
         uncertainty=np.array([moment.uncertainty for moment in moments]),
         decoded_actions=None if meanings is None or codes is None else meanings.mean(codes),
         true_video=true_video,
         robot_actions=robot_actions,
         replay=None if true_video is None else _replay(game, robot_actions),
-        psnr={} if true_video is None else _psnr(true_video, imagined),
+        psnr=psnr,
     )
 
 
-def summarise(game: Game) -> str:
-    """Markdown that says what is shown."""
+def _summarise(game: Game) -> str:
+    """Markdown that describes the recording."""
     truth = (
         "MuJoCo executed the same robot actions, of a code its mean robot action."
         if game.now.true_frame is not None
@@ -94,19 +93,12 @@ def summarise(game: Game) -> str:
 
 
 def _robot_actions(game: Game) -> Float[np.ndarray, "n 7"] | None:
-    """The robot actions, NaN for codes that stand for none; None if all do."""
+    """The robot actions, NaN for codes without one; None if no code has one."""
     actions = [action.robot_action for action in game.actions]
     if all(action is None for action in actions):
         return None
     missing = np.full(len(ACTION_NAMES), np.nan)
     return np.stack([missing if a is None else a for a in actions]).astype(np.float64)
-
-
-def _psnr(
-    true: UInt8[np.ndarray, "t h w c"], imagined: UInt8[np.ndarray, "t h w c"]
-) -> dict[str, Float[np.ndarray, " t"]]:
-    still = np.broadcast_to(true[0], true.shape)
-    return {"imagined": frame_psnr(true, imagined), "copy_last": frame_psnr(true, still)}
 
 
 def _replay(game: Game, robot_actions: Float[np.ndarray, "n 7"] | None) -> Replay:

@@ -28,13 +28,13 @@ class Job(NamedTuple):
 
 
 class Turns:
-    """One job runs and at most one waits; a further one is refused.
+    """One job runs and at most one waits; others are refused.
 
     All jobs run in the same thread: a graphics context belongs to the thread that made it.
     """
 
     def __init__(self, *, changed: Callable[[], None], say: Callable[[str], None]) -> None:
-        """Nothing runs yet.
+        """Start the thread.
 
         Args:
             changed: Called on the event loop whenever a job starts, waits or ends.
@@ -46,11 +46,11 @@ class Turns:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="play")
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do something in the thread of the jobs and wait for it; not from the event loop."""
+        """Run in the thread of the jobs and wait; not from the event loop."""
         return self._thread.submit(work).result()
 
     async def take(self, job: Job) -> bool:
-        """Run the job, or let it wait for the one that runs; False when one waits already."""
+        """Run the job now or after the running one; False when another waits already."""
         if self.running is not None:
             is_taken = self.waiting is None
             self.waiting = self.waiting or job
@@ -68,7 +68,7 @@ class Turns:
         return True
 
     def close(self) -> None:
-        """Wait for the job that runs; no further one is taken."""
+        """Wait for the running job and refuse others."""
         self._thread.shutdown()
 
     async def _run(self, job: Job) -> None:
@@ -106,7 +106,7 @@ class Session:
         return f"wrote {self.record(self.game)} and the .mp4 of the same name"
 
     def start(self, prompt: Callable[[], Prompt]) -> None:
-        """Start anew from a prompt that is made in the thread of the jobs."""
+        """Start from a prompt that is made in the thread of the jobs."""
         self.game.start(prompt())
 
 
@@ -118,15 +118,7 @@ def make_session(
     title: str,
     note: str = "",
 ) -> Session:
-    """Build the game in the thread where it will be played.
-
-    Args:
-        make_game: Called once.
-        prompts: What the player may start from.
-        record: Writes the session so far.
-        title: The heading of the page.
-        note: What to know about its robot keys.
-    """
+    """A session whose game is built in the thread where it will be played."""
     changed, said = Event[[]](), Event[[str]]()
     turns = Turns(changed=changed.emit, say=said.emit)
     return Session(

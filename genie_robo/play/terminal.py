@@ -29,11 +29,11 @@ def play_in_terminal(game: Game) -> None:
 
 
 def follow_keys(game: Game, show: Callable[[], None]) -> None:
-    """Press what is read from standard input, until `q` or its end."""
+    """Press the keys that are read from standard input, until `q` or its end."""
     keys = [*code_keys(game), *robot_keys(game), *session_keys(game)]
     press = {key.key: key.press for key in keys if key.key}
     show()
-    with contextlib.closing(read_keys(sys.stdin)) as pressed:
+    with contextlib.closing(_read_keys(sys.stdin)) as pressed:
         for key in pressed:
             if key == QUIT:
                 return
@@ -71,7 +71,7 @@ def half_blocks(frame: UInt8[np.ndarray, "h w c"]) -> Text:
     return text
 
 
-def read_keys(source: TextIO) -> Generator[str, None, None]:
+def _read_keys(source: TextIO) -> Generator[str, None, None]:
     """Single key presses from a terminal, the characters of every line from anything else."""
     if not source.isatty():
         for line in source:

@@ -4,8 +4,8 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-# The names of genie_robo.types, written again: that module imports PyTorch, which would treble the
-# start of every recording process.
+# A copy of the names in genie_robo.types, whose import of PyTorch would triple the start-up time of
+# recording processes.
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 ACTION_LOW = np.array([-0.06, -0.06, -0.06, -0.35, -0.35, -0.35, 0.0])
 ACTION_HIGH = np.array([0.06, 0.06, 0.06, 0.35, 0.35, 0.35, 1.0])

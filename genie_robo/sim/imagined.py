@@ -121,11 +121,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
 
 
 def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
-    """A world as it is, a Genie as a world that is steered by its codes.
-
-    Raises:
-        TypeError: There is neither, or an argument of an earlier version was given.
-    """
+    """A Genie becomes a world that is steered by its codes."""
     if former.keys() & {"genie", "to_codes", "sampler"}:
         raise TypeError(
             f"{', '.join(f'{name}=' for name in former)} became world=: give world=genie, or with "
@@ -141,22 +137,16 @@ def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
 
 
 def _frame_size(world: World) -> tuple[int, int]:
-    """Height and width of a world's frames, 64 x 64 where it shows any size."""
+    """64 x 64 for worlds that show any size."""
     return getattr(world, "image_size", (64, 64))
 
 
 def _observation_space(image_size: tuple[int, int]) -> gymnasium.Space[dict[str, Any]]:
-    """`pixels` alone: a world model knows no pose, so there is no `agent_pos`."""
     pixels = gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8)
     return gymnasium.spaces.Dict({"pixels": pixels})
 
 
 def _action_space(world: World) -> gymnasium.Space[Any]:
-    """Robot actions where the world takes them, else its latent actions.
-
-    Raises:
-        ValueError: The world takes latent actions only and has no `num_codes`.
-    """
     if RobotActions in world.takes:
         return robot_action_space()
     num_codes = getattr(world, "num_codes", None)
@@ -169,11 +159,6 @@ def _action_space(world: World) -> gymnasium.Space[Any]:
 
 
 def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray) -> Actions:
-    """Actions of the space, one per world.
-
-    Raises:
-        ValueError: An action is outside the space.
-    """
     if not isinstance(space, gymnasium.spaces.Discrete):
         return RobotActions(np.stack([checked_action(action) for action in actions]))
     for action in actions:
@@ -187,11 +172,7 @@ def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarr
 def _read_prompt(
     prompt: np.ndarray | Prompt | None, *, image_size: tuple[int, int], resize: Resize
 ) -> Prompt:
-    """An image or a stack of p frames as frames of the world's size.
-
-    Raises:
-        ValueError: There is no prompt, or it holds no uint8 RGB images.
-    """
+    """An image or a stack of p frames, scaled to the world's size."""
     if prompt is None:
         raise ValueError(
             "an imagined episode starts from an image, but there is none; give prompt=image, or "
@@ -211,12 +192,10 @@ def _read_prompt(
 
 
 def _draw_seed(rng: np.random.Generator) -> int:
-    """The seed of one imagined episode."""
     return int(rng.integers(2**31))
 
 
 def _step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]:
-    """What Gymnasium calls info, of one rollout; no task is known, so is_success is False."""
     info: dict[str, Any] = {"uncertainty": float(step.uncertainty[row]), "is_success": False}
     if step.tokens is not None:
         info["tokens"] = step.tokens[row].copy()
@@ -241,7 +220,7 @@ class _Group:
 
     world: World
     envs: Int[np.ndarray, " b"]
-    """The environment of each row; -1 where that has started again since."""
+    """The environment of each row; -1 after it was restarted."""
 
 
 class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
@@ -337,8 +316,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         infos = {env: self._info(env) for env in range(self.num_envs)}
         if truncated.any() and self._mode is AutoresetMode.SAME_STEP:
             infos |= self._restarted(truncated, infos)
-        never = np.zeros(self.num_envs, bool)
-        return self._observe(), np.zeros(self.num_envs), never, truncated, self._merged(infos)
+        terminated = np.zeros(self.num_envs, bool)
+        return self._observe(), np.zeros(self.num_envs), terminated, truncated, self._merged(infos)
 
     def render(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
         """The current frames."""
@@ -428,9 +407,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
     def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        seeds = (
-            [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-        )
+        is_first = isinstance(seed, int | np.integer)
+        seeds = [seed + i for i in range(self.num_envs)] if is_first else seed
         if len(seeds) != self.num_envs:
             raise ValueError(f"got {len(seeds)} seeds for {self.num_envs} worlds; give one each")
         return seeds

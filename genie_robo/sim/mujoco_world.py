@@ -18,9 +18,9 @@ from genie_robo.types import GRIPPER, XYZ, Episode
 class MujocoWorld:
     """The simulator that a dataset was recorded in, with optional known errors.
 
-    Latent actions mean nothing to MuJoCo: given Codes it executes what the robot did in the
-    recording, whatever the codes are. A robot action of a frame that spans several steps is
-    executed in equal parts. Actions are clipped to the robot's bounds.
+    Given Codes, which MuJoCo cannot interpret, it executes the recorded actions instead. A robot
+    action of a frame that spans several steps is executed in equal parts. Actions are clipped to
+    the robot's bounds.
     """
 
     takes = (Codes, RobotActions)
@@ -37,7 +37,7 @@ class MujocoWorld:
 
         Args:
             scale: Factor on every motion.
-            delay: Frames by which every action comes late; the robot holds still until then.
+            delay: Frames by which every action is delayed; the robot holds still until then.
             feedback: Quantises the xyz motion of every action: an upper bound for worlds that are
                 driven by as many codes.
             renderer: auto, raycast, egl or osmesa.

@@ -1,4 +1,4 @@
-"""What MuJoCo says happens from a stored step under given actions."""
+"""Frames and geometry in MuJoCo from a stored step on, under given actions."""
 
 from contextlib import closing
 from dataclasses import dataclass

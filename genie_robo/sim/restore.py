@@ -24,7 +24,7 @@ def restore(
 ) -> Tabletop:
     """The simulator at a recorded step; close it when done.
 
-    A task other than the recorded one changes what counts as success, and nothing else.
+    Another task than the recorded one changes only what counts as success.
 
     Raises:
         ValueError: the episode is not from a simulator, or has no such step.
@@ -73,7 +73,7 @@ def execute(
     *,
     stride: int = 1,
 ) -> list[T]:
-    """What `look` sees before the actions and after every `stride` of them.
+    """What `look` returns before the actions and after every `stride` of them.
 
     Raises:
         ValueError: an action is out of bounds.
