@@ -8,7 +8,7 @@ from rich.console import Console
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
-from genie_robo.imagine.files import Branches, write_beside, write_branches, write_episode
+from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.prompts import check_same_prompts, find_prompts
 from genie_robo.imagine.rollout import (
     RolloutReaders,
@@ -58,7 +58,7 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
             else:
                 written, episodes[name] = _imagine(plan, config, advance)
                 recordings += written
-    return [*recordings, write_beside(config, episodes)] if len(names) > 1 else recordings
+    return [*recordings, write_comparison(config, episodes)] if len(names) > 1 else recordings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

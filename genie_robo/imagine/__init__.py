@@ -1,1 +1,1 @@
-"""What `imagine` does: prompts, what steers them, rollouts beside the truth, and their files."""
+"""What `imagine` does: prompts, actions, rollouts next to the truth, and their files."""

@@ -99,7 +99,9 @@ def tile(videos: UInt8[np.ndarray, "b t h w c"]) -> UInt8[np.ndarray, "t h2 w2 c
     return sheet
 
 
-def write_beside(config: ImagineConfig, episodes: Mapping[str, Sequence[ImaginedEpisode]]) -> Path:
+def write_comparison(
+    config: ImagineConfig, episodes: Mapping[str, Sequence[ImaginedEpisode]]
+) -> Path:
     """Write comparison.rrd, a tab for each prompt, and a video and a strip of each.
 
     Returns the recording.

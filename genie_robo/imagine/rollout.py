@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -25,7 +24,8 @@ POSE_EPISODES = 12
 """Val episodes whose frames the pose reader learns from: about two seconds."""
 
 
-class RolloutReaders(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReaders:
     """What reads robot actions off codes and poses off frames; None for what a run lacks."""
 
     action_map: ActionMap | None
@@ -36,10 +36,10 @@ def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) ->
     """The run's action map, and a pose reader fitted to val episodes of simulated datasets."""
     action_map, fit = find_action_map(trained, num_labels=num_labels), trained.windows(Split.val)
     if not poses or not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
-        return RolloutReaders(action_map, None)
+        return RolloutReaders(action_map=action_map, poses=None)
     context = eval_context(trained)
     reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
-    return RolloutReaders(action_map, reader)
+    return RolloutReaders(action_map=action_map, poses=reader)
 
 
 Video = UInt8[np.ndarray, "t h w c"]

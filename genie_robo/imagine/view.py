@@ -39,10 +39,10 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
     """What the recording shows; unknown parts are left out."""
     trained, prompt, imagined = parts.trained, parts.prompt, parts.imagined
     true_video, num_prompt = parts.true_video, len(prompt.frames)
-    seen = psnr = None
+    rebuilt = psnr = None
     if true_video is not None:
-        seen = GenieTokenizer(genie=trained.genie, device=trained.device).reconstruct(true_video)
-        psnr = _compare(true_video, parts.imagined_video, seen.video, num_prompt=num_prompt)
+        rebuilt = GenieTokenizer(genie=trained.genie, device=trained.device).reconstruct(true_video)
+        psnr = _compare(true_video, parts.imagined_video, rebuilt.video, num_prompt=num_prompt)
     codes = None if imagined.codes is None else imagined.codes[0]
     path = _read_path(parts)
     names, decoded = (), None
@@ -60,7 +60,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         summary=_summarise(parts, config, seed=seed, psnr=psnr, path=path),
         code_names=names,
         code_chances=_infer_chances(parts, config),
-        tokens=_token_maps(parts, seen),
+        tokens=_token_maps(parts, rebuilt),
         uncertainty=imagined.uncertainty[0],
         decoded_actions=decoded,
         read_path=path,
@@ -71,9 +71,9 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
     )
 
 
-def _compare(true: Video, imagined: Video, seen: Video, *, num_prompt: int) -> Curves:
+def _compare(true: Video, imagined: Video, rebuilt: Video, *, num_prompt: int) -> Curves:
     """PSNR (dB) of the imagined frames, of a held frame, of the tokenizer alone."""
-    others = {IMAGINED: imagined, COPY_LAST: _held(true, num_prompt), TOKENIZER: seen}
+    others = {IMAGINED: imagined, COPY_LAST: _held(true, num_prompt), TOKENIZER: rebuilt}
     return {name: frame_psnr(true, video) for name, video in others.items()}
 
 
@@ -98,7 +98,7 @@ def _read_path(parts: RolloutParts) -> ReadPath | None:
     return ReadPath(positions=read, error_mm={n: distance(p, where) for n, p in others.items()})
 
 
-def _token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps | None:
+def _token_maps(parts: RolloutParts, rebuilt: Reconstruction | None) -> TokenMaps | None:
     """The tokens of the rollout next to those of the true frames; None without tokens."""
     tokens, entropy = parts.imagined.tokens, parts.imagined.token_entropy
     if tokens is None or entropy is None:
@@ -107,7 +107,7 @@ def _token_maps(parts: RolloutParts, seen: Reconstruction | None) -> TokenMaps |
         grid=parts.trained.genie.tokenizer.grid,
         tokens=tokens[0],
         entropy=entropy[0],
-        true_tokens=None if seen is None else seen.tokens,
+        true_tokens=None if rebuilt is None else rebuilt.tokens,
     )
 
 

@@ -60,8 +60,8 @@ class Page:
         now, true = game.now, game.now.true_frame
         self._imagined.set_source(data_url(now.frame))
         self._true.set_source(data_url(game.prompt.frames[-1] if true is None else true))
-        is_given = true is None
-        self._true_title.set_text("prompt, as given" if is_given else "MuJoCo, the same actions")
+        title = "prompt, as given" if true is None else "MuJoCo, the same actions"
+        self._true_title.set_text(title)
         self._true_note.set_text(_describe(game))
         self._numbers["frame"].set_text(str(len(game.actions)))
         self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")

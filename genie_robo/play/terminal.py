@@ -22,7 +22,7 @@ def play_in_terminal(game: Game) -> None:
     console = Console(highlight=False)
     if console.is_terminal:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            follow_keys(game, lambda: live.update(picture(game), refresh=True))
+            follow_keys(game, lambda: live.update(draw(game), refresh=True))
         console.print(game.speed)
     else:
         follow_keys(game, lambda: console.print(status(game)))
@@ -55,7 +55,7 @@ def status(game: Game) -> str:
     )
 
 
-def picture(game: Game) -> Text:
+def draw(game: Game) -> Text:
     """The current frame as half-block characters, the status below."""
     return half_blocks(game.now.frame).append(f"\n{status(game)}")
 

@@ -164,7 +164,7 @@ def test_imagine_leaves_recording_video_strip_and_archive(run, run_cli, words, n
 
 
 @pytest.mark.slow
-def test_a_picture_is_imagined_without_a_truth(run, run_cli, photo):
+def test_an_image_is_imagined_without_a_truth(run, run_cli, photo):
     words = (f"prompt='{photo}'", "actions=[1,2,1,2]")
     outcome = run_cli("imagine", f"run={run.path}", *FAST, *words)
     assert outcome.status == cli.OK, outcome.err

@@ -1,4 +1,4 @@
-"""`genie-robo imagine run=[A,B]`: several models beside one truth, and what has none."""
+"""`genie-robo imagine run=[A,B]`: several models next to one truth, and refusals."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def words(runs, folder):
 
 
 @pytest.mark.parametrize("actions", ["inferred", "robot"])
-def test_two_models_stand_beside_one_truth(runs, run_cli, tmp_path, actions):
+def test_two_models_are_shown_next_to_one_truth(runs, run_cli, tmp_path, actions):
     result = run_cli("imagine", *words(runs, tmp_path), f"actions={actions}")
 
     assert result.status == 0, result.err
@@ -86,7 +86,7 @@ def test_what_leads_models_to_one_truth(actions):
     assert check_one_truth(config) is None
 
 
-def test_robot_actions_after_a_picture_lead_models_to_one_truth():
+def test_robot_actions_after_an_image_lead_models_to_one_truth():
     actions = [ROBOT_ACTION, ROBOT_ACTION]
     config = ImagineConfig(run=["runs/a", "runs/b"], prompt="sketch.png", actions=actions)
     assert check_one_truth(config) is None

@@ -48,7 +48,7 @@ def browser():
     yield from open_browser(["--window-size=1280,800"])
 
 
-def test_a_key_changes_the_picture_and_undo_changes_it_back(run, browser):
+def test_a_key_changes_the_image_and_undo_changes_it_back(run, browser):
     def text(name):
         return browser.find_element(By.CSS_SELECTOR, f".{name}").text
 

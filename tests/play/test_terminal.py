@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genie_robo.play.game import CODE_KEYS, DIRECTIONS, GRIPPER_KEY, QUIT, RECORD, RESET, UNDO
-from genie_robo.play.terminal import follow_keys, half_blocks, picture, status
+from genie_robo.play.terminal import draw, follow_keys, half_blocks, status
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_no_key_has_two_meanings():
     assert len(set(keys)) == len(keys)
 
 
-def test_picture_is_the_frame_in_half_blocks(make):
-    text = picture(make())
+def test_the_frame_is_drawn_in_half_blocks(make):
+    text = draw(make())
     assert text.plain.count("▀") == 64 * 32
     assert text.plain.endswith("0..4 act, u undo, x reset, q quit")
 

@@ -179,7 +179,7 @@ def test_interrupt_leaves_no_half_dataset_and_no_worker(tmp_path):
     assert process.poll() is None
     # As a terminal does: to the whole group, workers included.
     os.killpg(process.pid, signal.SIGINT)
-    # Returns when nobody holds the pipes any more, so no worker is left.
+    # Returns when all processes have closed the pipes, so no worker is left.
     _, err = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
     assert err.count("Traceback") == 1

@@ -129,7 +129,7 @@ def test_auto_falls_back_for_large_images(caplog, monkeypatch):
     assert "picked raycast for 300 x 16" in caplog.text
 
 
-def test_egl_draws_the_same_picture(env):
+def test_egl_draws_the_same_image(env):
     try:
         other = Tabletop(renderer="egl")
     except RuntimeError as error:

@@ -75,7 +75,7 @@ def test_missing_menagerie_is_a_readable_error(monkeypatch, tmp_path):
 
 
 class MenageriePackage(SimpleNamespace):
-    """Stands for the package mujoco-menagerie: `get(name).path()` or its own error."""
+    """Replaces the package mujoco-menagerie: `get(name).path()` or its own error."""
 
     class MenagerieError(Exception):
         pass

@@ -69,5 +69,5 @@ def leave_note(folder: Path, number: int) -> int:
 def wait_until(condition) -> None:
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "waited 30 s in vain"
+        assert time.monotonic() < deadline, "waited 30 s"
         time.sleep(0.1)
