@@ -19,10 +19,9 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
 from genie_robo.config import RecordConfig
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.sim import menagerie
-from genie_robo.sim.menagerie import MenagerieRobot
+from genie_robo.sim import robots
 from genie_robo.sim.record import record_dataset
-from genie_robo.sim.robots import POINTING_DOWN, attach_arm
+from genie_robo.sim.robots import POINTING_DOWN, MenagerieRobot, attach_arm
 from genie_robo.sim.tabletop import Tabletop
 
 sys.path.insert(0, str(Path(__file__).parent / "eval_suites"))
@@ -138,7 +137,7 @@ def test_a_world_is_a_class(module, context):
 
 @pytest.fixture
 def mini(tmp_path, monkeypatch):
-    """A robot of another maker: an MJCF file, and an entry in menagerie.py."""
+    """A robot of another maker: an MJCF file, and an entry in robots.py."""
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
     robot = attach_arm(spec)
@@ -161,7 +160,7 @@ def mini(tmp_path, monkeypatch):
         finger_force=12.0,
     )
     monkeypatch.setenv("MENAGERIE_ROOT", str(tmp_path))
-    monkeypatch.setitem(menagerie.MENAGERIE, "mini", entry)
+    monkeypatch.setitem(robots.MENAGERIE, "mini", entry)
 
 
 @pytest.mark.usefixtures("mini")
