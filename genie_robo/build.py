@@ -49,7 +49,7 @@ def build_genie(config: TrainConfig) -> Genie:
 
 
 def _with_codes_in_time(config: TrainConfig) -> ModelConfig:
-    """The model, its codebooks started within trainings that are shorter than their warm-up."""
+    """The model, with warm-ups shortened where a stage is shorter than its warm-up."""
 
     def in_time(quantizer: QuantizerConfig, stage: StageConfig) -> QuantizerConfig:
         if quantizer.warmup_steps < stage.num_steps:
@@ -68,13 +68,13 @@ def _with_codes_in_time(config: TrainConfig) -> ModelConfig:
 
 def build_tokenizer(model: ModelConfig, data: DataConfig) -> VideoTokenizer:
     """The video tokenizer for the image size of the data."""
-    layouts = TOKENIZER_LAYOUTS[model.tokenizer.kind]
+    encoder_layout, decoder_layout = TOKENIZER_LAYOUTS[model.tokenizer.kind]
     return VideoTokenizer(
         image_size=(data.image_height, data.image_width),
         patch_size=model.tokenizer.patch_size,
         patch_layers=model.tokenizer.patch_layers,
-        encoder=build_transformer(model.tokenizer.encoder, model.attention, layouts.encoder),
-        decoder=build_transformer(model.tokenizer.decoder, model.attention, layouts.decoder),
+        encoder=build_transformer(model.tokenizer.encoder, model.attention, encoder_layout),
+        decoder=build_transformer(model.tokenizer.decoder, model.attention, decoder_layout),
         quantizer=build_quantizer(model.tokenizer.quantizer),
     )
 
@@ -123,7 +123,7 @@ def build_dynamics(
 
 
 def is_steered_by_robot(model: ModelConfig) -> bool:
-    """Whether true robot actions instead of latent ones go into the dynamics."""
+    """Whether the dynamics is conditioned on true robot actions instead of latent ones."""
     return model.dynamics.steered_by is Steering.robot_actions
 
 
@@ -192,17 +192,18 @@ def build_windows(
     member: DatasetConfig | None = None,
     view: str | None = None,
 ) -> WindowDataset:
-    """The windows of one side of the episode-level split.
+    """The windows of a split.
 
     Args:
         config: Image size, split and cache.
         dataset: The episodes of `member`.
-        split: Which side.
+        split: Of the episodes.
         num_frames: Frames in a window.
         member: One of `config.mix`; by default the first dataset, `config` itself.
         view: A camera; by default the first of the dataset's views.
     """
     member = member or config
+    num_sets = sum(len(each.views) for each in members(config).values())
     episodes = split_episodes(
         dataset.episode_ids,
         val_fraction=config.val_fraction,
@@ -216,7 +217,7 @@ def build_windows(
         image_size=(config.image_height, config.image_width),
         resize=config.resize,
         frame_stride=member.stride,
-        cache_mb=config.cache_mb // _num_sets(config),
+        cache_mb=config.cache_mb // num_sets,
         camera=view or member.views[0],
     )
 
@@ -248,10 +249,6 @@ def build_training_windows(
 def members(config: DataConfig) -> dict[str, DatasetConfig]:
     """Every dataset of a mixture by name; the first one has no name."""
     return {"": config, **config.mix}
-
-
-def _num_sets(config: DataConfig) -> int:
-    return sum(len(member.views) for member in members(config).values())
 
 
 def build_device(name: str) -> torch.device:

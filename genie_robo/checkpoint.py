@@ -30,12 +30,12 @@ def save_weights(run: RunFolder, part: str, weights: Mapping[str, Tensor]) -> No
 
 
 def has_weights(run: RunFolder, part: str) -> bool:
-    """Whether this part of Genie has been trained to its end in this run."""
+    """Whether training of this part of Genie has finished in this run."""
     return _weights(run, part).exists()
 
 
 def weights_digest(run: RunFolder, part: str) -> str:
-    """Hash of the finished weights of a part, as a fingerprint of what they compute."""
+    """Hash of the finished weights of a part."""
     with _weights(run, part).open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A trained Genie as a folder of its own, in the layout of Hugging Face: config.json and weights.
+"""A trained Genie as a separate folder in the layout of Hugging Face: config.json and weights.
 
 Nothing is downloaded and nothing is executed: JSON and safetensors only.
 """
@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 
 
 class Genie(networks.Genie):
-    """A Genie that knows how it was built, so that it can be saved and loaded.
+    """A Genie with its configuration, so that it can be saved and loaded.
 
     genie = Genie.from_pretrained("exported/my_robot")
     codes = genie.infer_actions(video).indices

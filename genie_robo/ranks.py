@@ -28,7 +28,7 @@ class Ranks(Protocol):
 
 
 class OneProcess:
-    """A training without company."""
+    """Single-process."""
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The tensor."""

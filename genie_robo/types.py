@@ -1,4 +1,4 @@
-"""What crosses from one room to another: episodes, windows, batches, rollouts."""
+"""Data that packages exchange: episodes, windows, batches, rollouts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,7 +18,7 @@ XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
 
 
 class Split(Enum):
-    """Which side of the episode-level split an episode is on."""
+    """The split of an episode."""
 
     train = "train"
     val = "val"
@@ -34,7 +34,7 @@ class Episode:
     """
 
     episode_id: str
-    """Content hash of the stored record: equal episodes have equal ids wherever they lie."""
+    """Content hash of the stored record, so equal episodes have equal ids in any dataset."""
     images: Mapping[str, tuple[bytes, ...]]
     """Encoded frames (JPEG or PNG) by camera name or key; `primary` is always there."""
     bgr_cameras: frozenset[str]
@@ -42,7 +42,7 @@ class Episode:
     robot_actions: Float[np.ndarray, "t 7"]
     """Named by ACTION_NAMES, metres, radians, gripper 1 = open; zero where not valid."""
     action_mask: Bool[np.ndarray, " 7"]
-    """Which of the seven dimensions this dataset really has."""
+    """Which of the seven dimensions this dataset has."""
     end_effector_pose: Float[np.ndarray, "t 7"] | None
     """x y z (m), roll pitch yaw (rad), gripper (1 = open), or None without proprioception."""
     pose_mask: Bool[np.ndarray, " 7"]
@@ -84,7 +84,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeBatch:
-    """Windows stacked for a model. Robot actions ride along and reach only evaluation."""
+    """Windows stacked for a model; robot actions are for evaluation and ablations only."""
 
     episode_ids: tuple[str, ...]
     video: UInt8[Tensor, "b t h w c"]
@@ -92,7 +92,7 @@ class EpisodeBatch:
     action_mask: Bool[Tensor, "b 7"]
     is_pad: Bool[Tensor, "b t"]
     positions: Int[Tensor, " b"]
-    """Of the windows in the endless stream: what is random about a window depends on this."""
+    """Of the windows in the endless stream; seeds the randomness of each window."""
     tokens: Int[Tensor, "b t s"] | None = None
     """From a token store, None when tokens are made on the fly."""
 
@@ -120,8 +120,7 @@ class Rollout:
     latent_actions: Int[Tensor, "b t-1"]
     num_prompt_frames: int
     token_entropy: Float[Tensor, "b t s"] | None = None
-    """How unsure the model was of each token when it was revealed (nats); the prompt's, which are
-    given, have 0."""
+    """Entropy of each token when it was revealed (nats); 0 in the prompt."""
 
     @property
     def uncertainty(self) -> Float[Tensor, "b t"] | None:
@@ -130,7 +129,7 @@ class Rollout:
 
 
 def video_to_float(video: UInt8[Tensor, "*b h w c"]) -> Float[Tensor, "*b h w c"]:
-    """Bytes 0..255 to floats in [0, 1]: the only place where pixels change their type."""
+    """Bytes 0..255 to floats in [0, 1]: the only conversion of pixels."""
     return video.float() / 255.0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from eval_suites.adapters import GenieEncoder, GenieTokenizer
@@ -14,7 +15,6 @@ from eval_suites.plugs import GENIE
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.rollout import RolloutParts, Video
 from genie_robo.imagine.steering import ALONE, INFERRED, RANDOM, ROBOT
-from genie_robo.inference.code_chances import code_chances
 from genie_robo.inference.code_names import dictionary_names
 from viz.rollout import RolloutView
 from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES, ReadPath, TokenMaps
@@ -117,8 +117,8 @@ def _infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarr
     if window is None or (config.actions or INFERRED) not in (INFERRED, ALONE):
         return None
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
-    latents = encoder.encode(window).latents
-    return code_chances(trained.genie.latent_action.quantizer, latents)
+    latents = torch.from_numpy(encoder.encode(window).latents).to(trained.device)
+    return trained.genie.latent_action.quantizer.code_probabilities(latents).cpu().numpy()
 
 
 def _held(values: np.ndarray, num_prompt: int) -> np.ndarray:

@@ -21,10 +21,10 @@ ARRAYS, REPORT = "action_map.npz", "action_map.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDictionary:
-    """For every latent action the robot actions that were seen with it.
+    """For every latent action the robot actions of the labelled steps with that code.
 
-    The paper maps a latent action to a real one by drawing from the list that a few labelled
-    steps leave at its code; the mean of the list is the least-squares answer.
+    The paper maps a latent action to a robot action drawn from its list; the mean of the list is
+    the least-squares answer.
     """
 
     robot_actions: tuple[Float[np.ndarray, "_ a"], ...]
@@ -54,7 +54,7 @@ class ActionDictionary:
         return np.array([len(seen) for seen in self.robot_actions])
 
     def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n a"]:
-        """The mean robot action of each code; a code never seen gives the mean of all."""
+        """The mean robot action of each code; of a code without labels the mean of all."""
         overall = np.concatenate(self.robot_actions).mean(0)
         means = np.stack([s.mean(0) if len(s) else overall for s in self.robot_actions])
         return means[latent_actions]
@@ -67,28 +67,19 @@ class ActionDictionary:
         lists = [self.robot_actions[code] for code in latent_actions]
         return np.stack([rng.choice(seen if len(seen) else everything) for seen in lists])
 
-    def nearest(self, robot_actions: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
-        """The code whose mean robot action is nearest, in units of the actions' spread."""
-        seen = np.flatnonzero(self.counts)
-        spread = np.concatenate(self.robot_actions).std(0)
-        scale = np.where(spread > 0, spread, 1.0)
-        means = self.mean(seen) / scale
-        distances = np.linalg.norm(robot_actions[:, None] / scale - means[None], axis=-1)
-        return seen[distances.argmin(1)]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRegressor:
     """Robot action to latent action: multinomial logistic regression.
 
-    Its features are the seven numbers in units of their spread, and the squares of those: a code
-    may stand for a large motion in whichever direction.
+    Its features are the standardised actions and their squares, because a code can mean a large
+    motion in any direction.
     """
 
     centre: Float[np.ndarray, " a"]
     scale: Float[np.ndarray, " a"]
     codes: Int[np.ndarray, " seen"]
-    """Those that were among the labels: no other is ever predicted."""
+    """Those among the labels; no other is predicted."""
     weights: Float[np.ndarray, "seen f"]
     bias: Float[np.ndarray, " seen"]
 
@@ -117,7 +108,7 @@ class CodeRegressor:
         weights, bias = np.zeros((len(seen), features.shape[1])), np.zeros(len(seen))
         if len(seen) > 1:
             model = LogisticRegression(max_iter=1000).fit(features, codes)
-            # Of two classes scikit-learn keeps the second one's row alone.
+            # For two classes scikit-learn has one row, that of the second class.
             weights[-len(model.coef_) :], bias[-len(model.coef_) :] = model.coef_, model.intercept_
         return cls(
             centre=centre.astype(np.float64),
@@ -149,30 +140,30 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionMapReport:
-    """How far an action map is right on episodes that it was not fitted to."""
+    """Accuracy of an action map on held-out episodes."""
 
     num_labels: int
-    """Labelled steps it was fitted to, of val episodes."""
+    """Labelled steps of val episodes that it was fitted to."""
     num_fit_episodes: int
     num_test_steps: int
     num_test_episodes: int
     r2: Mapping[str, Measured]
-    """By dimension: of the dictionary's mean, about the mean of the labels."""
+    """By dimension, of the dictionary's mean; 0 is the mean of all labels."""
     accuracy: Measured
-    """Share of steps whose code the regressor names."""
+    """Share of steps whose code the regressor predicts."""
     majority: float
-    """The same for always naming the most frequent code of the labels."""
+    """Accuracy of always predicting the most frequent code of the labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionMap:
-    """Both ways between latent and robot actions, and how good they are."""
+    """Latent to robot actions and back, with their accuracy."""
 
     dictionary: ActionDictionary
     regressor: CodeRegressor
     report: ActionMapReport
     origin: Mapping[str, str | int]
-    """What it was made from: another origin means that it is out of date."""
+    """What it was fitted to; with another origin it is out of date."""
 
     @property
     def feedback(self) -> ErrorFeedback:
@@ -193,7 +184,7 @@ class ActionMap:
         return ErrorFeedback(quantise=quantise, centroids=centroids, accumulates=accumulates)
 
     def save(self, folder: Path) -> None:
-        """Write arrays and report; the report, which names the arrays, comes last."""
+        """Write arrays, then the report, which has their digest."""
         lists = self.dictionary.robot_actions
         buffer = BytesIO()
         np.savez_compressed(

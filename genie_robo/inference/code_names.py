@@ -1,4 +1,4 @@
-"""What a latent action means to the robot, in a word."""
+"""Names of latent actions: the direction of their mean robot action."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,14 +7,14 @@ from jaxtyping import Float, Int
 
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 LEVER_M = 0.1
-"""Metres from the wrist that a radian is judged at, so that turning compares with moving."""
+"""Lever arm that converts rotations (rad) to distances (m), to compare them with translations."""
 SMALLEST_SHARE = 0.25
-"""Of the farthest that any code moves the robot: below it a code has no direction."""
+"""Of the largest motion of any code; a code that moves less has no direction."""
 
 
 @runtime_checkable
 class LabelledCodes(Protocol):
-    """What is known of the robot actions of each code."""
+    """The robot actions of each code."""
 
     @property
     def counts(self) -> Int[np.ndarray, " k"]:
@@ -27,10 +27,9 @@ class LabelledCodes(Protocol):
 
 
 def dictionary_names(dictionary: LabelledCodes) -> tuple[str, ...]:
-    """What to call each code of an action map.
+    """The name of each code of an action map; without labels its number.
 
-    A code without labels keeps its number: the dictionary answers with the mean of all, which says
-    nothing about it.
+    For a code without labels the dictionary's mean is that of all codes, so it has no direction.
     """
     counts = dictionary.counts
     means = dictionary.mean(np.arange(len(counts)))
@@ -38,10 +37,10 @@ def dictionary_names(dictionary: LabelledCodes) -> tuple[str, ...]:
 
 
 def code_names(means: Float[np.ndarray, "k 7"]) -> tuple[str, ...]:
-    """Every code's number, and the direction that its mean robot action goes most, as in `3 +x`.
+    """Every code's number and the main direction of its mean robot action, as in `3 +x`.
 
-    A code that hardly moves the robot, or was seen with all kinds of motion, keeps its number
-    alone. The gripper, which is told where to be and not how to change, gives no direction.
+    A code without a clear direction has its number only. The gripper is ignored: it is a position,
+    not a change.
     """
     motions = means[:, : len(MOTIONS)] * ([1.0] * 3 + [LEVER_M] * 3)
     farthest = np.abs(motions).max()

@@ -26,7 +26,7 @@ class ErrorFeedback:
     quantise: Callable[[Float[np.ndarray, "n e"]], Int[np.ndarray, " n"]]
     """The code of each motion."""
     centroids: Float[np.ndarray, "k e"]
-    """The motion that each code stands for."""
+    """The motion of each code."""
     accumulates: Bool[np.ndarray, " e"]
     """Dimensions in which motions add up over time; the residual of the others is dropped."""
     decay: float = DECAY

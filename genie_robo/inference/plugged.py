@@ -1,4 +1,4 @@
-"""Classes of a user's own in the place of a built-in part: `package.module:Class`."""
+"""User classes in place of built-in parts: `package.module:Class`."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -11,9 +11,9 @@ T = TypeVar("T")
 def find_plug(
     name: str, known: Mapping[str, Callable[[Context], Any]], *, setting: str
 ) -> Callable[[Context], Any]:
-    """The function that builds what a name stands for: a known part, or a class of the user's.
+    """The function that builds the part of a name: a known one, or a user's class.
 
-    A class is built by its class method `from_context(context)` where it has one, else without
+    A class is built by its class method `from_context(context)` if it has one, else without
     arguments.
 
     Raises:
@@ -38,7 +38,7 @@ def find_plug(
 
 
 def checked_plug(built: Any, protocol: type[T], *, name: str, methods: str) -> T:
-    """What was built, if it has the methods of its protocol.
+    """The built object, checked against its protocol.
 
     Raises:
         ValueError: It lacks one.
@@ -46,6 +46,6 @@ def checked_plug(built: Any, protocol: type[T], *, name: str, methods: str) -> T
     if not isinstance(built, protocol):
         raise ValueError(
             f"{name} is a {type(built).__name__} without {methods}; {protocol.__name__} in "
-            f"{protocol.__module__.replace('.', '/')}.py says what it needs"
+            f"{protocol.__module__.replace('.', '/')}.py lists what it needs"
         )
     return built

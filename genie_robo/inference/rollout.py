@@ -1,4 +1,9 @@
-"""Prompt frames and latent actions to an imagined rollout, in token space all the way."""
+"""Prompt frames and latent actions to an imagined rollout (paper section 2.2).
+
+    z_1..p = tokenizer(prompt),   z_t+1 ~ dynamics(z_1..t, a_1..t),   frame t = decoder(z_1..t)
+
+Generated pixels are never encoded again.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +32,9 @@ def imagine(
 ) -> Rollout:
     """Imagine the n frames after a prompt of p frames under n latent actions.
 
-    Latent action i leads from frame p - 1 + i to frame p + i. Actions inside the prompt are
-    inferred. Generated pixels are never encoded again. The same seed gives the same rollout,
-    whatever else is in the batch. A single prompt may be shared by all rollouts. `advance` is
-    called after every imagined frame.
+    Latent action i leads from frame p - 1 + i to frame p + i; those inside the prompt are inferred.
+    A seed gives the same rollout in any batch. A single prompt may be shared by all rollouts.
+    `advance` is called after every imagined frame.
 
     Raises:
         ValueError: A latent action outside the codebook, another number of seeds or actions
@@ -57,8 +61,7 @@ class _Moment(NamedTuple):
 class Imagination:
     """A rollout that is imagined one latent action at a time.
 
-    Finished frames live in KV caches, so a step costs one frame, however long the past. Unless
-    frames are kept, neither time nor memory grows with the number of steps.
+    Time per step does not grow with the number of steps, nor does memory unless `keep` is set.
     """
 
     def __init__(
@@ -74,16 +77,14 @@ class Imagination:
 
         Args:
             genie: The world model.
-            prompt: The frames to start from, one prompt for each rollout or one for all, which is
-                then encoded once.
+            prompt: One for each rollout, or one for all, which is encoded once.
             seeds: One per rollout.
             sampler: How a frame is decoded.
-            keep: Remember every frame for `rollout`; else only the prompt, until the first step,
-                and then the last frame.
+            keep: Store every frame for `rollout`; else only the last one after the first step.
 
         Raises:
             ValueError: Another number of prompts than of seeds, frames of another size than the
-                tokenizer's, or a model that robot actions steer.
+                tokenizer's, or a model that is driven by robot actions.
         """
         _refuse_robot_steering(genie)
         _check_prompt(genie, prompt, num_rollouts=len(seeds))
@@ -105,12 +106,12 @@ class Imagination:
 
     @property
     def frame(self) -> UInt8[Tensor, "b h w c"]:
-        """Pixels of the last frame; of a prompt the tokenizer's view."""
+        """Pixels of the last frame; in a prompt the tokenizer's reconstruction."""
         return self._moments[-1].frame
 
     @property
     def token_entropy(self) -> Float[Tensor, "b s"]:
-        """How unsure the model was of each token of the last frame (nats), 0 in a prompt."""
+        """Entropy of each token of the last frame (nats), 0 in a prompt."""
         return self._moments[-1].entropy
 
     @property
@@ -137,7 +138,7 @@ class Imagination:
         return self.frame
 
     def rollout(self) -> Rollout:
-        """Everything so far, the prompt included.
+        """All frames, the prompt included.
 
         Raises:
             RuntimeError: Frames are not kept, and a step was taken.
@@ -168,7 +169,7 @@ class Imagination:
             self._finish(DecodedFrame(frame, sure), action)
 
     def _fan_out(self, num_rollouts: int) -> None:
-        """Let every rollout start from the one prompt."""
+        """Start every rollout from the one prompt."""
         self._past.fan_out(num_rollouts)
         self._moments = [
             _Moment(*(part.repeat_interleave(num_rollouts, 0) for part in moment))
@@ -179,7 +180,7 @@ class Imagination:
     def _logits(
         self, known: Int[Tensor, "b s"], code: Float[Tensor, "b e"], places: Int[Tensor, "b r"]
     ) -> Float[Tensor, "b r k"]:
-        """Logits of the frame being decoded, at the places asked for."""
+        """Logits of the frame being decoded, at the given places."""
         conditioned = self._past.logits(known, code, places)
         if self.sampler.guidance == 1:
             return conditioned
@@ -188,25 +189,23 @@ class Imagination:
         return guide(conditioned, unconditioned, guidance=self.sampler.guidance)
 
     def _finish(self, decoded: DecodedFrame, action: Int[Tensor, " b"] | None) -> None:
-        """Make a frame whose tokens are final part of the past."""
+        """Append a frame whose tokens are final."""
         frame = self._past.finish(decoded.tokens, action)
         if action is not None:
             self._actions.append(action)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 
 
-Moment = tuple[Int[Tensor, "b s"], Int[Tensor, " b"] | None]
+TokensAndAction = tuple[Int[Tensor, "b s"], Int[Tensor, " b"] | None]
 """Tokens of a frame, and the latent action that leads to it."""
 
 
 class Past:
     """Finished frames in the KV caches of the dynamics and of the tokenizer's decoder.
 
-    A frame costs one frame, however many came before. A cache that is full would let its oldest
-    frame slide out, and trained models do not bear that: they have never seen a window without
-    its first frame (docs/imagination.md). Here a full cache begins again with the later half of
-    its frames instead, in the same memory. So what a model computes is at any time exactly what
-    it would compute of these frames without a cache.
+    A full cache restarts with the later half of its frames, in the same memory. Dropping only the
+    oldest frame is worse: its influence stays in the keys of the others, and no window in training
+    was like that (docs/imagination.md). So outputs always equal those without a cache.
     """
 
     def __init__(self, genie: Genie) -> None:
@@ -214,7 +213,7 @@ class Past:
         self._dynamics_cache = genie.dynamics.transformer.new_cache(genie.num_frames)
         self._decoder_cache = genie.tokenizer.decoder.new_cache(genie.num_frames)
         self._num_cached = 0
-        self._later_half: deque[Moment] = deque(maxlen=genie.num_frames // 2)
+        self._later_half: deque[TokensAndAction] = deque(maxlen=genie.num_frames // 2)
 
     def logits(
         self,
@@ -222,7 +221,7 @@ class Past:
         code: Float[Tensor, "b e"],
         places: Int[Tensor, "b r"],
     ) -> Float[Tensor, "b r k"]:
-        """Of the partly known frame that follows, at some places."""
+        """Logits of the next, partly masked frame at some places."""
         self._make_room()
         return self._genie.dynamics.next_frame(
             tokens[:, None], code[:, None], self._dynamics_cache, places
@@ -231,16 +230,13 @@ class Past:
     def finish(
         self, tokens: Int[Tensor, "b s"], action: Int[Tensor, " b"] | None
     ) -> UInt8[Tensor, "b h w c"]:
-        """Append a frame whose tokens are final; its pixels come back.
-
-        `action` is the latent action that leads to it, None for the first frame.
-        """
+        """Append a frame and return its pixels; `action` leads to it, None for the first frame."""
         self._make_room()
         self._later_half.append((tokens, action))
         return self._append([(tokens, action)])[:, -1]
 
     def fan_out(self, times: int) -> None:
-        """Let `times` rollouts share the past of one."""
+        """Copy the past of one rollout for `times` rollouts."""
         for cache in (self._dynamics_cache, self._decoder_cache):
             cache.repeat(times)
         for _ in range(len(self._later_half)):
@@ -249,7 +245,7 @@ class Past:
             self._later_half.append((tokens.repeat_interleave(times, 0), action))
 
     def _make_room(self) -> None:
-        """Begin again with the later half of the frames when the window is full."""
+        """Restart with the later half of the frames when the window is full."""
         if self._num_cached < self._genie.num_frames:
             return
         self._dynamics_cache.restart()
@@ -257,9 +253,9 @@ class Past:
         self._num_cached = 0
         self._append(self._later_half)
 
-    def _append(self, moments: Iterable[Moment]) -> UInt8[Tensor, "b t h w c"]:
-        """Put frames behind the cached ones, several at once into empty caches only."""
-        frames, actions = zip(*moments, strict=True)
+    def _append(self, frames_and_actions: Iterable[TokensAndAction]) -> UInt8[Tensor, "b t h w c"]:
+        """Append frames to the caches; several only to empty ones."""
+        frames, actions = zip(*frames_and_actions, strict=True)
         tokens = torch.stack(frames, dim=1)
         # As in training, no action leads to the first frame of a window.
         leading = actions if self._num_cached else actions[1:]
@@ -275,11 +271,10 @@ def _stack(actions: Sequence[Tensor | None], *, like: Tensor) -> Int[Tensor, "b 
 
 
 def mean_code(genie: Genie) -> Float[Tensor, " e"]:
-    """The mean of all codes of the latent action codebook: no action in particular.
+    """The mean of all latent action codes, as the unconditional input of guidance.
 
-    Nothing here was trained without an action. A frame without any is the first of a video, which
-    has no past either; the embedding of the mean code is the mean embedding of the actions that
-    the dynamics knows.
+    The dynamics was not trained with dropped actions. The embedding is linear, so this is the mean
+    embedding of all actions.
     """
     device = next(genie.latent_action.parameters()).device
     return genie.latent_action.codes(

@@ -13,16 +13,15 @@ from genie_robo.models.maskgit import hidden_places, masked_counts, sample_token
 
 
 class DecodedFrame(NamedTuple):
-    """The tokens of a frame and how sure the model was of each."""
+    """The tokens of a frame and their entropies."""
 
     tokens: Int[Tensor, "b s"]
     entropy: Float[Tensor, "b s"]
-    """Nats, of the softmax of a token's logits when it was revealed, before temperature and
-    top_k."""
+    """Nats; of the logits that revealed a token, before temperature and top_k."""
 
 
-def frame_noise(generators: Sequence[torch.Generator], *shape: int) -> Float[Tensor, "b ..."]:
-    """Uniform noise with one generator per rollout, so a rollout does not depend on its batch."""
+def _frame_noise(generators: Sequence[torch.Generator], *shape: int) -> Float[Tensor, "b ..."]:
+    """Uniform noise, one generator per rollout, so that rollouts do not depend on their batch."""
     return torch.stack([torch.rand(shape, generator=generator) for generator in generators])
 
 
@@ -33,20 +32,20 @@ def decode_frame(
     sampler: Sampler,
     generators: Sequence[torch.Generator],
 ) -> DecodedFrame:
-    """Reveal all tokens of a frame that starts fully hidden.
+    """Reveal all tokens of a frame that starts fully masked.
 
-    `hidden` holds the mask token everywhere; `compute_logits` sees the partly known frame and
-    gives the logits of the places asked for: in random order only those that are revealed next.
+    `hidden` holds the mask token everywhere. `compute_logits(tokens, places)` gives logits at some
+    places of a partly masked frame: in random order only at those that are revealed next.
     """
     tokens, mask_token, size = hidden, int(hidden[0, 0]), hidden.shape[1]
     entropy = torch.zeros(tokens.shape, device=tokens.device)
     everywhere = torch.arange(size, device=hidden.device).expand(tokens.shape)
     counts = masked_counts(size, sampler.num_steps)
     for before, after in itertools.pairwise((size, *counts)):
-        noise = frame_noise(generators, size).to(tokens.device)
+        noise = _frame_noise(generators, size).to(tokens.device)
         is_hidden, count = tokens == mask_token, before - after
         if sampler.order is Order.random:
-            priority = frame_noise(generators, size).to(tokens.device)
+            priority = _frame_noise(generators, size).to(tokens.device)
             places = hidden_places(is_hidden, priority, count=count)
             logits = compute_logits(tokens, places).float()
             revealed = _draw(logits, noise.gather(1, places), sampler)
@@ -69,7 +68,7 @@ def _draw(
 
 
 def token_entropy(logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-    """Entropy (nats) of softmax(logits): 0 when sure, log(k) when every token is as likely."""
+    """Entropy (nats) of softmax(logits): 0 when certain, log(k) when uniform."""
     log_chances = logits.log_softmax(-1)
     return -(log_chances.exp() * log_chances).sum(-1)
 
@@ -77,8 +76,8 @@ def token_entropy(logits: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
 def disagreement(tokens: Int[Tensor, "n ..."]) -> Float[Tensor, "..."]:
     """Share of n samples whose token is not the most frequent one: 0 when all agree.
 
-    The samples are rollouts of one prompt and the same latent actions under different seeds. With
-    k tokens to choose from it is at most 1 - 1 / min(n, k).
+    Samples are rollouts of one prompt and the same actions with different seeds. At most
+    1 - 1 / min(n, k) for k tokens.
     """
     most_frequent = tokens.mode(dim=0).values
     return (tokens != most_frequent).float().mean(dim=0)

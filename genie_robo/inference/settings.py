@@ -1,4 +1,4 @@
-"""How rollouts are decoded, and how latent actions are mapped to robot actions."""
+"""Settings of decoding and of the action map."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,8 +29,8 @@ class Sampler:
     top_k: int = 0
     """Sample from the top_k most likely tokens; 0 disables."""
     guidance: float = 1.0
-    """Scale of what the latent action changes in the logits; 1 disables, any other value takes
-    twice the time."""
+    """Scale of the latent action's effect on the logits; 1 disables, any other value takes twice
+    the time."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot decode."""
@@ -59,4 +59,4 @@ class ActionMapConfig:
     """The map between latent and robot actions, fitted when it is first needed."""
 
     num_labels: int = 200
-    """Steps of val episodes whose robot action is looked at."""
+    """Steps of val episodes with known robot actions."""

@@ -1,7 +1,7 @@
 """A world: anything that starts from prompts and steps under actions.
 
 Suites, `imagine`, `play` and both Gymnasium environments know worlds only through this interface.
-A trained Genie, MuJoCo, a held frame and a class of the user's own implement it.
+A trained Genie, MuJoCo, a held frame and user classes implement it.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -25,9 +25,9 @@ class Prompt:
 
     frames: UInt8[np.ndarray, "p h w c"]
     name: str = "prompt"
-    """The id of the episode, or what else the frames are called in files."""
+    """In file names: the id of the episode, or another name of the frames."""
     title: str = "the prompt"
-    """What a reader sees, such as `test episode 3`."""
+    """On screen, such as `test episode 3`."""
     start: int = 0
     """Step of the episode that the first frame shows."""
     stride: int = 1
@@ -78,7 +78,7 @@ Actions = Codes | RobotActions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a world shows after a start or a step."""
+    """What a world returns after a start or a step."""
 
     frames: UInt8[np.ndarray, "b h w c"]
     uncertainty: Float[np.ndarray, " b"]
@@ -86,7 +86,7 @@ class Step:
     tokens: Int[np.ndarray, "b s"] | None = None
     """Of worlds that have tokens."""
     token_entropy: Float[np.ndarray, "b s"] | None = None
-    """How unsure the world was of each token (nats)."""
+    """Nats."""
     codes: Int[np.ndarray, " b"] | None = None
     """The latent actions that led here, of worlds that are driven by codes."""
     earlier: "tuple[Step, ...]" = ()
@@ -157,13 +157,7 @@ class GenieWorld:
         sampler: Sampler | None = None,
         to_codes: Callable[[], ToCodes] | None = None,
     ) -> None:
-        """Wrap a model on the device where it shall run.
-
-        Args:
-            genie: The trained model.
-            sampler: How a frame is decoded.
-            to_codes: Gives the map from robot actions to codes; called when it is first needed.
-        """
+        """Wrap a model on its device; `to_codes` is called when robot actions first need a map."""
         self.genie, self.sampler = genie.eval(), sampler or Sampler()
         self._to_codes = to_codes
         self._feedback: FeedbackState | None = None
@@ -270,7 +264,7 @@ def _prompt_steps(prompt: Rollout) -> Step:
 
 
 class HeldFrame:
-    """A world in which nothing moves: one of the prompt frames is shown for ever."""
+    """A world in which nothing moves: a prompt frame is repeated."""
 
     takes = (Codes, RobotActions)
 
@@ -295,7 +289,7 @@ def hold_last(prompts: Sequence[Prompt], num_frames: int) -> UInt8[np.ndarray, "
 
 
 def close_world(world: World) -> None:
-    """Free the simulators of worlds that hold some."""
+    """Free the resources of a world that has some."""
     close = getattr(world, "close", None)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""How the latent action of a frame comes to the tokens of that frame."""
+"""How the latent action that leads to a frame conditions the tokens of that frame."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,13 +8,13 @@ from genie_robo.models.settings import Joining
 
 
 class ActionInput(nn.Module):
-    """Joins one embedded latent action to all tokens of a frame, before a stack of blocks.
+    """Joins an embedded latent action a_t to the tokens x_t of a frame, before a stack of blocks.
 
-    - additive: added to every token, as in the paper (section 2.1).
-    - concatenated: put beside the channels of every token, and a linear map back to the width.
-    - prepended: a token of its own before the others; `drop` takes it off the stack's output.
+    - additive: x_t + a_t for every token, as in the paper (section 2.1).
+    - concatenated: W [x_t, a_t] for every token.
+    - prepended: an additional first token; `drop` removes it from the stack's output.
 
-    A frame that no action leads to, the first of a video, is joined with zeros.
+    The first frame of a video has no action and is joined with zeros.
     """
 
     def __init__(self, joining: Joining, *, dim: int) -> None:
@@ -26,7 +26,7 @@ class ActionInput(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t s d"], action: Float[Tensor, "b t d"] | None
     ) -> Float[Tensor, "b t joined d"]:
-        """Tokens that know their frame's action; None where no action leads to the frames."""
+        """Tokens joined with their frame's action; None for frames without one."""
         if action is None:
             action = x.new_zeros(*x.shape[:2], x.shape[3])
         joined = action[:, :, None]
@@ -39,9 +39,9 @@ class ActionInput(nn.Module):
                 return torch.cat([joined, x], dim=2)
 
     def own(self, places: Int[Tensor, "b r"]) -> Int[Tensor, "b r"]:
-        """Where a frame's own tokens of these places are among those that `forward` gave."""
+        """Indices of a frame's tokens in the output of `forward`."""
         return places + 1 if self.joining is Joining.prepended else places
 
     def drop(self, x: Float[Tensor, "b t joined d"]) -> Float[Tensor, "b t s d"]:
-        """The frame's own tokens among those that `forward` gave."""
+        """Only the frame's tokens, without the action's."""
         return x[:, :, 1:] if self.joining is Joining.prepended else x

@@ -1,4 +1,4 @@
-"""What a stack of blocks remembers of finished frames."""
+"""KV cache: keys and values of the decoded frames of a rollout."""
 
 from dataclasses import dataclass, field
 
@@ -7,31 +7,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Places = Int[Tensor, "b r"]
-"""Patches of a frame that something is asked for."""
+"""Indices of some patches of a frame."""
 
 
 @dataclass(slots=True)
 class BlockCache:
-    """Keys and values of the past of one block, preallocated at the first frame.
-
-    A block that never looks back leaves it empty.
-    """
+    """Keys and values of one block, allocated at the first frame; empty for spatial blocks."""
 
     max_frames: int
     num_seen: int = 0
-    """Finished frames since the start, also those that have slid out."""
+    """Frames since the start, including those that have been dropped."""
     keys: Tensor | None = None
     values: Tensor | None = None
 
     @property
     def num_kept(self) -> int:
-        """Finished frames whose keys and values are still here."""
+        """Frames whose keys and values are still stored."""
         return min(self.num_seen, self.max_frames - 1)
 
     def put(
         self, key: Float[Tensor, "b s heads t e"], value: Float[Tensor, "b s heads t e"]
     ) -> tuple[Tensor, Tensor]:
-        """Lay the unfinished frames behind the finished ones; all of them come back."""
+        """Write unfinished frames after the finished ones; returns all of them."""
         if self.keys is None or self.values is None:
             size = (*key.shape[:3], self.max_frames, key.shape[4])
             self.keys, self.values = key.new_zeros(size), value.new_zeros(size)
@@ -46,7 +43,7 @@ class BlockCache:
         key: Float[Tensor, "b r heads 1 e"],
         value: Float[Tensor, "b r heads 1 e"],
     ) -> tuple[Tensor, Tensor]:
-        """The finished frames at some places and the unfinished one there; nothing is stored."""
+        """Keys and values of finished and unfinished frames at some places; stores nothing."""
         if self.keys is None or self.values is None:
             return key, value
         rows = places[..., None, None, None]
@@ -57,7 +54,7 @@ class BlockCache:
         return torch.cat([keys, key], dim=3), torch.cat([values, value], dim=3)
 
     def finish(self, num_frames: int) -> None:
-        """Keep the frames just put; the oldest slide out when the window is full."""
+        """Keep the frames just written; drops the oldest when the window is full."""
         overflow = self.num_kept + num_frames - (self.max_frames - 1)
         if overflow > 0 and self.keys is not None and self.values is not None:
             for stored in (self.keys, self.values):
@@ -65,11 +62,11 @@ class BlockCache:
         self.num_seen += num_frames
 
     def restart(self) -> None:
-        """Forget all frames; the memory stays."""
+        """Drop all frames but keep the memory."""
         self.num_seen = 0
 
     def repeat(self, times: int) -> None:
-        """The past of every sequence `times` over, one copy after the other."""
+        """Copy every sequence `times` times."""
         if self.keys is not None and self.values is not None:
             self.keys = self.keys.repeat_interleave(times, dim=0)
             self.values = self.values.repeat_interleave(times, dim=0)
@@ -77,26 +74,26 @@ class BlockCache:
 
 @dataclass(slots=True)
 class KVCache:
-    """What a stack remembers of finished frames.
+    """Caches of all blocks of a stack.
 
-    The keys and values of a finished frame never change, because time is causal: a MaskGIT step
-    computes only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond,
-    the oldest frame is dropped although the kept ones were computed in its presence.
+    Time is causal, so keys and values of a finished frame never change and a MaskGIT step computes
+    only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond, the oldest
+    frame is dropped although the kept ones were computed with it.
     """
 
     blocks: list[BlockCache] = field(default_factory=list)
 
     def finish(self, num_frames: int = 1) -> None:
-        """The last `num_frames` frames given to the stack are final."""
+        """Keep the last `num_frames` frames that the stack computed."""
         for block in self.blocks:
             block.finish(num_frames)
 
     def restart(self) -> None:
-        """Forget all frames; the memory stays."""
+        """Drop all frames but keep the memory."""
         for block in self.blocks:
             block.restart()
 
     def repeat(self, times: int) -> None:
-        """The past of every sequence `times` over, for rollouts that share it."""
+        """Copy every sequence `times` times, for rollouts that share a prompt."""
         for block in self.blocks:
             block.repeat(times)

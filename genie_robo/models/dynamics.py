@@ -12,11 +12,11 @@ from genie_robo.models.transformer import STTransformer
 
 
 class DynamicsModel(nn.Module):
-    """MaskGIT over video tokens, steered by latent actions (paper section 2.1, "Dynamics").
+    """MaskGIT over video tokens, conditioned on latent actions (paper section 2.1, "Dynamics").
 
-    Frame t goes in with some of its tokens masked and comes out as logits for every token, given
-    the frames before it. The code of the transition t-1 -> t joins the tokens of frame t; the
-    paper adds it to every one of them.
+    p(z_t | z_1..t-1, masked z_t, a_1..t-1): the input is frame t with some of its tokens masked and
+    all earlier frames, the output logits for every token. The code of the transition t-1 -> t is
+    joined to the tokens of frame t; the paper adds it to all of them.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class DynamicsModel(nn.Module):
 
     @property
     def mask_token(self) -> int:
-        """The token that stands for "not known yet"."""
+        """The index of the mask token, after all others."""
         return self.num_tokens
 
     def forward(
@@ -54,7 +54,7 @@ class DynamicsModel(nn.Module):
     def features(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s d"]:
-        """What the logits of every token are made of."""
+        """Output of the stack for every token; `to_logits` makes logits of it."""
         return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
 
     def next_frame(
@@ -64,9 +64,9 @@ class DynamicsModel(nn.Module):
         cache: KVCache,
         places: Places,
     ) -> Float[Tensor, "b r k"]:
-        """Logits at some places of the frame that follows those in the cache, which stays.
+        """Logits at some places of the frame after the cached ones; the cache does not change.
 
-        The first frame of a video is reached by no action: n is 0.
+        `actions` has one entry, or none for the first frame of a video.
         """
         x = self._embed(tokens, actions)
         return self.to_logits(self.transformer(x, cache, self.action_input.own(places))[:, 0])
@@ -74,16 +74,13 @@ class DynamicsModel(nn.Module):
     def remember(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"], cache: KVCache
     ) -> None:
-        """Append frames whose tokens are final; the first of a video is reached by no action.
-
-        Several frames at once need an empty cache.
-        """
+        """Append decoded frames to the cache: several at once only when it is empty."""
         self.transformer.remember(self._embed(tokens, actions), cache)
 
     def _embed(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"]
     ) -> Float[Tensor, "b t joined d"]:
-        """Tokens joined by the actions that lead to them: none leads to the first of a video."""
-        reached_by = self.embed_action(actions)
-        reached_by = F.pad(reached_by, (0, 0, tokens.shape[1] - actions.shape[1], 0))
-        return self.action_input(self.embed(tokens) + self.position, reached_by)
+        """Tokens joined with their frame's action, zero for a first frame without one."""
+        embedded = self.embed_action(actions)
+        embedded = F.pad(embedded, (0, 0, tokens.shape[1] - actions.shape[1], 0))
+        return self.action_input(self.embed(tokens) + self.position, embedded)

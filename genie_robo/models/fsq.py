@@ -1,4 +1,7 @@
-"""Finite scalar quantisation: a grid of codes that needs no learning."""
+"""Finite scalar quantisation: a grid of codes that needs no learning.
+
+code_i = 2 round((tanh(e_i) + 1) / 2 * (L_i - 1)) / (L_i - 1) - 1   with L_i levels in dimension i
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,26 +24,22 @@ LEVELS = {
     16384: (8, 8, 8, 6, 5),
     65536: (8, 8, 8, 5, 5, 5),
 }
-"""Levels for about so many codes: from 256 on the paper's table 1, below it ours."""
+"""Levels by approximate number of codes: from 256 on those of the paper's table 1."""
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """Every dimension of an encoding, squashed by tanh, rounds to one of a few levels.
+    """Rounds every dimension of an encoding, squashed by tanh, to one of a few levels.
 
-    Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3. Differs: the levels lie evenly on
-    [-1, 1] also where their number is even. The paper shifts those by half a level, which for two
-    levels puts the border between them where hardly an encoding is.
+    There is no loss and no noise. Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3.
+    Differs: an even number of levels lies evenly on [-1, 1] too. The paper shifts those by half a
+    level, which for two levels puts the border between them where few encodings are.
     """
 
     digit_values: Int[Tensor, " e"]
     top: Int[Tensor, " e"]
 
     def __init__(self, levels: Sequence[int], *, reset_after: int) -> None:
-        """Lay the grid.
-
-        Args:
-            levels: Number of levels of every dimension.
-            reset_after: Training steps without use after which a code counts as dead.
+        """Make the grid from the number of levels of every dimension.
 
         Raises:
             ValueError: No dimension, or one with less than two levels.
@@ -55,34 +54,12 @@ class FiniteScalarQuantizer(Quantizer):
         self.register_buffer("digit_values", torch.tensor(values), persistent=False)
         self.register_buffer("top", torch.tensor(levels) - 1, persistent=False)
 
-    @property
-    def is_additive(self) -> bool:
-        """No: a point of the grid is not the mean of what becomes it."""
-        return False
-
-    def forward(
-        self,
-        encoded: Float[Tensor, "*n e"],
-        valid: Bool[Tensor, "*n"] | None = None,
-        noise: Float[Tensor, "*n e"] | None = None,
-    ) -> Quantized:
-        """Round, and in training count the use of every code; there is no loss and no noise."""
-        del noise
-        with torch.autocast(encoded.device.type, enabled=False):
-            valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
-            bounded = self.bound(encoded.float())
-            indices = self.nearest(encoded)
-            self._count(indices, valid)
-            codes = self.lookup(indices)
-            straight_through = bounded + (codes - bounded).detach()
-            return Quantized(straight_through, codes, indices, torch.zeros_like(bounded[..., 0]))
-
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Encodings in the cube of the grid."""
         return encoded.tanh()
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
-        """Index of the code that an encoding rounds to."""
+        """Index of the grid point that an encoding rounds to."""
         digits = ((self.bound(encoded.float()) + 1) / 2 * self.top).round().long()
         return (digits * self.digit_values).sum(-1)
 
@@ -90,6 +67,17 @@ class FiniteScalarQuantizer(Quantizer):
         """The points of the grid in [-1, 1]."""
         digits = indices[..., None] // self.digit_values % (self.top + 1)
         return digits / self.top * 2 - 1
+
+    def _quantize(
+        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
+    ) -> Quantized:
+        del noise
+        bounded = self.bound(encoded.float())
+        indices = self.nearest(encoded)
+        self._count(indices, valid)
+        codes = self.lookup(indices)
+        straight_through = bounded + (codes - bounded).detach()
+        return Quantized(straight_through, codes, indices, torch.zeros_like(bounded[..., 0]))
 
 
 def levels_for(num_codes: int) -> tuple[int, ...]:

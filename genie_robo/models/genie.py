@@ -24,9 +24,9 @@ class Genie(nn.Module):
         self.latent_action = latent_action
         self.dynamics = dynamics
         self.num_frames = num_frames
-        """Frames that the dynamics sees at once, the current one included."""
+        """Length of the dynamics' window, the frame that is decoded included."""
 
     def infer_actions(self, video: Float[Tensor, "b t h w c"]) -> LatentActions:
-        """The latent action of every transition, from what the latent action model reads."""
+        """The latent action of every transition."""
         tokens = self.tokenizer.encode(video) if self.latent_action.reads_tokens else None
         return self.latent_action.encode(video, tokens)

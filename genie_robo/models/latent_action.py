@@ -1,4 +1,4 @@
-"""Latent action model: what happened between two frames, as one of a few codes (section 2.1)."""
+"""Latent action model: what happens between two frames, as one of a few codes (section 2.1)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -25,30 +25,29 @@ class LatentActions(NamedTuple):
 
 
 class LatentActionOutput(NamedTuple):
-    """Latent actions and the losses of every transition, unreduced."""
+    """Latent actions and the unreduced losses of every transition."""
 
     steering: Float[Tensor, "b t-1 e"]
-    """What the dynamics is told, without a gradient: the code, or while there are none yet the
-    encoding."""
+    """Input of the dynamics, without a gradient: the code, or the encoding during warm-up."""
     indices: Int[Tensor, "b t-1"]
     continuous: Float[Tensor, "b t-1 e"]
     """The encoding before quantisation."""
     error: Float[Tensor, "b t-1"]
-    """Of predicting the next frame: mean squared error of pixels, or cross-entropy of tokens in
-    nats per token."""
+    """Of the predicted next frame: mean error of its pixels, or nats per token."""
     vq_loss: Float[Tensor, "b t-1"]
 
 
 class LatentActionModel(nn.Module, ABC):
-    """An autoencoder of frame transitions with a tiny codebook in the middle.
+    """An autoencoder of frame transitions with a small codebook as bottleneck.
 
-    The encoder sees x_1..t+1 and gives one latent action a_t per transition; the decoder sees x_t
-    or x_1..t, and the latent actions up to a_t, and predicts x_t+1. Nothing else can tell the
-    decoder what will happen, so the latent action must. Subclasses say what a frame is.
+        a_t = VQ(encoder(x_1..t+1)),   prediction of x_t+1 = decoder(x_1..t, a_1..t)
+
+    With `decoder_view=previous_frame` the decoder gets x_t and a_t only. The latent action is the
+    decoder's only information about x_t+1. Subclasses define x: pixels or tokens.
     """
 
     reads_tokens: bool
-    """Whether frames are the tokenizer's tokens instead of pixels."""
+    """Whether frames are tokens instead of pixels."""
 
     def __init__(
         self,
@@ -62,17 +61,17 @@ class LatentActionModel(nn.Module, ABC):
         actions: Joining,
         decoder_sees_code: bool,
     ) -> None:
-        """Put the halves together.
+        """Make encoder and decoder.
 
         Args:
-            embed: From number of views and width to a fresh embedding of so many views of a frame.
+            embed: Makes an embedding of frames from its number of input views and its width.
             num_places: Patches or tokens of a frame.
             encoder: Stack of the encoder.
             decoder: Stack of the decoder.
             quantizer: Codebook of one action token.
-            design: What the two halves get.
-            actions: How a latent action joins the tokens of a frame in the decoder.
-            decoder_sees_code: Whether the layers of the decoder get the code.
+            design: Inputs and outputs of both.
+            actions: How latent actions condition the decoder.
+            decoder_sees_code: Whether the decoder's layers are conditioned on the code.
         """
         super().__init__()
         num_tokens = design.codes_per_transition
@@ -106,18 +105,18 @@ class LatentActionModel(nn.Module, ABC):
         valid: Bool[Tensor, "b t-1"] | None = None,
         noise: Float[Tensor, "b t-1 e"] | None = None,
     ) -> LatentActionOutput:
-        """Infer latent actions and predict frames 2..T from them, with gradients.
+        """Infer latent actions and predict frames 2..T from them.
 
         Args:
             video: Frames in [0, 1].
             tokens: Their tokens, for a model that reads tokens.
             valid: False for transitions that lead to padding.
-            noise: Standard normal, used where encodings are not quantised; None draws it.
+            noise: That of the quantizer.
 
         Raises:
             ValueError: A model that reads tokens got none.
         """
-        frames = self.look(video, tokens)
+        frames = self.to_frames(video, tokens)
         valid = torch.ones_like(frames[:, 1:].flatten(2)[..., 0]).bool() if valid is None else valid
         if self.training:
             self._measure(frames, valid)
@@ -136,7 +135,7 @@ class LatentActionModel(nn.Module, ABC):
         Raises:
             ValueError: A model that reads tokens got none.
         """
-        continuous = self._encode(self.look(video, tokens))
+        continuous = self._encode(self.to_frames(video, tokens))
         return LatentActions(self.quantizer.nearest(continuous), continuous.float())
 
     def codes(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
@@ -144,33 +143,33 @@ class LatentActionModel(nn.Module, ABC):
         return self.quantizer.lookup(indices)
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """What has to happen after an optimizer step; how the codes were used in it."""
+        """Update statistics after an optimizer step; returns how the codes were used."""
         return self.quantizer.finish_step(ranks, generator)
 
     @abstractmethod
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """What the error of each transition is a share of."""
+        """Per-transition loss normaliser."""
 
     @abstractmethod
     def decode(
         self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b t h2 w2 c"]:
-        """Predict the frame after each given frame, at the resolution that the model sees.
+        """Predict the frame after each given frame, at the model's resolution.
 
         Raises:
             ValueError: The model predicts tokens.
         """
 
     @abstractmethod
-    def look(self, video: Float[Tensor, "b t h w c"], tokens: Tensor | None) -> Tensor:
-        """The frames as the model sees them."""
+    def to_frames(self, video: Float[Tensor, "b t h w c"], tokens: Tensor | None) -> Tensor:
+        """The model's input frames."""
 
     @abstractmethod
     def predict(self, frames: Tensor, codes: Float[Tensor, "b t e"]) -> Tensor:
-        """The frame after each given one, under the given codes."""
+        """Predict the frame after each given one, under the given codes."""
 
     def _measure(self, frames: Tensor, valid: Bool[Tensor, "b n"]) -> None:
-        """Take note of the frames of a training step, in units of which a model may think."""
+        """Update the units of outputs from the frames of a training step."""
         del frames, valid
 
     @abstractmethod

@@ -15,22 +15,24 @@ from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
 
 GREY_LEVEL = 1 / 255
-"""Absolute errors below it are squared, so that the gradient of what is right does not jump."""
-LARGE_CHANGE, LARGE_MOTION = 3.0, 5.0
-"""What an output of size 1 stands for, in typical changes of a pixel and motions of a patch."""
+"""Absolute errors below it are squared, so that the gradient is continuous at zero."""
+CHANGE_SCALE, MOTION_SCALE = 3.0, 5.0
+"""An output of 1 in units of `change_size` of pixels and `motion_size` of patches."""
 MEASURED_STEPS = 20
-"""Training steps that are measured; then the unit stays."""
+"""Training steps after which the units are fixed."""
 
 
 class PixelActionModel(LatentActionModel):
     """Latent actions of frames that are pixels, scaled down by `downscale`.
 
-    The prediction is warp(x_t, F a_t) + g, where F and g are functions of x_1..t, and of a_1..t as
-    well with `decoder_sees_code`. To the paper's g it adds a flow: F a_t says from where every
-    pixel came. With target `frame` the prediction is sigmoid(g), as in the paper. Twice the code
-    moves pixels twice as far, so codes are like motions; an absolute error gives sharper
-    predictions than a squared one. Each made small models find the action where they had not
-    (docs/LOG.md). Changes and motions are in units of their typical size in the data.
+        target=change:  prediction of x_t+1 = warp(x_t, F a_t) + g
+        target=frame:   prediction of x_t+1 = sigmoid(g), the paper's
+
+    F and g are decoder outputs, functions of x_1..t, and of a_1..t with `decoder_sees_code`. F a_t
+    is the flow from which every pixel is sampled. It is linear in the code, so twice the code is
+    twice the motion. The flow, and an absolute instead of a squared error, let small models find
+    the action where they did not without (docs/LOG.md). Changes and motions are in units measured
+    in the data.
     """
 
     reads_tokens = False
@@ -65,12 +67,12 @@ class PixelActionModel(LatentActionModel):
         )
         self.downscale, self.patch_size, self.grid = downscale, patch_size, grid
         self.embed_flow = nn.Linear(2, encoder.dim, bias=False) if design.sees_flow else None
-        self.change_size, self.motion_size = TypicalSize(0.1), TypicalSize(0.5)
+        self.change_size, self.motion_size = InitialRMS(0.1), InitialRMS(0.5)
         self.to_change = nn.Linear(decoder.dim, pixels)
         self.to_flow = (
             nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if design.flow else None
         )
-        # Begin near "nothing changes", or near a grey frame.
+        # Predictions start near the previous frame, or near a grey frame.
         nn.init.normal_(self.to_change.weight, std=0.0 if design.target is Target.change else 0.02)
         nn.init.zeros_(self.to_change.bias)
         if self.to_flow:
@@ -78,24 +80,24 @@ class PixelActionModel(LatentActionModel):
             nn.init.zeros_(self.to_flow.bias)
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """Take stock of the codebook, and of how large changes and motions are."""
+        """Also update the units of changes and motions."""
         self.change_size.finish_step(ranks)
         self.motion_size.finish_step(ranks)
         return super().finish_step(ranks, generator)
 
     @torch.no_grad()
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """Size of the frame change: the error of predicting that nothing changes."""
+        """The error of predicting that nothing changes."""
         frames = self.scale_down(video)
         return self._error(frames[:, :-1], frames[:, 1:])
 
     def decode(
         self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b t h2 w2 c"]:
-        """Predict the frame after each given frame, at the resolution that the model sees."""
+        """Predict the frame after each given frame, at the model's resolution."""
         return self.predict(self.scale_down(video), self.codes(indices)).clamp(0.0, 1.0)
 
-    def look(
+    def to_frames(
         self, video: Float[Tensor, "b t h w c"], tokens: Tensor | None
     ) -> Float[Tensor, "b t h2 w2 c"]:
         """The video scaled down."""
@@ -103,7 +105,7 @@ class PixelActionModel(LatentActionModel):
         return self.scale_down(video)
 
     def scale_down(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h2 w2 c"]:
-        """The video as the model sees it: means over squares of `downscale` pixels."""
+        """Means over squares of `downscale` pixels."""
         if self.downscale == 1:
             return video
         frames = F.avg_pool2d(rearrange(video, "b t h w c -> (b t) c h w"), self.downscale)
@@ -112,7 +114,7 @@ class PixelActionModel(LatentActionModel):
     def predict(
         self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
     ) -> Float[Tensor, "b t h w c"]:
-        """The frame after each given one, under the given codes."""
+        """Predict the frame after each given one, under the given codes."""
         x = self._decode(self.decoder_embed(patchify(frames, self.patch_size) - 0.5), codes)
         change = self.to_change(x).float()
         change = unpatchify(change, self.patch_size, self.grid)
@@ -120,14 +122,14 @@ class PixelActionModel(LatentActionModel):
             return change.sigmoid()
         if self.to_flow:
             flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
-            frames = warp(frames, flow * LARGE_MOTION * self.motion_size())
-        return frames + change * LARGE_CHANGE * self.change_size()
+            frames = warp(frames, flow * MOTION_SCALE * self.motion_size())
+        return frames + change * CHANGE_SCALE * self.change_size()
 
     @torch.no_grad()
     def _measure(self, frames: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]) -> None:
-        self.change_size.see(frames.diff(dim=1), valid)
+        self.change_size.update(frames.diff(dim=1), valid)
         if self.to_flow or self.embed_flow:
-            self.motion_size.see(patch_flow(frames, self.patch_size)[:, 1:], valid)
+            self.motion_size.update(patch_flow(frames, self.patch_size)[:, 1:], valid)
 
     def _error(
         self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
@@ -141,7 +143,7 @@ class PixelActionModel(LatentActionModel):
         patches = patchify(frames, self.patch_size) - 0.5
         if self.design.sees_difference:
             change = torch.diff(frames, dim=1, prepend=frames[:, :1])
-            change = change / (LARGE_CHANGE * self.change_size())
+            change = change / (CHANGE_SCALE * self.change_size())
             patches = torch.cat([patches, patchify(change, self.patch_size)], dim=-1)
         x = self.embed(patches)
         if self.embed_flow:
@@ -152,17 +154,17 @@ class PixelActionModel(LatentActionModel):
 def _times(
     matrices: Float[Tensor, "b t s pe"], codes: Float[Tensor, "b t e"]
 ) -> Float[Tensor, "b t s p"]:
-    """A matrix for every patch, times the code of the frame."""
+    """The matrix F of every patch times the code of its frame."""
     rows = matrices.float().unflatten(-1, (-1, codes.shape[-1]))
     return torch.einsum("btspe,bte->btsp", rows, codes)
 
 
-class TypicalSize(nn.Module):
-    """Root mean square of a quantity over the first training steps, and a guess before them.
+class InitialRMS(nn.Module):
+    """Root mean square of a quantity over the first training steps; a guess before them.
 
-    From one robot's video to the next motions and changes differ tenfold, and steps of an optimizer
-    do not: what is told in such units is about 1 in all of them. Sums are pooled in `finish_step`,
-    so the unit is the same whether a batch was computed at once, in parts, or by several processes.
+    Motions and changes differ tenfold between robots' videos; in these units network outputs are
+    about 1 in all of them. Sums are pooled in `finish_step`, so the unit is the same whether a
+    batch was computed at once, in parts, or by several processes.
     """
 
     squares: Float[Tensor, ""]
@@ -178,15 +180,15 @@ class TypicalSize(nn.Module):
         self.register_buffer("pending", torch.zeros(2, dtype=torch.float64), persistent=False)
 
     @torch.no_grad()
-    def see(self, values: Float[Tensor, "b t *n"], valid: Bool[Tensor, "b t"]) -> None:
-        """Take valid values in, while training begins."""
+    def update(self, values: Float[Tensor, "b t *n"], valid: Bool[Tensor, "b t"]) -> None:
+        """Add valid values, during the first training steps."""
         if self.training and self.num_steps < MEASURED_STEPS:
             chosen = values[valid].double()
             self.pending += torch.stack([chosen.square().sum(), chosen.new_tensor(chosen.numel())])
 
     @torch.no_grad()
     def finish_step(self, ranks: Ranks) -> None:
-        """Count what all processes saw in this step."""
+        """Pool the values of all processes in this step."""
         squares, count = ranks.sum(self.pending.clone())
         self.pending.zero_()
         if count:
@@ -195,6 +197,6 @@ class TypicalSize(nn.Module):
             self.num_steps += 1
 
     def forward(self) -> Float[Tensor, ""]:
-        """The unit: a scalar above 0."""
+        """The unit, above 0."""
         size = (self.squares / self.count.clamp(min=1)).sqrt().float()
         return torch.where(size > 0, size, torch.full_like(size, self.guess))

@@ -12,9 +12,9 @@ from genie_robo.models.transformer import STTransformer
 
 
 class TokenActionModel(LatentActionModel):
-    """Latent actions of frames that are tokens; the decoder gives logits of the next tokens.
+    """Latent actions of frames of tokens: x_t = z_t, and the decoder gives logits of z_t+1.
 
-    The difference of two frames of tokens is that of a second embedding of theirs.
+    The difference of two frames is that of a second embedding of their tokens.
     """
 
     reads_tokens = True
@@ -43,7 +43,7 @@ class TokenActionModel(LatentActionModel):
         self.to_logits = nn.Linear(decoder.dim, num_tokens)
 
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """Ones: nats are a unit of their own."""
+        """Ones: cross-entropy is not normalised."""
         return torch.ones_like(video[:, 1:, 0, 0, 0])
 
     def decode(
@@ -59,7 +59,7 @@ class TokenActionModel(LatentActionModel):
             "tokens, not pixels; take `predict`, or a model with model.latent_action.input=pixels"
         )
 
-    def look(
+    def to_frames(
         self, video: Float[Tensor, "b t h w c"], tokens: Int[Tensor, "b t s"] | None
     ) -> Int[Tensor, "b t s"]:
         """The tokens.
@@ -78,7 +78,7 @@ class TokenActionModel(LatentActionModel):
     def predict(
         self, frames: Int[Tensor, "b t s"], codes: Float[Tensor, "b t e"]
     ) -> Float[Tensor, "b t s k"]:
-        """Logits of the tokens of the frame after each given one, under the given codes."""
+        """Logits of the tokens of the frame after each given one."""
         return self.to_logits(self._decode(self.decoder_embed(frames), codes))
 
     def _error(

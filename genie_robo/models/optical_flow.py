@@ -7,15 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 TEXTURE = 0.0125
-"""Sum of squared slopes in a patch below which it has too little texture to tell its motion."""
+"""Regulariser of the least squares: below this sum of squared slopes a patch has no motion."""
 
 
 def warp(
     frames: Float[Tensor, "b t h w c"], flow: Float[Tensor, "b t h w 2"]
 ) -> Float[Tensor, "b t h w c"]:
-    """Frames whose every pixel comes from where its flow points, interpolated.
+    """Sample every pixel from where its flow points (right and down, in pixels), bilinearly.
 
-    `flow` is to the right and down, in pixels; beyond the border lies its colour.
+    Pixels beyond the border have the colour of the border.
     """
     b, _, height, width, _ = frames.shape
     y, x = ((torch.arange(n, device=flow.device) * 2 + 1) / n - 1 for n in (height, width))
@@ -29,8 +29,8 @@ def warp(
 def patch_flow(frames: Float[Tensor, "b t h w c"], patch_size: int) -> Float[Tensor, "b t s 2"]:
     """How far every patch moved since the frame before, to the right and down, in pixels.
 
-    Right for motions of less than a pixel, and smaller the less texture a patch has; where there is
-    none, and in the first frame, nothing moves.
+    Accurate below a pixel; underestimated where there is little texture, and 0 where there is none
+    and in the first frame.
     """
     grey = frames.float().mean(-1)
     before = torch.cat([grey[:, :1], grey[:, :-1]], dim=1)
@@ -46,9 +46,8 @@ def block_motion(
 ) -> Float[Tensor, "*n y x 2"]:
     """How far every square block of `size` pixels moved, to the right and down, in pixels.
 
-    The motion that explains the change of a block of grey images in [0, 1] best by its slopes,
-    found by least squares (Lucas and Kanade 1981, eq. 7), with `texture` added to the sums of
-    squares.
+    Least squares on grey images in [0, 1] (Lucas and Kanade 1981, eq. 7), with `texture` added to
+    the sums of squares.
     """
     change = after - before
     down, right = torch.gradient((before + after) / 2, dim=(-2, -1))

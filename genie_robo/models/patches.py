@@ -1,8 +1,8 @@
-"""Frames to patches and back: by cutting alone, and by the outer layers of a tokenizer.
+"""Frames to patches and back, and the first and last layers of a tokenizer.
 
-`linear` is the paper's: a patch is one matrix product, and neighbours meet in the stack only.
-`convolutional` halves the frame again and again with overlapping 4 x 4 windows, so that edges do
-not break where patches meet; small models learn faster with it (docs/LOG.md).
+`linear` is the paper's: one matrix product per patch. `convolutional` halves the frame repeatedly
+with overlapping 4 x 4 windows, so that edges are continuous across patches; small models learn
+faster with it (docs/LOG.md).
 """
 
 import itertools
@@ -12,18 +12,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 MIN_CHANNELS = 16
-"""Of the convolution nearest to the pixels."""
+"""Of the convolution next to the pixels."""
 
 
 def patchify(video: Float[Tensor, "b t h w c"], patch_size: int) -> Float[Tensor, "b t s p"]:
-    """Cut every frame into square patches, row by row, each flattened to one vector."""
+    """Square patches of every frame, row by row, each flattened to one vector."""
     return rearrange(video, "b t (h p) (w q) c -> b t (h w) (p q c)", p=patch_size, q=patch_size)
 
 
 def unpatchify(
     patches: Float[Tensor, "b t s p"], patch_size: int, grid: tuple[int, int]
 ) -> Float[Tensor, "b t h w c"]:
-    """Lay the patches of a `grid` of rows and columns back into frames."""
+    """The inverse of `patchify`, for a `grid` of rows and columns."""
     return rearrange(
         patches,
         "b t (h w) (p q c) -> b t (h p) (w q) c",
@@ -54,7 +54,7 @@ def patch_grid(image_size: tuple[int, int], patch_size: int, *, setting: str) ->
 
 
 class LinearEmbedding(nn.Module):
-    """Every patch of a frame to one embedding."""
+    """Frames to one embedding per patch."""
 
     def __init__(self, *, patch_size: int, dim: int) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class LinearEmbedding(nn.Module):
         self.linear = nn.Linear(3 * patch_size**2, dim)
 
     def forward(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s d"]:
-        """Row by row, from pixels about zero."""
+        """Embed zero-centred pixels."""
         return self.linear(patchify(video, self.patch_size))
 
 
 class LinearPixels(nn.Module):
-    """Every embedding to its own patch of a frame."""
+    """One embedding per patch to frames."""
 
     def __init__(self, *, patch_size: int, dim: int) -> None:
         super().__init__()
@@ -86,13 +86,10 @@ class ConvEmbedding(nn.Module):
 
     def __init__(self, *, patch_size: int, dim: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths(patch_size, dim)):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.GELU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = _conv_stack(nn.Conv2d, widths(patch_size, dim))
 
     def forward(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s d"]:
-        """Row by row, from pixels about zero."""
+        """Embed zero-centred pixels."""
         frames = self.layers(rearrange(video, "b t h w c -> (b t) c h w"))
         return rearrange(frames, "(b t) d h w -> b t (h w) d", b=len(video))
 
@@ -102,10 +99,7 @@ class ConvPixels(nn.Module):
 
     def __init__(self, *, patch_size: int, dim: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths(patch_size, dim)[::-1]):
-            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.GELU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = _conv_stack(nn.ConvTranspose2d, widths(patch_size, dim)[::-1])
 
     def forward(
         self, x: Float[Tensor, "b t s d"], grid: tuple[int, int]
@@ -113,6 +107,15 @@ class ConvPixels(nn.Module):
         """Frames of `grid` rows and columns of patches."""
         frames = self.layers(rearrange(x, "b t (h w) d -> (b t) d h w", h=grid[0], w=grid[1]))
         return rearrange(frames, "(b t) c h w -> b t h w c", b=len(x))
+
+
+def _conv_stack(
+    layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], channels: list[int]
+) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(channels):
+        layers += [layer(before, after, 4, stride=2, padding=1), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
 
 
 def widths(patch_size: int, dim: int) -> list[int]:

@@ -1,4 +1,11 @@
-"""Vector quantisation: nearest code, straight-through gradient, usage, reset from live codes."""
+"""Vector quantisation (van den Oord et al. 2017): encodings to codes and their indices.
+
+    index = argmin_k |e - c_k|,    decoder input = e + stop_gradient(c_index - e)
+
+The gradient passes straight through to the encoding e. Losses come back for each encoding, and
+counts are pooled in `finish_step`, so a training step is the same whether its batch was computed at
+once, in parts, or by several processes.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,53 +21,43 @@ from genie_robo.models.settings import Space
 from genie_robo.ranks import Ranks
 
 ENTROPY_TEMPERATURE = 0.1
-"""Softness of the code assignment inside the entropy term."""
-
+"""Temperature of the soft code assignment in the entropy term."""
 MARGINAL_DECAY = 0.9
-"""Memory of the running code use inside the entropy term, per training step."""
-
-FOLLOWING_DECAY = 0.99
-"""Memory, per training step, of the means that a codebook follows."""
-FIRST_MEMBERS = 20
-"""As many encodings as this a code counts for where it starts."""
-
+"""Decay per training step of the running code frequencies in the entropy term."""
+MEAN_DECAY = 0.99
+"""Decay per training step of the running means of a continuous bottleneck's clusters."""
+INITIAL_COUNT = 20
+"""Number of encodings that the initial mean of a cluster counts for."""
 WARMUP_NOISE = 0.2
-"""Length of the noise added to bounded encodings while they are not yet quantised."""
-
-MAX_CODES = 1024
-"""Latent actions are counted one by one, also by the suites: more than this is no small set."""
+"""Length of the noise added to bounded encodings that are not quantised."""
+MAX_JOINT_CODES = 1024
+"""Training and suites hold statistics of every single latent action."""
 
 
 class Quantized(NamedTuple):
     """Codes chosen for continuous encodings, and the losses of choosing them."""
 
     codes: Float[Tensor, "*n e"]
-    """What the decoder is given: the chosen codes, or encodings with noise where they pass
-    unquantised. The gradient passes straight through to the encodings."""
+    """Decoder input: the chosen codes, or noisy encodings where nothing is quantised; with a
+    straight-through gradient."""
     chosen: Float[Tensor, "*n e"]
-    """The chosen codes without a gradient; as long as there are none, the same as `codes`."""
+    """The chosen codes without a gradient; equal to `codes` during warm-up."""
     indices: Int[Tensor, "*n"]
     loss: Float[Tensor, "*n"]
-    """Of each encoding."""
 
 
 class CodeUse(NamedTuple):
     """How the codes were used in one training step."""
 
     perplexity: float
-    """exp of the entropy of code use: 1 when collapsed, num_codes at best; NaN while nothing is
-    quantised yet."""
+    """1 when collapsed, num_codes at best; NaN when nothing was quantised."""
     num_dead: int
     """Codes unused for `reset_after` steps."""
     num_restarted: int
 
 
 class Quantizer(nn.Module, ABC):
-    """Continuous encodings to a finite set of codes, with a count of which are used.
-
-    Losses come back for each encoding and counts are pooled in `finish_step`, so a training step
-    is the same whether its batch was computed at once, in parts, or by several processes.
-    """
+    """Continuous encodings to a finite set of codes, with a count of which are used."""
 
     age: Int[Tensor, " k"]
     num_steps: Int[Tensor, ""]
@@ -76,48 +73,62 @@ class Quantizer(nn.Module, ABC):
         self.register_buffer("use", torch.zeros(num_codes, dtype=torch.long), persistent=False)
 
     @property
-    def wants_noise(self) -> bool:
-        """Whether encodings are not quantised now and take noise instead."""
+    def adds_noise(self) -> bool:
+        """Whether the decoder currently gets encodings with noise in place of codes."""
         return False
 
     @property
-    @abstractmethod
     def is_additive(self) -> bool:
-        """Whether what a code leaves of an encoding unsaid can be added to the next encoding."""
+        """Whether codes are means of their encodings, so that errors can be fed back."""
+        return False
 
-    @abstractmethod
     def forward(
         self,
         encoded: Float[Tensor, "*n e"],
         valid: Bool[Tensor, "*n"] | None = None,
         noise: Float[Tensor, "*n e"] | None = None,
     ) -> Quantized:
-        """Quantise, and in training count the use of every code.
+        """Quantise in fp32, and in training count the use of every code.
 
         Args:
-            encoded: What to quantise.
+            encoded: Encodings, not yet bounded.
             valid: False for padding, which is not counted.
             noise: Standard normal, used where encodings are not quantised; None draws it.
         """
+        valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
+        with torch.autocast(encoded.device.type, enabled=False):
+            return self._quantize(encoded, valid, noise)
 
     @abstractmethod
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """Encodings as they are compared with codes."""
+        """Encodings in the space of the codes."""
 
     @abstractmethod
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
-        """Index of the code that an encoding becomes."""
+        """Index of the nearest code."""
 
     @abstractmethod
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codes of the given indices."""
 
     @torch.no_grad()
+    def code_probabilities(self, encoded: Float[Tensor, "n e"]) -> Float[Tensor, "n k"]:
+        """Soft assignment of encodings to codes; the nearest code has the highest probability.
+
+        That of the entropy term: softmax of the negative squared distance over twice
+        ENTROPY_TEMPERATURE, which on the unit sphere is softmax(cosine / temperature).
+        """
+        codes = self.lookup(torch.arange(self.num_codes, device=encoded.device)).double()
+        bounded = self.bound(encoded).double()
+        distances = torch.cdist(bounded, codes, compute_mode="donot_use_mm_for_euclid_dist")
+        return (-distances.square() / (2 * ENTROPY_TEMPERATURE)).softmax(-1)
+
+    @torch.no_grad()
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """Take stock after an optimizer step: age unused codes and restart dead ones.
+        """After an optimizer step: age unused codes and restart dead ones.
 
         Args:
-            ranks: All processes of the training.
+            ranks: All processes of the training run.
             generator: On the CPU, in the same state on every process.
         """
         use = ranks.sum(self.use.clone())
@@ -129,6 +140,11 @@ class Quantizer(nn.Module, ABC):
         is_dead = self.age >= self.reset_after
         num_restarted = self._restart(is_dead, ranks, generator) if is_dead.any() else 0
         return CodeUse(float(perplexity(use)), int(is_dead.sum()), num_restarted)
+
+    @abstractmethod
+    def _quantize(
+        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
+    ) -> Quantized: ...
 
     def _count(self, indices: Int[Tensor, "*n"], valid: Bool[Tensor, "*n"]) -> None:
         if self.training:
@@ -147,14 +163,12 @@ class VectorQuantizer(Quantizer):
 
     On the `sphere` encodings and codes are l2-normalised, so the nearest code is the one of the
     highest cosine (Yu et al. 2022, section 3.2). In the `box` encodings are squashed by tanh: they
-    keep their size, so few dimensions can say how far something moves (docs/LOG.md). A code unused
-    for `reset_after` training steps restarts at a live one. Everything here is fp32.
+    keep their size, so few dimensions can encode how far something moves (docs/LOG.md).
 
     For the first `warmup_steps` training steps encodings pass unquantised, with a little noise;
-    then the codebook starts at the cluster centres of the last batch. A network that has found
-    something to say first loses little when it must say it in codes (docs/LOG.md). With
-    `continuous` they always pass so, and the codebook only follows them: codes are then the
-    clusters of what a network says freely.
+    then the codebook starts at the k-means centres of the last batch. Encodings that are already
+    informative lose little when they are quantised (docs/LOG.md). With `continuous` the decoder
+    always gets unquantised encodings, and codes are the running means of their clusters.
     """
 
     marginal: Float[Tensor, " k"]
@@ -183,14 +197,14 @@ class VectorQuantizer(Quantizer):
         self.codebook = nn.Parameter(F.normalize(torch.randn(num_codes, code_dim), dim=-1))
         self.register_buffer("marginal", torch.full((num_codes,), 1 / num_codes))
         self.register_buffer("soft_use", torch.zeros(num_codes), persistent=False)
-        # Sum and, in the last column, number of the encodings nearest to each code, running.
+        # Running sum and, in the last column, count of the encodings nearest to each code.
         self.register_buffer("members", torch.zeros(num_codes, code_dim + 1))
         self.register_buffer("new_members", torch.zeros(num_codes, code_dim + 1), persistent=False)
         self._samples: list[Float[Tensor, "n e"]] = []
 
     @property
-    def wants_noise(self) -> bool:
-        """In the warm-up, and always where the bottleneck is continuous."""
+    def adds_noise(self) -> bool:
+        """During warm-up, and always where the bottleneck is continuous."""
         return self.continuous or self._is_warming_up
 
     @property
@@ -207,141 +221,121 @@ class VectorQuantizer(Quantizer):
         return F.normalize(encoded, dim=-1) if self.space is Space.sphere else encoded.tanh()
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
-        """The codes of the given indices, on the sphere of unit length."""
-        return F.embedding(indices, self._place(self.codebook))
+        """The codes of the given indices, of unit length on the sphere."""
+        return F.embedding(indices, self._project(self.codebook))
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the nearest code."""
         with torch.autocast(encoded.device.type, enabled=False):
             return self._closeness(self.bound(encoded.float())).argmax(-1)
 
-    def forward(
-        self,
-        encoded: Float[Tensor, "*n e"],
-        valid: Bool[Tensor, "*n"] | None = None,
-        noise: Float[Tensor, "*n e"] | None = None,
-    ) -> Quantized:
-        """Quantise, and in training count the use of every code."""
-        with torch.autocast(encoded.device.type, enabled=False):
-            encoded = self.bound(encoded.float())
-            valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
-            if self._is_warming_up:
-                return self._pass_through(encoded, valid, noise)
-            return self._quantize(encoded, valid, noise)
-
-    def _pass_through(
-        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
-    ) -> Quantized:
-        """Encodings with noise instead of codes; those of the last such step make the codebook."""
-        if self.training and self.num_steps == self.warmup_steps - 1:
-            self._samples.append(encoded.detach()[valid])
-        # Zero, but with a gradient: optimizers and engines expect one for every parameter.
-        none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
-        passed = _blur(encoded, noise)
-        return Quantized(passed, passed.detach(), self._closeness(encoded).argmax(-1), none)
-
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
+        encoded = self.bound(encoded.float())
         nearness = self._closeness(encoded)
         indices = nearness.argmax(-1)
+        # Zero, but with a gradient: optimizers and engines expect one for every parameter.
+        no_loss = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
+        if self._is_warming_up:
+            if self.training and self.num_steps == self.warmup_steps - 1:
+                self._samples.append(encoded.detach()[valid])
+            noisy = _add_noise(encoded, noise)
+            return Quantized(noisy, noisy.detach(), indices, no_loss)
         codes = self.lookup(indices)
         self._count(indices, valid)
         if self.continuous:
-            self._remember(encoded.detach()[valid], indices[valid])
-            none = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
-            return Quantized(_blur(encoded, noise), codes.detach(), indices, none)
+            self._collect(encoded.detach()[valid], indices[valid])
+            return Quantized(_add_noise(encoded, noise), codes.detach(), indices, no_loss)
         loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
             loss = loss - self.entropy_weight * self._information(nearness, valid)
         straight_through = encoded + (codes - encoded).detach()
         return Quantized(straight_through, codes.detach(), indices, loss)
 
-    def _remember(self, encoded: Float[Tensor, "n e"], indices: Int[Tensor, " n"]) -> None:
-        """Take encodings into the clusters of this step."""
-        if self.training:
-            counted = torch.cat([encoded, torch.ones_like(encoded[:, :1])], dim=1)
-            self.new_members.index_add_(0, indices, counted)
-
-    def _follow(self, ranks: Ranks) -> None:
-        """Move codes to the running means of their encodings (van den Oord et al. 2017, A.1)."""
-        self.members.mul_(FOLLOWING_DECAY).add_(ranks.sum(self.new_members.clone()))
-        self.new_members.zero_()
-        sums, counts = self.members[:, :-1], self.members[:, -1:]
-        means = sums / counts.clamp(min=1e-6)
-        codes = ranks.read(self.codebook)
-        ranks.write(self.codebook, torch.where(counts > 1, self._place(means), codes))
-
     def _information(
         self, nearness: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n"]
     ) -> Float[Tensor, "*n"]:
-        """What each encoding's soft code tells, given how often every code was used lately."""
         assignment = (nearness / ENTROPY_TEMPERATURE).softmax(-1)
         if self.training:
             self.soft_use += assignment.detach()[valid].sum(0)
         return code_information(assignment, self.marginal)
 
+    def _collect(self, encoded: Float[Tensor, "n e"], indices: Int[Tensor, " n"]) -> None:
+        """Add encodings to the clusters of this step."""
+        if self.training:
+            counted = torch.cat([encoded, torch.ones_like(encoded[:, :1])], dim=1)
+            self.new_members.index_add_(0, indices, counted)
+
     @torch.no_grad()
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """Also start the codebook when warming up ends, and remember how often codes are used."""
+        """Also initialise the codebook when the warm-up ends, and update running means."""
         if self.num_steps == self.warmup_steps - 1:
             samples = ranks.gather(torch.cat(self._samples))
             self._samples.clear()
-            centres = cluster(samples, self.num_codes, generator, place=self._place)
+            centres = cluster(samples, self.num_codes, generator, project=self._project)
             ranks.write(self.codebook, centres)
-            self.members.copy_(F.pad(centres, (0, 1), value=1.0) * FIRST_MEMBERS)
+            self.members.copy_(F.pad(centres, (0, 1), value=1.0) * INITIAL_COUNT)
         elif self.continuous and self.num_steps >= self.warmup_steps:
-            self._follow(ranks)
+            self._move_to_means(ranks)
         soft_use = ranks.sum(self.soft_use.clone())
         self.soft_use.zero_()
         if soft_use.any():
             self.marginal.lerp_(soft_use / soft_use.sum(), 1 - MARGINAL_DECAY)
         return super().finish_step(ranks, generator)
 
+    def _move_to_means(self, ranks: Ranks) -> None:
+        """Move codes to the running means of their encodings (van den Oord et al. 2017, A.1)."""
+        self.members.mul_(MEAN_DECAY).add_(ranks.sum(self.new_members.clone()))
+        self.new_members.zero_()
+        sums, counts = self.members[:, :-1], self.members[:, -1:]
+        means = sums / counts.clamp(min=1e-6)
+        codes = ranks.read(self.codebook)
+        ranks.write(self.codebook, torch.where(counts > 1, self._project(means), codes))
+
     def _restart(
         self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
     ) -> int:
-        """Move codes that nobody used for `reset_after` steps onto random live codes."""
+        """Move dead codes next to random live ones."""
         live = (self.age == 0).nonzero().flatten()
         num_dead = int(is_dead.sum())
         choice = torch.randint(len(live), (num_dead,), generator=generator).to(live.device)
         codebook = ranks.read(self.codebook).clone()
-        copies = self._place(codebook[live[choice]])
+        copies = self._project(codebook[live[choice]])
         noise = torch.randn(copies.shape, generator=generator).to(copies) * 0.1
-        codebook[is_dead] = self._place(copies + noise / self.code_dim**0.5)
+        codebook[is_dead] = self._project(copies + noise / self.code_dim**0.5)
         ranks.write(self.codebook, codebook)
         self.age[is_dead] = 0
         self.members[is_dead] = 0
         return num_dead
 
-    def _place(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
-        """Codes where encodings can be."""
+    def _project(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
+        """Codes in the space of bounded encodings."""
         return F.normalize(codes, dim=-1) if self.space is Space.sphere else codes
 
     def _closeness(self, bounded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n k"]:
-        """Of every code, for encodings that are bounded already."""
-        return closeness(bounded, self._place(self.codebook.float()))
+        return closeness(bounded, self._project(self.codebook.float()))
 
 
 class JointQuantizer(Quantizer):
-    """Splits an encoding into `num_parts` equal parts and gives each a code of the one codebook.
+    """Splits an encoding into `num_parts` equal parts, all quantised by one codebook.
 
-    The joint index is the number whose digits, to the base of the codebook's size, are the codes
-    of the parts, the first part's first: K codes make K ** num_parts. A loss is the mean over the
-    parts; perplexity is that of joint codes, dead and restarted codes are those of the codebook.
+    The joint index has the codes of the parts as digits, the first part's first, in the base of the
+    codebook's size: K codes make K ** num_parts. A loss is the mean over the parts; perplexity is
+    that of joint codes, dead and restarted codes are those of the codebook.
     """
 
     def __init__(self, part: Quantizer, num_parts: int) -> None:
         """Join the codes of a codebook.
 
         Raises:
-            ValueError: No part, or more joint codes than `MAX_CODES`.
+            ValueError: No part, or more joint codes than `MAX_JOINT_CODES`.
         """
-        if num_parts < 1 or part.num_codes**num_parts > MAX_CODES:
+        if num_parts < 1 or part.num_codes**num_parts > MAX_JOINT_CODES:
             raise ValueError(
                 f"model.latent_action.codes_per_transition={num_parts} with {part.num_codes} codes "
-                f"each must be at least 1 and make at most {MAX_CODES} latent actions; take fewer, "
-                "or a smaller model.latent_action.quantizer.num_codes"
+                f"each must be at least 1 and make at most {MAX_JOINT_CODES} latent actions; take "
+                "fewer, or a smaller model.latent_action.quantizer.num_codes"
             )
         super().__init__(
             num_codes=part.num_codes**num_parts,
@@ -352,23 +346,38 @@ class JointQuantizer(Quantizer):
         self.num_parts = num_parts
 
     @property
-    def wants_noise(self) -> bool:
-        """Whether the codebook does."""
-        return self.part.wants_noise
+    def adds_noise(self) -> bool:
+        """As the codebook."""
+        return self.part.adds_noise
 
     @property
     def is_additive(self) -> bool:
-        """Whether the codebook does."""
+        """As the codebook."""
         return self.part.is_additive
 
-    def forward(
-        self,
-        encoded: Float[Tensor, "*n e"],
-        valid: Bool[Tensor, "*n"] | None = None,
-        noise: Float[Tensor, "*n e"] | None = None,
+    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """Every part as the codebook bounds it."""
+        return self.part.bound(self._split(encoded)).flatten(-2)
+
+    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """Index of the nearest joint code."""
+        return self._join(self.part.nearest(self._split(encoded)))
+
+    def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
+        """The concatenated codes of the parts."""
+        digits = indices[..., None] // self._place_values(indices.device) % self.part.num_codes
+        return self.part.lookup(digits).flatten(-2)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
+        """Finish the codebook's step, and count the joint codes."""
+        of_part = self.part.finish_step(ranks, generator)
+        joint = super().finish_step(ranks, generator)
+        nothing_quantized = math.isnan(of_part.perplexity)
+        return of_part if nothing_quantized else of_part._replace(perplexity=joint.perplexity)
+
+    def _quantize(
+        self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
     ) -> Quantized:
-        """Quantise every part, and in training count the use of every joint code."""
-        valid = torch.ones_like(encoded[..., 0]).bool() if valid is None else valid
         quantized = self.part(
             self._split(encoded),
             valid[..., None].expand(*valid.shape, self.num_parts),
@@ -378,26 +387,6 @@ class JointQuantizer(Quantizer):
         self._count(indices, valid)
         codes, chosen = quantized.codes.flatten(-2), quantized.chosen.flatten(-2)
         return Quantized(codes, chosen, indices, quantized.loss.mean(-1))
-
-    def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """Every part as the codebook bounds it."""
-        return self.part.bound(self._split(encoded)).flatten(-2)
-
-    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
-        """Index of the joint code that an encoding becomes."""
-        return self._join(self.part.nearest(self._split(encoded)))
-
-    def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
-        """The codes of the parts, one behind the other."""
-        digits = indices[..., None] // self._place_values(indices.device) % self.part.num_codes
-        return self.part.lookup(digits).flatten(-2)
-
-    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """Take stock of the codebook and of the joint codes."""
-        of_part = self.part.finish_step(ranks, generator)
-        joint = super().finish_step(ranks, generator)
-        nothing_quantized = math.isnan(of_part.perplexity)
-        return of_part if nothing_quantized else of_part._replace(perplexity=joint.perplexity)
 
     def _split(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n parts e_part"]:
         return encoded.unflatten(-1, (self.num_parts, self.part.code_dim))
@@ -415,17 +404,40 @@ def vq_loss(
 ) -> Float[Tensor, "*n"]:
     """Pull codes to encodings, and encodings to codes at weight beta.
 
-    Source: van den Oord et al. 2017, eq. 3, last two terms, per encoding.
+    |sg(e) - c|^2 + beta |e - sg(c)|^2 for each encoding, sg = stop gradient. Source: van den Oord
+    et al. 2017, eq. 3, last two terms.
     """
     to_codes = (encoded.detach() - codes).square().sum(-1)
     to_encodings = (encoded - codes.detach()).square().sum(-1)
     return to_codes + beta * to_encodings
 
 
-def _blur(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor, "*n e"]:
-    """Bounded encodings with noise of length `WARMUP_NOISE`."""
+def _add_noise(encoded: Float[Tensor, "*n e"], noise: Tensor | None) -> Float[Tensor, "*n e"]:
     noise = torch.randn_like(encoded) if noise is None else noise
     return encoded + noise * WARMUP_NOISE / encoded.shape[-1] ** 0.5
+
+
+def code_information(
+    assignment: Float[Tensor, "*n k"], marginal: Float[Tensor, " k"]
+) -> Float[Tensor, "*n"]:
+    """KL divergence (nats) of each soft code assignment from the code frequencies `marginal`.
+
+    Its mean is the mutual information of encodings and codes when the marginal is the mean
+    assignment: high when every code is used and every assignment is certain. Source: Yu et al. 2023
+    (MAGVIT-v2), eq. 6. Differs: a running marginal in place of the batch's, so that parts of a
+    batch and several processes give exactly the same loss.
+    """
+    cross_entropy = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
+    return cross_entropy - _entropy(assignment)
+
+
+def perplexity(use: Int[Tensor, " k"]) -> Float[Tensor, ""]:
+    """exp(entropy) of counts: the effective number of codes in use."""
+    return _entropy(use.float() / use.sum().clamp(min=1)).exp()
+
+
+def _entropy(probabilities: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
+    return -(probabilities * probabilities.clamp(min=1e-9).log()).sum(-1)
 
 
 def closeness(points: Float[Tensor, "*n e"], codes: Float[Tensor, "k e"]) -> Float[Tensor, "*n k"]:
@@ -440,16 +452,16 @@ def cluster(
     num_clusters: int,
     generator: torch.Generator,
     *,
-    place: Callable[[Tensor], Tensor],
+    project: Callable[[Tensor], Tensor],
     num_rounds: int = 10,
 ) -> Float[Tensor, "k e"]:
-    """Centres of k-means, started by k-means++; `place` puts a mean where codes can be."""
+    """Centres of k-means, started by k-means++; `project` maps means into the code space."""
     centres = _spread_start(samples, num_clusters, generator)
     for _ in range(num_rounds):
         nearest = closeness(samples, centres).argmax(-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
         counts = torch.bincount(nearest, minlength=num_clusters)[:, None]
-        centres = torch.where(counts == 0, centres, place(sums / counts.clamp(min=1)))
+        centres = torch.where(counts == 0, centres, project(sums / counts.clamp(min=1)))
     return centres
 
 
@@ -467,27 +479,3 @@ def _spread_start(
         centres = torch.cat([centres, new])
         nearness = torch.maximum(nearness, closeness(samples, new)[:, 0])
     return centres
-
-
-def code_information(
-    assignment: Float[Tensor, "*n k"], marginal: Float[Tensor, " k"]
-) -> Float[Tensor, "*n"]:
-    """Nats that each soft code assignment tells, given the usual frequency of the codes.
-
-    KL divergence of the assignment from the marginal. Its mean is the mutual information of
-    encodings and codes when the marginal is the mean assignment: high when every code is used and
-    every encoding is sure of its own. Source: Yu et al. 2023 (MAGVIT-v2), eq. 6, there with the
-    marginal of the batch, which several processes could not share exactly.
-    """
-    surprise = -(assignment * marginal.clamp(min=1e-9).log()).sum(-1)
-    return surprise - _entropy(assignment)
-
-
-def perplexity(use: Int[Tensor, " k"]) -> Float[Tensor, ""]:
-    """exp(entropy) of counts: the effective number of codes in use."""
-    share = use.float() / use.sum().clamp(min=1)
-    return _entropy(share).exp()
-
-
-def _entropy(share: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
-    return -(share * share.clamp(min=1e-9).log()).sum(-1)

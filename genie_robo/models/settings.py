@@ -14,7 +14,7 @@ class Backend(StrEnum):
 
 
 class TokenizerKind(StrEnum):
-    """What a patch may look at, as in the tokenizer ablation of the paper."""
+    """Attention of the tokenizer, as in the paper's ablation."""
 
     st_vivit = "st_vivit"
     vit = "vit"
@@ -22,14 +22,14 @@ class TokenizerKind(StrEnum):
 
 
 class PatchLayers(StrEnum):
-    """What stands between pixels and patches."""
+    """First and last layers of the tokenizer."""
 
     linear = "linear"
     convolutional = "convolutional"
 
 
 class Joining(StrEnum):
-    """How a latent action comes to the tokens of a frame, in the LAM's decoder and the dynamics."""
+    """How latent actions condition the tokens of a frame, in the LAM's decoder and the dynamics."""
 
     additive = "additive"
     concatenated = "concatenated"
@@ -37,14 +37,14 @@ class Joining(StrEnum):
 
 
 class Space(StrEnum):
-    """Where the codes of a codebook live."""
+    """Space of encodings and codes."""
 
     sphere = "sphere"
     box = "box"
 
 
 class QuantizerKind(StrEnum):
-    """How encodings become codes, or do not."""
+    """How encodings are quantised."""
 
     vq = "vq"
     fsq = "fsq"
@@ -59,21 +59,21 @@ class LatentActionInput(StrEnum):
 
 
 class DecoderView(StrEnum):
-    """What the decoder of latent actions sees beside them."""
+    """Frames that the decoder of latent actions gets."""
 
     previous_frame = "previous_frame"
     history = "history"
 
 
 class Target(StrEnum):
-    """What the decoder of latent actions gives."""
+    """Output of the decoder of latent actions."""
 
     change = "change"
     frame = "frame"
 
 
 class Penalty(StrEnum):
-    """How errors of pixels count."""
+    """Error of a pixel."""
 
     absolute = "absolute"
     squared = "squared"
@@ -81,7 +81,7 @@ class Penalty(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """A stack of blocks; one space-time block holds two layers as the paper counts them."""
+    """A stack of blocks; a space-time block has two of the layers that the paper counts."""
 
     num_blocks: int = 4
     dim: int = 128
@@ -102,19 +102,18 @@ class QuantizerConfig:
 
     kind: QuantizerKind = QuantizerKind.vq
     """vq: learned codes; fsq: a fixed grid; continuous: encodings pass to the decoder unquantised,
-    and codes are their clusters, which only the dynamics is told."""
+    and codes are their clusters, which only the dynamics gets."""
     num_codes: int = 1024
     levels: tuple[int, ...] = ()
-    """Levels of every dimension of an fsq grid, in place of num_codes; by default those that its
-    paper recommends for about num_codes."""
+    """Levels of every dimension of an fsq grid; by default those for about num_codes."""
     code_dim: int = 32
     """Of an fsq grid it is the number of levels."""
     commitment: float = 0.25
     reset_after: int = 50
     """Training steps without use after which a code restarts from a live one."""
     warmup_steps: int = 0
-    """Training steps before encodings are quantised; the codebook then starts at their centres. A
-    training that is no longer than this starts it after a third of its own steps."""
+    """Training steps before encodings are quantised; the codebook then starts at their centres. In
+    shorter training runs that is after a third of the steps."""
     space: Space = Space.sphere
     """sphere: encodings and codes of length 1; box: encodings keep their size, below 1 in every
     dimension."""
@@ -139,7 +138,7 @@ class TokenizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentActionDesign:
-    """What encoder and decoder of latent actions get, and what is predicted.
+    """Inputs and outputs of encoder and decoder of latent actions.
 
     | setting | ours, the defaults | the paper's, conf/variant/paper_lam.yaml |
     |---|---|---|
@@ -157,23 +156,23 @@ class LatentActionDesign:
     """
 
     decoder_view: DecoderView = DecoderView.previous_frame
-    """The decoder gets the frame before the predicted one, or the whole history."""
+    """The decoder gets the previous frame only, or the whole history."""
     target: Target = Target.change
-    """Predict the change of the frame before, or the next frame afresh."""
+    """Predict the change from the previous frame, or the next frame itself."""
     penalty: Penalty = Penalty.absolute
     """Of pixel errors."""
     sees_difference: bool = True
-    """The encoder also gets the difference of each frame from the one before."""
+    """The encoder also gets the difference of each frame from the previous one."""
     sees_flow: bool = True
     """The encoder also gets the optical flow of every patch."""
     flow: bool = True
-    """The decoder moves the frame before along a flow that is linear in the code; only with
+    """The decoder warps the previous frame by a flow that is linear in the code; only with
     target=change."""
     decoder_sees_code: bool = False
     """The layers of the decoder get the code; otherwise it only scales the flow, so that motions
     are linear in it."""
     codes_per_transition: int = 1
-    """Codes that make one latent action; there are num_codes to the power of this."""
+    """Codes per latent action; num_codes to this power make the set of latent actions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +180,7 @@ class LatentActionConfig(LatentActionDesign):
     """Latent action model (paper section 2.1)."""
 
     input: LatentActionInput = LatentActionInput.pixels
-    """tokens: the tokenizer's, in both halves; then downscale and patch_size play no part."""
+    """tokens: the tokenizer's; then downscale and patch_size have no effect."""
     downscale: int = 4
     """Frames are scaled down by this before the model gets them."""
     patch_size: int = 4
@@ -199,7 +198,7 @@ class LatentActionConfig(LatentActionDesign):
     )
 
     def __post_init__(self) -> None:
-        """Refuse a flow of a frame that is predicted afresh, and a code that nothing gets."""
+        """Refuse a flow without a previous frame, and a decoder that does not get the code."""
         if self.input is LatentActionInput.tokens:
             return
         if self.flow and self.target is Target.frame:
@@ -215,11 +214,11 @@ class LatentActionConfig(LatentActionDesign):
 
 
 class Steering(StrEnum):
-    """What the dynamics is told about a transition."""
+    """Conditioning of the dynamics."""
 
     latent_actions = "latent_actions"
     robot_actions = "robot_actions"
-    """The true ones: an upper bound for comparison. Such a model cannot be rolled out by codes."""
+    """The true ones, an upper bound; such a model cannot be rolled out by codes."""
 
 
 @dataclass(frozen=True, kw_only=True)

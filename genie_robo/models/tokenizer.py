@@ -18,24 +18,16 @@ from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind
 from genie_robo.models.transformer import Layout, STTransformer
 
-
-class TokenizerLayouts(NamedTuple):
-    """The blocks of the two stacks of a tokenizer."""
-
-    encoder: Layout
-    decoder: Layout
-
-
-TOKENIZER_LAYOUTS = {
-    TokenizerKind.st_vivit: TokenizerLayouts("space_time", "space_time"),
-    TokenizerKind.vit: TokenizerLayouts("space", "space"),
-    TokenizerKind.c_vivit: TokenizerLayouts("space_then_full", "full_then_space"),
+TOKENIZER_LAYOUTS: dict[TokenizerKind, tuple[Layout, Layout]] = {
+    TokenizerKind.st_vivit: ("space_time", "space_time"),
+    TokenizerKind.vit: ("space", "space"),
+    TokenizerKind.c_vivit: ("space_then_full", "full_then_space"),
 }
-"""The tokenizers of the paper's ablation: ST-ViViT, ViT and C-ViViT."""
+"""Encoder and decoder of the paper's tokenizer ablation: ST-ViViT, ViT and C-ViViT."""
 
 
 class TokenizerOutput(NamedTuple):
-    """A reconstruction and the loss of each of its codes."""
+    """A reconstruction with its tokens and losses."""
 
     video: Float[Tensor, "b t h w c"]
     tokens: Int[Tensor, "b t s"]
@@ -43,7 +35,10 @@ class TokenizerOutput(NamedTuple):
 
 
 class VideoTokenizer(nn.Module):
-    """Video in [0, 1] to discrete tokens z and back, each frame seeing only the past."""
+    """Video x in [0, 1] to discrete tokens z and back, causal in time.
+
+    z_t = VQ(encoder(x_1..t)),   reconstruction of x_t = decoder(z_1..t)
+    """
 
     def __init__(
         self,
@@ -72,7 +67,7 @@ class VideoTokenizer(nn.Module):
 
     @property
     def tokens_per_frame(self) -> int:
-        """Number of patches, one token each."""
+        """One token per patch."""
         return self.grid[0] * self.grid[1]
 
     @property
@@ -86,13 +81,7 @@ class VideoTokenizer(nn.Module):
         valid: Bool[Tensor, "b t"] | None = None,
         noise: Float[Tensor, "b t s e"] | None = None,
     ) -> TokenizerOutput:
-        """Reconstruct, with gradients.
-
-        Args:
-            video: Frames in [0, 1].
-            valid: False for padding, whose codes are not counted.
-            noise: Standard normal, used while encodings are not quantised; None draws it.
-        """
+        """Reconstruct; `valid` and `noise` are those of the quantizer, for every frame."""
         encoded = self._encode(video)
         if valid is not None:
             valid = valid[..., None].expand(encoded.shape[:-1])
@@ -107,7 +96,7 @@ class VideoTokenizer(nn.Module):
     def decode(
         self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None
     ) -> Float[Tensor, "b t h w c"]:
-        """Tokens to frames in [0, 1]; with a cache, `tokens` follow the cached frames."""
+        """Tokens to frames in [0, 1]; with a cache, those after the cached frames."""
         video = self._decode(self.quantizer.lookup(tokens), cache)
         if cache:
             cache.finish(tokens.shape[1])

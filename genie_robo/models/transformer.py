@@ -35,7 +35,7 @@ class STBlock(nn.Module):
         self.temporal_norm = nn.LayerNorm(dim)
         self.temporal = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
         self.ff_norm = nn.LayerNorm(dim)
-        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier))
+        self.ff = _feed_forward(dim, hidden=int(dim * ff_multiplier))
 
     def forward(
         self,
@@ -43,20 +43,20 @@ class STBlock(nn.Module):
         cache: BlockCache | None = None,
         places: Places | None = None,
     ) -> Float[Tensor, "b t r d"]:
-        """One block on the residual stream: all of it, or what comes out at some places."""
-        x = at(x, places, dim=2) + attend_frame(self.spatial, self.spatial_norm(x), places)
+        """One block on the residual stream, for all patches or those at `places`."""
+        x = _at(x, places, dim=2) + _attend_frame(self.spatial, self.spatial_norm(x), places)
         x = x + self._attend_time(self.temporal_norm(x), cache, places)
         return x + self.ff(self.ff_norm(x))
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
-        """Put frames into the cache; what comes out of them is not computed."""
-        x = x + attend_frame(self.spatial, self.spatial_norm(x))
-        project_frames(self.temporal, self.temporal_norm(x), cache)
+        """Write frames to the cache without computing an output."""
+        x = x + _attend_frame(self.spatial, self.spatial_norm(x))
+        _project_frames(self.temporal, self.temporal_norm(x), cache)
 
     def _attend_time(
         self, x: Float[Tensor, "b t r d"], cache: BlockCache | None, places: Places | None
     ) -> Float[Tensor, "b t r d"]:
-        query, key, value = project_frames(self.temporal, x, cache, places)
+        query, key, value = _project_frames(self.temporal, x, cache, places)
         attended = self.temporal.attend(query, key, value, causal=x.shape[1] > 1)
         return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
@@ -71,7 +71,7 @@ class OneAttentionBlock(nn.Module, ABC):
         self.norm = nn.LayerNorm(dim)
         self.attention = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
         self.ff_norm = nn.LayerNorm(dim)
-        self.ff = feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
+        self.ff = _feed_forward(dim, hidden=int(dim * ff_multiplier) + 2 * num_heads * head_dim)
 
     def forward(
         self,
@@ -79,12 +79,12 @@ class OneAttentionBlock(nn.Module, ABC):
         cache: BlockCache | None = None,
         places: Places | None = None,
     ) -> Float[Tensor, "b t r d"]:
-        """One block on the residual stream: all of it, or what comes out at some places."""
-        x = at(x + self._attend(self.norm(x), cache), places, dim=2)
+        """One block on the residual stream, for all patches or those at `places`."""
+        x = _at(x + self._attend(self.norm(x), cache), places, dim=2)
         return x + self.ff(self.ff_norm(x))
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
-        """Put frames into the cache."""
+        """Write frames to the cache."""
         self._attend(self.norm(x), cache)
 
     @abstractmethod
@@ -94,20 +94,17 @@ class OneAttentionBlock(nn.Module, ABC):
 
 
 class SpatialBlock(OneAttentionBlock):
-    """Attention over the patches of a frame: frames never meet, and there is no past to cache."""
+    """Attention over the patches of a frame; nothing to cache."""
 
     def _attend(
         self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
     ) -> Float[Tensor, "b t s d"]:
         del cache
-        return attend_frame(self.attention, x)
+        return _attend_frame(self.attention, x)
 
 
 class FullBlock(OneAttentionBlock):
-    """Attention over every patch of this and of all earlier frames.
-
-    Time and memory grow with the square of the number of frames.
-    """
+    """Attention over all patches of this and all earlier frames, quadratic in their number."""
 
     def _attend(
         self, x: Float[Tensor, "b t s d"], cache: BlockCache | None
@@ -115,7 +112,7 @@ class FullBlock(OneAttentionBlock):
         num_frames, frame_size = x.shape[1:3]
         query, key, value = (
             rearrange(part, "b s heads t e -> b heads (t s) e")
-            for part in project_frames(self.attention, x, cache)
+            for part in _project_frames(self.attention, x, cache)
         )
         attended = self.attention.attend(
             query, key, value, causal=num_frames > 1, frame_size=frame_size
@@ -125,10 +122,10 @@ class FullBlock(OneAttentionBlock):
 
 
 class STTransformer(nn.Module):
-    """A stack of blocks, by default space-time ones: frame t never sees frame t + 1."""
+    """A stack of blocks, by default space-time ones; output t depends on frames 1..t only."""
 
     checkpoint_activations: bool = False
-    """In training, compute a block's activations again for its gradient instead of keeping them."""
+    """In training, recompute a block's activations for its gradient instead of storing them."""
 
     def __init__(
         self,
@@ -151,7 +148,7 @@ class STTransformer(nn.Module):
                 ff_multiplier=ff_multiplier,
                 backend=backend,
             )
-            for block in lay_out(layout, num_blocks)
+            for block in _lay_out(layout, num_blocks)
         )
         self.norm = nn.LayerNorm(dim)
         self._init_weights()
@@ -164,7 +161,7 @@ class STTransformer(nn.Module):
     ) -> Float[Tensor, "b t r d"]:
         """All frames at once; with a cache, `x` is the next frame after the cached ones.
 
-        With `places` only those patches come out, which spares most of the last block.
+        With `places` the output has those patches only, which saves most of the last block.
         """
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
@@ -176,10 +173,7 @@ class STTransformer(nn.Module):
         return self.norm(x)
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: KVCache) -> None:
-        """Append final frames to a cache: as `forward`, but nothing comes out.
-
-        Several frames at once need an empty cache.
-        """
+        """Append final frames to a cache without an output; several only to an empty cache."""
         *before, last = self.blocks
         for block, past in zip(before, cache.blocks[:-1], strict=True):
             x = block(x, past)
@@ -192,7 +186,7 @@ class STTransformer(nn.Module):
         return KVCache(blocks=[BlockCache(max_frames) for _ in self.blocks])
 
     def _init_weights(self) -> None:
-        """Normal 0.02; projections that end on the residual stream shrink with their number."""
+        # Projections onto the residual stream are scaled by 1 / sqrt(their number), as in GPT-2.
         linear = {n: m for n, m in self.named_modules() if isinstance(m, nn.Linear)}
         residual = [name for name in linear if name.endswith(("to_out", "ff.2"))]
         for name, module in linear.items():
@@ -200,8 +194,8 @@ class STTransformer(nn.Module):
             nn.init.normal_(module.weight, std=0.02 * scale)
 
 
-def lay_out(layout: Layout, num_blocks: int) -> list[type[STBlock] | type[OneAttentionBlock]]:
-    """The blocks of a stack in order; of an odd number one more is a `FullBlock`."""
+def _lay_out(layout: Layout, num_blocks: int) -> list[type[STBlock] | type[OneAttentionBlock]]:
+    """The blocks of a stack in order; an odd number has one more `FullBlock`."""
     num_spatial = num_blocks // 2
     num_full = num_blocks - num_spatial
     match layout:
@@ -215,15 +209,14 @@ def lay_out(layout: Layout, num_blocks: int) -> list[type[STBlock] | type[OneAtt
             return [*[FullBlock] * num_full, *[SpatialBlock] * num_spatial]
 
 
-def feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
-    """Two projections around a GELU."""
+def _feed_forward(dim: int, *, hidden: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(dim, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False)
     )
 
 
-def at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Tensor, "..."]:
-    """What lies at some places along a dimension, by default at all of them."""
+def _at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Tensor, "..."]:
+    """Select places along a dimension; None selects all."""
     if places is None:
         return x
     shape = [1] * x.ndim
@@ -231,17 +224,17 @@ def at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Ten
     return x.take_along_dim(places.view(shape), dim=dim)
 
 
-def attend_frame(
+def _attend_frame(
     attention: Attention, x: Float[Tensor, "b t s d"], places: Places | None = None
 ) -> Float[Tensor, "b t r d"]:
-    """Attention of the patches of each frame, or of some of them, to all of the frame."""
+    """Attention of the patches of a frame, or of those at `places`, to all of the frame."""
     queries_keys, value = attention.project(x, along="patches")
     query, key = queries_keys.unbind()
-    attended = attention.attend(at(query, places, dim=3), key, value, causal=False)
+    attended = attention.attend(_at(query, places, dim=3), key, value, causal=False)
     return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
 
 
-def project_frames(
+def _project_frames(
     attention: Attention,
     x: Float[Tensor, "b t s d"],
     cache: BlockCache | None,
@@ -251,9 +244,9 @@ def project_frames(
     Float[Tensor, "b s heads t_past e"],
     Float[Tensor, "b s heads t_past e"],
 ]:
-    """Queries of these frames; keys and values of these and of the cached ones before them.
+    """Queries of these frames; keys and values of the cached frames and these.
 
-    With `places`, `x` holds those patches only, and the cache stays as it is.
+    With `places`, `x` holds those patches only, and the cache does not change.
     """
     queries_keys, value = attention.project(x, along="frames")
     query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
@@ -267,19 +260,19 @@ def project_frames(
 def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]:
     """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
 
-    Attention then depends on the distance of two frames only, so a window may slide.
+    Attention then depends on the distance of two frames only.
     """
     num_frames, head_dim = x.shape[-2:]
-    table = rotary_table(first, num_frames, head_dim, x.device, x.dtype)
-    return Rotation.apply(x, *table) if torch.is_grad_enabled() else turn(x, *table)
+    table = _rotary_table(first, num_frames, head_dim, x.device, x.dtype)
+    return _Rotation.apply(x, *table) if torch.is_grad_enabled() else _turn(x, *table)
 
 
 @lru_cache(maxsize=64)
-def rotary_table(
+def _rotary_table(
     first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
-    """Cosines and sines of some frames' angles; the sines are negative in the first half."""
-    with torch.inference_mode(mode=False):  # kept, so that training may meet them too
+    """Cosines and sines of the frames' angles; the sines are negative in the first half."""
+    with torch.inference_mode(mode=False):  # cached tensors may be used by training later
         half = head_dim // 2
         frequency = 100.0 ** (-torch.arange(half, device=device) / half)
         angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
@@ -287,26 +280,24 @@ def rotary_table(
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
-class Rotation(torch.autograd.Function):
-    """Turn the pairs (x_i, x_i+half) by angles; the gradient turns back, and nothing is kept."""
+class _Rotation(torch.autograd.Function):
+    """Rotate the pairs (x_i, x_i+half); the gradient rotates back, so `x` need not be stored."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`cos` and `sin` are those of `rotary_table`."""
         ctx.save_for_backward(cos, sin)
-        return turn(x, cos, sin)
+        return _turn(x, cos, sin)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """The rotation by the opposite angle."""
         cos, sin = ctx.saved_tensors
-        return turn(grads[0], cos, -sin), None, None
+        return _turn(grads[0], cos, -sin), None, None
 
 
-def turn(
+def _turn(
     x: Float[Tensor, "*n t e"], cos: Float[Tensor, "t e"], sin: Float[Tensor, "t e"]
 ) -> Float[Tensor, "*n t e"]:
-    """The rotated pairs, x cos + swap(x) sin, in long rows: time and head dimension as one."""
+    """Rotated pairs x cos + swap(x) sin; time and head dimension are flattened for speed."""
     left, right = x.chunk(2, dim=-1)
     swapped = torch.cat([right, left], dim=-1).flatten(-2)
     return (x.flatten(-2) * cos.flatten()).addcmul_(swapped, sin.flatten()).view(x.shape)

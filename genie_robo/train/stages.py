@@ -233,7 +233,7 @@ def encoding_noise(
     quantizer: Quantizer, seed: int, positions: Int[Tensor, " b"], *shape: int
 ) -> Float[Tensor, "b ..."] | None:
     """Noise for encodings of a shape, where they are not quantised."""
-    if not quantizer.wants_noise:
+    if not quantizer.adds_noise:
         return None
     return WindowNoise(seed, positions, ENCODING).normal(*shape, quantizer.code_dim)
 

@@ -30,14 +30,6 @@ def test_samples_come_from_the_list_of_the_code():
     assert set(drawn[:, 0]) == {1.0, 3.0}
 
 
-def test_nearest_never_names_a_code_without_labels():
-    assert dictionary().nearest(np.array([[2.1, 0.1], [-3.0, 5.0], [0.0, 2.0]])).tolist()[:2] == [
-        0,
-        2,
-    ]
-    assert 1 not in dictionary().nearest(np.random.default_rng(0).normal(size=(50, 2)))
-
-
 def test_counts():
     assert dictionary().counts.tolist() == [2, 0, 1]
 

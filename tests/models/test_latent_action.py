@@ -130,7 +130,7 @@ def test_with_fixed_codes_a_prediction_sees_no_frame_after_its_own(genie, video)
     codes = torch.randn(3, 6, model.code_dim)
 
     before, after = (
-        model.predict(model.look(clip, genie.tokenizer.encode(clip)), codes)
+        model.predict(model.to_frames(clip, genie.tokenizer.encode(clip)), codes)
         for clip in (video, changed)
     )
 

@@ -60,11 +60,11 @@ def test_the_warm_up_of_the_codebook_is_that_of_the_joint():
     model, encoded = joint(warmup_steps=1), torch.randn(40, 8)
     noise = torch.randn(40, 8)
 
-    assert model.wants_noise
+    assert model.adds_noise
     assert torch.equal(model(encoded, noise=noise).codes, model(encoded, noise=noise).codes)
     use = model.finish_step(OneProcess(), torch.Generator())
     assert math.isnan(use.perplexity)
-    assert not model.wants_noise
+    assert not model.adds_noise
     model(encoded)
     assert 3 < model.finish_step(OneProcess(), torch.Generator()).perplexity <= 9
 

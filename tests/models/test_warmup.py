@@ -36,7 +36,7 @@ def test_warm_up_ends_with_codes_at_the_clusters():
     samples = F.normalize(directions[torch.arange(500) % 5] + 0.05 * torch.randn(500, 6), dim=-1)
 
     on_sphere = partial(F.normalize, dim=-1)
-    centres = cluster(samples, 8, torch.Generator().manual_seed(0), place=on_sphere)
+    centres = cluster(samples, 8, torch.Generator().manual_seed(0), project=on_sphere)
 
     assert (samples @ centres.T).amax(-1).min() > 0.9
     torch.testing.assert_close(centres.norm(dim=-1), torch.ones(8))
