@@ -203,9 +203,9 @@ TokensAndAction = tuple[Int[Tensor, "b s"], Int[Tensor, " b"] | None]
 class Past:
     """Finished frames in the KV caches of the dynamics and of the tokenizer's decoder.
 
-    A full cache restarts with the later half of its frames, in the same memory. Dropping only the
-    oldest frame is worse: its influence stays in the keys of the others, and no window in training
-    was like that (docs/imagination.md). So outputs always equal those without a cache.
+    A full cache restarts with the later half of its frames, so outputs always equal those of the
+    kept frames without a cache. Dropping only the oldest frame is worse: the keys of the others
+    were computed with it, and no window in training lacks its first frame (docs/imagination.md).
     """
 
     def __init__(self, genie: Genie) -> None:

@@ -113,8 +113,8 @@ def action_map():
     )
 
 
-def test_motions_that_follow_each_other_are_asked_for_within_the_labels(action_map):
-    """Beyond them the squares rule: what is unsaid must not turn into a wrong direction."""
+def test_corrected_motions_are_clipped_to_the_range_of_the_labels(action_map):
+    """Beyond it the squares dominate: a residual must not become a wrong direction."""
     feedback = action_map.feedback
     far, at_most = np.zeros((1, 7)), action_map.dictionary.robot_actions
     far[0, 0] = 10.0

@@ -23,7 +23,7 @@ def build(seed=0, kind=TokenizerKind.st_vivit):
     tokenizer = replace(config.model.tokenizer, kind=kind)
     genie = build_genie(replace(config, model=replace(config.model, tokenizer=tokenizer))).eval()
     assert genie.num_frames == WINDOW
-    with torch.no_grad():  # fresh weights hardly look around
+    with torch.no_grad():  # attention of fresh weights is nearly uniform
         for name, weight in genie.named_parameters():
             if weight.dim() == 2 and not name.startswith("latent_action"):
                 weight.mul_(3)
@@ -156,7 +156,7 @@ def long_past(genie):
 @pytest.mark.parametrize(
     ("frames_back", "is_seen"), [(5, True), (6, True), (10, True), (11, False)]
 )
-def test_a_cache_that_slides_looks_one_window_back_in_every_block_looks_one_window_back(
+def test_a_cache_that_slides_reaches_one_window_back_in_every_block(
     genie, long_past, frames_back, is_seen
 ):
     """Two blocks that look back five frames each: the tenth frame back is the last to matter."""

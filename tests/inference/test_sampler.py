@@ -27,7 +27,7 @@ def test_disagreement_is_the_share_that_differs_from_the_mode():
     assert disagreement(torch.arange(5)[:, None]).tolist() == [pytest.approx(0.8)]
 
 
-def draw_pictures(colors, count, generator):
+def draw_images(colors, count, generator):
     """Patches of random colours among those given."""
     chosen = colors[torch.randint(len(colors), (count, 1, 2, 4), generator=generator)]
     return (chosen.repeat_interleave(8, 2).repeat_interleave(8, 3) * 255).byte()
@@ -40,7 +40,7 @@ def colors():
 
 @pytest.fixture(scope="module")
 def still_world(colors):
-    """A genie whose dynamics learned that pictures in the first six colours never change."""
+    """A genie whose dynamics learned that images in the first six colours never change."""
     torch.manual_seed(0)
     # Untrained, a linear tokenizer gives every colour its own token; convolutions blur them.
     config = changed(toy_config(), {"model.tokenizer.patch_layers": PatchLayers.linear})
@@ -49,7 +49,7 @@ def still_world(colors):
     actions = genie.latent_action.codes(torch.zeros(32, 1, dtype=torch.long)).detach()
     generator = torch.Generator().manual_seed(1)
     for _ in range(150):
-        video = video_to_float(draw_pictures(colors[:6], 32, generator))
+        video = video_to_float(draw_images(colors[:6], 32, generator))
         with torch.no_grad():
             tokens = genie.tokenizer.encode(video).repeat(1, 2, 1)
         rate = torch.rand(32, 1, generator=generator).clamp(min=0.5)
@@ -65,9 +65,9 @@ def still_world(colors):
 
 
 def test_uncertainty_and_disagreement_rise_on_colours_never_seen(still_world, colors):
-    def look(some_colors):
+    def measure(some_colors):
         """Share of tokens that stay, uncertainty, disagreement of eight samples of each prompt."""
-        prompts = draw_pictures(some_colors, 8, torch.Generator().manual_seed(2))
+        prompts = draw_images(some_colors, 8, torch.Generator().manual_seed(2))
         rollout = imagine(
             still_world,
             prompts.repeat_interleave(8, 0),
@@ -84,7 +84,7 @@ def test_uncertainty_and_disagreement_rise_on_colours_never_seen(still_world, co
             disagreement(samples).mean(),
         )
 
-    known, foreign = look(colors[:6]), look(colors[6:])
+    known, foreign = measure(colors[:6]), measure(colors[6:])
 
     assert known[0] > 0.98 > 0.85 > foreign[0]
     assert foreign[1] > 3 * known[1]

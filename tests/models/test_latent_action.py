@@ -73,7 +73,7 @@ def build(config, name, *, steady=True):
 
 
 def moving_squares(num_videos=8, num_frames=4):
-    """A square that goes one way in each video: left, right, up or down."""
+    """A square that moves in one direction in each video: left, right, up or down."""
     generator = torch.Generator().manual_seed(4)
     rows = torch.randint(5, 8, (num_videos,), generator=generator)
     columns = torch.randint(10, 18, (num_videos,), generator=generator)
@@ -266,7 +266,7 @@ def test_a_code_that_nothing_sees_is_refused():
 
 
 def test_without_layers_that_see_the_code_a_motion_is_linear_in_it(config, monkeypatch):
-    """A ramp of colour changes as far as it is moved; the change that is added knows no code."""
+    """A ramp of colour changes by its motion; the added change does not depend on the code."""
     model = build(config, "default", steady=False).latent_action
     monkeypatch.setattr(type(model.motion_size), "forward", lambda self: torch.tensor(0.2))
     ramp = torch.linspace(0.2, 0.8, 16)[:, None].expand(3, 6, 8, 16, 3).contiguous()
@@ -278,7 +278,7 @@ def test_without_layers_that_see_the_code_a_motion_is_linear_in_it(config, monke
     torch.testing.assert_close(twice - none, 2 * (once - none), atol=1e-5, rtol=1e-3)
 
 
-def test_a_frame_predicted_afresh_is_not_moved():
+def test_a_flow_needs_a_predicted_change():
     with pytest.raises(ValueError, match="flow=true moves the frame before, but target=frame"):
         LatentActionConfig(target=Target.frame, flow=True)
 
@@ -310,8 +310,8 @@ def test_the_flow_of_patches_is_how_far_they_moved(right, down):
     assert not patch_flow(torch.full((1, 3, 8, 8, 3), 0.3), 4).any()
 
 
-def test_tokens_need_no_other_words():
-    """What is of pixels only plays no part, so input=tokens stands alone on a command line."""
+def test_tokens_need_no_other_settings():
+    """Settings of pixels only have no effect, so input=tokens suffices on a command line."""
     config = LatentActionConfig(input=LatentActionInput.tokens)
 
     assert config.flow

@@ -14,7 +14,7 @@ def see(size, values, *, steps=1):
         size.finish_step(OneProcess())
 
 
-def test_a_guess_until_something_was_seen():
+def test_the_guess_before_any_update():
     size = InitialRMS(0.3)
     assert float(size()) == pytest.approx(0.3)
     see(size, torch.zeros(2, 3, 4))
@@ -33,7 +33,7 @@ def test_the_root_mean_square_of_valid_values_over_steps_and_parts():
     assert float(size()) == pytest.approx((50 / 3) ** 0.5)
 
 
-def test_it_stays_once_it_is_measured():
+def test_it_is_fixed_after_the_measured_steps():
     size = InitialRMS(1.0)
     see(size, torch.full((2, 2, 2), 2.0), steps=MEASURED_STEPS)
     see(size, torch.full((2, 2, 2), 50.0), steps=3)
@@ -46,7 +46,7 @@ def test_evaluation_measures_nothing():
     assert float(size()) == 1.0
 
 
-def test_it_is_remembered():
+def test_it_is_saved():
     size, other = InitialRMS(1.0), InitialRMS(1.0)
     see(size, torch.full((1, 1), 7.0))
     other.load_state_dict(size.state_dict())

@@ -153,7 +153,7 @@ def test_the_codebook_starts_at_the_centres_of_the_last_step_of_the_warmup():
     torch.testing.assert_close(output.codes, model.lookup(output.indices))
 
 
-def test_a_continuous_bottleneck_lets_encodings_pass_and_codes_follow():
+def test_a_continuous_bottleneck_passes_encodings_and_codes_are_their_means():
     model = quantizer(continuous=True)
     encoded = torch.randn(50, 3, requires_grad=True)
     output = model(encoded, noise=torch.zeros(50, 3))
@@ -165,7 +165,7 @@ def test_a_continuous_bottleneck_lets_encodings_pass_and_codes_follow():
     assert encoded.grad is None or not encoded.grad.any()
 
 
-def test_followed_encodings_are_the_means_of_their_clusters():
+def test_codes_of_a_continuous_bottleneck_are_the_means_of_their_clusters():
     model = quantizer(num_codes=2, code_dim=2, continuous=True, space=Space.box, reset_after=900)
     set_codebook(model, [[-0.1, 0.0], [0.1, 0.0]])
     left, right = torch.tensor([-0.8, 0.3]), torch.tensor([0.4, -0.5])

@@ -139,7 +139,7 @@ def test_cache_gives_the_output_of_the_full_window(num_prompt, layout):
     cache.finish(num_prompt)
     frames = [prompt]
     for t in range(num_prompt, 8):
-        model(torch.randn(2, 1, 5, 20), cache)  # an unfinished look leaves nothing behind
+        model(torch.randn(2, 1, 5, 20), cache)  # an unfinished frame is not cached
         frames.append(model(x[:, t : t + 1], cache))
         cache.finish()
 
