@@ -20,7 +20,6 @@ INFORMATION = ("eval_suites.metrics.information", METRICS)
 RANKING = ("eval_suites.metrics.ranking", METRICS)
 FOLLOWING = ("eval_suites.metrics.following", METRICS)
 FRECHET = ("eval_suites.metrics.frechet", METRICS)
-JACKKNIFE = ("eval_suites.metrics.jackknife", METRICS)
 VERDICTS = ("eval_suites.metrics.verdicts", METRICS)
 COMPARING = ("eval_suites.comparing", f"{EVAL}/test_comparing.py")
 TABLE = ("eval_suites.table", f"{EVAL}/test_table.py {EVAL}/test_comparing.py")
@@ -29,7 +28,7 @@ MUTANTS = [
     (MASKGIT, "math.floor(num_tokens * ratio)", "math.ceil(num_tokens * ratio)"),
     (MASKGIT, "range(1, num_steps))", "range(num_steps))"),
     (MASKGIT, "return noise < rate[..., None]", "return noise > rate[..., None]"),
-    (MASKGIT, "(logits / temperature)", "(logits * temperature)"),
+    (MASKGIT, "(logits / temperature).softmax", "(logits * temperature).softmax"),
     (MASKGIT, "return logits.argmax(-1)", "return logits.argmin(-1)"),
     (MASKGIT, "guidance * (conditioned", "(conditioned"),
     (MASKGIT, "masked_fill(~is_hidden", "masked_fill(is_hidden"),
@@ -60,10 +59,9 @@ MUTANTS = [
     (FOLLOWING, "moved = true[1:] - true[0]", "moved = true[1:] - true[:-1]"),
     (FRECHET, "spread - 2 * shared", "spread - shared"),
     (FRECHET, "matrix.sum() - np.trace(matrix)", "matrix.sum()"),
-    (JACKKNIFE, "(len(side) - 1) * float(np.var(side))", "float(np.var(side))"),
+    (STATISTICS, "(len(side) - 1) * float(np.var(side))", "float(np.var(side))"),
     (VERDICTS, "0.5 * (apart == 0)", "(apart == 0)"),
     (COMPARING, "is_same &= np.isclose", "is_same |= np.isclose"),
-    (COMPARING, "first.statistic(totals[:, 0]), other", "other.statistic(totals[:, 1]), other"),
     (TABLE, "known, values * weights, 0.0", "known, values, 0.0"),
     (TABLE, "self.values(columns) - self.values(others)", "self.values(columns)"),
 ]
