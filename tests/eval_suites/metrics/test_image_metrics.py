@@ -54,6 +54,7 @@ def test_changed_psnr_looks_at_changed_pixels_only():
     other[:, 0, 0] = 51
     changed = np.zeros((2, 2, 2), bool)
     changed[0, 0, :] = True  # one wrong and one right pixel: MSE 0.02
+    other[0, 1, 1] = 255  # wrong, but not a changed pixel
     values = changed_psnr(true, other, changed)
     assert values[0] == pytest.approx(-10 * np.log10(0.02))
     assert np.isnan(values[1])
