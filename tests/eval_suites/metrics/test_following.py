@@ -16,6 +16,12 @@ def test_gain_is_the_factor_on_displacement(path, gain):
     assert product / unit == pytest.approx(gain)
 
 
+def test_gain_terms_hand_computed():
+    true = np.array([[1.0, 0, 0], [2, 0, 0], [4, 0, 0]])  # 1 and 3 from where it began
+    imagined = np.array([[1.0, 0, 0], [2, 0, 0], [3, 0, 0]])
+    np.testing.assert_array_equal(gain_terms(imagined, true, true), [1 * 1 + 2 * 3, 1 + 9])
+
+
 def test_a_reader_that_shrinks_motion_leaves_the_gain(path):
     shrunk = 0.7 * path + 0.01
     product, unit = gain_terms(0.7 * (path[0] + 0.5 * (path - path[0])) + 0.01, shrunk, path)
