@@ -1,6 +1,9 @@
 """Configuration as YAML files: those that come with the package, and the one of a run."""
 
-from dataclasses import fields, is_dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,14 +99,30 @@ def _upgrade(stored: Any) -> Any:
     return plain
 
 
-def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """`key: old -> new` for every setting in which two configurations differ."""
-    differences = []
-    for item in fields(old):
-        before, after = getattr(old, item.name), getattr(new, item.name)
-        key = f"{prefix}{item.name}"
-        if is_dataclass(before) and is_dataclass(after):
-            differences += config_differences(before, after, f"{key}.")
-        elif before != after:
-            differences.append(f"{key}: {before} -> {after}")
-    return differences
+def config_differences(old: Any, new: Any) -> list[str]:
+    """`key: old -> new` for every setting in which two configurations or mappings differ."""
+    before, after = _flatten(plain(old)), _flatten(plain(new))
+    return [
+        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def plain(settings: Any) -> Any:
+    """Settings as JSON gives them back: dataclasses as objects, enums by name, tuples as lists."""
+    return json.loads(json.dumps(settings, default=_to_json, sort_keys=True))
+
+
+def _to_json(item: Any) -> Any:
+    return item.name if isinstance(item, Enum) else asdict(item)
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,7 +1,7 @@
-"""A long job as a list of stages: done ones are skipped, begun ones go on, changed ones refused.
+"""A long job as a list of stages: finished ones are skipped, unfinished ones resume.
 
-Beside the results of its stages a run folder holds one small stamp per stage: the settings and
-inputs it was made from. A stamp says `finished` only after the stage has returned.
+A run folder holds one small stamp per stage: the settings and inputs its results were made from.
+A stamp says `finished` only after the stage has returned.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from genie_robo.config_file import config_differences, plain
 from genie_robo.run_folder import RunFolder, write_atomic
 
 DIGEST_BYTES = 16
@@ -31,12 +32,11 @@ class Stage:
     outputs: tuple[Path, ...]
     """Files or folders that exist once it is done."""
     run: Callable[[], object]
-    """What it gives back is not looked at."""
+    """The return value is ignored."""
     needs: tuple[str, ...] = ()
     """Earlier stages whose outputs it reads."""
     is_long: bool = False
-    """True when `run` goes on from partial results, which are worth keeping: they are never
-    thrown away without being asked."""
+    """True when `run` resumes from partial results; these are never deleted automatically."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +82,16 @@ def run_stages(
 
 
 def refuse_changed(stages: Sequence[Stage], stamps: Path) -> None:
-    """Look at all stages before any work.
+    """Check all stages before any work.
 
     Raises:
-        ValueError: Results are there that were made with other settings; names them.
+        ValueError: Results exist that were made with other settings; names them.
     """
     changed = [
         (stage, lines)
         for stage in stages
         if (stamp := read_stamp(stamps, stage)) and _is_kept(stage, stamp)
-        if (lines := list_differences(stamp.settings, stage.settings))
+        if (lines := config_differences(stamp.settings, stage.settings))
     ]
     if not changed:
         return
@@ -159,25 +159,10 @@ def read_stamp(stamps: Path, stage: Stage) -> Stamp | None:
         ) from error
 
 
-def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """`key: old -> new` for every setting that differs."""
-    before, after = _flatten(plain(old)), _flatten(plain(new))
-    return [
-        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-
-
-def plain(settings: Any) -> Any:
-    """Settings as JSON gives them back: enums by name, tuples as lists."""
-    return json.loads(json.dumps(settings, default=lambda item: item.name, sort_keys=True))
-
-
 def digest(outputs: Sequence[Path]) -> str:
     """Hash of the names and bytes of files, and of everything below folders but hidden files.
 
-    Rooms keep what they can make again, such as the index of a dataset, in hidden files.
+    Caches, such as the index of a dataset, are hidden files.
     """
     total = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for output in outputs:
@@ -215,18 +200,8 @@ def _run_stage(
 
 
 def _is_kept(stage: Stage, stamp: Stamp) -> bool:
-    """Finished results and long work in progress are never silently replaced."""
+    """Finished results and unfinished long stages are never silently replaced."""
     return stage.folder.exists() and (stamp.finished or stage.is_long)
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _stamp_path(stamps: Path, stage: Stage) -> Path:

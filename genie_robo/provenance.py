@@ -55,7 +55,7 @@ def write_provenance(
 
 
 def read_provenance(run: RunFolder) -> dict[str, Any] | None:
-    """What provenance.json says, or None where a run has none yet."""
+    """The content of provenance.json, or None if there is none yet."""
     return json.loads(run.provenance.read_text()) if run.provenance.exists() else None
 
 
@@ -100,7 +100,7 @@ def memory_bytes() -> int:
 
 
 def _processor() -> str:
-    """Linux names it in /proc; elsewhere the platform module has to do."""
+    """From /proc on Linux, else from the platform module."""
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BRANCHES = "_branches"
-"""How names in `rollouts` end where every code was tried from one prompt."""
+"""Suffix of rollouts that tried every code from one prompt."""
 COMPARISON = Path("runs/comparison")
-"""Where what is made of several runs lies unless `output` says otherwise."""
+"""Default output folder of comparisons between runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """`runs/NAME`: configuration, weights, numbers and pictures of one run."""
+    """`runs/NAME`: configuration, weights, numbers and images of one run."""
 
     path: Path
 
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def action_map(self) -> Path:
-        """Between latent and robot actions, fitted when it is first needed."""
+        """The map between latent and robot actions, fitted when first needed."""
         return self.path / "action_map"
 
     @property

@@ -13,7 +13,7 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
 from genie_robo.commands.table import command_names, load_command
-from genie_robo.config_file import conf_dir
+from genie_robo.config_file import conf_dir, config_differences, plain
 from genie_robo.config_tree import editable
 
 COMMANDS = command_names()
@@ -186,3 +186,14 @@ def test_a_mapping_takes_keys_of_its_own(name, key):
     words = ", ".join(f"{title}: {address}" for title, address in mapping.items())
     composed = compose_config(command, [f"{key}={{{words}}}"])
     assert dict(OmegaConf.select(composed, key)) == mapping
+
+
+def test_settings_are_compared_as_json_gives_them_back():
+    settings = {"gripper": config.Gripper.open_one, "sizes": (1, 2)}
+    assert plain(settings) == {"gripper": "open_one", "sizes": [1, 2]}
+    assert config_differences(
+        {"gripper": "open_one"}, {"gripper": config.Gripper.closed_one, "new": 1}
+    ) == [
+        "gripper: open_one -> closed_one",
+        "new: unset -> 1",
+    ]

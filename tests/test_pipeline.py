@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from genie_robo.config import Gripper
+from genie_robo.config_file import plain
 from genie_robo.pipeline import (
     Stage,
     Stamp,
     Verdict,
     digest,
     judge,
-    list_differences,
-    plain,
     run_stages,
     seconds_spent,
     stamps_of,
@@ -195,15 +193,6 @@ def test_judge_without_a_stamp_begins(job):
     unfinished = Stamp(settings=plain(stage.settings))
     assert judge(stage, unfinished, {}) is Verdict.begin
     assert judge(replace(stage, is_long=True), unfinished, {}) is Verdict.resume
-
-
-def test_settings_are_compared_as_json_gives_them_back():
-    settings = {"gripper": Gripper.open_one, "sizes": (1, 2)}
-    assert plain(settings) == {"gripper": "open_one", "sizes": [1, 2]}
-    assert list_differences({"gripper": "open_one"}, {"gripper": Gripper.closed_one, "new": 1}) == [
-        "gripper: open_one -> closed_one",
-        "new: unset -> 1",
-    ]
 
 
 def test_digest_sees_names_and_bytes(tmp_path):

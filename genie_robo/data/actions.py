@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
-from genie_robo.data.sources import Part, action_parts, pose_parts
+from genie_robo.data.sources import action_parts, pose_parts
 from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
 
 _ROTATION = slice(3, 6)
@@ -57,7 +57,7 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
 def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
     """Actions of all steps but the last, as deltas of one step."""
     action = source.action
-    parts = {name: _take_valid(part, columns) for name, part in action_parts(source).items()}
+    parts = {name: part.take(columns)[:-1] for name, part in action_parts(source).items()}
     _check_finite(parts, "action")
     seconds = 1 / source.control_hz if action.motion is Motion.velocity else 1.0
     if "translation" in parts:
@@ -68,7 +68,7 @@ def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> Masked
     if action.motion is not Motion.target:
         return rows, mask
     pose, measured = _required_pose(columns, source)
-    measured[GRIPPER] = True  # it stays the one that is wanted, whatever the pose holds
+    measured[GRIPPER] = True  # commanded, so it does not need a measured gripper
     return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
 
 
@@ -86,7 +86,7 @@ def _required_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedA
 def _relative_to(
     pose: Float[np.ndarray, "n 7"], target: Float[np.ndarray, "n 7"], mask: Bool[np.ndarray, " 7"]
 ) -> MaskedActions:
-    """The motion from a pose to a target; the gripper stays the one that is wanted."""
+    """The motion from a pose to a target; the gripper is the commanded one."""
     rows = target.copy()
     rows[:, XYZ] -= pose[:, XYZ]
     turn = rpy_to_matrix(target[:, _ROTATION]) @ np.swapaxes(
@@ -150,11 +150,6 @@ def _from_quaternion(xyzw: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3
     return Rotation.from_quat(xyzw).as_matrix()
 
 
-def _take_valid(part: Part, columns: Mapping[str, np.ndarray]) -> Float[np.ndarray, "t n"]:
-    """The numbers of a part in all steps but the last."""
-    return part.take(columns)[:-1]
-
-
 def _check_finite(parts: Mapping[str, np.ndarray], what: str) -> None:
     for values in parts.values():
         if not np.isfinite(values).all():
@@ -202,7 +197,7 @@ def achieved_deltas(
 def compose_actions(
     actions: Float[np.ndarray, "n 7"], stride: int, *, angles_add: bool = False
 ) -> Float[np.ndarray, "m 7"]:
-    """One action for each run of `stride` actions; a rest that is shorter is dropped.
+    """One action for every `stride` actions; a shorter remainder is dropped.
 
     Translations add, rotations compose in the base frame, the last gripper counts.
 

@@ -1,4 +1,4 @@
-"""Where each episode's bytes are, checked once and remembered beside the dataset."""
+"""Where each episode's bytes are: checked once and cached next to the dataset."""
 
 import hashlib
 import json
@@ -27,14 +27,14 @@ from genie_robo.progress import progress_bar
 from genie_robo.run_folder import write_atomic
 
 INDEX_FORMAT = 2
-"""Raised when what is remembered changes: older index files are then made anew."""
+"""Version of the cache; older index files are rebuilt."""
 _ID_BYTES = 8
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
 _ANY_WRITE = 0o222
 _SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem")
 _NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""What reading a file raises that is no index."""
+"""Raised by reading a file that is no index."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -96,10 +96,10 @@ class DatasetIndex:
 
 
 def build_index(path: Path, rlds_splits: Sequence[str] = ()) -> DatasetIndex:
-    """Index an RLDS folder: one pass over its bytes, or the remembered result of one.
+    """Index an RLDS folder: one pass over its bytes, or the cached result of one.
 
-    The result is kept as a small JSON file per split in the dataset's folder, or in the user's
-    cache folder when that one is read-only, and is made anew when a file has changed.
+    The cache is a small JSON file per split in the dataset's folder, or in the user's cache folder
+    if that is read-only. It is rebuilt when a file has changed.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
@@ -129,9 +129,9 @@ def index_files(folder: Path, split: str) -> tuple[Path, ...]:
 
 
 def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
-    """Where a result about a dataset may be: beside it, or else in the user's cache.
+    """Where a result about a dataset may be cached: next to it, or else in the user's cache.
 
-    A folder without any write permission is left alone, by the superuser too.
+    Nothing is written to a folder without write permission, even by the superuser.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = digest(str(folder.resolve()).encode())
@@ -154,13 +154,13 @@ def keep(files: Sequence[Path], text: str) -> bool:
 
 
 def _index_split(schema: Schema, split: str, shards: list[ShardFile]) -> list[RecordEntry]:
-    """Remembered entries when they still hold, else fresh ones."""
+    """Cached entries if they are valid, else new ones."""
     files = index_files(schema.folder, split)
     stamp = _stamp(schema.folder, shards)
     for file in files if stamp else ():
-        remembered = _load(file, stamp, schema.folder)
-        if remembered is not None:
-            return remembered
+        cached = _load(file, stamp, schema.folder)
+        if cached is not None:
+            return cached
     spans = {shard.path: _spans(shard, schema.file_format) for shard in shards}
     entries = list(_scan(schema, split, spans))
     _save(files, stamp, entries, schema.folder)
@@ -180,12 +180,9 @@ def _spans(shard: ShardFile, file_format: str) -> list[Span]:
 def _scan(schema: Schema, split: str, spans: Mapping[Path, list[Span]]) -> Iterator[RecordEntry]:
     """Read every record once: checksum, identity, number of steps, unusable columns."""
     total = sum(len(found) for found in spans.values())
-    num_bytes = sum(shard.stat().st_size for shard in spans)
-    if num_bytes < _QUIET_BYTES:
-        for shard, found in spans.items():
-            yield from (_examine(schema, shard, n, span) for n, span in enumerate(found))
-        return
-    with progress_bar(f"index {schema.name} {split}", total=total, unit="episodes") as advance:
+    is_large = sum(shard.stat().st_size for shard in spans) >= _QUIET_BYTES
+    title = f"index {schema.name} {split}"
+    with progress_bar(title, total=total, unit="episodes", visible=is_large) as advance:
         for shard, found in spans.items():
             for number, span in enumerate(found):
                 yield _examine(schema, shard, number, span)
@@ -247,7 +244,7 @@ def _save(
 
 
 def _load(file: Path, stamp: str, folder: Path) -> list[RecordEntry] | None:
-    """The remembered entries, or None when there are none or the dataset has changed."""
+    """The cached entries, or None if there are none or the dataset has changed."""
     try:
         content = json.loads(file.read_text())
         if content.pop("checksum") != _checksum(content) or content["stamp"] != stamp:
@@ -267,5 +264,4 @@ def _load(file: Path, stamp: str, folder: Path) -> list[RecordEntry] | None:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Of everything that is remembered: a changed file is made anew, not believed."""
     return digest(json.dumps(content).encode())

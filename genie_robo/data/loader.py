@@ -19,18 +19,18 @@ _MAX_THREADS = 8
 _POLL_S = 0.1
 _STATE_KEYS = ("seed", "num_windows")
 _BLOCK = 1000
-"""Positions in which the shares of a mixture come out exactly, to whole windows."""
+"""Positions per block; within a block the shares of a mixture are exact to one window."""
 _LEAST_PER_BLOCK = 10
-"""Windows that the rarest dataset has in a block; blocks grow until it does."""
+"""Minimum windows of the rarest dataset in a block; blocks are enlarged to reach it."""
 
 
 def epoch_order(num_windows: int, *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """The order of windows in an epoch: a permutation that depends on nothing else."""
+    """The order of windows in an epoch: a permutation that depends only on the arguments."""
     return np.random.default_rng([seed, epoch]).permutation(num_windows)
 
 
 class EpochOrder:
-    """The epochs' permutations laid end to end: every epoch shows each window once."""
+    """The epochs' permutations, concatenated: every epoch has each window once."""
 
     def __init__(self, num_windows: int, *, seed: int) -> None:
         self._num_windows, self._seed = num_windows, seed
@@ -46,7 +46,7 @@ class EpochOrder:
         return found
 
     def _permutation(self, epoch: int) -> Int[np.ndarray, " n"]:
-        """The epoch's order, kept until another epoch is asked for."""
+        """The epoch's order; the last one is cached."""
         last, order = self._last
         if last != epoch:
             order = epoch_order(self._num_windows, seed=self._seed, epoch=epoch)
@@ -55,12 +55,11 @@ class EpochOrder:
 
 
 class MixedOrder:
-    """Several datasets by weight. Each one's own windows still come epoch by epoch.
+    """Several datasets drawn by weight; the windows of each dataset come epoch by epoch.
 
-    Positions are cut into blocks. In a block every dataset has its share of the positions, to a
-    whole window, in an order drawn for the block; the n-th position that is a dataset's own shows
-    the n-th window of its epochs. Windows are numbered through: those of the first dataset, then
-    those of the second, and so on.
+    Positions are divided into blocks. In a block every dataset has its share of the positions, to
+    one window, in a random order; the n-th position of a dataset has the n-th window of its
+    epochs. Window numbers continue from one dataset to the next.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], *, seed: int) -> None:
@@ -100,7 +99,7 @@ class MixedOrder:
         return self._starts[part] + number
 
     def _plan(self, block: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """Which dataset each position of a block belongs to, and its how many-th that is."""
+        """For each position of a block its dataset, and its rank among that dataset's positions."""
         last, parts, ranks = self._last
         if last != block:
             rng = np.random.default_rng([self._seed, block, len(self._counts)])
@@ -122,7 +121,7 @@ def _whole_shares(shares: np.ndarray, total: int) -> Int[np.ndarray, " d"]:
 
 
 def _own_seed(seed: int, part: int) -> int:
-    """Datasets of one size must not come in the same order."""
+    """Different seeds: datasets of equal size must not be in the same order."""
     return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0])
 
 
@@ -144,12 +143,12 @@ class WindowSet(Protocol):
 
 
 class WindowLoader:
-    """Batches of windows without an end.
+    """An endless stream of batches.
 
-    The windows of the order go to the ranks in turn, `batch_size` to each. So every batch is
-    full, each epoch of one dataset shows every window exactly once over all ranks, and a batch
-    depends on (seed, position) alone: a loader goes on where another stopped, also with other
-    batches or another number of ranks.
+    Ranks take `batch_size` consecutive windows of the order each. So every batch is full, each
+    epoch of one dataset has every window exactly once over all ranks, and a batch depends only on
+    (seed, position): a loader resumes where another stopped, also with another batch size or
+    number of ranks.
     """
 
     def __init__(
@@ -192,15 +191,15 @@ class WindowLoader:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of one rank in which every window is seen, rounded up."""
+        """Batches of one rank per epoch, rounded up."""
         return -(-len(self._windows) // (self._batch_size * self._world_size))
 
     def state_dict(self) -> dict[str, int]:
-        """Windows drawn by all ranks so far, and what their order depends on."""
+        """Windows drawn by all ranks so far, and the settings of their order."""
         return {"position": self._position, **self._settings()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where the loader with this state stopped.
+        """Resume where the loader with this state stopped.
 
         Raises:
             ValueError: That loader had other windows or another seed.
@@ -256,11 +255,13 @@ class WindowLoader:
         batches: "queue.Queue[EpisodeBatch | BaseException]",
         stop: threading.Event,
     ) -> None:
-        """Fill the queue until told to stop; what goes wrong goes to the consumer."""
+        """Fill the queue until stopped; errors are passed to the consumer."""
         with ThreadPoolExecutor(self._num_threads) as pool:
             while not stop.is_set():
                 try:
-                    windows = list(pool.map(self._read, self.window_numbers(position)))
+                    windows = list(
+                        pool.map(self._windows.__getitem__, self.window_numbers(position))
+                    )
                     item = collate(windows, first_position=self._own(position))
                 except BaseException as error:  # noqa: BLE001  raised again by the consumer
                     item = error
@@ -269,14 +270,8 @@ class WindowLoader:
                 if isinstance(item, BaseException):
                     return
 
-    def _read(self, k: int) -> Window:
-        return self._windows[k]
-
     def _settings(self) -> dict[str, int]:
-        return {
-            "seed": self._seed,
-            "num_windows": len(self._windows),
-        }
+        return {"seed": self._seed, "num_windows": len(self._windows)}
 
 
 def _put(
@@ -284,7 +279,7 @@ def _put(
     batches: "queue.Queue[EpisodeBatch | BaseException]",
     stop: threading.Event,
 ) -> None:
-    """Wait for room in the queue, unless told to stop."""
+    """Wait for room in the queue, unless stopped."""
     while not stop.is_set():
         try:
             batches.put(item, timeout=_POLL_S)

@@ -52,11 +52,7 @@ class BadEpisodes:
         return name in self._reasons
 
     def add(self, name: str, reason: str) -> None:
-        """Note and log an episode, once.
-
-        Raises:
-            ValueError: The share of bad episodes is now above the limit.
-        """
+        """Record and log an episode, once."""
         with self._lock:
             if name in self._reasons:
                 return
@@ -181,7 +177,7 @@ class RldsDataset(Sequence[Episode]):
         return _name(self._entries[i])
 
     def skip(self, i: int, reason: str) -> None:
-        """Note that an episode turned out to be unreadable.
+        """Record an episode as unreadable.
 
         Raises:
             ValueError: The share of bad episodes is now above the limit.
@@ -196,7 +192,8 @@ class RldsDataset(Sequence[Episode]):
         for entry in records:
             bad_keys = wanted.intersection(entry.bad_keys)
             if entry.problem or bad_keys:
-                self.bad_episodes.add(_name(entry), entry.problem or _describe(bad_keys))
+                reason = f"missing, not finite or no image: {', '.join(sorted(bad_keys))}"
+                self.bad_episodes.add(_name(entry), entry.problem or reason)
             else:
                 good.append(entry)
         self.bad_episodes.check()
@@ -262,7 +259,3 @@ def _text(value: bytes | str | np.ndarray) -> str:
     if isinstance(value, np.ndarray):
         return "".join(chr(point) for point in value.ravel() if 0 < point < sys.maxunicode)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _describe(bad_keys: set[str]) -> str:
-    return f"missing, not finite or no image: {', '.join(sorted(bad_keys))}"

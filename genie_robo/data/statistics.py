@@ -1,4 +1,4 @@
-"""Statistics of a dataset's actions: one pass over its episodes, remembered beside it."""
+"""Statistics of a dataset's actions: one pass over its episodes, cached next to it."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ from genie_robo.progress import progress_bar
 from genie_robo.types import ACTION_NAMES, GRIPPER, Episode
 
 STATISTICS_FORMAT = 1
-"""Raised when what is remembered changes: older files are then computed anew."""
+"""Version of the cache; older files are recomputed."""
 ALL = "all"
 SAMPLE_ROWS = 200_000
-"""Quantiles are exact up to so many rows. Beyond, they are those of a uniform sample of so many:
-the rank of q01 and q99 then has a standard error of 0.02 percentage points, that of the median
-0.11 (sqrt(q (1 - q) / rows))."""
+"""Quantiles are exact up to this many rows; beyond, they are those of a uniform sample, with a
+standard error of rank of 0.02 percentage points for q01 and q99 and 0.11 for the median
+(sqrt(q (1 - q) / rows))."""
 _QUIET_SECONDS = 2.0
 Actions = Float[np.ndarray, "*n 7"]
 _DIMS = len(ACTION_NAMES)
@@ -76,11 +76,11 @@ class DatasetStatistics:
 def dataset_statistics(
     dataset: RldsDataset, *, val_fraction: float, test_fraction: float, fold: int = 0
 ) -> DatasetStatistics:
-    """The statistics of a dataset: remembered ones, or one pass over its episodes.
+    """The statistics of a dataset: cached ones, or one pass over its episodes.
 
-    They are kept as a small JSON file in the dataset's folder, or in the user's cache folder when
-    that one is read-only, and computed anew when the dataset, the way it is read, or the split
-    changes. The log says so. Episodes that cannot be read are skipped and counted.
+    The cache is a small JSON file in the dataset's folder, or in the user's cache folder if that
+    is read-only. It is recomputed, and this is logged, when the dataset, its source or the split
+    changes. Unreadable episodes are skipped and counted.
 
     Raises:
         ValueError: More episodes are unreadable than data.bad_episode_limit allows.
@@ -109,10 +109,10 @@ def dataset_statistics(
 
 
 def normalize(actions: Actions, statistics: ActionStatistics) -> Actions:
-    """Actions with q01..q99 of every dimension at -1..1; what lies outside stays outside.
+    """Scale q01..q99 of every dimension to -1..1, without clipping.
 
-    The gripper, which is in [0, 1] already, and dimensions that the dataset lacks are untouched.
-    A dimension narrower than a micrometre or a microradian is only shifted.
+    The gripper, already in [0, 1], and missing dimensions are unchanged. A dimension narrower
+    than a micrometre or a microradian is only shifted.
     """
     centre, reach = scaling(statistics)
     return ((actions - centre) / reach).astype(actions.dtype)
@@ -125,7 +125,7 @@ def denormalize(actions: Actions, statistics: ActionStatistics) -> Actions:
 
 
 def scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half width of q01..q99, seven each; 0 and 1 for dimensions left alone."""
+    """Centre and half width of q01..q99, seven each; 0 and 1 for unscaled dimensions."""
     is_scaled = statistics.mask.copy()
     is_scaled[GRIPPER] = False
     centre = np.where(is_scaled, (statistics.q01 + statistics.q99) / 2, 0.0)
@@ -134,7 +134,7 @@ def scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Moments(NamedTuple):
-    """What can be merged exactly."""
+    """Statistics of rows that merge exactly."""
 
     num_rows: int
     mean: np.ndarray
@@ -269,7 +269,7 @@ def _compute(dataset: RldsDataset, split: Mapping[str, Any]) -> dict[str, SplitS
 
 
 def _watched(title: str, count: int) -> Iterator[int]:
-    """Count up; with a progress bar once it takes long."""
+    """0 .. count - 1, with a progress bar after a few seconds."""
     start, done = monotonic(), 0
     while done < count and monotonic() - start < _QUIET_SECONDS:
         yield done

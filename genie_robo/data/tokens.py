@@ -1,15 +1,15 @@
 """The tokens of training windows in one memory-mapped file, so that training need not tokenise.
 
 A store is a folder: manifest.json says what made it, tokens.npy holds the tokens of window k in
-row k. Windows overlap and the tokenizer looks back in time, so the same frame has other tokens in
-another window: a store holds them all, about as many bytes as one JPEG frame for each window. It
-is written beside its place by any number of processes and moved there when it is complete.
+row k. The tokenizer is causal in time, so a frame has different tokens in overlapping windows and
+all are stored, about the size of one JPEG frame per window. Any number of processes write to a
+temporary folder, which is renamed when complete.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from genie_robo.types import Window
 
 STORE_FORMAT = 2
 CHUNK = 64
-"""Windows written at once: the unit of work that is shared out and never done twice."""
+"""Windows written at once: the unit of work that is divided between processes."""
 
 _MANIFEST, _TOKENS = "manifest.json", "tokens.npy"
 
@@ -54,7 +54,7 @@ class TokenManifest:
 
     @property
     def num_chunks(self) -> int:
-        """How many times `CHUNK` windows, rounded up."""
+        """Chunks of `CHUNK` windows, rounded up."""
         return -(-self.num_windows // CHUNK)
 
     def share(self, rank: int, world_size: int) -> range:
@@ -67,7 +67,7 @@ class TokenManifest:
 
 
 def begin_store(path: Path, manifest: TokenManifest) -> None:
-    """Lay out an empty store beside its place, or keep the one that was begun there.
+    """Create an empty temporary store, or keep an unfinished one.
 
     One process does this before the others open a `TokenStoreWriter`.
 
@@ -79,7 +79,7 @@ def begin_store(path: Path, manifest: TokenManifest) -> None:
         raise FileExistsError(f"{path} is there already; delete it to make its tokens again")
     partial = _partial(path)
     if (partial / _MANIFEST).exists():
-        _check_same(partial, _read_manifest(partial), manifest)
+        _check_same(partial, _read_manifest(partial), asdict(manifest))
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -94,7 +94,7 @@ class TokenStoreWriter:
     """Writes chunks of a begun store. Several processes may write at once, each its own chunks."""
 
     def __init__(self, path: Path, *, rank: int = 0) -> None:
-        """Open a store that `begin_store` has laid out.
+        """Open a store that `begin_store` has created.
 
         Raises:
             ValueError: It is damaged.
@@ -171,7 +171,7 @@ class TokenStore:
             raise FileNotFoundError(f"{path} is no token store; make it with genie-robo tokenize")
         self.manifest = _read_manifest(path)
         wanted = {"tokenizer": tokenizer, "windows": windows, "store_format": STORE_FORMAT}
-        _refuse(path, {key: (getattr(self.manifest, key), wanted[key]) for key in wanted})
+        _check_same(path, self.manifest, wanted)
         try:
             self._tokens = np.load(path / _TOKENS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -221,7 +221,7 @@ def write_chunks(
     world_size: int = 1,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Tokenise every chunk of this rank's share that is not written yet.
+    """Tokenise the chunks of this rank that are not written yet.
 
     Args:
         writer: Where to.
@@ -251,15 +251,11 @@ def _read_manifest(folder: Path) -> TokenManifest:
         raise ValueError(_damaged(folder, f"{_MANIFEST} cannot be read ({error})")) from error
 
 
-def _check_same(path: Path, there: TokenManifest, wanted: TokenManifest) -> None:
-    old, new = asdict(there), asdict(wanted)
-    _refuse(path, {key: (old[key], new[key]) for key in new})
-
-
-def _refuse(path: Path, values: dict[str, tuple[object, object]]) -> None:
-    """Raise when a value that is there differs from the one that is wanted."""
+def _check_same(path: Path, found: TokenManifest, wanted: Mapping[str, object]) -> None:
+    """Raise when a wanted value differs from the one in the manifest."""
+    old = asdict(found)
     differences = [
-        f"{key} {old} instead of {new}" for key, (old, new) in values.items() if old != new
+        f"{key} {old[key]} instead of {new}" for key, new in wanted.items() if old[key] != new
     ]
     if differences:
         raise ValueError(

@@ -45,20 +45,20 @@ def decode_frames(
 def resize_frame(
     frame: UInt8[np.ndarray, "h w c"], *, image_size: tuple[int, int], resize: Resize
 ) -> UInt8[np.ndarray, "h2 w2 c"]:
-    """Scale a frame; Pillow's filter grows with the reduction, so that nothing aliases."""
+    """Scale a frame; Pillow's filter widens with the reduction, which prevents aliasing."""
     height, width = frame.shape[:2]
     if (height, width) == image_size:
         return frame
-    picture = Image.fromarray(frame)
+    source = Image.fromarray(frame)
     if resize is Resize.stretch:
-        return _scale(picture, image_size)
+        return _scale(source, image_size)
     if resize is Resize.crop:
-        return _scale(picture, image_size, box=_centre_box((height, width), image_size))
+        return _scale(source, image_size, box=_centre_box((height, width), image_size))
     scale = min(image_size[0] / height, image_size[1] / width)
     inner = (max(1, round(height * scale)), max(1, round(width * scale)))
     frames = np.zeros((*image_size, 3), np.uint8)
     top, left = (image_size[0] - inner[0]) // 2, (image_size[1] - inner[1]) // 2
-    frames[top : top + inner[0], left : left + inner[1]] = _scale(picture, inner)
+    frames[top : top + inner[0], left : left + inner[1]] = _scale(source, inner)
     return frames
 
 
@@ -69,8 +69,8 @@ def stored_size(image: bytes) -> tuple[int, int]:
         ValueError: It is no image.
     """
     try:
-        with Image.open(io.BytesIO(image)) as picture:
-            return (picture.height, picture.width)
+        with Image.open(io.BytesIO(image)) as opened:
+            return (opened.height, opened.width)
     except OSError as error:
         raise ValueError(f"the image of step 0 cannot be decoded: {error}") from error
 
@@ -81,20 +81,20 @@ def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w
         return simplejpeg.decode_jpeg(
             image, "RGB", min_height=image_size[0], min_width=image_size[1], min_factor=1
         )
-    with Image.open(io.BytesIO(image), formats=("PNG",)) as picture:
+    with Image.open(io.BytesIO(image), formats=("PNG",)) as opened:
         # Converting RGB to RGB would decode and then copy.
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        return np.asarray(opened if opened.mode == "RGB" else opened.convert("RGB"))
 
 
 def _scale(
-    picture: Image.Image,
+    source: Image.Image,
     image_size: tuple[int, int],
     *,
     box: tuple[float, float, float, float] | None = None,
 ) -> UInt8[np.ndarray, "h w c"]:
     height, width = image_size
-    # HAMMING lets the least alias through of Pillow's filters, at half the time of LANCZOS.
-    return np.asarray(picture.resize((width, height), Image.Resampling.HAMMING, box=box))
+    # HAMMING aliases least of Pillow's filters, in half the time of LANCZOS.
+    return np.asarray(source.resize((width, height), Image.Resampling.HAMMING, box=box))
 
 
 def _centre_box(

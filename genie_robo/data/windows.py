@@ -26,8 +26,8 @@ def split_episodes(
     """Split episodes by a hash of their ids: whole episodes, the same on every machine.
 
     Ordered by hash, the first `round(test_fraction * n)` are test, the next val, the rest train;
-    val and test have at least one each. Fold k begins k times as many test episodes later, and goes
-    on from the start, so the test sides of as many folds as there is room for share no episode.
+    val and test have at least one each. Fold k is rotated by k * num_test episodes, so the test
+    sets of folds 0, 1, 2, ... are disjoint until they wrap around.
 
     Raises:
         ValueError: There are too few episodes.
@@ -55,10 +55,10 @@ def split_episodes(
 class WindowDataset:
     """All windows of some episodes, decoded on demand.
 
-    A window starts at any step s and takes the frames s, s + stride, ... of one camera; an
-    episode that is too short gives one window whose last frame repeats. Whole decoded episodes
-    are kept until `cache_mb` is full and then never replaced: windows come in random order, so
-    replacing would not find more, and episodes outside decode only the frames of the window.
+    A window starts at any step s and has the frames s, s + stride, ... of one camera; an episode
+    that is too short gives one window whose last frame repeats. Whole decoded episodes are cached
+    until `cache_mb` is full and never evicted: windows come in random order, so eviction would not
+    raise the hit rate. Other episodes decode only the frames of the window.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class WindowDataset:
 
 
 class _Labels(NamedTuple):
-    """What of an episode goes into its windows besides frames."""
+    """The fields of an episode that its windows have besides frames."""
 
     episode_id: str
     robot_actions: np.ndarray
@@ -255,14 +255,14 @@ def _hash(text: str) -> bytes:
 
 
 class MixedWindows:
-    """The windows of several sets, numbered through.
+    """The windows of several sets, numbered consecutively.
 
-    Every set maps its own actions to the seven named dimensions and says by mask which it has, so
-    sets of different robots, rates and sizes can share a batch.
+    Every set has the seven named action dimensions with a mask, so sets of different robots,
+    rates and sizes can share a batch.
     """
 
     def __init__(self, parts: Sequence[WindowDataset], weights: Sequence[float]) -> None:
-        """Join sets of windows of one shape.
+        """Combine sets of windows of one shape.
 
         Args:
             parts: What to draw from.
