@@ -1,4 +1,4 @@
-"""The processes of one training, as far as a model has to know them."""
+"""Collective operations that a model needs when several processes train it."""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Ranks(Protocol):
-    """What all processes know together. Every process must call each method, in the same order."""
+    """Collective operations: every process must call each method, in the same order."""
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of every process's tensor."""
@@ -19,7 +19,7 @@ class Ranks(Protocol):
         ...
 
     def read(self, parameter: nn.Parameter) -> Tensor:
-        """The whole of a parameter that may lie in parts on several processes."""
+        """The whole of a parameter that may be sharded."""
         ...
 
     def write(self, parameter: nn.Parameter, value: Tensor) -> None:

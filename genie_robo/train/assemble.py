@@ -29,16 +29,20 @@ from genie_robo.train.engine import checkpoint_activations, make_ranks
 from genie_robo.train.labels import RobotActions
 from genie_robo.train.live import (
     MAX_WINDOWS,
-    Glance,
     LiveLog,
-    Look,
-    TokenizerLook,
+    Outputs,
     Viewer,
-    WorldModelLook,
+    tokenizer_outputs,
+    world_model_outputs,
 )
 from genie_robo.train.loop import Loop
 from genie_robo.train.metrics import CodebookWatch, open_logs
-from genie_robo.train.optim import WeightAverage, build_optimizers, learning_rate_at
+from genie_robo.train.optim import (
+    WeightAverage,
+    build_optimizers,
+    evaluation_weights,
+    learning_rate_at,
+)
 from genie_robo.train.settings import Stage, StageConfig, TrainConfig
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep, Validation, fixed_batches
@@ -74,7 +78,7 @@ def build_stage(
 
 
 def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> RobotActions | None:
-    """For ablations: true actions to steer by, or a few labels."""
+    """For ablations: true actions that steer the dynamics, or a few labels."""
     steers, wanted = is_steered_by_robot(config.model), config.labels.num_transitions
     if not steers and not wanted:
         return None
@@ -84,12 +88,8 @@ def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> Rob
             f"one dataset's actions, but data.mix has {len(datasets) - 1} more; train on one"
         )
     (dataset,) = datasets.values()
-    data = config.data
-    split = {
-        "val_fraction": data.val_fraction,
-        "test_fraction": data.test_fraction,
-        "fold": data.fold,
-    }
+    names = ("val_fraction", "test_fraction", "fold")
+    split = {name: getattr(config.data, name) for name in names}
     statistics = dataset_statistics(dataset, **split)
     centre, reach = scaling(statistics.splits[Split.train.value].commanded)
     labelled = []
@@ -115,7 +115,7 @@ def build_loop(
     fabric: Fabric,
     viewer: Viewer | None = None,
 ) -> Loop:
-    """Everything that trains a stage, on this engine, and shows it to a viewer.
+    """Everything that trains a stage, with an optional live viewer.
 
     Raises:
         ValueError: The batch cannot be divided among the processes, or a period is not positive.
@@ -191,7 +191,7 @@ def build_loop(
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
-    """Windows that a process computes at once."""
+    """Windows in one forward pass of one process."""
     num_parts = world_size * accumulate
     if accumulate < 1 or batch_size % num_parts:
         raise ValueError(
@@ -203,7 +203,7 @@ def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
 
 
 def _with_stored_tokens(stage: TrainedStage, run: RunFolder, windows: MixedWindows) -> WindowSet:
-    """The windows with their tokens when `genie-robo tokenize` has stored them for this run."""
+    """The windows, with tokens if `genie-robo tokenize` has stored them for this run."""
     if isinstance(stage, TokenizerStage) or not run.tokens.exists():
         return windows
     store = TokenStore(
@@ -243,15 +243,17 @@ def _validation(
     )
 
 
-def _look(validate: Validation, run: RunFolder, config: TrainConfig) -> Callable[[], Look] | None:
-    """How a viewer sees the first validation windows; None where one process has no whole model."""
+def _look(
+    validate: Validation, run: RunFolder, config: TrainConfig
+) -> Callable[[], Outputs] | None:
+    """Outputs on the first validation windows; None where no process holds the whole model."""
     fabric, stage = validate.fabric, validate.stage
     if isinstance(fabric.strategy, ModelParallelStrategy):
-        logger.info("sharded parameters: the viewer is shown numbers and no pictures")
+        logger.info("sharded parameters: the viewer is sent numbers, but no images")
         return None
     video = torch.cat([batch.video for batch in validate.batches])[:MAX_WINDOWS].to(fabric.device)
     if isinstance(stage, TokenizerStage):
-        look = TokenizerLook(tokenizer=stage.tokenizer, video=video)
+        outputs = partial(tokenizer_outputs, stage.tokenizer, video)
     else:
         assert isinstance(stage, WorldModelStage)
         with torch.random.fork_rng(devices=()):
@@ -263,12 +265,15 @@ def _look(validate: Validation, run: RunFolder, config: TrainConfig) -> Callable
             dynamics=stage.dynamics,
             num_frames=config.world_model.num_frames,
         )
-        look = WorldModelLook(
-            genie=genie, video=video, imagines=not is_steered_by_robot(config.model)
-        )
-    return Glance(
-        module=validate.module, average=validate.average, autocast=fabric.autocast, look=look
-    )
+        imagines = not is_steered_by_robot(config.model)
+        outputs = partial(world_model_outputs, genie, video, imagines=imagines)
+
+    def look() -> Outputs:
+        weights = evaluation_weights(validate.module, validate.average)
+        with torch.no_grad(), weights, fabric.autocast():
+            return outputs()
+
+    return look
 
 
 def _watches(stage: TrainedStage) -> dict[str, CodebookWatch]:

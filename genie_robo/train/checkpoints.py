@@ -58,11 +58,11 @@ class Checkpoints:
         *,
         score: float | None = None,
     ) -> None:
-        """Write everything needed to go on at `step`; then delete what is not kept.
+        """Write everything needed to resume at `step`; then delete old checkpoints.
 
         Args:
             step: Training steps made.
-            tensors: What to save; sharded tensors are written by those who hold the parts.
+            tensors: What to save; each process writes its shards.
             numbers: What else, as JSON.
             score: The lower, the better; None when it is not known.
         """
@@ -112,7 +112,7 @@ class Checkpoints:
                 if surplus:
                     raise KeyError(f"no place for its {min(surplus)}")
                 load(tensors, storage_reader=reader)
-        # Whatever torch makes of a file that does not fit; its own is no Exception.
+        # Torch raises many types for a file that does not fit; CheckpointException is no Exception.
         except (Exception, CheckpointException) as error:
             reason = str(error).strip().splitlines()[-1][:200]
             raise ValueError(
@@ -182,7 +182,7 @@ def _checksum_of_json(content: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's notes on every tensor, and its warning that there is one process only."""
+    """Silence torch's messages per tensor and its warning about a single process."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

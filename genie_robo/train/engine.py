@@ -54,7 +54,7 @@ def make_fabric(config: EngineConfig) -> Fabric:
 
 
 def make_ranks(fabric: Fabric) -> Ranks:
-    """What the processes of this engine know together."""
+    """Collective operations of this engine's processes."""
     return DistributedRanks(fabric) if fabric.world_size > 1 else OneProcess()
 
 
@@ -95,13 +95,13 @@ class DistributedRanks:
 
 
 def checkpoint_activations(module: nn.Module) -> None:
-    """Keep only what enters a block and compute the rest again in the backward pass."""
+    """Keep only the inputs of blocks and recompute the rest in the backward pass."""
     for stack in _stacks(module):
         stack.checkpoint_activations = True
 
 
 def reshard(module: nn.Module) -> None:
-    """Let go of gathered parameters, which a forward pass without a backward pass keeps."""
+    """Free gathered parameters, which a forward pass without a backward pass keeps."""
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()

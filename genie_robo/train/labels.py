@@ -32,7 +32,7 @@ class RobotActions(nn.Module):
         labelled: Collection[str] = (),
         weight: float = 1.0,
     ) -> None:
-        """Plan what robot actions are used for.
+        """Choose how robot actions are used.
 
         Args:
             centre: Action that becomes 0, by dimension.
@@ -62,11 +62,6 @@ class RobotActions(nn.Module):
                 len(self.labelled),
             )
 
-    @property
-    def has_labels(self) -> bool:
-        """Whether some transitions are labelled."""
-        return bool(self.labelled)
-
     def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """Labelled numbers in a batch."""
         return {"labels": self._label_mask(batch).sum().double()}
@@ -85,7 +80,7 @@ class RobotActions(nn.Module):
         actions: Float[Tensor, "b t 7"],
         is_label: Bool[Tensor, "b t 7"],
     ) -> Float[Tensor, ""]:
-        """Squared error of the labelled actions as a linear reading of the latent ones."""
+        """Squared error of labelled actions predicted linearly from the latent ones."""
         assert self.read_action is not None
         error = (self.read_action(continuous).float() - actions).square() * is_label
         return self.weight * error.sum() / totals["labels"].clamp(min=1)

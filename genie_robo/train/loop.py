@@ -30,12 +30,12 @@ class Loop:
 
     train_step: TrainStep
     stage: nn.Module
-    """What is trained, as it was before the engine wrapped it."""
+    """The module to train, before the engine wrapped it."""
     loader: WindowLoader
     validate: Validation | None
     checkpoints: Checkpoints
     open_logs: Callable[[int], Sequence[MetricsLog]]
-    """The logs, to go on after a step."""
+    """The logs, resumed after a step."""
     watches: Mapping[str, CodebookWatch]
     num_steps: int
     log_every: int
@@ -47,7 +47,7 @@ class Loop:
         """Train from the newest checkpoint to `num_steps`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came; the step at hand was finished and saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM: the current step was finished and saved.
             ValueError: A loss or gradient was not finite.
         """
         self._restore()
@@ -56,7 +56,7 @@ class Loop:
         name, batches = self.train_step.stage.name, iter(self.loader)
         saved_at, stopped = time.monotonic(), False
         with (
-            stop_requests() as wish,
+            stop_requests() as stop,
             progress_bar(
                 f"train {name}",
                 total=self.num_steps,
@@ -71,7 +71,7 @@ class Loop:
                 if "val_loss" in numbers or self.step % self.log_every == 0 or self._is_done:
                     for log in logs:
                         log.write(self.step, numbers)
-                stopped, is_due = self._agree(wish, time.monotonic() - saved_at)
+                stopped, is_due = self._agree(stop, time.monotonic() - saved_at)
                 if is_due or "val_loss" in numbers:
                     self._save(numbers.get("val_loss"))
                     saved_at = time.monotonic()
@@ -87,7 +87,7 @@ class Loop:
         return self.step >= self.num_steps
 
     def _advance(self, batches: Iterator[Any]) -> dict[str, float]:
-        """One step, and validation when its turn has come."""
+        """One step, and validation when it is due."""
         result: StepResult = self.train_step(self.step, batches)
         self.step += 1
         numbers = dict(result.numbers)
@@ -98,10 +98,10 @@ class Loop:
             numbers |= self.validate()
         return numbers
 
-    def _agree(self, wish: Event, unsaved_s: float) -> tuple[bool, bool]:
+    def _agree(self, stop: Event, unsaved_s: float) -> tuple[bool, bool]:
         """Whether any process was asked to stop, and whether the first one wants to save."""
         is_due = self.train_step.fabric.is_global_zero and unsaved_s > self.save_every_s
-        votes = torch.tensor([wish.is_set(), is_due], device=self.train_step.fabric.device)
+        votes = torch.tensor([stop.is_set(), is_due], device=self.train_step.fabric.device)
         stopped, saves = (self.train_step.ranks.sum(votes.long()) > 0).tolist()
         return stopped, saves
 
@@ -130,7 +130,7 @@ class Loop:
         self.step = state["step"]
 
     def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Every tensor that training goes on from, and the optimizer's settings."""
+        """Every tensor that a resume needs, and the optimizer's settings."""
         module, optim = get_state_dict(self.stage, self.train_step.optimizers, options=_FLAT)
         average = self.train_step.average
         parts = {

@@ -17,7 +17,7 @@ from genie_robo.train.settings import Logger
 _MEMORY = 50
 """Steps over which use is averaged, and between two warnings."""
 _EXPONENT = 0.15
-"""Collapsed is a perplexity below num_codes to this power: 1.4 of 8 codes, 2.8 of 1,024."""
+"""A codebook has collapsed below a perplexity of num_codes**this: 1.4 of 8, 2.8 of 1,024."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class MetricsLog(Protocol):
         ...
 
     def close(self) -> None:
-        """Bring everything to disk."""
+        """Flush and close."""
         ...
 
 
 class JsonLinesLog:
-    """One JSON object per logged step; after a resume the log goes on at the restored step."""
+    """One JSON object per logged step; a resume truncates the log to the restored step."""
 
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self.path = path
@@ -54,7 +54,7 @@ class JsonLinesLog:
 
 
 class TensorBoardLog:
-    """Scalars for TensorBoard, in an event file beside the JSON lines."""
+    """Scalars for TensorBoard, in an event file next to the JSON lines."""
 
     def __init__(self, folder: Path, *, resume_at: int) -> None:
         package = _import("tensorboardX", Logger.tensorboard)
@@ -146,7 +146,7 @@ def _import(package: str, logger: Logger) -> ModuleType:
 
 
 class CodebookWatch:
-    """The use of one codebook, step by step."""
+    """Warns when a codebook collapses."""
 
     def __init__(self, name: str, num_codes: int) -> None:
         self._name = name
@@ -154,7 +154,7 @@ class CodebookWatch:
         self._recent: list[float] = []
 
     def see(self, step: int, use: CodeUse) -> None:
-        """Take in the use in a training step; warn when few codes were used for long."""
+        """Record the use in a training step; warn when few codes are used for many steps."""
         if math.isnan(use.perplexity):
             return
         self._recent.append(use.perplexity)

@@ -1,7 +1,8 @@
 """Optimizers, learning-rate schedules and the moving average of weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from genie_robo.train.settings import Method, Schedule
 
 TO_OUTPUT = ("to_logits", "to_pixels")
-"""What turns features into what is compared with the data; as embeddings no matter for Muon."""
+"""Output layers, which like embeddings are not optimised by Muon."""
 
 
 def build_optimizers(
@@ -82,8 +83,7 @@ def learning_rate_at(
 class WeightAverage:
     """Exponential moving average of all parameters (Polyak and Juditsky 1992).
 
-    The average is over few steps at first: decay (1 + n) / (10 + n) at step n until that exceeds
-    the decay asked for.
+    At step n the decay is min(decay, (1 + n) / (10 + n)), so that early weights fade quickly.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -102,7 +102,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after training step number `step`."""
+        """Update the average with the weights after training step number `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, average in self._average.items():
             average.lerp_(self._parameters[name].detach(), 1 - decay)
@@ -124,3 +124,15 @@ class WeightAverage:
         """Take over saved averages."""
         for name, average in self._average.items():
             average.copy_(state[name])
+
+
+@contextmanager
+def evaluation_weights(module: nn.Module, average: WeightAverage | None) -> Iterator[None]:
+    """Evaluation mode, with the averaged weights if there are any; restored afterwards."""
+    module.eval()
+    if average:
+        average.swap()
+    yield
+    if average:
+        average.swap()
+    module.train()

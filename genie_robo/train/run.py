@@ -30,13 +30,13 @@ FREE_TO_CHANGE = (
     "viz",
     "viewer",
 )
-"""Settings that do not change what is learned, so a resume may change them."""
+"""Settings that do not affect what is learned, so a resume may change them."""
 
 
 def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
-    """Train the stages that `config.stage` names, resuming what was begun, skipping what is done.
+    """Train the stages that `config.stage` names; resume unfinished ones, skip finished ones.
 
-    The first process shows a `viewer` how it goes.
+    The first process sends its progress to the `viewer`.
 
     Raises:
         ValueError: The run folder was made with another configuration.

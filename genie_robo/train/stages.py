@@ -1,7 +1,7 @@
 """The loss of a batch, per stage.
 
-A loss is a sum over windows divided by totals of the whole batch, which are pooled before: parts of
-a batch, on one process or several, add up to the loss of the batch.
+A loss is a sum over windows divided by totals of the whole batch, which are pooled before: the
+losses of the parts of a batch, on one process or several, sum to the loss of the batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ class TrainingStage(Protocol):
         ...
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """Call `module`, this stage as the engine wrapped it, with what it may see of a batch."""
+        """Call `module`, this stage as wrapped by the engine, with its inputs from a batch."""
         ...
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
@@ -50,7 +50,7 @@ class TrainingStage(Protocol):
         ...
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
-        """What has to happen after the optimizer step; the use of each codebook by its name."""
+        """Called after the optimizer step; returns the use of each codebook by its name."""
         ...
 
 
@@ -123,7 +123,7 @@ class WorldModelStage(nn.Module):
         seed: int,
         robot_actions: RobotActions | None = None,
     ) -> None:
-        """Join the two models.
+        """Combine the two models.
 
         `robot_actions` is for ablations only: labelled transitions, or true actions that steer
         the dynamics. None, the default, keeps every robot action out of training.
@@ -162,7 +162,7 @@ class WorldModelStage(nn.Module):
         tokens: Int[Tensor, "b t s"] | None = None,
         **labels: Tensor,
     ) -> tuple[Float[Tensor, ""], Sums]:
-        """The two losses added; no gradient goes from the dynamics to the latent actions."""
+        """The sum of both losses; the dynamics sends no gradient to the latent actions."""
         pixels, valid = video_to_float(video), ~is_pad
         if tokens is None:
             with torch.no_grad():
@@ -188,7 +188,7 @@ class WorldModelStage(nn.Module):
             "dynamics_accuracy": correct / totals["tokens"],
         }
         loss = unexplained + vq_loss + token_loss
-        if self.robot_actions and self.robot_actions.has_labels:
+        if self.robot_actions and self.robot_actions.labelled:
             label_loss = self.robot_actions.loss(action.continuous, totals, **labels)
             loss, sums = loss + label_loss, sums | {"label_loss": label_loss}
         return loss.float(), _detached(sums)
@@ -232,7 +232,7 @@ def masked_token_loss(
 def encoding_noise(
     quantizer: Quantizer, seed: int, positions: Int[Tensor, " b"], *shape: int
 ) -> Float[Tensor, "b ..."] | None:
-    """Noise for encodings of a shape, where they are not quantised."""
+    """Noise for the encodings while a quantizer warms up without quantising; else None."""
     if not quantizer.adds_noise:
         return None
     return WindowNoise(seed, positions, ENCODING).normal(*shape, quantizer.code_dim)
@@ -250,8 +250,8 @@ def _detached(sums: Sums) -> Sums:
 class WindowNoise:
     """Random numbers for each window of a batch.
 
-    They depend on the seed, the window's position in the stream and the purpose alone: computed
-    by any process, with any other windows, before or after a resume, a window has the same ones.
+    They depend only on the seed, the window's position in the stream and the purpose, not on the
+    process, the rest of the batch or a resume.
     """
 
     def __init__(self, seed: int, positions: Int[Tensor, " b"], purpose: int) -> None:
@@ -262,12 +262,12 @@ class WindowNoise:
         ]
 
     def uniform(self, *shape: int) -> Float[Tensor, "b ..."]:
-        """Numbers in [0, 1) of a shape for every window."""
+        """Uniform in [0, 1), of this shape for every window."""
         drawn = [torch.rand(shape, generator=generator) for generator in self._generators]
         return torch.stack(drawn).to(self._device)
 
     def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
-        """Standard normal numbers of a shape for every window."""
+        """Standard normal, of this shape for every window."""
         drawn = [torch.randn(shape, generator=generator) for generator in self._generators]
         return torch.stack(drawn).to(self._device)
 

@@ -16,7 +16,7 @@ from genie_robo.data.windows import WindowDataset
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.ranks import Ranks
 from genie_robo.train.engine import reshard
-from genie_robo.train.optim import WeightAverage
+from genie_robo.train.optim import WeightAverage, evaluation_weights
 from genie_robo.train.stages import Sums, TrainingStage, step_generator
 from genie_robo.types import EpisodeBatch
 
@@ -31,7 +31,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainStep:
-    """The objects that take part in a step; calling it makes one."""
+    """One optimizer step when called."""
 
     fabric: Fabric
     ranks: Ranks
@@ -39,12 +39,11 @@ class TrainStep:
     module: Any
     """The stage as the engine wrapped it."""
     optimizers: Sequence[torch.optim.Optimizer]
-    """Each for parameters of its own."""
     average: WeightAverage | None
     learning_rate: Callable[[int], float]
     max_grad_norm: float
     num_parts: int
-    """Of a batch, one after the other, on each process."""
+    """Into which each process divides its share of a batch."""
     seed: int
 
     def __call__(self, step: int, batches: Iterator[EpisodeBatch]) -> StepResult:
@@ -81,7 +80,7 @@ class TrainStep:
         return {"loss": loss.detach(), **sums}
 
     def _clip(self, step: int, loss: float, parts: Sequence[EpisodeBatch]) -> float:
-        """Scale the gradient down to its greatest norm; stop before a non-finite step."""
+        """Clip the gradient norm; raise before a non-finite step."""
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         total = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if not (torch.isfinite(torch.tensor([total, loss])).all()):
@@ -116,7 +115,7 @@ def floats(sums: Sums) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """A few fixed windows, the same at every step."""
+    """The loss on a few fixed windows of validation episodes."""
 
     fabric: Fabric
     ranks: Ranks
@@ -124,25 +123,20 @@ class Validation:
     module: nn.Module
     average: WeightAverage | None
     batches: Sequence[EpisodeBatch]
-    """Of this process; every process has as many."""
+    """Of this process; equally many on every process."""
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
-        """Loss and numbers, `val_` before each name; of the averaged weights where there are."""
-        self.module.eval()
-        if self.average:
-            self.average.swap()
+        """Loss and numbers with the prefix `val_`; of the averaged weights if there are any."""
         batches = [batch.to(self.fabric.device) for batch in self.batches]
-        totals = pool([self.stage.totals(batch) for batch in batches], self.ranks)
-        found = []
-        for batch in batches:
-            loss, sums = self.stage.loss(self.module, batch, totals)
-            found.append({"loss": loss, **sums})
-        sums = floats(pool(found, self.ranks))
-        reshard(self.module)
-        if self.average:
-            self.average.swap()
-        self.module.train()
+        with evaluation_weights(self.module, self.average):
+            totals = pool([self.stage.totals(batch) for batch in batches], self.ranks)
+            found = []
+            for batch in batches:
+                loss, sums = self.stage.loss(self.module, batch, totals)
+                found.append({"loss": loss, **sums})
+            sums = floats(pool(found, self.ranks))
+            reshard(self.module)
         numbers = {"loss": sums.pop("loss"), **self.stage.describe(sums)}
         return {f"val_{name}": value for name, value in numbers.items()}
 
@@ -150,9 +144,9 @@ class Validation:
 def fixed_batches(
     windows: WindowDataset, *, num_windows: int, batch_size: int, rank: int, world_size: int
 ) -> list[EpisodeBatch]:
-    """Windows spread evenly over all validation windows, shared out between processes.
+    """Windows spread evenly over all validation windows, divided between processes.
 
-    Where there are fewer than wanted some come twice, so that every process has as many.
+    If there are too few, some are repeated so that every process has equally many.
     """
     count = -(-num_windows // world_size) * world_size
     chosen = np.linspace(0, len(windows) - 1, count).round().astype(int).tolist()

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from genie_robo.train.optim import WeightAverage, build_optimizers, learning_rate_at
+from genie_robo.train.optim import (
+    WeightAverage,
+    build_optimizers,
+    evaluation_weights,
+    learning_rate_at,
+)
 from genie_robo.train.run import train
 from genie_robo.train.settings import Method, Schedule
 
@@ -151,3 +156,16 @@ def test_the_average_is_what_is_kept_and_trained_weights_are_not(
     names = [name.removeprefix("tokenizer.") for name in behind]
     assert all(torch.equal(behind[f"tokenizer.{n}"], last[f"tokenizer/{n}"]) for n in names)
     assert not all(torch.equal(found[f"tokenizer/{n}"], last[f"tokenizer/{n}"]) for n in names)
+
+
+def test_evaluation_sees_the_averaged_weights_and_leaves_the_others():
+    module = at(8.0).train()
+    average = WeightAverage(module, 0.9)
+    nn.init.constant_(module.weight, 9.0)
+
+    with evaluation_weights(module, average):
+        assert module.weight.item() == 8.0
+        assert not module.training
+
+    assert module.weight.item() == 9.0
+    assert module.training

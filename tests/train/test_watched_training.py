@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +15,8 @@ from genie_robo.build import build_genie
 from genie_robo.commands import train as train_command
 from genie_robo.config import Viz
 from genie_robo.train import live
-from genie_robo.train.live import Glance, LiveLog, Look, Viewer, WorldModelLook
-from genie_robo.train.optim import WeightAverage
+from genie_robo.train.live import LiveLog, Outputs, Viewer, world_model_outputs
 from genie_robo.train.run import train
-from genie_robo.train.stages import TokenizerStage
 from viz.viewer import find_viewer
 
 
@@ -89,32 +86,10 @@ def test_what_is_shown(watched, logged):
     np.testing.assert_array_equal(earlier["true"], look.pictures["true"])
 
 
-def test_a_glance_sees_the_averaged_weights_and_leaves_the_others(config):
-    genie = build_genie(config)
-    stage = TokenizerStage(genie.tokenizer, seed=0).train()
-    average = WeightAverage(stage, decay=0.9)
-    averaged = genie.tokenizer.to_code.bias.detach().clone()
-    with torch.no_grad():
-        genie.tokenizer.to_code.bias += 1.0
-    seen = []
-
-    def look():
-        seen.append((genie.tokenizer.to_code.bias.detach().clone(), stage.training))
-        return Look(pictures={}, code_use=np.zeros(1, int))
-
-    Glance(module=stage, average=average, autocast=nullcontext, look=look)()
-
-    ((bias, was_training),) = seen
-    assert torch.equal(bias, averaged)
-    assert not was_training
-    assert torch.equal(genie.tokenizer.to_code.bias, averaged + 1.0)
-    assert stage.training
-
-
 def test_dynamics_that_robot_actions_steer_is_not_imagined(config):
     genie = build_genie(config)
     video = torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8)
-    look = WorldModelLook(genie=genie, video=video, imagines=False)()
+    look = world_model_outputs(genie, video, imagines=False)
     assert list(look.pictures) == ["true"]
     assert look.code_use.sum() == 2 * 3
 
@@ -126,7 +101,7 @@ def test_looks_stay_within_their_share_of_the_time(monkeypatch):
 
     def look():
         now[0] += 2.0
-        return Look(pictures={}, code_use=np.zeros(1, int))
+        return Outputs(pictures={}, code_use=np.zeros(1, int))
 
     log = LiveLog(notebook, "tokenizer", look)
     for step in range(1, 101):
