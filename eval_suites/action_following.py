@@ -19,8 +19,7 @@ from eval_suites.rollouts import (
     choose_clips,
     clip_table,
     episode_limit,
-    imagine_codes,
-    imagine_robot_actions,
+    imagine,
     infer_codes,
     random_codes,
     sampler_seeds,
@@ -141,7 +140,7 @@ class ActionFollowing:
         futures = {REAL: np.stack([clip.future for clip in clips])}
         if context.takes_codes:
             # Both at once, so that they fill batches together.
-            both = imagine_codes(
+            both = imagine(
                 context,
                 prompts * 2,
                 np.concatenate([inferred, drawn]),
@@ -152,7 +151,7 @@ class ActionFollowing:
             futures |= {LATENT: both[: len(clips)], RANDOM: both[len(clips) :]}
         futures[COPY] = hold_last(prompts, inferred.shape[1])
         if context.takes_robot_actions:
-            futures[ROBOT] = imagine_robot_actions(
+            futures[ROBOT] = imagine(
                 context,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),

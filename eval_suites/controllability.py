@@ -15,7 +15,7 @@ from eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
-    imagine_codes,
+    imagine,
     infer_codes,
     stable_seed,
 )
@@ -116,7 +116,7 @@ class Controllability:
         true_motion = np.array([motion(clip.future).sum() for clip in clips])
         table.add("motion_true", true_motion, given=True)
         # All branches at once, so that they fill batches together.
-        videos = imagine_codes(
+        videos = imagine(
             context,
             [prompt for _ in actions for prompt in prompts for _ in range(num_draws)],
             np.concatenate([codes.reshape(-1, codes.shape[-1]) for codes in actions.values()]),

@@ -55,6 +55,13 @@ def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) ->
     return axes
 
 
+def name_axes(axes: Axes, horizontal: str, vertical: str, *, title: str = "") -> None:
+    """Labels of both axes, and a title above them."""
+    axes.set_xlabel(horizontal, fontsize=12)
+    axes.set_ylabel(vertical, fontsize=12)
+    axes.set_title(title, fontsize=12, loc="left")
+
+
 def owner(axes: Axes) -> Figure:
     """The figure that axes are drawn in."""
     figure = axes.figure
@@ -151,14 +158,32 @@ def draw_curves(
             label=name,
         )
     axes.set_xticks(list(horizontal))
-    axes.set_xlabel(labels[0], fontsize=12)
-    axes.set_ylabel(labels[1], fontsize=12)
-    axes.set_title(title, fontsize=12, loc="left")
+    name_axes(axes, *labels, title=title)
     axes.legend(fontsize=10, frameon=False)
 
 
-def share_legend(panels: Sequence[Axes]) -> None:
-    """One legend above panels that show the same lines, where it hides none of them."""
+def horizon_panels(
+    metrics: Mapping[str, Metric],
+    who: Sequence[str],
+    panels: Mapping[str, tuple[str, str]],
+    *,
+    horizon: int,
+    width: float,
+) -> Figure:
+    """Metrics NAME/WHO/t1, t2, ... as curves, a panel for each name with its label and title."""
+    all_axes, frames = new_axes(len(panels), width=width * len(panels)), range(1, horizon + 1)
+    for axes, (name, (label, title)) in zip(all_axes, panels.items(), strict=True):
+        lines = {
+            w.replace("_", " "): metric_curve([metrics[f"{name}/{w}/t{t}"] for t in frames])
+            for w in who
+        }
+        draw_curves(axes, frames, lines, labels=("imagined frame t", label), title=title)
+    _share_legend(all_axes)
+    return owner(all_axes[0])
+
+
+def _share_legend(panels: Sequence[Axes]) -> None:
+    """One legend above panels that show the same lines."""
     lines, names = panels[0].get_legend_handles_labels()
     for axes in panels:
         legend = axes.get_legend()
@@ -208,9 +233,7 @@ def usage(
         axes.bar(np.arange(len(share)), share, color=BLUE, width=0.8)
         axes.set_xticks(np.arange(len(share)))
     axes.axhline(1 / len(share), color=ORANGE, linestyle="--", label="equal use")
-    axes.set_xlabel(label, fontsize=12)
-    axes.set_ylabel("share of use", fontsize=12)
-    axes.set_title(title, fontsize=12, loc="left")
+    name_axes(axes, label, "share of use", title=title)
     axes.legend(fontsize=10, frameon=False)
     return owner(axes)
 
@@ -236,8 +259,7 @@ def histograms(samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str) ->
                 linewidth=2.0,
                 label=title,
             )
-    axes.set_xlabel(label, fontsize=12)
-    axes.set_ylabel("share of frames", fontsize=12)
+    name_axes(axes, label, "share of frames")
     axes.legend(fontsize=10, frameon=False)
     return owner(axes)
 
@@ -259,13 +281,10 @@ def displacement_rose(
         above.annotate(str(code), (x * 1.1, y * 1.1), fontsize=12, color=colour, weight="bold")
         upwards.bar(code, z, color=colour, width=0.8)
     above.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    above.set_xlabel("dx (cm)", fontsize=12)
-    above.set_ylabel("dy (cm)", fontsize=12)
-    above.set_title("seen from above, width = how often used", fontsize=11, loc="left")
+    name_axes(above, "dx (cm)", "dy (cm)", title="from above, width = frequency of use")
     upwards.axhline(0.0, color=BLACK, linewidth=1.0)
     upwards.set_xticks(range(num_codes))
-    upwards.set_xlabel("latent action", fontsize=12)
-    upwards.set_ylabel("dz (cm)", fontsize=12)
+    name_axes(upwards, "latent action", "dz (cm)")
     return owner(above)
 
 
@@ -309,9 +328,7 @@ def heat_map(
     )
     axes.set_xticks(range(len(columns)), list(columns))
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.set_ylabel(labels[0], fontsize=12)
-    axes.set_xlabel(labels[1], fontsize=12)
-    axes.set_title(title, fontsize=12, loc="left")
+    name_axes(axes, labels[1], labels[0], title=title)
     if max(values.shape) <= MOST_WRITTEN:
         middle = sum(limits) / 2
         for (row, column), value in np.ndenumerate(values):

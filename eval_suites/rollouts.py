@@ -200,50 +200,27 @@ def sampler_seeds(clips: Sequence[Clip], seed: int) -> list[int]:
     return [stable_seed("sampler", seed, clip.key) for clip in clips]
 
 
-def imagine_codes(
+def imagine(
     context: EvalContext,
     prompts: Sequence[Prompt],
-    codes: Int[np.ndarray, "r n"],
-    seeds: Sequence[int],
-    *,
-    batch_size: int,
-    description: str,
-) -> UInt8[np.ndarray, "r n h w c"]:
-    """Roll the world out under latent actions, a batch at a time.
-
-    Raises:
-        UnavailableError: The world takes robot actions only.
-    """
-    if not context.takes_codes:
-        raise UnavailableError(ROBOT_ACTIONS_ONLY)
-    return _imagine(context, context.world, prompts, codes, seeds, batch_size, description)
-
-
-def imagine_robot_actions(
-    context: EvalContext,
-    prompts: Sequence[Prompt],
-    robot_actions: Float[np.ndarray, "r n 7"],
+    actions: Int[np.ndarray, "r n"] | Float[np.ndarray, "r n 7"],
     seeds: Sequence[int],
     *,
     batch_size: int,
     description: str,
     world: World | None = None,
 ) -> UInt8[np.ndarray, "r n h w c"]:
-    """Roll a world, by default the context's, out under robot actions, a batch at a time."""
+    """Roll a world, by default the context's, out under codes or robot actions.
+
+    Rollouts that are cached are not imagined again; new ones are cached while they fit in memory.
+
+    Raises:
+        UnavailableError: These are codes, and the context's world takes robot actions only.
+    """
+    is_steered_by_robot = actions.ndim == 3
+    if not (is_steered_by_robot or context.takes_codes):
+        raise UnavailableError(ROBOT_ACTIONS_ONLY)
     world = world or context.world
-    return _imagine(context, world, prompts, robot_actions, seeds, batch_size, description)
-
-
-def _imagine(
-    context: EvalContext,
-    world: World,
-    prompts: Sequence[Prompt],
-    actions: np.ndarray,
-    seeds: Sequence[int],
-    batch_size: int,
-    description: str,
-) -> UInt8[np.ndarray, "r n h w c"]:
-    """Imagine the rollouts that are not cached; cache those that fit in memory."""
     keys = [
         (id(world), p.name, p.start, len(p.frames), row.dtype.kind, row.tobytes(), seed)
         for p, row, seed in zip(prompts, actions, seeds, strict=True)
@@ -253,7 +230,7 @@ def _imagine(
     with progress_bar(description, total=len(missing), unit="rollouts") as advance:
         for first in range(0, len(missing), batch_size):
             rows = missing[first : first + batch_size]
-            steps = robot_steps(actions[rows]) if actions.ndim == 3 else code_steps(actions[rows])
+            steps = (robot_steps if is_steered_by_robot else code_steps)(actions[rows])
             batch = [prompts[row] for row in rows]
             made = roll_out(world, batch, steps, seeds=[seeds[row] for row in rows])
             videos |= dict(zip(rows, made, strict=True))

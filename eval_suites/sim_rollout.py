@@ -23,8 +23,7 @@ from eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
-    imagine_codes,
-    imagine_robot_actions,
+    imagine,
     infer_codes,
     infer_sequences,
     random_codes,
@@ -137,7 +136,7 @@ class SimRollout:
         }
         prompts, seeds = [clip.prompt for clip in clips], sampler_seeds(clips, context.seed)
         paths = {
-            path: imagine_codes(
+            path: imagine(
                 context,
                 prompts,
                 steering,
@@ -148,7 +147,7 @@ class SimRollout:
             for path, steering in codes.items()
         }
         if context.takes_robot_actions:
-            paths[ROBOT] = imagine_robot_actions(
+            paths[ROBOT] = imagine(
                 context,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
@@ -313,27 +312,19 @@ def _figures(
 ) -> dict[str, Figure]:
     """Curves over the horizon, and the rollout of the clip with the median PSNR."""
     horizon = true.shape[1] - 1
-    frames = range(1, horizon + 1)
-    panels = figures.new_axes(len(MEASURES), width=5.5 * len(MEASURES))
     titles = ("whole frame", "pixels that change", "pixels of the robot")
-    for axes, name, title in zip(panels, MEASURES, titles, strict=True):
-        lines = {
-            who.replace("_", " "): figures.metric_curve(
-                [metrics[f"{name}/{who}/t{t}"] for t in frames]
-            )
-            for who in (*paths, COPY_LAST, TOKENIZER)
-        }
-        labels = ("imagined frame t", "PSNR against MuJoCo (dB)")
-        figures.draw_curves(axes, frames, lines, labels=labels, title=title)
-    figures.share_legend(panels)
-    quality = table.values([f"psnr_{IMAGINED}_t{t}" for t in frames]).mean(axis=1)
+    label = "PSNR against MuJoCo (dB)"
+    panels = {name: (label, title) for name, title in zip(MEASURES, titles, strict=True)}
+    who = (*paths, COPY_LAST, TOKENIZER)
+    curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.5)
+    quality = table.values([f"psnr_{IMAGINED}_t{t + 1}" for t in range(horizon)]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
     strip = {"MuJoCo": true[median][shown]}
     for who, video in (*paths.items(), (TOKENIZER, rebuilt)):
         strip[who.replace("_", " ")] = np.concatenate([true[median, :1], video[median]])[shown]
     return {
-        "horizon": figures.owner(panels[0]),
+        "horizon": curves,
         "strip": figures.frame_strip(strip, titles=["prompt", *(f"t = {t}" for t in shown[1:])]),
     }
 

@@ -17,7 +17,7 @@ from eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
-    imagine_codes,
+    imagine,
     infer_codes,
     sampler_seeds,
 )
@@ -172,7 +172,7 @@ class VideoSuite:
         self, context: EvalContext, clips: Sequence[Clip]
     ) -> dict[str, UInt8[np.ndarray, "m n h w c"]]:
         codes, prompts = infer_codes(context.encoder, clips), [clip.prompt for clip in clips]
-        imagined = imagine_codes(
+        imagined = imagine(
             context,
             prompts,
             codes,
@@ -273,19 +273,9 @@ def halves(episode: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _figure(metrics: Mapping[str, Metric], measures: Sequence[str], horizon: int) -> Figure:
-    panels = figures.new_axes(len(measures), width=5.0 * len(measures))
-    frames = range(1, horizon + 1)
-    for axes, name in zip(panels, measures, strict=True):
-        lines = {
-            who.replace("_", " "): figures.metric_curve(
-                [metrics[f"{name}/{who}/t{t}"] for t in frames]
-            )
-            for who in (IMAGINED, COPY_LAST, TOKENIZER)
-        }
-        labels = ("imagined frame t", f"{name.replace('_', ' ')} ({UNITS[name]})")
-        figures.draw_curves(axes, frames, lines, labels=labels)
-    figures.share_legend(panels)
-    return figures.owner(panels[0])
+    panels = {name: (f"{name.replace('_', ' ')} ({UNITS[name]})", "") for name in measures}
+    who = (IMAGINED, COPY_LAST, TOKENIZER)
+    return figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.0)
 
 
 def _strip(

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from eval_suites.base import EvalSuite, run_suite
 from eval_suites.plugs import plug
 from eval_suites.results import write_result
-from eval_suites.rollouts import choose_clips, imagine_codes, infer_codes, sampler_seeds
+from eval_suites.rollouts import choose_clips, imagine, infer_codes, sampler_seeds
 from genie_robo.commands import compose
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
@@ -123,7 +123,7 @@ def test_a_world_is_a_class(module, context):
     module("dark_world", WORLD)
     plugged = plug(context, world_model="dark_world:Dark")
     clips = choose_clips(plugged, num_clips=3, horizon=4, name="test")
-    videos = imagine_codes(
+    videos = imagine(
         plugged,
         [clip.prompt for clip in clips],
         infer_codes(plugged.encoder, clips),

@@ -14,7 +14,7 @@ from eval_suites.metrics.regression import predict_by_ridge
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.pixel_features import coarse_grey
 from eval_suites.probes.scores import Motion, Probe
-from eval_suites.rollouts import Clip, choose_clips, imagine_codes, infer_codes, sampler_seeds
+from eval_suites.rollouts import Clip, choose_clips, imagine, infer_codes, sampler_seeds
 from eval_suites.statistics import episode_sums, mean_r2
 from eval_suites.table import Measurement, Sums, Table, UnavailableError, undefined
 from genie_robo.inference.world import hold_last
@@ -98,7 +98,7 @@ def copying_measurements(
         missing = undefined(reason, unit="dB", protocol=COPYING_PROTOCOL)
         return {f"gain_over_copying/{name}": missing for name in names}
     prompts = [clip.prompt for clip in clips]
-    imagined = imagine_codes(
+    imagined = imagine(
         context,
         prompts,
         infer_codes(context.encoder, clips),
@@ -152,7 +152,7 @@ def imagine_demonstrations(
     """Imagine every demonstration twice."""
     codes, partner = infer_codes(context.encoder, clips), partners(clips)
     prompts = [clip.prompt for clip in clips]
-    videos = imagine_codes(
+    videos = imagine(
         context,
         [*prompts, *(prompts[p] for p in partner)],
         np.concatenate([codes, codes]),

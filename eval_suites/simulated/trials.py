@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eval_suites.base import EvalContext
-from eval_suites.rollouts import imagine_robot_actions, read_episodes, stable_seed
+from eval_suites.rollouts import imagine, read_episodes, stable_seed
 from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.truth import PALETTE, Poses, Truth, look, stack
 from eval_suites.table import UnavailableError
@@ -108,7 +108,7 @@ class TrialSuite:
         The reader is fitted to real frames of validation episodes.
         """
         reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=self.name)
-        imagined = imagine_robot_actions(
+        imagined = imagine(
             context,
             [trial.prompt for trial in trials],
             np.stack([trial.robot_actions for trial in trials]),

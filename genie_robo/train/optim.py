@@ -132,7 +132,9 @@ def evaluation_weights(module: nn.Module, average: WeightAverage | None) -> Iter
     module.eval()
     if average:
         average.swap()
-    yield
-    if average:
-        average.swap()
-    module.train()
+    try:
+        yield
+    finally:
+        if average:
+            average.swap()
+        module.train()
