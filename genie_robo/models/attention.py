@@ -259,6 +259,6 @@ def xformers_works() -> bool:
     probe = torch.zeros(1, 8, 1, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     try:
         xformers_attention(probe, probe, probe, causal=True).sum().backward()
-    except (NotImplementedError, RuntimeError, OSError):
+    except (RuntimeError, OSError):  # no kernel for this GPU; no CUDA 12 runtime
         return False
     return True
