@@ -2,10 +2,13 @@ import csv
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from eval_fakes import FakeEncoder, LosslessTokenizer, ToyRobot, make_context
+from hydra.utils import get_class
 from matplotlib.image import imread
 
 from eval_suites.base import SuiteResult
@@ -13,6 +16,7 @@ from eval_suites.latent_probe import LatentProbe
 from eval_suites.results import format_value, metrics_json, report_markdown, write_result
 from eval_suites.table import Metric, Table, undefined
 
+SUITES = sorted((Path(__file__).parents[2] / "conf/suite").glob("*.yaml"))
 SHARED = {"n_units": 3, "unit": "dB", "protocol": "by hand"}
 
 
@@ -136,3 +140,9 @@ def test_failure_keeps_the_old_result(tmp_path, small):
     with pytest.raises(KeyError, match="missing"):
         write_result(folder, broken, suite=LatentProbe())
     assert (folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("file", SUITES, ids=lambda file: file.stem)
+def test_a_suite_has_at_most_eight_headline_metrics(file):
+    suite = get_class(yaml.safe_load(file.read_text())["_target_"])
+    assert 1 <= len(suite.headline) <= 8
