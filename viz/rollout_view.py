@@ -89,7 +89,7 @@ class RolloutView:
             for name, part in parts.items():
                 if part is not None and len(part) != wanted:
                     yield (
-                        f"{name} has {len(part)} steps, but {num_frames} imagined frames want "
+                        f"{name} has {len(part)} steps, but {num_frames} imagined frames need "
                         f"{wanted}"
                     )
         if not 1 <= self.num_prompt_frames < num_frames:
