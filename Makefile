@@ -1,4 +1,4 @@
-# make demo       the whole job in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
+# make demo       the whole pipeline in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
 # make test       the test suite, without what is slow: five minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter

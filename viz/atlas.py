@@ -33,13 +33,13 @@ _SMALLEST_REACH_M, _GRID_M = 1e-3, 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtlasView:
-    """Everything that an atlas shows."""
+    """The contents of an atlas."""
 
     title: str
     control_hz: float
     """Steps per second, 0 when unknown."""
     names: tuple[str, ...]
-    """Of the codes, from 0: number and dominant direction."""
+    """By code: its number and dominant direction."""
     videos: UInt8[np.ndarray, "k t h w c"]
     """From one prompt, each code held to the end."""
     num_prompt_frames: int
@@ -48,7 +48,7 @@ class AtlasView:
     without labels."""
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not belong together."""
+        """Refuse parts for different numbers of codes."""
         for name in ("names", "displacements"):
             part = getattr(self, name)
             if part is not None and len(part) != len(self.videos):

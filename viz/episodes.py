@@ -56,7 +56,7 @@ _CAMERAS_IN_A_ROW, _STORED_IN_A_ROW = 4, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownEpisode:
-    """An episode and what is shown with it."""
+    """An episode, with unmapped columns and the simulator's replay where it has them."""
 
     episode: Episode
     stored: Mapping[str, Shaped[np.ndarray, "t _"]]
@@ -67,7 +67,7 @@ class ShownEpisode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeLayout:
-    """What the layout of dataset episodes depends on."""
+    """The properties of a dataset that its layout depends on."""
 
     cameras: tuple[str, ...]
     control_hz: float
@@ -85,8 +85,8 @@ class EpisodeLayout:
 def write_dataset(path: Path, shown: Sequence[ShownEpisode], *, name: str) -> Path:
     """Write episodes of one dataset in turn on shared timelines, with their layout.
 
-    Episode k begins one step after the end of episode k - 1. All lie at the same entities, so one
-    layout shows any number of them and their curves share an axis.
+    Episode k begins one step after the end of episode k - 1. All are logged to the same entities,
+    so one layout shows any number of them and their curves share an axis.
 
     Raises:
         ValueError: there is no episode, or a frame is neither JPEG nor PNG.
@@ -106,7 +106,7 @@ def write_dataset(path: Path, shown: Sequence[ShownEpisode], *, name: str) -> Pa
 
 
 def dataset_layout(shown: Sequence[ShownEpisode]) -> EpisodeLayout:
-    """What the blueprint needs to know; all episodes of a dataset have the same columns."""
+    """Properties for the layout; all episodes of a dataset have the same columns."""
     first = shown[0].episode
     replays = [one.replay for one in shown if one.replay is not None]
     poses = [pose for one in shown if (pose := one.episode.end_effector_pose) is not None]
@@ -242,7 +242,7 @@ def _log_whole_path(
 
 
 def _end_curves(recording: rr.RecordingStream, one: ShownEpisode, start: int) -> None:
-    """The last action holds until the last step, the last pose until the gap."""
+    """End the curves of actions at the last step, those of poses at the gap."""
     end = start + one.episode.num_steps
     ends = {ROBOT_ACTION: end - 1, PROPRIOCEPTION: end}
     ends |= {f"{STORED}/{_escaped(key)}": end for key in one.stored}

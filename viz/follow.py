@@ -1,6 +1,6 @@
-"""The process that shows a training run to a Rerun viewer; it may wait for it (see viz/live.py).
+"""The process that sends a training run to a Rerun viewer, and may block on it (see viz/live.py).
 
-Its layout shares nothing with the others: their imports would slow down the start.
+Its layout is built here alone: imports of the other layouts would slow down the start.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from viz.live import Images, Message, Numbers, check_address
 from viz.recording import new_stream, stable_id
 
 MAX_KEPT = 20_000
-"""Steps whose numbers a viewer gets that starts later or again."""
+"""Logged steps kept for a viewer that starts late or restarts."""
 GAP = 2
 """White pixels between frames of a row."""
 _WHITE = 255
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class StageLayout(NamedTuple):
-    """What the page of one stage shows."""
+    """Images, bars and plots on the page of one stage."""
 
     stage: str
     title: str
@@ -85,7 +85,7 @@ STAGES = (
 
 
 def follow(messages: Iterable[Message], connect: Callable[[], rr.RecordingStream | None]) -> None:
-    """Show messages to a viewer as they come; a viewer that starts later gets the earlier ones."""
+    """Show messages as they arrive; a viewer that starts later also gets the earlier ones."""
     kept: deque[Numbers] = deque(maxlen=MAX_KEPT)
     newest: dict[str, Images] = {}
     recording, stage = None, ""
@@ -109,7 +109,7 @@ def follow(messages: Iterable[Message], connect: Callable[[], rr.RecordingStream
 
 
 def _show(recording: rr.RecordingStream, messages: list[Message]) -> bool:
-    """Whether the viewer received it; waits for one that does not respond."""
+    """Send messages; False when the viewer has gone. Blocks while it does not respond."""
     _log_numbers(recording, (m for m in messages if isinstance(m, Numbers)))
     for message in messages:
         if isinstance(message, Images):

@@ -94,7 +94,7 @@ def heat_map(values: Float[np.ndarray, "t h w"], *, full: float) -> UInt8[np.nda
 def image_format(
     height: int, width: int, color_model: rr.ColorModel | None = None
 ) -> rr.components.ImageFormat:
-    """Of frames of bytes; without a colour model a pixel is a class."""
+    """Format of uint8 frames; without a colour model each pixel is a class index."""
     return rr.components.ImageFormat(
         width=width,
         height=height,

@@ -1,4 +1,4 @@
-"""A training run in a running Rerun viewer, which can neither delay it nor stop it.
+"""Shows a training run in a running Rerun viewer, without delaying or stopping the run.
 
 Rerun blocks: up to five seconds to connect, and without limit once its queue is full and the
 viewer does not respond. So it runs in a process of its own (viz/follow.py), fed by a thread through
@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"(?P<host>[^\s:/]+):(?P<port>\d{1,5})")
 
 
 class Numbers(NamedTuple):
-    """What a stage logged after a step."""
+    """Numbers that a stage logged after a step."""
 
     stage: str
     step: int

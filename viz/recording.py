@@ -17,7 +17,7 @@ from viz.entities import SECONDS, STEP
 _MAGIC = b"RRF2"
 
 Times = list[rr.TimeColumn]
-"""A column per timeline; together they date the rows of what is logged."""
+"""The times of logged rows: one column per timeline."""
 
 
 def write_recording(
@@ -103,7 +103,7 @@ def log_columns(
 
 
 def log_markdown(recording: rr.RecordingStream, path: str, text: str) -> None:
-    """Log a text that holds at all times."""
+    """Log a static Markdown text."""
     document = rr.TextDocument(text, media_type=rr.MediaType.MARKDOWN)
     recording.log(path, document, static=True)
 

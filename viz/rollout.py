@@ -49,7 +49,7 @@ from viz.series import (
 )
 
 KEPT, IMAGINED_ONLY, TRUE_ONLY, BOTH = range(4)
-"""Whether a token differs from the one before it, in the imagined and in the true frame."""
+"""Classes of tokens: in which video a token differs from the frame before."""
 _CLASSES = (
     (KEPT, "kept", (16, 16, 20)),
     (IMAGINED_ONLY, "changes in the imagined frame only", ORANGE),
@@ -90,9 +90,9 @@ def write_rollouts(path: Path, views: Mapping[str, RolloutView], *, name: str) -
 
 
 def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    """Log the true part: camera, robot actions, scene.
+    """Log the ground truth: camera, robot actions, scene.
 
-    Frame i and the actions that lead from frame i to frame i + 1 lie at step i.
+    Frame i and the actions that lead from frame i to frame i + 1 are logged at step i.
     """
     times, action_times = _times(view)
     if view.true_video is not None:
@@ -106,7 +106,7 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
 
 
 def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str) -> None:
-    """Log what a model imagines, and how far that is from the truth."""
+    """Log the imagined frames, tokens and actions of a model, and its errors."""
     times, action_times = _times(view)
     log_video(recording, entity(root, IMAGINED_CAMERA), view.imagined_video, times)
     if view.true_video is not None:
@@ -145,7 +145,7 @@ def _errors(view: RolloutView) -> dict[str, Curves]:
 
 
 def _times(view: RolloutView) -> tuple[Times, Times]:
-    """Of frames and of actions."""
+    """Times of the frames, and of the actions."""
     steps, hz = np.arange(len(view.imagined_video)), view.control_hz
     return time_columns(steps, control_hz=hz), time_columns(steps[:-1], control_hz=hz)
 
@@ -213,7 +213,7 @@ def _check_truth(root: str, views: list[RolloutView]) -> None:
 
 
 def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
-    """What the blueprint needs to know of a rollout."""
+    """The properties of a rollout that its layout depends on."""
     has = {
         TRUE_CAMERA: view.true_video is not None,
         CHANGED_TOKENS: view.tokens is not None,

@@ -70,7 +70,7 @@ _CAMERAS_IN_A_ROW = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutLayout:
-    """What the layout of one rollout depends on."""
+    """The properties of one rollout that its layout depends on."""
 
     root: str
     episode_id: str
@@ -93,7 +93,7 @@ class RolloutLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLayout:
-    """Several models on one episode; what they share was logged below its root."""
+    """Several models on one episode; the entities they share are below its root."""
 
     root: str
     models: tuple[RolloutLayout, ...]
@@ -105,7 +105,7 @@ class ComparisonLayout:
 
     @property
     def parts(self) -> frozenset[str]:
-        """What any of the models has."""
+        """Optional entities that any of the models has."""
         return frozenset().union(*(model.parts for model in self.models))
 
     @property

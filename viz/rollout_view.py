@@ -23,7 +23,7 @@ class TokenMaps:
     """Rows and columns of tokens."""
     tokens: Int[np.ndarray, "t s"]
     entropy: Float[np.ndarray, "t s"]
-    """Nats when a token was revealed, 0 in the prompt."""
+    """Nats, when the token was revealed; 0 in the prompt."""
     true_tokens: Int[np.ndarray, "t s"] | None = None
     """The tokens of the true frames."""
 
@@ -35,19 +35,19 @@ class ReadPath:
     positions: Float[np.ndarray, "t 3"]
     """Metres."""
     error_mm: Curves = field(default_factory=dict)
-    """Distance from where it really is; empty without a truth."""
+    """Distance to the true position; empty without a ground truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """One rollout, and what it is compared with."""
+    """One rollout with its ground truth and baselines."""
 
     episode_id: str
     control_hz: float
     """Steps per second, 0 when unknown."""
     imagined_video: UInt8[np.ndarray, "t h w c"]
     latent_actions: Int[np.ndarray, " t-1"] | None
-    """None of worlds that have none."""
+    """None for worlds without latent actions."""
     num_codes: int
     num_prompt_frames: int
     summary: str
@@ -71,7 +71,7 @@ class RolloutView:
     """Decibels: imagined, copy_last, tokenizer."""
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not belong together."""
+        """Refuse parts of different lengths and codes out of range."""
         for problem in self._problems():
             raise ValueError(f"rollout of episode {self.episode_id}: {problem}")
 
@@ -89,7 +89,7 @@ class RolloutView:
             for name, part in parts.items():
                 if part is not None and len(part) != wanted:
                     yield (
-                        f"{name} has {len(part)} steps, but {num_frames} imagined frames want "
+                        f"{name} has {len(part)} steps, but {num_frames} imagined frames need "
                         f"{wanted}"
                     )
         if not 1 <= self.num_prompt_frames < num_frames:

@@ -1,4 +1,4 @@
-"""The 3D scene of a recording: MuJoCo geoms posed per step, and the paths of what moves."""
+"""The 3D scene of a recording: poses of MuJoCo geoms, paths of the tool and objects."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

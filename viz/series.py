@@ -31,7 +31,7 @@ HORIZON_STYLES = {
     TRUE_FRAMES: ("true frames", TEAL),
 }
 _WHITE_SHARE = 0.55
-"""Of white in the colours of decoded robot actions."""
+"""Share of white mixed into the colours of decoded robot actions."""
 _GOLDEN_RATIO = 0.618034
 
 
@@ -72,7 +72,7 @@ def log_groups(
 ) -> None:
     """Log seven series, grouped by unit below `path`; dimensions outside `mask` are left out.
 
-    Decoded robot actions lie below the true ones, in paler colours.
+    Decoded robot actions get entities below the true ones, and paler colours.
     """
     for group in GROUPS:
         shown = [d for d in group.dimensions if mask is None or mask[d]]

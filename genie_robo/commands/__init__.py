@@ -1,1 +1,1 @@
-"""One file per command of `genie-robo`: thin doors that compose, build and call a room."""
+"""One module per command of `genie-robo`; the work itself is done in other packages."""

@@ -1,4 +1,4 @@
-"""`genie-robo compare`, and what a sweep of demos ends with: one table and one figure."""
+"""`genie-robo compare`, also run at the end of a sweep of demos: one table and one figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
 
 
 def check_columns(comparison: ComparisonConfig) -> None:
-    """Refuse a comparison of numbers that no run can have, before any run starts.
+    """Refuse columns that are not addresses of numbers, before any run starts.
 
     Raises:
         ValueError: A column is not the address of a number.

@@ -1,6 +1,6 @@
-"""Hydra at the door: defaults, YAML files and overrides become one checked dataclass instance.
+"""Defaults, YAML files and overrides are composed by Hydra into one checked dataclass instance.
 
-Whatever is refused is refused in one paragraph that names what would be right.
+An error message is one paragraph that names what would be valid instead.
 """
 
 import re
@@ -60,7 +60,7 @@ def to_config(command: Command, composed: Any) -> Any:
 
 
 def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Make a command known to Hydra; its root config and its overrides, checked.
+    """Register a command with Hydra; returns its root config and its checked overrides.
 
     conf/NAME.yaml starts its defaults list with NAME_schema. A command without a YAML file, as
     those of other packages are, is composed from its dataclass alone.
@@ -104,7 +104,7 @@ def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
 
 
 def explain(error: Exception, command: Command) -> str:
-    """What Hydra or a dataclass refused, in the words of the command line."""
+    """An error of Hydra or of a dataclass as a message about the command line."""
     if isinstance(error, MissingConfigException):
         return _explain_option(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -123,7 +123,7 @@ def explain(error: Exception, command: Command) -> str:
 def _check_overrides(
     command: Command, overrides: Sequence[str], settings: Sequence[Setting]
 ) -> None:
-    """Refuse what Hydra would take silently: values under keys that no setting has."""
+    """Refuse overrides of unknown settings, which Hydra would accept silently."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
@@ -139,7 +139,7 @@ def _check_overrides(
 
 
 def _check_sections(keys: set[str], settings: Sequence[Setting]) -> None:
-    """Refuse a setting inside a section that is not filled yet."""
+    """Refuse a setting inside an optional section that no config group has filled."""
     for section in (setting.path for setting in settings if setting.is_optional):
         inside = sorted(key for key in keys if key.startswith(f"{section}."))
         if inside and section not in keys:
@@ -160,7 +160,7 @@ def _is_known(override: Override, settings: Sequence[Setting]) -> bool:
 
 
 def _check_suites(suites: Mapping[str, Any]) -> None:
-    """Refuse parameters that a suite's class does not have; its defaults stand there only."""
+    """Refuse parameters that a suite's class does not have; no YAML file lists them."""
     for name, chosen in suites.items():
         given = set(chosen or {}) - {"_target_"}
         if not given:

@@ -1,4 +1,4 @@
-"""`genie-robo demo`: the whole job in one run folder."""
+"""`genie-robo demo`: the whole pipeline in one run folder."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _TOKENIZER_SETTINGS = ("data.", "model.tokenizer.", "tokenizer.")
 
 
 def run(config: cfg.DemoConfig) -> None:
-    """Bring every stage up to date, then say where the results are.
+    """Bring every stage up to date, then print where the results are.
 
     Raises:
         ValueError: The run folder was made with other settings, or the comparison asks for a
@@ -77,7 +77,7 @@ def _fingerprints(data: cfg.DataConfig) -> dict[str, str]:
 
 
 def _record(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
-    """Into the run folder, or once for all runs of a sweep; a shared dataset is never deleted."""
+    """Record into the run folder, or once for all runs of a sweep; a shared dataset is kept."""
     path = Path(config.record.path)
     return Stage(
         name="record",

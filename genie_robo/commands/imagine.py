@@ -1,4 +1,4 @@
-"""`genie-robo imagine`: what follows a prompt, next to MuJoCo's answer."""
+"""`genie-robo imagine`: rollouts from prompts, next to the ground truth."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from genie_robo.trained_run import TrainedRun, open_run
 
 
 def run(config: ImagineConfig) -> None:
-    """Imagine what follows each prompt, then print where it is."""
+    """Imagine a rollout from each prompt, then print where the recordings are."""
     recordings = imagine_prompts(config)
     names = _runs_of(config)
     shown = f"path={recordings[-1]}" if len(names) > 1 else f"run={names[0]}"
@@ -63,7 +63,7 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What one run is asked for."""
+    """The world, prompts and actions of one run."""
 
     trained: TrainedRun
     world: World

@@ -67,7 +67,7 @@ def make_game(
 
 
 def describe_map(fitted: ActionMap | None) -> str:
-    """How well robot actions steer."""
+    """Accuracy of the action map, in words."""
     if fitted is None or fitted.report.accuracy.value is None:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""`genie-robo record`: scripted policies in MuJoCo become an RLDS dataset."""
+"""`genie-robo record`: an RLDS dataset of scripted policies in MuJoCo."""
 
 from genie_robo.config import RecordConfig
 from genie_robo.sim.record import record_dataset

@@ -27,7 +27,7 @@ def run_sweep(
     """Run the command for every combination of values; returns how many of them failed.
 
     A combination that fails with one of the `expected` errors is reported, and the sweep
-    continues; a failure of what follows the sweep counts as one more.
+    continues; a failure of `after_sweep` counts as one more.
 
     Raises:
         UsageError: The overrides fit no combination.
@@ -65,7 +65,7 @@ def run_sweep(
 
 @contextmanager
 def _hydra_arguments(overrides: Sequence[str], scratch: str) -> Iterator[None]:
-    """What hydra.main reads from the process: its arguments, and that errors are to be raised."""
+    """Set the arguments that hydra.main reads, and the variable that makes it raise errors."""
     quiet = (
         f"hydra.sweep.dir={scratch}",
         "hydra.sweep.subdir=.",

@@ -1,6 +1,6 @@
 """The commands of `genie-robo`: one row each, and how those of other packages are found.
 
-A row says enough for a help page; the module that does the work, and with it torch, is imported
+A row has all that a help page shows; the module that does the work, and with it torch, is imported
 only when the command runs. Another package adds a command by an entry point of the group
 `genie_robo.commands` that names a `Command`:
 
@@ -38,7 +38,7 @@ class SweptRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A verb of the command line."""
+    """A command, its settings and its help page."""
 
     name: str
     summary: str
@@ -59,7 +59,7 @@ class Command:
         return resolve_name(self.run)
 
     def load_after_sweep(self) -> Callable[[list[SweptRun]], None] | None:
-        """Import what follows a sweep, if anything does."""
+        """Import the function that runs after a sweep, if there is one."""
         return resolve_name(self.after_sweep) if self.after_sweep else None
 
 
@@ -98,7 +98,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 _ROWS = (
     Command(
         name="demo",
-        summary="the whole job: record, train, evaluate, imagine, report",
+        summary="the whole pipeline: record, train, evaluate, imagine, report",
         config=cfg.DemoConfig,
         run="genie_robo.commands.demo:run",
         after_sweep="genie_robo.commands.compare:compare_sweep",
@@ -207,8 +207,8 @@ _ROWS = (
         config=cfg.EvalConfig,
         run="genie_robo.commands.eval:run",
         details=(
-            "Every suite writes metrics.json, per_episode.csv, figures and report.md to "
-            "RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
+            "Every suite writes metrics.json, metrics.csv, per_episode.csv, figures and report.md "
+            "to RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
             "episodes; every number comes with an interval over episodes, with baselines and, "
             "where one exists, a ceiling. Several runs, run=[A,B], are evaluated one after the "
             "other on the same prompts and then compared: OUTPUT/SUITE receives paired.md, "
@@ -248,7 +248,7 @@ _ROWS = (
     ),
     Command(
         name="imagine",
-        summary="imagine what follows a prompt, next to MuJoCo's answer",
+        summary="roll the world model out from prompts, next to the ground truth",
         config=cfg.ImagineConfig,
         run="genie_robo.commands.imagine:run",
         details=(

@@ -24,7 +24,7 @@ def run(config: ViewConfig) -> None:
         ValueError: a recording is damaged, there is no display, or the port is taken.
     """
     if bool(config.run) == bool(config.path):
-        raise UsageError("view wants one of run=FOLDER and path=RECORDING_OR_FOLDER")
+        raise UsageError("view needs one of run=FOLDER and path=RECORDING_OR_FOLDER")
     recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
     console = Console(soft_wrap=True, highlight=False)
     width = max(len(recording.name) for recording in recordings)

@@ -1,1 +1,1 @@
-"""Many runs beside each other: numbers by address, one table, one figure."""
+"""Comparison of runs: numbers by address, tables, figures and paired differences."""

@@ -103,7 +103,7 @@ def _metric(run: RunFolder, rest: str) -> Number:
 
 
 def _logged(run: RunFolder, config: TrainConfig | None, rest: str) -> Number:
-    """Only of a finished stage: half-trained numbers compare with nothing."""
+    """Only of a finished stage: numbers of unfinished training are not comparable."""
     stage, _, name = rest.partition("/")
     settings: StageConfig | None = getattr(config, stage, None)
     log = read_log(run.log(stage))

@@ -24,7 +24,7 @@ MAX_LINES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedRuns:
-    """What was compared, and what was found."""
+    """Paired differences of runs on one suite."""
 
     suite: str
     settings: Mapping[str, tuple[str, int]]
@@ -70,7 +70,7 @@ def write_paired(folder: Path, found: PairedRuns) -> Path:
 
 
 def paired_json(found: PairedRuns) -> str:
-    """Everything, a missing number as null with the reason."""
+    """All values and differences as JSON; a missing number is null with the reason."""
     first, *others = found.runs
     content = {
         "suite": found.suite,
@@ -190,7 +190,7 @@ def difference_text(difference: Difference) -> str:
 
 
 def draw_differences(runs: Sequence[str], compared: Sequence[Compared]) -> Figure:
-    """Differences to the first run with their intervals, beside the zero they should exclude.
+    """Differences from the first run with their intervals, and a line at zero.
 
     Headline numbers, then others that have an interval. A difference without an interval is a
     hollow mark.

@@ -182,7 +182,7 @@ def number_text(value: float, *, digits: int = 4) -> str:
 
 
 def missing_lines(rows: Sequence[RunRow], titles: Sequence[str] = ()) -> list[str]:
-    """What every incomplete run lacks, and why."""
+    """A line per incomplete run: its missing numbers, and the reasons."""
     lines = []
     for row in rows:
         reasons: dict[str, list[str]] = {}

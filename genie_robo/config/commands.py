@@ -39,7 +39,7 @@ class EvalConfig:
     """Fewer episodes and draws, for a first look."""
     fit_on: FitOn = FitOn.val
     """Episodes that probes and baselines are fitted on: val, or train where val has too few; the
-    models never saw the actions of either."""
+    models are trained without the actions of either."""
     output: str | None = None
     """Where comparisons of several runs go, one folder per suite; null is runs/comparison."""
     world_model: str = "genie"
@@ -59,7 +59,7 @@ class ImagineConfig:
     """`genie-robo imagine`: roll the world model out from a prompt."""
 
     run: Any = REQUIRED
-    """Run folder, or [FOLDER,FOLDER] to see several models beside one truth."""
+    """Run folder, or [FOLDER,FOLDER] to compare several models with one ground truth."""
     prompt: Any = "episode"
     """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
     are several frames."""
@@ -69,11 +69,11 @@ class ImagineConfig:
     [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null takes inferred, and random
     after an image."""
     branches: bool = False
-    """Hold each code for the whole horizon instead, all from one prompt."""
+    """Instead, hold each code for the whole horizon, all codes from the same prompt."""
     num_episodes: int = 3
-    """Test episodes, or fresh scenes; pictures make one rollout."""
+    """Test episodes, or fresh scenes; image files make one rollout."""
     start: int = 0
-    """Frame of the episode that is the prompt: its step, over the frame stride of the model."""
+    """First prompt frame of the episode: its step over data.frame_stride."""
     num_prompt_frames: int = 1
     horizon: int = 15
     """Frames to imagine."""
@@ -102,7 +102,8 @@ class InspectConfig:
 
     path: str = REQUIRED
     data: InspectDataConfig | None = None
-    """Read it like this, for example data=bridge_dataset; else by its own name, or a proposal."""
+    """How to read it, for example data=bridge_dataset; by default its file in conf/data/, or a
+    proposal."""
     output: str = ""
     """Folder for inspect.json, contact_sheet.png, actions.png and episodes.rrd; empty prints
     only."""
@@ -119,7 +120,8 @@ class CompareConfig:
     folder: str = "runs/comparison"
     """Where comparison.md, comparison.csv and comparison.png go."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Title to address of a number: docs/experiments.md. Empty takes whatever the runs have."""
+    """Title to address of a number: docs/experiments.md. Empty takes the standard
+    columns that the runs have."""
     horizontal: str = ""
     """Title of a column to draw the first one against; empty draws every column by variant."""
     curve: str = ""
@@ -214,7 +216,7 @@ class DemoConfig:
     """`genie-robo demo`: record, train, evaluate, imagine and report, resumable."""
 
     run: str = "runs/demo"
-    """Run folder; a demo that was interrupted goes on where it stopped."""
+    """Run folder; rerunning resumes an interrupted demo."""
     record: RecordConfig = field(default_factory=RecordConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

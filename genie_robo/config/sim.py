@@ -1,6 +1,6 @@
 """Recording episodes in MuJoCo.
 
-Not in `genie_robo.sim`, whose import starts MuJoCo and Gymnasium: no help page should wait for it.
+Not in `genie_robo.sim`, whose import loads MuJoCo and Gymnasium, which would slow down help pages.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class RecordConfig:
     """Processes; 0 takes one per core. The dataset does not depend on it."""
 
     def __post_init__(self) -> None:
-        """Refuse an empty recording, and shares that are none."""
+        """Refuse an empty recording and invalid shares."""
         take_names(self, "record")
         shares = (self.pick, self.push, self.random)
         if self.num_episodes < 1 or self.num_steps < 2:

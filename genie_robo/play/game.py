@@ -47,7 +47,7 @@ class Action:
     name: str
     """The code's number, or a direction."""
     given: Actions
-    """To the world."""
+    """The action that the world gets."""
     robot_action: Float[np.ndarray, " 7"] | None
     """Executed by MuJoCo; for a code its mean robot action, None where that is unknown."""
 
@@ -57,7 +57,7 @@ class Moment:
     """A frame of the game."""
 
     frame: UInt8[np.ndarray, "h w c"]
-    """As the world shows it; of the prompt its own representation."""
+    """The world's frame; of the prompt, the world's own reconstruction."""
     uncertainty: float
     """Mean entropy of the frame's tokens when they were revealed (nats), 0 for the prompt."""
     action: Action | None
@@ -70,7 +70,7 @@ class Moment:
 
 
 class Game:
-    """A rollout of a world that a player steers, with MuJoCo next to it where it can follow.
+    """A rollout of a world that a player steers, with MuJoCo next to it where possible.
 
     The same prompt, seed and actions give the same frames. Undo is immediate: the remaining steps
     are repeated only when the next action needs them, so that step takes longer.
@@ -99,7 +99,7 @@ class Game:
         self.world, self.num_codes, self.seed = world, num_codes, seed
         self.meanings, self.renderer = meanings, renderer
         self.latencies_s: list[float] = []
-        """Of all frames ever imagined, including those taken back."""
+        """Of all frames ever imagined, including undone ones."""
         self._mujoco = MujocoWorld(renderer=renderer)
         self.start(prompt)
 
@@ -107,10 +107,10 @@ class Game:
         """Start from another prompt.
 
         Raises:
-            ValueError: The world cannot start from it; the game stays where it was.
+            ValueError: The world cannot start from it; the game is unchanged.
         """
         self._reached: Moment | None = None
-        """The moment that the worlds are at; None while they are being stepped."""
+        """The moment whose state the worlds have; None while they are being stepped."""
         shown, true = self._start_worlds(prompt)
         self.prompt = prompt
         self._gripper_at_start = 1.0
@@ -126,7 +126,7 @@ class Game:
 
     @property
     def actions(self) -> list[Action]:
-        """Everything done since the prompt."""
+        """All actions since the prompt."""
         return [moment.action for moment in self.moments if moment.action is not None]
 
     @property
@@ -215,7 +215,7 @@ class Game:
         self._reached = self.now
 
     def _catch_up(self) -> None:
-        """Repeat the remaining steps after some were taken back or failed."""
+        """Repeat the remaining steps after some were undone or failed."""
         if self._reached is self.now:
             return
         self._reached = None
@@ -261,7 +261,7 @@ class Key:
 
 
 def code_keys(game: Game) -> list[Key]:
-    """One for each latent action; none where the world takes robot actions only."""
+    """A key for each latent action; none where the world takes robot actions only."""
     if Codes not in game.world.takes:
         return []
     return [
@@ -271,7 +271,7 @@ def code_keys(game: Game) -> list[Key]:
 
 
 def robot_keys(game: Game) -> list[Key]:
-    """Those that move the robot; none where the world takes latent actions only."""
+    """Keys that move the robot; none where the world takes latent actions only."""
     if RobotActions not in game.world.takes:
         return []
     moves = [

@@ -28,7 +28,7 @@ _CSS = """
 
 
 class Page:
-    """What one browser tab shows."""
+    """The page in one browser tab."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -223,7 +223,7 @@ def _status(turns: Turns) -> str:
 
 
 def _describe(game: Game) -> str:
-    """What is shown next to the imagined frame, and why."""
+    """The note below the frames: what MuJoCo executed, or why there is no true frame."""
     now = game.now
     if now.true_frame is not None:
         done = now.action and _describe_action(now.action, now.code)

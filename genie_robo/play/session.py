@@ -20,11 +20,11 @@ EXPECTED = (ValueError, LookupError, OSError, RuntimeError)
 
 
 class Job(NamedTuple):
-    """Something to do, and its name for people."""
+    """A function to run, and its displayed name."""
 
     name: str
     work: Callable[[], str | None]
-    """May give a sentence for the player."""
+    """Returns a message for the player, or None."""
 
 
 class Turns:
@@ -88,7 +88,7 @@ class Session:
 
     title: str
     note: str
-    """About the robot keys."""
+    """Shown next to the robot keys."""
     game: Game
     prompts: RunPrompts
     record: Callable[[Game], Path]
