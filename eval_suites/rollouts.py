@@ -222,10 +222,11 @@ def imagine(
         raise UnavailableError(ROBOT_ACTIONS_ONLY)
     world = world or context.world
     keys = [
-        (id(world), p.name, p.start, len(p.frames), row.dtype.kind, row.tobytes(), seed)
+        (id(world), p.name, p.start, _digest(p.frames), row.dtype.kind, row.tobytes(), seed)
         for p, row, seed in zip(prompts, actions, seeds, strict=True)
     ]
-    videos = {row: context.cache[key] for row, key in enumerate(keys) if key in context.cache}
+    cache = context.cache
+    videos = {row: cache[key].video for row, key in enumerate(keys) if key in cache}
     missing = [row for row in range(len(keys)) if row not in videos]
     with progress_bar(description, total=len(missing), unit="rollouts") as advance:
         for first in range(0, len(missing), batch_size):
@@ -236,14 +237,24 @@ def imagine(
             videos |= dict(zip(rows, made, strict=True))
             advance(len(rows))
     for row in missing:
-        _keep(context.cache, keys[row], videos[row])
+        _keep(cache, keys[row], _CachedRollout(world, videos[row]))
     return np.stack([videos[row] for row in range(len(keys))])
 
 
-def _keep(cache: dict, key: object, video: UInt8[np.ndarray, "n h w c"]) -> None:
-    used = cache.get("bytes of rollouts", 0) + video.nbytes
+class _CachedRollout(NamedTuple):
+    world: World
+    """Kept alive, because the key holds its id, which Python reuses for later objects."""
+    video: UInt8[np.ndarray, "n h w c"]
+
+
+def _keep(cache: dict, key: object, rollout: _CachedRollout) -> None:
+    used = cache.get("bytes of rollouts", 0) + rollout.video.nbytes
     if used <= CACHE_BYTES:
-        cache["bytes of rollouts"], cache[key] = used, video
+        cache["bytes of rollouts"], cache[key] = used, rollout
+
+
+def _digest(frames: UInt8[np.ndarray, "p h w c"]) -> bytes:
+    return hashlib.blake2b(frames.tobytes()).digest()
 
 
 def stable_seed(*parts: str | int) -> int:

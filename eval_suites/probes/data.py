@@ -88,19 +88,27 @@ def collect(
         ValueError: No episode has two frames.
     """
     key = ("transitions", id(episodes), min(max_episodes, len(episodes.episodes)))
-    known = context.cache.get(key)
+    # The cache keeps the episodes alive, because Python reuses the id of a freed object.
+    _, known = context.cache.get(key, (episodes, None))
     if known is None or (with_flow and known.flow is None):
-        known = _collect(context, episodes, max_episodes, description, with_flow)
-        context.cache[key] = known
+        known = _collect(
+            context,
+            episodes,
+            max_episodes=max_episodes,
+            description=description,
+            with_flow=with_flow,
+        )
+        context.cache[key] = episodes, known
     return known
 
 
 def _collect(
     context: EvalContext,
     episodes: EpisodeSet,
+    *,
     max_episodes: int,
     description: str,
-    with_flow: bool,  # noqa: FBT001 (private)
+    with_flow: bool,
 ) -> ProbeData:
     """Encode the episodes of a split and align their transitions with the robot's actions."""
     rows: dict[str, Mapping[str, np.ndarray]] = {}
