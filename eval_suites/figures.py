@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval_suites.base import Metric
+from eval_suites.table import Metric
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#9A9A9A"
@@ -41,6 +41,12 @@ def metric_curve(metrics: Sequence[Metric]) -> Curve:
         _floats([low for low, _ in ends]),
         _floats([high for _, high in ends]),
     )
+
+
+def value_curve(values: Sequence[float | None]) -> Curve:
+    """Values without intervals as a curve; a gap where one is None."""
+    known = _floats(values)
+    return Curve(known, known, known)
 
 
 def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) -> list[Axes]:

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult, why_unavailable
 from eval_suites.figures import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.probes.data import ProbeData, collect_both
+from eval_suites.probes.figures import code_usage_figure
 from eval_suites.probes.imagined import copying_measurements, probed_clips
 from eval_suites.probes.latent_algebra import (
     COMPOSITION_PROTOCOL,
@@ -90,11 +90,7 @@ class LatentStructure:
         found |= copying_measurements(
             context, table, clips, batch_size=self.batch_size, suite=self.name
         )
-        drawn["code_usage"] = figures.usage(
-            np.bincount(test.codes, minlength=num_codes),
-            label="latent action",
-            title="use of latent actions in test episodes",
-        )
+        drawn["code_usage"] = code_usage_figure(test, num_codes)
         result = SuiteResult.of(
             found,
             seed=context.seed,

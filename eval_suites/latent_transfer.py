@@ -20,6 +20,8 @@ from eval_suites.probes.code_meaning import (
 )
 from eval_suites.probes.data import collect_both
 from eval_suites.probes.imagined import (
+    CODE_PROTOCOL,
+    MOTION_PROTOCOL,
     code_agreement,
     imagine_demonstrations,
     motion_agreement,
@@ -55,7 +57,7 @@ SIGN_PROTOCOL = (
     "out; 0.5 is chance; interval over test episodes"
 )
 CONSTANT = "the motion is constant in the test episodes"
-DEMO = {"demo_transfer/code_agreement": "share", "demo_transfer/motion_r2": "R2"}
+CODE_AGREEMENT, MOTION_R2 = "demo_transfer/code_agreement", "demo_transfer/motion_r2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,8 @@ class LatentTransfer:
         "eta_squared": "share",
         "other_episodes/r2": "R2",
         "sign_consistency": "share",
-        **DEMO,
+        CODE_AGREEMENT: "share",
+        MOTION_R2: "R2",
     }
 
     max_episodes: int = 200
@@ -220,14 +223,14 @@ class LatentTransfer:
                 "horizon is a single frame"
             )
             return {
-                name: undefined(reason, unit=unit, protocol=OTHERS_PROTOCOL)
-                for name, unit in DEMO.items()
+                CODE_AGREEMENT: undefined(reason, unit="share", protocol=CODE_PROTOCOL),
+                MOTION_R2: undefined(reason, unit="R2", protocol=MOTION_PROTOCOL),
             }
         demos = imagine_demonstrations(context, clips, batch_size=self.batch_size, name=self.name)
         stride = context.test.frame_stride
         return {
-            "demo_transfer/code_agreement": code_agreement(context, table, demos),
-            "demo_transfer/motion_r2": motion_agreement(probe, table, demos, frame_stride=stride),
+            CODE_AGREEMENT: code_agreement(context, table, demos),
+            MOTION_R2: motion_agreement(probe, table, demos, frame_stride=stride),
         }
 
 
