@@ -1,4 +1,4 @@
-"""Does one latent action do the same thing in other episodes?"""
+"""Does a latent action mean the same motion in other episodes?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,10 +62,10 @@ CODE_AGREEMENT, MOTION_R2 = "demo_transfer/code_agreement", "demo_transfer/motio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentTransfer:
-    """Eta squared, sign consistency and demonstrations moved to other scenes."""
+    """Eta squared, sign consistency and transfer of demonstrations to other episodes."""
 
     name: ClassVar[str] = "latent_transfer"
-    summary: ClassVar[str] = "whether a latent action does the same thing in other episodes"
+    summary: ClassVar[str] = "whether a latent action means the same motion in other episodes"
     headline: ClassVar[Mapping[str, str]] = {
         "eta_squared": "share",
         "other_episodes/r2": "R2",
@@ -75,7 +75,7 @@ class LatentTransfer:
     }
 
     max_episodes: int = 200
-    """Of validation and of test episodes."""
+    """Maximum number of validation and of test episodes."""
     num_permutations: int = 1000
     num_clips: int = 24
     """Demonstrations, from as many test episodes as possible."""
@@ -114,7 +114,7 @@ class LatentTransfer:
         return replace(result, figures=drawn)
 
     def _eta(self, probe: Probe, table: Table) -> dict[str, Measurement]:
-        """The variance of the motion that lies between codes."""
+        """Share of the variance of the motion that lies between codes."""
         test, names, num_codes = probe.test, probe.motion.names, probe.num_codes
         scaled = fit_standardiser(probe.targets)(probe.targets)
 
@@ -158,7 +158,7 @@ class LatentTransfer:
         return found
 
     def _elsewhere(self, probe: Probe, table: Table) -> dict[str, Measurement]:
-        """What each code means in other episodes: its mean motion, and the sign of it."""
+        """Agreement of each code's mean motion, and of its sign, with other episodes."""
         test, names = probe.test, probe.motion.names
         sums, fit_sums = (
             code_sums(

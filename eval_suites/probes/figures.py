@@ -21,7 +21,7 @@ SHOWN = (
     "current_frame",
     SUPERVISED,
 )
-"""Baselines in the figure; the others would all be at 0."""
+"""Baselines in the figure; the others are all close to 0."""
 
 
 def probe_figures(

@@ -40,7 +40,7 @@ LAG_PROTOCOL = (
 )
 CONSTANT = "the motion is constant in the test episodes"
 ROUNDING = 1e-9
-"""R2 up to here is 0 up to rounding."""
+"""R2 below this is 0 up to rounding."""
 
 
 class ProbeTable:
