@@ -195,7 +195,7 @@ def _measurements(
 
     real = total(f"error_{REAL}", "deviation").value
     unreadable = (
-        f"the motion cannot be read from real frames either (R2 {real or 0.0:.2f}, below "
+        f"the motion cannot be read off real frames either (R2 {real or 0.0:.2f}, below "
         f"{READABLE}), so there is nothing to compare with"
     )
     found = {}

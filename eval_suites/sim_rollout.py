@@ -347,7 +347,7 @@ def _notes(table: Table, replayed: Measurement) -> tuple[str, ...]:
     value = replayed.metric(seed=0).value
     if value is not None and value < PSNR_CAP_DB:
         notes.append(
-            "MuJoCo's replay differs from the recording, which had another MuJoCo version, "
-            "renderer or image size. MuJoCo's frames are the reference here."
+            "MuJoCo's replay is not the recording bit for bit: another MuJoCo version, renderer "
+            "or image size than the recording's. MuJoCo's frames are the reference here."
         )
     return tuple(notes)
