@@ -1,4 +1,4 @@
-"""Does the robot in the imagined frames move as the actions say? Read by inverse dynamics."""
+"""Does the robot in imagined frames follow the actions? Motion is read by inverse dynamics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ from genie_robo.types import ACTION_NAMES
 
 REAL, LATENT, ROBOT, RANDOM, COPY = "real", "inferred", "robot", "random", "copy_last"
 READABLE = 0.1
-"""Below this R2 on real frames, motion cannot be read off frames at all."""
+"""Below this R2 on real frames, the motion counts as unreadable."""
 PROTOCOL = (
-    "inverse dynamics (ridge on 16x16 grey frame differences) fitted on real frames of validation "
-    "episodes reads the motion from each imagined frame to the next in test episodes; R2 against "
-    "the true motion, about the validation mean, over the R2 of the same model on the real frames; "
-    "interval over test episodes, both resampled together"
+    "inverse dynamics (ridge on 16x16 grey frame differences), fitted on real frames of validation "
+    "episodes, predicts the motion between imagined frames of test episodes; its R2 against the "
+    "true motion, about the validation mean, divided by its R2 on the real frames; interval over "
+    "test episodes, both resampled together"
 )
 WAYS = {
     LATENT: "the latent actions inferred on the true frames",
@@ -47,16 +47,16 @@ WAYS = {
 
 
 FIRST_FRAME = 2
-"""Motion is read from the second imagined frame on: from the prompt to the first imagined frame
-motion and blur cannot be told apart."""
+"""Motion is read from the second imagined frame on, because between the prompt and the first
+imagined frame blur looks like motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionFollowing:
-    """R2 of the motion read off imagined frames over that read off real ones."""
+    """R2 of motion read from imagined frames, relative to that read from real frames."""
 
     name: ClassVar[str] = "action_following"
-    summary: ClassVar[str] = "whether the robot in imagined frames moves as the actions say"
+    summary: ClassVar[str] = "whether the robot in imagined frames follows the actions"
     headline: ClassVar[Mapping[str, str]] = {
         f"ratio/{LATENT}": "ratio",
         f"ratio/{ROBOT}": "ratio",
@@ -68,13 +68,13 @@ class ActionFollowing:
     num_prompt_frames: int = 1
     horizon: int = 6
     max_episodes: int = 200
-    """Of validation episodes, to fit inverse dynamics on."""
+    """Validation episodes on which inverse dynamics is fitted."""
     batch_size: int = 16
     min_move: float = 1e-3
     min_share: float = 0.1
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Fit inverse dynamics, imagine, read the motion off the frames."""
+        """Fit inverse dynamics, imagine, read the motion from the frames."""
         limit = episode_limit(context, self.max_episodes)
         fit = collect(
             context, context.fit, max_episodes=limit, description=f"{self.name}: validation"
@@ -133,13 +133,13 @@ class ActionFollowing:
     def _videos(
         self, context: EvalContext, clips: Sequence[Clip]
     ) -> dict[str, UInt8[np.ndarray, "m n h w c"]]:
-        """The frames after the prompt: really, and in imagination."""
+        """Real frames after the prompt, and imagined ones by what steers the world."""
         inferred = infer_codes(context.encoder, clips)
         drawn = random_codes(clips, context.encoder.num_codes, inferred.shape[1], context.seed)
         seeds, prompts = sampler_seeds(clips, context.seed), [clip.prompt for clip in clips]
         futures = {REAL: np.stack([clip.future for clip in clips])}
         if context.takes_codes:
-            # Both at once, so that they fill batches together.
+            # In one call, so that both share batches.
             both = imagine(
                 context,
                 prompts * 2,
@@ -170,7 +170,7 @@ def _table(
     read: Mapping[str, Float[np.ndarray, "m n d"]],
     mean: Float[np.ndarray, " d"],
 ) -> Table:
-    """Squared errors of the motions read, over all frames and in each; `mean` is the baseline."""
+    """Squared errors of the motions read, in total and by frame; `mean` is the baseline."""
     table = clip_table(clips)
     apart = {"deviation": truth - mean} | {f"error_{w}": r - truth for w, r in read.items()}
     for what, differences in apart.items():
@@ -234,5 +234,5 @@ def _figure(metrics: Mapping[str, Metric], ways: Sequence[str], frames: range) -
         )
         for way in ways
     }
-    labels = ("frame t after the prompt", "R2 of the motion read off the frames")
+    labels = ("frame t after the prompt", "R2 of the motion read from the frames")
     return figures.curves(frames, lines, labels=labels, zero_line=True)

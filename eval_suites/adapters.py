@@ -1,4 +1,4 @@
-"""The latent action model and the tokenizer of a Genie, behind the protocols of base.py."""
+"""Latent action model and tokenizer of a Genie, as implementations of the protocols in base.py."""
 
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ class GenieTokenizer:
 
     @torch.no_grad()
     def reconstruct(self, video: UInt8[np.ndarray, "t h w c"]) -> Reconstruction:
-        """Encode and decode a video in stretches as long as the dynamics sees."""
+        """Encode and decode a video in stretches of the model's window."""
         tokenizer = self.genie.eval().tokenizer
         stretches = _stretches(video, length=self.genie.num_frames)
         tokens = tokenizer.encode(video_to_float(torch.from_numpy(stretches).to(self.device)))

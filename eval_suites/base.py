@@ -1,7 +1,7 @@
-"""What a suite is given, what it gives back, and what can be plugged into it.
+"""Interface of an evaluation suite: its context, its result, and the protocols of its models.
 
-Suites see models only through the protocols here and through World, so MuJoCo, a held frame, oracle
-codes or another project's model run through the same measurements as Genie.
+Suites access models only through these protocols and World, so that MuJoCo, a held frame, oracle
+codes or another project's model can be evaluated in the same way as Genie.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Transitions(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What a tokenizer makes of a video."""
+    """Tokens of a video, and the frames decoded from them."""
 
     tokens: Int[np.ndarray, "t s"]
     video: UInt8[np.ndarray, "t h w c"]
@@ -42,7 +42,7 @@ class LatentActionEncoder(Protocol):
         ...
 
     def encode(self, window: Window) -> Transitions:
-        """The latent action of every transition, `t - 1` of them, however long the window."""
+        """Latent actions of all `t - 1` transitions of a window of any length."""
         ...
 
 
@@ -51,9 +51,9 @@ class SequenceEncoder(LatentActionEncoder, Protocol):
     """An encoder that also quantises a whole rollout with error feedback."""
 
     def encode_sequence(self, window: Window, start: int) -> Int[np.ndarray, " n"]:
-        """The latent actions from frame `start` on, each with the residual of those before it.
+        """Latent actions from frame `start` on, quantised with error feedback.
 
-        `encode` quantises every transition alone.
+        `encode` quantises each transition independently.
         """
         ...
 
@@ -92,29 +92,28 @@ class EpisodeSet(Protocol):
 
     @property
     def episodes(self) -> Sequence[int]:
-        """Their numbers in the dataset."""
+        """Their indices in the dataset."""
         ...
 
     @property
     def frame_stride(self) -> int:
-        """Steps of an episode between two frames."""
+        """Steps of an episode from one frame to the next."""
         ...
 
     def whole_episode(self, e: int) -> Window:
-        """All frames of the e-th episode of this set."""
+        """All frames of episode `e` of this set."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalContext:
-    """Models and held-out data for suites that are run one after another."""
+    """Models and held-out data of an evaluation, shared by its suites."""
 
     encoder: LatentActionEncoder
     untrained_encoder: LatentActionEncoder | None
     """The same architecture with fresh weights, a baseline of the probe."""
     world: World
-    """Robot actions of a whole rollout are quantised with error feedback where they are mapped to
-    codes."""
+    """Where it maps robot actions to codes, it quantises a rollout with error feedback."""
     tokenizer: FrameTokenizer
     dataset: Sequence[Episode]
     fit: EpisodeSet
@@ -122,18 +121,18 @@ class EvalContext:
     test: EpisodeSet
     """Test episodes: reported once, never fitted to."""
     num_frames: int
-    """Frames that the models see at once."""
+    """Length of the models' window."""
     world_without_feedback: World | None = None
-    """The world that maps each robot action alone, for measurements of single transitions; None
-    where that makes no difference."""
+    """The same world, but it maps each robot action to a code independently, for measurements of
+    single transitions; None where both are equal."""
     action_is_achieved: bool = False
-    """True when the stored actions are the motion that happened, not the one commanded."""
+    """True when the stored actions are the achieved motion, not the commanded one."""
     seed: int = 0
     fast: bool = False
-    """Fewer episodes and draws, for a first look."""
+    """Fewer episodes and draws, for a quick run."""
     cache: dict[Any, Any] = field(default_factory=dict, init=False)
-    """What one suite has encoded or imagined and the next one needs again; a context with other
-    models or episodes (dataclasses.replace) begins an empty one."""
+    """Encoded transitions and imagined rollouts, shared by suites. `dataclasses.replace` starts an
+    empty one, because models or episodes may differ."""
 
     @property
     def takes_codes(self) -> bool:
@@ -146,7 +145,7 @@ class EvalContext:
         return RobotActions in self.world.takes
 
     def recording(self, side: EpisodeSet, number: int) -> Episode | None:
-        """An episode that a simulator can restore; None of real robots."""
+        """The episode, if a simulator can restore it; None for real robots."""
         episode = self.dataset[side.episodes[number]]
         return None if episode.sim_state is None else episode
 
@@ -158,19 +157,19 @@ class EvalContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteResult:
-    """Everything that a suite found."""
+    """Metrics, figures and tables of one suite."""
 
     metrics: Mapping[str, Metric]
     """By name; a slash groups, as in `achieved/r2/dx`."""
     headline: tuple[str, ...]
-    """The metrics to read first, at most eight."""
+    """The most important metrics, at most eight."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     table: Table | None = None
-    """One row per test episode (and prompt), for statistics of the reader's own."""
+    """One row per test episode (and prompt), for further statistics."""
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
-    """What the metrics follow from, by the same names; paired differences need them."""
+    """Measurements behind the metrics, by the same names; needed for paired differences."""
     notes: tuple[str, ...] = ()
-    """What a reader must know before believing the numbers."""
+    """Caveats for the reader."""
 
     @property
     def per_episode(self) -> list[dict[str, Cell]]:
@@ -187,7 +186,7 @@ class SuiteResult:
         table: Table | None = None,
         notes: tuple[str, ...] = (),
     ) -> "SuiteResult":
-        """Evaluate measurements; figures are drawn from the metrics and added afterwards."""
+        """Compute metrics from measurements; figures are added afterwards."""
         return cls(
             metrics={name: found.metric(seed) for name, found in measurements.items()},
             headline=tuple(name for name in headline if name in measurements),
@@ -206,10 +205,10 @@ class EvalSuite(Protocol):
     summary: ClassVar[str]
     """One line: what it measures."""
     headline: ClassVar[Mapping[str, str]]
-    """Names and units of the metrics to read first; undefined where nothing can be measured."""
+    """Names and units of the most important metrics, undefined where the suite is unavailable."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Measure.
+        """Compute the metrics.
 
         Raises:
             UnavailableError: Nothing can be measured with this dataset and these models.
@@ -218,7 +217,7 @@ class EvalSuite(Protocol):
 
 
 def run_suite(suite: EvalSuite, context: EvalContext) -> SuiteResult:
-    """Evaluate a suite; where nothing can be measured its headline metrics hold the reason."""
+    """Evaluate a suite; if unavailable, its headline metrics are undefined with the reason."""
     try:
         return suite.evaluate(context)
     except UnavailableError as cause:

@@ -24,7 +24,7 @@ from genie_robo.sim.tabletop import Tabletop
 LATENT, LABELS_ONLY, ORACLE, EXPERT, RANDOM = "latent", "labels_only", "oracle", "expert", "random"
 FAST_EPISODES, FAST_DEMONSTRATIONS, FAST_STEPS, FAST_LABELS = 4, 12, 40, (20,)
 FIRST_DEMONSTRATION, FIRST_TRIAL = 1_000_000, 2_000_000
-"""Seeds of scenes: no scene is both demonstrated and tried."""
+"""First seeds of scenes, so that demonstrations and trials share no scene."""
 
 
 class _Steps(NamedTuple):
@@ -39,17 +39,19 @@ class _Steps(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BehaviourCloning:
-    """Success of a policy that learned latent actions from video, against labels for its map."""
+    """Success rate of a policy cloned from latent actions, by number of action labels."""
 
     name: ClassVar[str] = "behaviour_cloning"
-    summary: ClassVar[str] = "can a robot learn a task from video, and how many labels does it need"
+    summary: ClassVar[str] = (
+        "whether a robot can learn a task from video, and how many labels it needs"
+    )
     headline: ClassVar[Mapping[str, str]] = {"success": "share"}
 
     task: str = "reach"
     """reach, push or pick."""
     num_demonstrations: int = 500
     labels: Sequence[int] = (10, 50, 200, 1000)
-    """Steps with a robot action, from which the dictionary is made."""
+    """Numbers of steps with a robot action, to which the dictionary is fitted."""
     num_trials: int = 40
     max_steps: int = 20
     train_steps: int = 2500
@@ -57,7 +59,7 @@ class BehaviourCloning:
     renderer: str = "auto"
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Demonstrate, label, clone, try."""
+        """Record demonstrations, infer their codes, clone policies and try them."""
         if reason := why_unavailable(context.encoder):
             raise UnavailableError(reason)
         task, fast = self._task(context), context.fast
@@ -84,7 +86,7 @@ class BehaviourCloning:
         return replace(result, figures={"success": _figure(table, labels)})
 
     def _task(self, context: EvalContext) -> CloningTask:
-        """As the run's dataset was recorded."""
+        """The task with the robot, camera and rate of the run's dataset."""
         episode = context.recording(context.test, 0) if context.is_simulated else None
         if episode is None:
             raise UnavailableError(
@@ -141,7 +143,7 @@ class BehaviourCloning:
         return policies
 
     def _try(self, task: CloningTask, policies: dict[str, Act], count: int, seed: int) -> Table:
-        """Every policy in the same scenes; a new expert in each."""
+        """Success of every policy in the same scenes, with a new expert in each."""
         seeds = range(FIRST_TRIAL + seed * count, FIRST_TRIAL + (seed + 1) * count)
         total = count * (1 + len(policies))
         with progress_bar(f"{self.name}: try", total=total, unit="episodes") as advance:
@@ -160,16 +162,16 @@ class BehaviourCloning:
 
     def _protocol(self, num_demonstrations: int, steps: _Steps) -> str:
         return (
-            f"share of {self.task} scenes never demonstrated that are solved within "
-            f"{self.max_steps} steps; a network from pixels and goal to latent actions, trained on "
+            f"share of new {self.task} scenes that are solved within {self.max_steps} steps; a "
+            "network from pixels and goal to latent actions is trained on "
             f"{num_demonstrations} videos of the expert ({len(steps.codes)} steps) with the codes "
-            "of the latent action model; at run time a robot action is drawn from those of the "
-            "labelled steps with the same code; interval of a proportion (Wilson) over scenes"
+            "of the latent action model; at run time a robot action is drawn from the labelled "
+            "steps with the same code; interval of a proportion (Wilson) over scenes"
         )
 
 
 def _label(demonstrations: Sequence[Demonstration], context: EvalContext) -> _Steps:
-    """Codes from the frames alone."""
+    """Steps with codes inferred from the frames alone."""
     codes = [context.encoder.encode(shown.window).codes for shown in demonstrations]
     return _Steps(
         frames=np.concatenate([shown.frames[:-1] for shown in demonstrations]),
@@ -184,7 +186,7 @@ def _label(demonstrations: Sequence[Demonstration], context: EvalContext) -> _St
 def _through(
     dictionary: ActionDictionary, choose: Callable[[np.ndarray, np.ndarray], int], *, seed: int
 ) -> Act:
-    """A policy of latent actions through a dictionary of robot actions."""
+    """A latent action policy whose codes a dictionary maps to robot actions."""
     rng = np.random.default_rng(seed)
 
     def act(env: Tabletop, frame: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " 7"]:
@@ -199,7 +201,7 @@ def _inside(action: Float[np.ndarray, " 7"]) -> Float[np.ndarray, " 7"]:
 
 
 def _rate(table: Table, policy: str) -> Sums:
-    """Share of the scenes that a policy solves."""
+    """Share of scenes that a policy solves, with its Wilson interval."""
     solved = table.with_key("policy", policy).mean(["solved"])
     return replace(solved, interval=Interval.wilson)
 
@@ -222,7 +224,7 @@ def _measurements(table: Table, labels: Sequence[int], protocol: str) -> dict[st
 
 
 def _figure(table: Table, labels: Sequence[int]) -> Figure:
-    """Success over labels, with the policies that do not depend on them as lines across."""
+    """Success by number of labels; policies independent of it are horizontal lines."""
     (axes,) = figures.new_axes(1, width=7.0, height=4.5)
     for name, colour in ((LATENT, figures.BLUE), (LABELS_ONLY, figures.ORANGE)):
         rates = [_rate(table, f"{name}/{count}").estimate(seed=0) for count in labels]

@@ -1,8 +1,8 @@
-"""Several results of one suite next to each other, and their paired differences to the first one.
+"""Comparison of several runs on one suite, with paired differences to the first run.
 
-Two models are measured on the same episodes, and an episode that is hard for one is hard for the
-other. So the interval of a difference resamples both together, and its p-value swaps both within
-an episode.
+Models are measured on the same episodes, and an episode that is hard for one is hard for others.
+So the interval of a difference resamples both runs together, and its p-value swaps them within
+episodes.
 """
 
 from collections.abc import Mapping
@@ -26,24 +26,24 @@ from eval_suites.statistics import (
 from eval_suites.table import Fixed, Interval, LeftOut, Measurement, Sums, Table
 
 PERMUTATIONS = 10_000
-"""Where there are no more ways to swap than these, every one is tried."""
+"""With at most this many possible swaps all are tried, otherwise this many random ones."""
 TOLERANCE = 1e-6
-"""Relative: what does not depend on the model agrees to this in rows about the same frames."""
+"""Relative tolerance of model-independent columns in rows about the same frames."""
 ROUNDING = 1e-12
-"""Relative: below it two totals differ by the order of summation only."""
+"""Relative difference of two totals that is due to the order of summation."""
 
 FEW = f"fewer than {MIN_EPISODES_FOR_INTERVAL} shared episodes: no interval"
 RARE = "most resamples of the shared episodes do not determine it: no interval"
 PROTOCOL = (
     "Every difference is a run minus the first one, on the test episodes (and prompts) that both "
     "were measured on. The 95 % interval resamples whole episodes, both runs together (percentile "
-    "bootstrap); for numbers that are fitted to what they are measured on (entropies, shared "
-    "information, distances of distributions) it leaves out one episode at a time (jackknife). The "
-    "p-value is two-sided and swaps the two runs within whole episodes (all 2^episodes ways, or "
-    f"{PERMUTATIONS:,} random ones). Both are about other episodes of this dataset for the weights "
-    "at hand, not about training again with another seed; p-values are not corrected for the "
-    "number of metrics. A metric that is not made of episodes has a difference without an "
-    "interval, and the reason."
+    "bootstrap); for numbers that are fitted to the episodes they are measured on (entropies, "
+    "mutual information, distances of distributions) it is a jackknife over episodes. The p-value "
+    "is two-sided and swaps the two runs within whole episodes (all 2^episodes ways, or "
+    f"{PERMUTATIONS:,} random ones). Both generalise to other episodes of this dataset with these "
+    "weights, not to training with another seed; p-values are not corrected for the number of "
+    "metrics. A metric that is not a sum over episodes has a difference without an interval, and "
+    "the reason."
 )
 
 
@@ -55,11 +55,11 @@ class Difference:
     ci95: tuple[float, float] | None = None
     p_value: float | None = None
     num_episodes: int = 0
-    """Shared ones that it is made of; 0 where it is not made of episodes."""
+    """Number of shared episodes; 0 for a metric that is not a sum over episodes."""
     shared: tuple[float | None, float | None] | None = None
-    """First and other run, on what they share."""
+    """Values of the first and the other run on the shared episodes."""
     reason: str = ""
-    """Why a part is missing."""
+    """Why the value, interval or p-value is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +70,17 @@ class Compared:
     is_headline: bool
     unit: str
     values: tuple[float | None, ...]
-    """As each run's own evaluation has it."""
+    """The value in each run's own evaluation."""
     differences: tuple[Difference, ...]
-    """Of every run but the first."""
+    """One for every run except the first."""
 
 
 def compare(results: Mapping[str, SuiteResult], *, seed: int = 0) -> list[Compared]:
     """Every metric, headlines first.
 
     Args:
-        results: Of one suite by the name of the run; differences are to the first.
-        seed: Of the resamples.
+        results: Results of one suite, by run; differences are to the first.
+        seed: Seed of the resamples.
     """
     first, *others = results
     headline = dict.fromkeys(name for result in results.values() for name in result.headline)
@@ -105,7 +105,7 @@ def compare(results: Mapping[str, SuiteResult], *, seed: int = 0) -> list[Compar
 
 
 def _difference(name: str, results: Mapping[str, SuiteResult], seed: int) -> Difference:
-    """Paired where both numbers are made of rows about the same episodes."""
+    """The difference, paired if both numbers are sums over rows about the same episodes."""
     values = []
     for run, result in results.items():
         metric = result.metrics.get(name)
@@ -218,7 +218,7 @@ def swap_p_value(
     *,
     seed: int = 0,
 ) -> float:
-    """Chance of a difference this large if it did not matter which run is which in an episode.
+    """Probability of a difference this large if the runs were exchangeable within an episode.
 
     For a mean this is the sign-flip test. `gap` takes the totals of both runs on its second axis.
     """
@@ -234,7 +234,7 @@ def swap_p_value(
 
 @lru_cache(maxsize=4)
 def _swaps(num_episodes: int, *, seed: int) -> Float[np.ndarray, "s e"]:
-    """Which episodes are swapped, 1 or 0: every way, or random ones."""
+    """Which episodes are swapped (1 or 0), for all possible swaps or random ones."""
     if 2**num_episodes <= PERMUTATIONS:
         ways = np.arange(2**num_episodes)[:, None] >> np.arange(num_episodes) & 1
     else:
@@ -244,7 +244,7 @@ def _swaps(num_episodes: int, *, seed: int) -> Float[np.ndarray, "s e"]:
 
 
 def _left_out_difference(first: LeftOut, other: LeftOut) -> Difference:
-    """Of a distance between two samples, from the values with one episode left out."""
+    """Difference of two distances between samples; interval by jackknife over episodes."""
     assert first.value is not None
     assert other.value is not None
     value, shared = other.value - first.value, (first.value, other.value)

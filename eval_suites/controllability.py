@@ -1,4 +1,4 @@
-"""Does the imagined video obey the latent actions? Delta PSNR (Genie, section 3)."""
+"""Do latent actions control the imagined video? Delta PSNR (Genie, section 3)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +35,8 @@ PROTOCOL = (
     f"{PSNR_CAP_DB:.0f}, averaged over draws and prompts; interval over test episodes"
 )
 MOTION_PROTOCOL = (
-    "mean absolute change of a pixel from one imagined frame to the next over that of the true "
-    "frames; 1 = as much motion as really happens; interval over test episodes"
+    "mean absolute pixel change between imagined frames, divided by that between true frames; 1 = "
+    "as much motion as in the true video; interval over test episodes"
 )
 
 Branches = dict[str, Int[np.ndarray, "m r n"]]
@@ -54,7 +54,7 @@ class Controllability:
     """Prompts, from as many test episodes as possible."""
     num_prompt_frames: int = 1
     horizon: int = 6
-    """Imagined frames per rollout, as far as the model's window goes."""
+    """Imagined frames per rollout, limited by the model's window."""
     headline_frame: int = 4
     num_draws: int = 5
     batch_size: int = 16
@@ -115,7 +115,7 @@ class Controllability:
         table = clip_table(clips)
         true_motion = np.array([motion(clip.future).sum() for clip in clips])
         table.add("motion_true", true_motion, given=True)
-        # All branches at once, so that they fill batches together.
+        # In one call, so that all branches share batches.
         videos = imagine(
             context,
             [prompt for _ in actions for prompt in prompts for _ in range(num_draws)],
@@ -151,7 +151,7 @@ def _measurements(table: Table, horizon: int) -> dict[str, Measurement]:
                 of=table.mean_difference(*columns) if law in measured else None,
                 unit="dB",
                 protocol=f"{PROTOCOL}; {meaning}",
-                # Both branches of a world that ignores its actions are the same video.
+                # A world that ignores its actions gives the same video in both branches.
                 baselines={"copy_last": 0.0},
                 reason="there is no other prompt to take a sequence from",
             )
@@ -187,7 +187,7 @@ def _figures(metrics: Mapping[str, Metric], horizon: int) -> dict[str, Figure]:
             frames,
             delta,
             labels=("imagined frame t", "delta PSNR (dB)"),
-            title="what knowing the latent actions adds",
+            title="PSNR gained by the inferred latent actions",
             zero_line=True,
         ),
         "psnr": figures.curves(frames, psnr, labels=("imagined frame t", "PSNR (dB)")),

@@ -1,4 +1,4 @@
-"""What if the robot had done something else? Perturbed actions in MuJoCo and in imagination."""
+"""Perturbed actions in MuJoCo and in imagination: does imagination predict their failures?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -45,14 +45,14 @@ MEANINGS = {
 PROTOCOL = (
     "the actions of the task's scripted expert, from the first frame of test episodes, are mixed "
     "with random ones (severity 0: untouched, 1: random), executed in MuJoCo and imagined; the "
-    "score is how far beyond the threshold of success the task comes at best, from poses read in "
-    "imagined frames by a regression fitted to real frames; the ceiling is what reading MuJoCo's "
-    "own frames gives; interval over test episodes"
+    "score is the largest margin beyond the threshold of success, from poses read in imagined "
+    "frames by a regression fitted to real frames; the ceiling uses poses read from MuJoCo's own "
+    "frames; interval over test episodes"
 )
 PAIRS = "trials of different episodes are compared with each other: no p-value"
 SENSITIVITY = (
-    "how far the tool is from where the untouched actions bring it, summed over frames, imagined "
-    "over true, both read from pixels; 1 = as much as really happens"
+    "distance of the tool from its path under the untouched actions, summed over frames, imagined "
+    "over true, both read from pixels; 1 = the true deviation"
 )
 
 
@@ -61,11 +61,11 @@ class Counterfactual(TrialSuite):
     """Optimism, pessimism, AUROC and sensitivity under perturbed actions."""
 
     name: ClassVar[str] = "counterfactual"
-    summary: ClassVar[str] = "whether imagination knows which actions would have failed"
+    summary: ClassVar[str] = "whether imagination predicts which actions would have failed"
     headline: ClassVar[Mapping[str, str]] = {name: unit for name, (unit, _) in MEANINGS.items()}
 
     severities: Sequence[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 1.0])
-    """Shares of random motion; the first must be 0."""
+    """Shares of random motion in the actions; the first must be 0."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Execute perturbed actions in MuJoCo and imagine them."""
@@ -93,7 +93,7 @@ class Counterfactual(TrialSuite):
     def _perturbed_experts(
         self, seed: int, prompt: Prompt, task: str, num_steps: int
     ) -> Iterator[tuple[str, Act]]:
-        """Policies that execute the expert's actions, perturbed with every severity."""
+        """Policies that execute the expert's actions, perturbed at each severity."""
         seed = stable_seed(seed, prompt.name, task)
         expert = make_policy(task, seed=seed, noise=0.0)
         with closing(restore_prompt(prompt, task)) as env:
@@ -109,7 +109,7 @@ class Counterfactual(TrialSuite):
 def perturb(
     actions: Float[np.ndarray, "n 7"], severity: float, *, rng: np.random.Generator
 ) -> Float[np.ndarray, "n 7"]:
-    """Actions mixed with uniform random ones; a gripper command is replaced with that chance.
+    """Actions mixed with uniform random ones; `severity` is the chance of another gripper command.
 
     The same generator state gives the same direction at every severity.
     """
@@ -121,7 +121,7 @@ def perturb(
 
 
 def _table(trials: Sequence[Trial], readings: Readings, severities: Sequence[float]) -> Table:
-    # Trials of one start follow each other, the untouched one first.
+    # Trials of one start are consecutive, the untouched one first.
     count = len(severities)
     table = Table(
         [trial.prompt.name for trial in trials],
@@ -165,7 +165,7 @@ def _measurements(table: Table, severities: Sequence[float]) -> dict[str, Measur
 
 
 def _verdicts(table: Table, column: str) -> dict[str, Sums]:
-    """The metrics of MEANINGS from a column of scores."""
+    """The metrics of MEANINGS for a column of scores."""
     score, success, episode = table.columns[column], table.columns["success"] > 0, table.episode
     # Totals are how often each episode counts.
     counts = np.eye(table.num_episodes)[episode] / np.bincount(episode)[episode][:, None]

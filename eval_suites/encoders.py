@@ -1,7 +1,7 @@
-"""Latent actions with known answers instead of the inferred ones: `encoder=NAME`.
+"""Reference encoders with known properties, in place of the run's own: `encoder=NAME`.
 
-Each has as many codes as the model that it replaces, and the latent action of a transition is the
-same in every window that shows it.
+Each has as many codes as the model that it replaces. The latent action of a transition is the same
+in every window that contains it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,14 +20,14 @@ from genie_robo.types import Episode, Window
 
 
 class OracleEncoder:
-    """The true motion, looked up and assigned to one of as many clusters as there are codes.
+    """The true motion, looked up and quantised by k-means with as many clusters as codes.
 
-    k-means of dx dy dz: of the motion that happened where the dataset has proprioception or stores
-    it as action, of the commanded one elsewhere. Clusters are fitted on the episodes to fit on.
-    The latent before quantisation is the motion itself (m).
+    The motion is dx dy dz: achieved where the dataset has proprioception or stores achieved motion
+    as action, otherwise commanded. Clusters are fitted on the validation episodes. The latent
+    before quantisation is the motion itself (m).
 
     Raises:
-        ValueError: fewer transitions to fit on than codes.
+        ValueError: Fewer transitions to fit on than codes.
     """
 
     sees_frames: ClassVar[bool] = False
@@ -79,13 +79,13 @@ class RandomEncoder:
 
 
 class ShuffledEncoder:
-    """The model's own latent actions, of another episode of the same side of the split.
+    """The model's latent actions of another episode on the same side of the split.
 
-    Each episode gets those of the next one, repeated or cut to its length: natural sequences that
+    Each episode gets those of the next one, repeated or cut to its length: realistic sequences that
     are unrelated to the frames.
 
     Raises:
-        ValueError: a side has fewer than two episodes that can be read.
+        ValueError: A side has fewer than two episodes that can be read.
     """
 
     sees_frames: ClassVar[bool] = False
@@ -126,7 +126,7 @@ ENCODERS: Mapping[str, Callable[[EvalContext], LatentActionEncoder]] = {
 
 
 def _readable(context: EvalContext, side: EpisodeSet) -> Iterator[tuple[int, Episode]]:
-    """The episodes of a side that hold a transition and are not damaged, with their numbers."""
+    """Readable episodes of a side with at least one transition, with their numbers."""
     for e, number in enumerate(side.episodes):
         try:
             episode = context.dataset[number]
@@ -137,10 +137,10 @@ def _readable(context: EvalContext, side: EpisodeSet) -> Iterator[tuple[int, Epi
 
 
 def _first_whole(side: EpisodeSet, numbers: Sequence[int]) -> Window:
-    """The first of some episodes whose frames can be decoded.
+    """The first of these episodes whose frames can be decoded.
 
     Raises:
-        BadEpisodeError: None can.
+        BadEpisodeError: No episode can be decoded.
     """
     *before, last = numbers
     for number in before:
@@ -150,7 +150,7 @@ def _first_whole(side: EpisodeSet, numbers: Sequence[int]) -> Window:
 
 
 def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.ndarray, "n 3"]:
-    """Dx dy dz from each frame to the next (m)."""
+    """The motion dx dy dz from each frame to the next (m)."""
     if episode.end_effector_pose is not None and not context.action_is_achieved:
         poses = episode.end_effector_pose[::stride]
         return achieved_deltas(poses)[:, :3].astype(np.float64)

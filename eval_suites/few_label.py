@@ -35,15 +35,15 @@ LABELS = (10, 50, 200, 1000)
 FAST_REPLAYS = 4
 REPLAY_PROTOCOL = (
     "MuJoCo, restored at the first step of a test episode, executes the actions decoded with n "
-    "labels; distance of the end effector from where the recorded actions bring it, mean over the "
-    "first {steps} transitions; lower is better; stand_still: no motion at all; inverse_dynamics: "
+    "labels; distance of the end effector from its path under the recorded actions, mean over the "
+    "first {steps} transitions; lower is better; stand_still: no motion; inverse_dynamics: "
     "from the same labels; ceiling: oracle codes with the same labels; interval over test episodes"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewLabel:
-    """R2 of decoded actions, and where they bring the robot, by number of labels."""
+    """R2 and MuJoCo replay error of decoded actions, by number of labels."""
 
     name: ClassVar[str] = "few_label"
     summary: ClassVar[str] = "how many action labels turn latent actions into robot actions"
@@ -52,11 +52,11 @@ class FewLabel:
     }
 
     labels: Sequence[int] = LABELS
-    """Labelled transitions."""
+    """Numbers of labelled transitions."""
     num_draws: int = 5
-    """Draws of labels over which the errors behind R2 are averaged; replay takes the first."""
+    """Draws of labels over which errors are averaged for R2; replay uses the first draw."""
     max_episodes: int = 200
-    """Of validation and of test episodes."""
+    """Maximum number of validation and of test episodes."""
     num_replays: int = 12
     """Test episodes replayed in MuJoCo."""
     replay_steps: int = 10
@@ -66,11 +66,11 @@ class FewLabel:
     min_share: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what would fail after everything slow."""
+        """Reject invalid labels before the slow encoding."""
         check_labels(self.labels, self.name)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Decode with few labels, score, replay."""
+        """Decode actions with few labels, score them, replay them in MuJoCo."""
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         probe = Probe(
             fit=fit,
@@ -99,7 +99,7 @@ class FewLabel:
         return replace(result, figures=drawn)
 
     def _motion(self, fit: ProbeData) -> Motion:
-        """The moving dimensions of the robot action, commanded where there are commands."""
+        """The moving dimensions of the robot action, commanded if the dataset has commands."""
         target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
         moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
         if not moving:
@@ -183,7 +183,7 @@ def _tool_path(
 
 
 def mean_distance(path: Float[np.ndarray, "t 3"], truth: Float[np.ndarray, "t 3"]) -> float:
-    """How far apart two paths from one start are, mean over what follows the start (m)."""
+    """Mean distance of two paths after their common start (m)."""
     return float(np.linalg.norm(path - truth, axis=-1)[1:].mean())
 
 

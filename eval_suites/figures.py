@@ -1,7 +1,7 @@
 """Figures that can be read in a talk: plain arrays in, matplotlib figures out.
 
-Colours are those of Okabe and Ito, distinguishable with any colour vision. Nothing here
-touches pyplot or any other global state.
+Colours are the colour-blind safe palette of Okabe and Ito. No function uses pyplot or other global
+state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval_suites.base import Metric
+from eval_suites.table import Metric
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#9A9A9A"
@@ -20,7 +20,7 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK, GREY)
 MARKERS = "osD^vXP*"
 LINES = ("-", "--", "-.", ":")
 MOST_WRITTEN = 12
-"""With more rows or columns than this a heat map has no numbers in its cells."""
+"""Most rows or columns with which a heat map shows numbers in its cells."""
 
 Interval = tuple[float, float]
 
@@ -34,13 +34,19 @@ class Curve(NamedTuple):
 
 
 def metric_curve(metrics: Sequence[Metric]) -> Curve:
-    """Metrics along an axis as a curve; a gap where one is undefined."""
+    """Metrics as a curve with intervals; a gap where one is undefined."""
     ends = [metric.ci95 or (metric.value, metric.value) for metric in metrics]
     return Curve(
         _floats([metric.value for metric in metrics]),
         _floats([low for low, _ in ends]),
         _floats([high for _, high in ends]),
     )
+
+
+def value_curve(values: Sequence[float | None]) -> Curve:
+    """Values without intervals as a curve; a gap where one is None."""
+    known = _floats(values)
+    return Curve(known, known, known)
 
 
 def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) -> list[Axes]:
@@ -56,7 +62,7 @@ def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) ->
 
 
 def name_axes(axes: Axes, horizontal: str, vertical: str, *, title: str = "") -> None:
-    """Labels of both axes, and a title above them."""
+    """Label both axes and set the title."""
     axes.set_xlabel(horizontal, fontsize=12)
     axes.set_ylabel(vertical, fontsize=12)
     axes.set_title(title, fontsize=12, loc="left")
@@ -127,7 +133,7 @@ def curves(
     title: str = "",
     zero_line: bool = False,
 ) -> Figure:
-    """Lines with 95 % bands over whole-numbered steps; `labels` name both axes."""
+    """Lines with 95 % bands over integer steps; `labels` name both axes."""
     (axes,) = new_axes()
     draw_curves(axes, horizontal, lines, labels=labels, title=title)
     if zero_line:
@@ -143,7 +149,7 @@ def draw_curves(
     labels: tuple[str, str],
     title: str = "",
 ) -> None:
-    """Put lines with bands into given axes."""
+    """Draw lines with 95 % bands into existing axes."""
     for number, (name, curve) in enumerate(lines.items()):
         colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         marker = MARKERS[number % len(MARKERS)]
@@ -201,7 +207,7 @@ def forest(
     *,
     label: str,
 ) -> Figure:
-    """Differences with their intervals, one per line, with the zero that they should exclude."""
+    """Differences with their intervals, one per row, and a line at zero."""
     (axes,) = new_axes(height=0.5 * len(names) + 1.6)
     axes.grid(visible=False)
     axes.axvline(0.0, color=BLACK, linewidth=1.0)
@@ -223,7 +229,7 @@ def forest(
 def usage(
     counts: Int[np.ndarray, " k"], *, label: str, title: str = "", ranked: bool = False
 ) -> Figure:
-    """How often each code is used, as a share, with the share of equal use."""
+    """Share of use of each code, and the share under equal use."""
     (axes,) = new_axes(height=4.0)
     share = counts / max(counts.sum(), 1)
     if ranked:
@@ -239,7 +245,7 @@ def usage(
 
 
 def histograms(samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str) -> Figure:
-    """Distributions over one axis, with their means; NaN is left out."""
+    """Distributions on one axis with their means, ignoring NaN."""
     (axes,) = new_axes()
     known = {name: values[np.isfinite(values)] for name, values in samples.items()}
     joined = np.concatenate(list(known.values()))
@@ -291,7 +297,7 @@ def displacement_rose(
 def frame_strip(
     rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, titles: Sequence[str]
 ) -> Figure:
-    """Videos under one another, frame under frame; shorter ones end earlier."""
+    """Videos as rows of frames, aligned in time; rows may have different lengths."""
     num_columns = len(titles)
     figure = Figure(
         figsize=(1.35 * num_columns + 1.2, 1.45 * len(rows)), dpi=150, layout="constrained"
@@ -318,7 +324,7 @@ def heat_map(
     limits: tuple[float, float] = (0.0, 1.0),
     title: str = "",
 ) -> Figure:
-    """Cells from light to dark between the limits; NaN is grey. `labels` name rows and columns."""
+    """Cells coloured between the limits, NaN grey; `labels` name the rows and the columns."""
     height = 1.8 + 0.42 * min(len(rows), 24)
     (axes,) = new_axes(width=2.5 + 0.55 * min(max(len(columns), 6), 24), height=height)
     axes.grid(visible=False)

@@ -1,4 +1,4 @@
-"""Are the latent actions the robot's actions? A linear probe on episodes never trained on."""
+"""Do latent actions encode robot actions? A linear probe on held-out episodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,24 +41,24 @@ HEADLINE = {
     "gain_over/optical_flow_clusters": "R2",
     "best_lag": "transitions",
 }
-"""Of the motion that is probed first."""
+"""Headline metrics, reported for the first probed motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentProbe:
-    """R2 of latent actions against robot motion, with a ceiling and baselines."""
+    """R2 of robot motion predicted from latent actions, with a ceiling and baselines."""
 
     name: ClassVar[str] = "latent_probe"
-    summary: ClassVar[str] = "how far the latent actions are the robot's actions"
+    summary: ClassVar[str] = "how well latent actions predict the robot's motion"
     headline: ClassVar[Mapping[str, str]] = HEADLINE
 
     max_episodes: int = 500
-    """Of validation and of test episodes."""
+    """Maximum number of validation and of test episodes."""
     max_lag: int = 3
-    """Transitions by which codes are shifted against motions, both ways."""
+    """Largest shift of codes against motions, in either direction (transitions)."""
     num_random_draws: int = 5
     num_components: int = 16
-    """Principal components of frame differences, or of flow, that a clustering baseline sees."""
+    """Principal components of frame differences or flow given to a clustering baseline."""
     labels: Sequence[int] = (10, 50, 200, 1000)
     """Labelled transitions for the label-efficiency curve."""
     min_move: float = 1e-3
@@ -67,7 +67,7 @@ class LatentProbe:
     """Share of transitions in which a dimension must move to be probed."""
 
     def __post_init__(self) -> None:
-        """Refuse what would fail after everything slow."""
+        """Reject invalid labels before the slow encoding."""
         check_labels(self.labels, self.name)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
@@ -120,7 +120,7 @@ class LatentProbe:
         return moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
 
     def _motions(self, fit: ProbeData) -> dict[str, Motion]:
-        """What to probe, by name: the translation of every target, then all that moves."""
+        """Motions to probe, by name: translation, then all moving dimensions, of every target."""
         motions = {}
         for target in fit.targets:
             moving = self._moving(fit, target)
@@ -132,7 +132,7 @@ class LatentProbe:
         return motions
 
     def _probe(self, probe: Probe, name: str) -> tuple[Table, dict[str, Measurement]]:
-        """Score every predictor of one motion."""
+        """Table and measurements of all predictors of one motion."""
         test, motion = probe.test, probe.motion
         table = Table(test.episode_ids, motion=[name] * test.num_episodes)
         table.texts["target"] = [motion.target] * test.num_episodes

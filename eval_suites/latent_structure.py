@@ -1,4 +1,4 @@
-"""Do latent actions behave as motions: do they invert, add up, and change the frame?"""
+"""Do latent actions behave like motions: do they invert, add up and change the frame?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult, why_unavailable
 from eval_suites.figures import heat_map
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.probes.data import ProbeData, collect_both
+from eval_suites.probes.figures import code_usage_figure
 from eval_suites.probes.imagined import copying_measurements, probed_clips
 from eval_suites.probes.latent_algebra import (
     COMPOSITION_PROTOCOL,
@@ -48,7 +48,7 @@ TRANSITION_PROTOCOL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentStructure:
-    """Use of codes, reversal, composition, and what codes add to copying the frame."""
+    """Code use, reversal, composition, and gain over copying the frame."""
 
     name: ClassVar[str] = "latent_structure"
     summary: ClassVar[str] = "whether latent actions are used, invert and add up as motions do"
@@ -62,11 +62,11 @@ class LatentStructure:
     }
 
     max_episodes: int = 200
-    """Of validation and of test episodes."""
+    """Maximum number of validation and of test episodes."""
     max_pairs: int = 400
-    """Transitions of test episodes whose two frames are swapped."""
+    """Maximum number of test transitions whose two frames are swapped."""
     horizons: Sequence[int] = (2, 4, 8)
-    """Transitions whose decoded motions are added up."""
+    """Numbers of successive transitions whose decoded motions are added up."""
     num_clips: int = 24
     """Prompts after which one frame is imagined."""
     batch_size: int = 16
@@ -90,11 +90,7 @@ class LatentStructure:
         found |= copying_measurements(
             context, table, clips, batch_size=self.batch_size, suite=self.name
         )
-        drawn["code_usage"] = figures.usage(
-            np.bincount(test.codes, minlength=num_codes),
-            label="latent action",
-            title="use of latent actions in test episodes",
-        )
+        drawn["code_usage"] = code_usage_figure(test, num_codes)
         result = SuiteResult.of(
             found,
             seed=context.seed,
@@ -107,7 +103,7 @@ class LatentStructure:
     def _reversal(
         self, context: EvalContext, table: Table, fit: ProbeData, test: ProbeData
     ) -> tuple[dict[str, Measurement], Float[np.ndarray, "e k k"] | None]:
-        """Measurements on reversed videos, and counts of pairs of codes; None where not encoded."""
+        """Measurements on reversed videos, and counts of code pairs; None if unavailable."""
         if reason := why_unavailable(context.encoder):
             return backward_undefined(reason), None
         num_codes, counted = context.encoder.num_codes, []
@@ -127,7 +123,7 @@ class LatentStructure:
     def _motions(
         self, context: EvalContext, table: Table, fit: ProbeData, test: ProbeData
     ) -> dict[str, Measurement]:
-        """What needs the robot's motion: swapped frames and sums of motions."""
+        """Measurements against the robot's motion: swapped frames and sums of motions."""
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None:
             reason = f"the robot never moves by more than {self.min_move} m in validation episodes"
@@ -160,7 +156,7 @@ class LatentStructure:
 
 
 def _table(test: ProbeData, num_codes: int) -> Table:
-    """A row for each test episode: its codes, and how often it has each."""
+    """A row for each test episode: its codes and their counts."""
     table = Table(test.episode_ids)
     table.texts["codes"] = test.as_text(test.codes)
     for code, count in enumerate(test.sums(np.eye(num_codes)[test.codes]).T):
@@ -170,7 +166,7 @@ def _table(test: ProbeData, num_codes: int) -> Table:
 
 
 def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
-    """How often each code follows each in an episode."""
+    """Counts of successive pairs of codes, by episode."""
     same = np.diff(data.episode) == 0
     return joint_counts(
         data.codes[:-1][same],
@@ -183,7 +179,7 @@ def _successions(data: ProbeData, num_codes: int) -> Float[np.ndarray, "e k k"]:
 def _code_measurements(
     table: Table, test: ProbeData, successions: Float[np.ndarray, "e k k"]
 ) -> dict[str, Measurement]:
-    """How codes are used, and how well a code predicts the next one."""
+    """Code use, and mutual information of successive codes."""
     num_codes = successions.shape[-1]
     dead = num_codes - len(np.unique(test.codes))
     following = successions.sum(axis=(0, 1))

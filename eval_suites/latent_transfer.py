@@ -1,4 +1,4 @@
-"""Does one latent action do the same thing in other episodes?"""
+"""Does a latent action mean the same motion in other episodes?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,8 @@ from eval_suites.probes.code_meaning import (
 )
 from eval_suites.probes.data import collect_both
 from eval_suites.probes.imagined import (
+    CODE_PROTOCOL,
+    MOTION_PROTOCOL,
     code_agreement,
     imagine_demonstrations,
     motion_agreement,
@@ -55,24 +57,25 @@ SIGN_PROTOCOL = (
     "out; 0.5 is chance; interval over test episodes"
 )
 CONSTANT = "the motion is constant in the test episodes"
-DEMO = {"demo_transfer/code_agreement": "share", "demo_transfer/motion_r2": "R2"}
+CODE_AGREEMENT, MOTION_R2 = "demo_transfer/code_agreement", "demo_transfer/motion_r2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentTransfer:
-    """Eta squared, sign consistency and demonstrations moved to other scenes."""
+    """Eta squared, sign consistency and transfer of demonstrations to other episodes."""
 
     name: ClassVar[str] = "latent_transfer"
-    summary: ClassVar[str] = "whether a latent action does the same thing in other episodes"
+    summary: ClassVar[str] = "whether a latent action means the same motion in other episodes"
     headline: ClassVar[Mapping[str, str]] = {
         "eta_squared": "share",
         "other_episodes/r2": "R2",
         "sign_consistency": "share",
-        **DEMO,
+        CODE_AGREEMENT: "share",
+        MOTION_R2: "R2",
     }
 
     max_episodes: int = 200
-    """Of validation and of test episodes."""
+    """Maximum number of validation and of test episodes."""
     num_permutations: int = 1000
     num_clips: int = 24
     """Demonstrations, from as many test episodes as possible."""
@@ -111,7 +114,7 @@ class LatentTransfer:
         return replace(result, figures=drawn)
 
     def _eta(self, probe: Probe, table: Table) -> dict[str, Measurement]:
-        """The variance of the motion that lies between codes."""
+        """Share of the variance of the motion that lies between codes."""
         test, names, num_codes = probe.test, probe.motion.names, probe.num_codes
         scaled = fit_standardiser(probe.targets)(probe.targets)
 
@@ -155,7 +158,7 @@ class LatentTransfer:
         return found
 
     def _elsewhere(self, probe: Probe, table: Table) -> dict[str, Measurement]:
-        """What each code means in other episodes: its mean motion, and the sign of it."""
+        """Agreement of each code's mean motion, and of its sign, with other episodes."""
         test, names = probe.test, probe.motion.names
         sums, fit_sums = (
             code_sums(
@@ -220,14 +223,14 @@ class LatentTransfer:
                 "horizon is a single frame"
             )
             return {
-                name: undefined(reason, unit=unit, protocol=OTHERS_PROTOCOL)
-                for name, unit in DEMO.items()
+                CODE_AGREEMENT: undefined(reason, unit="share", protocol=CODE_PROTOCOL),
+                MOTION_R2: undefined(reason, unit="R2", protocol=MOTION_PROTOCOL),
             }
         demos = imagine_demonstrations(context, clips, batch_size=self.batch_size, name=self.name)
         stride = context.test.frame_stride
         return {
-            "demo_transfer/code_agreement": code_agreement(context, table, demos),
-            "demo_transfer/motion_r2": motion_agreement(probe, table, demos, frame_stride=stride),
+            CODE_AGREEMENT: code_agreement(context, table, demos),
+            MOTION_R2: motion_agreement(probe, table, demos, frame_stride=stride),
         }
 
 

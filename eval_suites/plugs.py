@@ -1,8 +1,8 @@
 """Worlds and encoders that replace the run's own in an evaluation: by name, or `package:Class`.
 
-Worlds and encoders with known answers check the suites: MuJoCo itself must reach the best value of
-every metric, a held frame the worst. A user's class is built by its class method
-`from_context(context)` if it has one, else without arguments.
+Reference worlds and encoders check the suites: MuJoCo itself must reach the best value of every
+metric, a held frame the worst. A user's class is built by its class method `from_context(context)`
+if it has one, otherwise without arguments.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,17 +25,16 @@ from genie_robo.types import XYZ
 
 GENIE = "genie"
 CENTROID_EPISODES = 60
-"""In which motions are clustered."""
+"""Validation episodes whose motions are clustered."""
 
 
 def fit_motion_centroids(context: EvalContext, *, name: str) -> ErrorFeedback:
     """k-means centroids of commanded xyz motions (m), as many as there are latent actions.
 
-    MuJoCo driven by motions that are quantised to them is an upper bound for worlds driven by as
-    many codes.
+    MuJoCo driven by motions quantised to them is an upper bound for worlds driven by as many codes.
 
     Raises:
-        UnavailableError: There is no episode to fit on that can be read.
+        UnavailableError: No validation episode can be read.
     """
     limit = episode_limit(context, CENTROID_EPISODES)
     read = read_episodes(context.fit, max_episodes=limit, description=f"{name}: centroids")
@@ -51,7 +50,7 @@ def fit_motion_centroids(context: EvalContext, *, name: str) -> ErrorFeedback:
 
 
 def _mujoco(context: EvalContext, **settings: Any) -> MujocoWorld:
-    """MuJoCo, where the dataset was recorded in it.
+    """MuJoCo as a world, for datasets that were recorded in it.
 
     Raises:
         ValueError: The dataset holds no simulator state.
@@ -80,7 +79,7 @@ _ENCODERS = {GENIE: lambda context: context.encoder, **ENCODERS}
 
 
 def check_plugs(*, world_model: str, encoder: str) -> None:
-    """Refuse an unknown name before anything slow.
+    """Reject an unknown name before anything slow.
 
     Raises:
         ValueError: No such name, module or class.
@@ -109,7 +108,7 @@ def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE
 
 
 def plug_notes(*, world_model: str, encoder: str) -> tuple[str, ...]:
-    """What a reader of the results must know about what was plugged in."""
+    """Caveats of results with a plugged world or encoder."""
     notes = []
     if world_model != GENIE:
         notes.append(f"The world model is {world_model}, not the run's own.")

@@ -1,4 +1,4 @@
-"""Can policies be compared in imagination? Their imagined values against those in MuJoCo."""
+"""Does imagination rank policies correctly? Imagined values against those in MuJoCo."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,13 +41,13 @@ POLICIES: Mapping[str, tuple[str, float]] = {
     "idle": ("idle", 0.0),
     "wrong_way": ("wrong_way", 0.0),
 }
-"""From good to broken: a scripted policy (the expert is that of the task), and the share of its
+"""From good to bad: a scripted policy (the expert is that of the task), and the share of its
 actions that are replaced by random ones."""
 MIN_POLICIES = 6
 STATISTICS = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
 UNITS = {"pearson": "correlation", "spearman": "correlation", "mmrv": "success"}
 WHO = ("imagined", "read", "true")
-"""How success is judged: in imagination, from MuJoCo's frames, and by MuJoCo's state."""
+"""Source of success: poses read from imagined or from MuJoCo's frames, or MuJoCo's state."""
 VALUES = {
     "success": "share of starts from which the task is solved within the horizon",
     "return": "share of frames in which the task is solved",
@@ -56,8 +56,8 @@ PROTOCOL = (
     "policies act in MuJoCo from the first frame of test episodes, whose task is replaced by each "
     "of the tasks; the world model imagines the same robot actions from the same frame; whether a "
     "task is solved is decided by MuJoCo's state, and in imagination by the same rule on poses "
-    "read from imagined frames by a regression fitted to real frames; the ceiling is what reading "
-    "MuJoCo's own frames gives; interval over test episodes, all policies resampled together"
+    "read from imagined frames by a regression fitted to real frames; the ceiling uses poses read "
+    "from MuJoCo's own frames; interval over test episodes, all policies resampled together"
 )
 
 
@@ -66,7 +66,7 @@ class PolicyRanking(TrialSuite):
     """Pearson, Spearman and MMRV of imagined against true success of policies."""
 
     name: ClassVar[str] = "policy_ranking"
-    summary: ClassVar[str] = "whether imagination orders policies as MuJoCo does"
+    summary: ClassVar[str] = "whether imagination ranks policies as MuJoCo does"
     headline: ClassVar[Mapping[str, str]] = {f"success/{n}": unit for n, unit in UNITS.items()}
 
     policies: Sequence[str] = field(default_factory=lambda: list(POLICIES))
@@ -151,7 +151,7 @@ def _table(trials: Sequence[Trial], readings: Readings) -> Table:
 
 
 def _measurements(table: Table, tasks: Sequence[str]) -> dict[str, Measurement]:
-    """By value, task and statistic; `same_reader` reads MuJoCo's values from its frames as well."""
+    """Measurements by value, statistic and task; `same_reader` reads MuJoCo's frames as well."""
     found = {}
     parts = {"": table} | {f"/{task}": table.with_key("task", task) for task in tasks}
     for (value, meaning), (suffix, part) in product(VALUES.items(), parts.items()):
@@ -180,7 +180,7 @@ def _ranking(
     real: Float[np.ndarray, " n"],
     statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Sums:
-    """Mean of every policy over its trials, then the statistic over policies."""
+    """The statistic over policies of their mean values over trials."""
     own = table.keys["policy"]
     is_policy = np.array([[policy == p for p in dict.fromkeys(own)] for policy in own], dtype=float)
 

@@ -55,7 +55,7 @@ def metrics_json(
 
 
 def metrics_table(result: SuiteResult) -> pd.DataFrame:
-    """Every metric as a row of metrics.csv; an undefined number is an empty cell."""
+    """Every metric as a row of metrics.csv; an undefined value is an empty cell."""
     return pd.DataFrame(
         [
             {
@@ -74,7 +74,7 @@ def metrics_table(result: SuiteResult) -> pd.DataFrame:
 
 
 def report_markdown(result: SuiteResult, suite: EvalSuite) -> str:
-    """The numbers to read first, the notes, the figures, then every number."""
+    """Headline metrics, notes and figures, then all other metrics and the protocols."""
     lines = [f"# {suite.name}", "", f"Measures {suite.summary}.", ""]
     lines += metric_table({name: result.metrics[name] for name in result.headline})
     lines += ["", *(f"- {note}" for note in result.notes)]

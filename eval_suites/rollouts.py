@@ -1,4 +1,4 @@
-"""Test episodes, prompts with the true frames that follow, and what a world imagines from them."""
+"""Test episodes, clips of prompt and future frames, and rollouts of a world from them."""
 
 import hashlib
 import logging
@@ -20,12 +20,12 @@ from genie_robo.types import Episode, Window
 _log = logging.getLogger(__name__)
 
 FAST_EPISODES = 12
-"""Of a split, in a first look."""
+"""Episodes of a split under fast=true."""
 FAST_CLIPS = 6
-"""In a first look."""
+"""Clips under fast=true."""
 ROBOT_ACTIONS_ONLY = "this world model takes robot actions only, no latent actions"
 CACHE_BYTES = 256 * 2**20
-"""Of imagined frames that later suites may need again."""
+"""Most memory for cached rollouts."""
 
 
 def episode_limit(context: EvalContext, max_episodes: int) -> int:
@@ -34,10 +34,10 @@ def episode_limit(context: EvalContext, max_episodes: int) -> int:
 
 
 def frame_size(episodes: EpisodeSet) -> tuple[int, int]:
-    """Height and width of the frames, as the first episode shows that can be read.
+    """Height and width of the frames of the first readable episode.
 
     Raises:
-        ValueError: None can.
+        ValueError: No episode is readable.
     """
     for e in range(len(episodes.episodes)):
         with suppress(BadEpisodeError):
@@ -51,9 +51,8 @@ def read_episodes(
 ) -> Iterator[tuple[int, Window]]:
     """The first episodes of a split with their numbers in it, under a progress bar.
 
-    Episodes of a split are in the order of a hash, so the first ones are a random sample. One
-    that cannot be read is logged and left out. Equal episodes have equal ids, and a repeated one is
-    skipped.
+    Splits are in hash order, so the first episodes are a random sample. Unreadable episodes are
+    logged and skipped. So are duplicates: equal episodes have equal ids.
     """
     total = min(max_episodes, len(episodes.episodes))
     seen: set[str] = set()
@@ -76,17 +75,17 @@ def read_episodes(
 
 
 class Clip(NamedTuple):
-    """Some prompt frames of an episode and the true frames after them."""
+    """Prompt frames of an episode, and the true frames after them."""
 
     number: int
-    """Which episode of its split."""
+    """Index of the episode in its split."""
     window: Window
-    """Prompt frames, then as many as the horizon."""
+    """Prompt frames, then the future frames."""
     num_prompt_frames: int
     stride: int
     """Steps from one frame to the next."""
     recording: Episode | None
-    """The episode, where a simulator can restore it."""
+    """The episode, if a simulator can restore it."""
 
     @property
     def prompt(self) -> Prompt:
@@ -106,7 +105,7 @@ class Clip(NamedTuple):
 
     @property
     def robot_actions(self) -> Float[np.ndarray, "n 7"]:
-        """What the robot did from the last prompt frame on, one action for each future frame."""
+        """Robot actions from the last prompt frame on, one per future frame."""
         return self.window.robot_actions[self.num_prompt_frames - 1 :].astype(np.float64)
 
     @property
@@ -132,8 +131,8 @@ def choose_clips(
     """Clips of as many different test episodes as possible, starting at random steps.
 
     One clip of each of the first `num_clips` episodes that are long enough, then a second one of
-    each, and so on. Where an episode is cut depends only on the seed and the episode's id. A clip
-    is no longer than the model's window.
+    each, and so on. The start depends only on the seed and the episode's id. A clip is at most as
+    long as the model's window.
 
     Raises:
         ValueError: The window has no room for a prompt frame and a frame to imagine.
@@ -173,7 +172,7 @@ def choose_clips(
 
 
 def infer_codes(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
-    """The latent action of every future transition of each clip, each quantised alone."""
+    """Latent actions of the future transitions of each clip, each quantised independently."""
     codes = [encoder.encode(clip.window).codes[clip.num_prompt_frames - 1 :] for clip in clips]
     return np.stack(codes)
 
@@ -190,13 +189,13 @@ def infer_sequences(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[
 def random_codes(
     clips: Sequence[Clip], num_codes: int, horizon: int, seed: int
 ) -> Int[np.ndarray, "m n"]:
-    """Uniform latent actions; those of a clip do not depend on which others there are."""
+    """Uniform latent actions; those of a clip are independent of the other clips."""
     generators = (np.random.default_rng(stable_seed("codes", seed, clip.key)) for clip in clips)
     return np.stack([rng.integers(num_codes, size=horizon) for rng in generators])
 
 
 def sampler_seeds(clips: Sequence[Clip], seed: int) -> list[int]:
-    """The seed of each clip's rollouts: all kinds of steering share the sampler's noise."""
+    """One sampler seed per clip, the same for all kinds of actions."""
     return [stable_seed("sampler", seed, clip.key) for clip in clips]
 
 
@@ -210,9 +209,9 @@ def imagine(
     description: str,
     world: World | None = None,
 ) -> UInt8[np.ndarray, "r n h w c"]:
-    """Roll a world, by default the context's, out under codes or robot actions.
+    """Roll out a world, by default the context's, under codes or robot actions.
 
-    Rollouts that are cached are not imagined again; new ones are cached while they fit in memory.
+    Cached rollouts are reused; new ones are cached up to CACHE_BYTES.
 
     Raises:
         UnavailableError: These are codes, and the context's world takes robot actions only.
@@ -222,10 +221,11 @@ def imagine(
         raise UnavailableError(ROBOT_ACTIONS_ONLY)
     world = world or context.world
     keys = [
-        (id(world), p.name, p.start, len(p.frames), row.dtype.kind, row.tobytes(), seed)
+        (id(world), p.name, p.start, _digest(p.frames), row.dtype.kind, row.tobytes(), seed)
         for p, row, seed in zip(prompts, actions, seeds, strict=True)
     ]
-    videos = {row: context.cache[key] for row, key in enumerate(keys) if key in context.cache}
+    cache = context.cache
+    videos = {row: cache[key].video for row, key in enumerate(keys) if key in cache}
     missing = [row for row in range(len(keys)) if row not in videos]
     with progress_bar(description, total=len(missing), unit="rollouts") as advance:
         for first in range(0, len(missing), batch_size):
@@ -236,14 +236,24 @@ def imagine(
             videos |= dict(zip(rows, made, strict=True))
             advance(len(rows))
     for row in missing:
-        _keep(context.cache, keys[row], videos[row])
+        _keep(cache, keys[row], _CachedRollout(world, videos[row]))
     return np.stack([videos[row] for row in range(len(keys))])
 
 
-def _keep(cache: dict, key: object, video: UInt8[np.ndarray, "n h w c"]) -> None:
-    used = cache.get("bytes of rollouts", 0) + video.nbytes
+class _CachedRollout(NamedTuple):
+    world: World
+    """Kept alive, because the key holds its id, which Python reuses for later objects."""
+    video: UInt8[np.ndarray, "n h w c"]
+
+
+def _keep(cache: dict, key: object, rollout: _CachedRollout) -> None:
+    used = cache.get("bytes of rollouts", 0) + rollout.video.nbytes
     if used <= CACHE_BYTES:
-        cache["bytes of rollouts"], cache[key] = used, video
+        cache["bytes of rollouts"], cache[key] = used, rollout
+
+
+def _digest(frames: UInt8[np.ndarray, "p h w c"]) -> bytes:
+    return hashlib.blake2b(frames.tobytes()).digest()
 
 
 def stable_seed(*parts: str | int) -> int:

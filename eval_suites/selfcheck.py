@@ -1,6 +1,7 @@
-"""Do the metrics measure what they say? Each family of metrics on inputs with a known answer.
+"""Known-answer tests of each family of metrics.
 
-Expected numbers are worked out by hand or published, never recorded. The unit tests hold more.
+Expected values are derived analytically or published, never recorded from an earlier run. The unit
+tests cover more cases.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +30,12 @@ from eval_suites.statistics import (
 )
 from eval_suites.table import Metric
 
-PROTOCOL = "metric functions on inputs whose output is worked out by hand or published; no model"
+PROTOCOL = "metric functions on inputs with an analytic or published answer; no model"
 MAX_BORDERS = np.array([-1.748, -1.050, -0.5006, 0.0, 0.5006, 1.050, 1.748])
-"""Of the eight-level quantiser of a Gaussian with the least error, R2 0.9655 (Max 1960)."""
+"""Thresholds of the optimal eight-level quantiser of a Gaussian, R2 0.9655 (Max 1960)."""
 REAL = np.array([0.733, 0.633, 0.583, 0.450, 0.017, 0.350])
 SIMULATED = np.array([0.779, 0.442, 0.354, 0.317, 0.050, 0.042])
-"""Success of six policies at "move near", published with the code of Li et al. 2024 (SIMPLER)."""
+"""Success rates of six policies at "move near", from the code of Li et al. 2024 (SIMPLER)."""
 _GREY = np.full((1, 8, 8, 3), 0.5)
 _PATH = np.cumsum(np.random.default_rng(0).normal(size=(12, 3)), axis=0)
 _CLOUD = np.random.default_rng(0).normal(size=(40, 3))
@@ -42,18 +43,18 @@ _VALUES = np.array([2.0, 4.0, 4.0, 6.0, 9.0])
 
 
 class Known(NamedTuple):
-    """One metric function on one input."""
+    """A metric function on one input, with the expected value."""
 
     name: str
     why: str
-    """Where the expected number comes from."""
+    """Derivation or source of the expected value."""
     expected: float
     compute: Callable[[], SupportsFloat]
     tolerance: float = 1e-9
 
 
 class Checked(NamedTuple):
-    """A known answer and the computed one."""
+    """A known answer and the computed value."""
 
     known: Known
     found: float
@@ -62,7 +63,7 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfCheck:
-    """Known answers; needs neither a run nor data."""
+    """Known-answer tests; needs neither a run nor data."""
 
     name: ClassVar[str] = "selfcheck"
     summary: ClassVar[str] = "whether the metric functions give their known answers"
@@ -81,7 +82,7 @@ class SelfCheck:
 
 
 def check(answers: Sequence[Known]) -> list[Checked]:
-    """Compute each answer; NaN is never right."""
+    """Compare each computed value with the expected one; NaN is always wrong."""
     rows = []
     for known in answers:
         found = float(known.compute())
@@ -108,7 +109,7 @@ def _bins() -> float:
 
 @cache
 def _late_codes() -> Errors:
-    """AR(0.95) motion whose codes are those of the motion before."""
+    """Errors of a probe on AR(0.95) motion whose codes are those of the previous transition."""
 
     def side(seed: int) -> ProbeData:
         values = np.random.default_rng(seed).normal(size=(20, 401))
@@ -133,7 +134,7 @@ def _late_codes() -> Errors:
 
 
 def _r2(predictor: str, baseline: str) -> float:
-    """R2 of a predictor of the late codes about a baseline."""
+    """R2 of a predictor in `_late_codes`, relative to a baseline predictor."""
     sums = [_late_codes()[name].sum(axis=0) for name in (predictor, baseline)]
     return float(mean_r2(np.stack(sums)))
 
@@ -178,19 +179,19 @@ ANSWERS = (
     Known("latent_probe/r2", "eight equal bins of a uniform motion", 1 - 1 / 64, _bins, 2e-3),
     Known(
         "latent_probe/r2",
-        "AR(0.95) motion, codes one late: 0.95^2 x 0.9655",
+        "AR(0.95) motion, codes one transition late: 0.95^2 x 0.9655",
         0.95**2 * 0.9655,
         lambda: _r2("codes", "mean"),
         0.02,
     ),
     Known(
         "latent_probe/partial_r2_previous_action",
-        "the same codes add nothing to the last motion",
+        "the same codes add no information to the previous motion",
         0.0,
         lambda: _r2("previous_action_and_codes", "previous_action"),
         0.03,
     ),
-    Known("jackknife", "of a mean: 1.96 standard errors s / n^.5", 1.96, _standard_errors),
+    Known("jackknife", "a mean: 1.96 standard errors s / sqrt(n)", 1.96, _standard_errors),
     Known(
         "circular_shift_p_value",
         "perfect predictions, 199 permutations",
@@ -206,13 +207,13 @@ ANSWERS = (
     ),
     Known(
         "frechet_distance",
-        "a cloud moved by (3, 0, -4): its square",
+        "samples shifted by (3, 0, -4): the squared length of the shift",
         25.0,
         lambda: frechet_distance(_CLOUD, _CLOUD + np.array([3.0, 0.0, -4.0])),
     ),
     Known(
         "unbiased_mmd",
-        "kernel (xy + 1)^3 of 0 0 and 1 1: 1 + 8 - 2 x 1",
+        "samples 0, 0 and 1, 1 under the kernel (xy + 1)^3: 1 + 8 - 2 x 1",
         7.0,
         lambda: unbiased_mmd(np.zeros((2, 1)), np.ones((2, 1))),
     ),
@@ -220,11 +221,11 @@ ANSWERS = (
     Known("perplexity", "eight codes equally often", 8.0, lambda: perplexity(np.full(8, 5.0))),
     Known(
         "latent_structure/transitions",
-        "a cycle of four codes: 2 bits and the correction 3 / (2 n ln 2)",
+        "a cycle of four codes: 2 bits plus the bias correction 3 / (2 n ln 2)",
         2.0 + 3 / (2 * 1200 * np.log(2)),
         _next_code,
     ),
     Known("auroc", "three of four pairs in order", 0.75, _auroc),
-    Known("gain", "half of the true motion", 0.5, _gain),
-    Known("lag", "one frame late", 1.0, _lag),
+    Known("gain", "imagined motion is half of the true motion", 0.5, _gain),
+    Known("lag", "imagined motion is one frame late", 1.0, _lag),
 )

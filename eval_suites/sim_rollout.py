@@ -1,4 +1,4 @@
-"""Imagined rollouts against MuJoCo, which executes the true actions."""
+"""Imagined rollouts against MuJoCo under the recorded actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,13 +39,13 @@ from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld
 
 Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
-"""Frames after the prompt of every clip, by what made them."""
+"""Frames after the prompt of every clip, by kind of rollout."""
 
 IMAGINED, ALONE, ROBOT, RANDOM = "imagined", "codes_alone", "robot_actions", "random_codes"
-"""Steered by: latent actions inferred on the recorded frames with error feedback; the same, each
-quantised alone as in the paper; the recorded robot actions; random codes."""
+"""Rollouts steered by latent actions inferred on the recorded frames with error feedback, by the
+same quantised independently as in the paper, by the recorded robot actions, by random codes."""
 BEST_CODES = "best_codes"
-"""MuJoCo driven by motions that are quantised to as many centroids as there are codes."""
+"""Upper bound: MuJoCo driven by motions quantised to as many centroids as there are codes."""
 PATHS = (IMAGINED, ALONE, ROBOT, RANDOM, BEST_CODES)
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
 MEASURES = {
@@ -72,7 +72,7 @@ class SimRollout:
     """PSNR and poses of imagined rollouts against MuJoCo, over the horizon."""
 
     name: ClassVar[str] = "sim_rollout"
-    summary: ClassVar[str] = "how far imagination is from what MuJoCo says really happens"
+    summary: ClassVar[str] = "how far imagined rollouts are from MuJoCo's"
     headline: ClassVar[Mapping[str, str]] = {
         "tool_error": "mm",
         "box_error": "mm",
@@ -88,11 +88,11 @@ class SimRollout:
     """Prompts, from as many test episodes as possible."""
     num_prompt_frames: int = 1
     horizon: int = 10
-    """Imagined frames per rollout, as far as the model's window goes."""
+    """Imagined frames per rollout, limited by the model's window."""
     change_threshold: int = CHANGE_THRESHOLD
     """Grey levels of 255 by which a pixel must change to count as changed."""
     renderer: str = "auto"
-    """Must draw as the recording did: auto, egl, osmesa or raycast."""
+    """Renderer of the recording: auto, egl, osmesa or raycast."""
     batch_size: int = 16
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
@@ -163,7 +163,7 @@ class SimRollout:
         return {path: paths[path] for path in PATHS if path in paths}
 
     def _execute(self, clips: Sequence[Clip], world: MujocoWorld, description: str) -> list[Truth]:
-        """Frames and states of MuJoCo for every clip from its last prompt frame on."""
+        """Frames and states of MuJoCo for every clip, from its last prompt frame on."""
         found = []
         description = f"{self.name}: {description}"
         with progress_bar(description, total=len(clips), unit="rollouts") as advance:
@@ -181,7 +181,7 @@ class SimRollout:
     def _others(
         self, context: EvalContext, clips: Sequence[Clip], truths: Sequence[Truth]
     ) -> Videos:
-        """The held prompt, the tokenizer's view of MuJoCo's frames, and the recorded frames."""
+        """The held prompt, MuJoCo's frames after tokenization, and the recorded frames."""
         pairs = zip(clips, truths, strict=True)
         full = [np.concatenate([clip.prompt.frames, truth.video[1:]]) for clip, truth in pairs]
         seen = [context.tokenizer.reconstruct(video).video for video in full]
@@ -208,7 +208,7 @@ class SimRollout:
     def _poses(
         self, context: EvalContext, table: Table, truths: Sequence[Truth], videos: Videos
     ) -> dict[str, Measurement]:
-        """Poses read from the frames of every path."""
+        """Pose measurements of every path."""
         missing = _missing(videos)
         if not len(context.fit.episodes):
             missing = dict.fromkeys(PATHS, NOTHING_TO_FIT) | missing
@@ -242,7 +242,7 @@ def decibels(
     *,
     threshold: int,
 ) -> dict[str, Float[np.ndarray, "m n"]]:
-    """Every measure of every frame; NaN without such pixels. True videos begin with the prompt."""
+    """All measures of every frame, NaN without such pixels; `true` begins with the prompt frame."""
     rows = []
     for seen, other, robot in zip(true, video, is_robot, strict=True):
         changed = changed_pixels(seen, threshold=threshold)
@@ -253,7 +253,7 @@ def decibels(
 
 
 def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Measurement]:
-    """Means over the horizon, gains over a held prompt, and every frame of the horizon."""
+    """Means over the horizon, gains over the held prompt, and values of every frame."""
     frames = range(1, horizon + 1)
 
     def columns(name: str, who: str) -> list[str]:
@@ -294,7 +294,7 @@ def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Mea
 
 
 def _missing(paths: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
-    """Why there are no rollouts of some path."""
+    """Why some paths have no rollouts."""
     reasons = {ROBOT: NO_ROBOT, BEST_CODES: NOTHING_TO_FIT}
     return {path: reason for path, reason in reasons.items() if path not in paths}
 
@@ -333,7 +333,7 @@ def _notes_on_codes(paths: Videos) -> tuple[str, ...]:
     if not np.array_equal(paths[IMAGINED], paths[ALONE]):
         return ()
     return (
-        f"{IMAGINED} and {ALONE} are equal: this encoder quantises every transition alone, or the "
+        f"{IMAGINED} and {ALONE} are equal: this encoder has no error feedback, or the "
         "world does not depend on the codes.",
     )
 

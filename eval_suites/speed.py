@@ -1,6 +1,6 @@
 """How fast a run reads, trains, imagines and records on this machine.
 
-What it is compared with is measured by the scripts of tests/benchmarks.
+Reference implementations are measured by tests/benchmarks.
 """
 
 import math
@@ -43,13 +43,13 @@ HEADLINE = {
     "recording/megabytes_per_episode": "MB",
 }
 FAST = {"num_batches": 2, "num_steps": 2, "num_decoded": 1, "num_imagined": 100, "num_repeats": 3}
-"""The most that is measured under fast=true."""
+"""Upper limits under fast=true."""
 NUM_OWN_FRAMES, NUM_OWN_LAPS = 24, 3
-"""More frames than a window of 16, so that the cost of beginning again is in the average."""
+"""More frames than a window of 16, so that the average includes moving the window."""
 NO_GENIE = "the models do not come from a run"
 NOTES = (
-    "One measurement each, no interval: other work on the machine changes processor time by half; "
-    "repeat it on a quiet one before relying on less than a factor of two.",
+    "One measurement each, no interval: other load on the machine changes processor time by half; "
+    "repeat on an idle machine before trusting differences below a factor of two.",
     "Wanted: 15 frames per second for `play`; 0.15 s and 1 MB for a recording of 40 steps with two "
     "cameras of 128 px and the 3D scene.",
 )
@@ -57,7 +57,10 @@ NOTES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Speed of the run's own episodes and models; each measurement in a fresh process."""
+    """Speed with the run's episodes and models.
+
+    Measured in fresh processes, except frames per second of the world model in use.
+    """
 
     name: ClassVar[str] = "speed"
     summary: ClassVar[str] = "how fast this machine reads windows, trains, imagines and records"
@@ -68,22 +71,22 @@ class Speed:
     batch_size: int = 8
     """Windows in a batch, read or trained on."""
     num_batches: int = 12
-    """Batches that are read, after two."""
+    """Batches timed, after two warm-up batches."""
     num_steps: int = 5
-    """Training steps that are measured, after two."""
+    """Training steps timed, after two warm-up steps."""
     num_decoded: int = 3
-    """Frames decoded with and without a cache, after one."""
+    """Frames decoded with and without a cache, after one warm-up frame."""
     num_imagined: int = 1000
-    """Frames of the rollout over which memory is watched."""
+    """Frames of the rollout in which memory growth is measured."""
     num_recorded: int = 40
-    """Most frames of the episode that is recorded."""
+    """Maximum frames of the recorded episode."""
     num_repeats: int = 9
-    """Recordings that are measured, after one."""
+    """Recordings timed, after the first one."""
     writer: str = "viz.rollout"
     """Module with RolloutView and write_rollouts."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Measure the parts asked for, one after another.
+        """Measure the selected parts, one after another.
 
         Raises:
             ValueError: An unknown part, none at all, a number that is too small, or `writer` names
@@ -118,7 +121,7 @@ class Speed:
 
 
 def measure_reading(suite: Speed, context: EvalContext) -> dict[str, Metric]:
-    """Windows of all episodes, without the image cache."""
+    """Speed of reading windows of all episodes, without the image cache."""
     windows = context.test
     if not isinstance(windows, WindowDataset):
         return _undefined("reading", "the episodes do not come from an RLDS folder")
@@ -148,7 +151,7 @@ def measure_reading(suite: Speed, context: EvalContext) -> dict[str, Metric]:
 
 
 def measure_training(suite: Speed, context: EvalContext) -> dict[str, Metric]:
-    """Steps of the run's dynamics, in the precision that engine.precision=auto chooses here."""
+    """Speed of training the run's dynamics, in the precision of engine.precision=auto."""
     if not isinstance(context.tokenizer, GenieTokenizer):
         return _undefined("training", NO_GENIE)
     genie, device = _copy_genie(context.tokenizer)
@@ -177,7 +180,7 @@ def measure_training(suite: Speed, context: EvalContext) -> dict[str, Metric]:
 
 
 def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
-    """Speed of the world model in use; cache and memory of the run's Genie."""
+    """Speed of the world model in use; cache speed-up and memory growth of the run's Genie."""
     speed = {"imagining/frames_per_second": _frames_per_second(context)}
     if not isinstance(context.tokenizer, GenieTokenizer):
         return _undefined("imagining", NO_GENIE) | speed
@@ -210,22 +213,22 @@ def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
         "imagining/times_recomputed": _metric(
             getattr(recomputed, clock) / getattr(cached, clock),
             "times",
-            f"{clock} of a frame of the run's dynamics that computes the whole window at each of "
-            f"{sampler.num_steps} decode steps, over that with the KV cache: window of "
-            f"{genie.num_frames} frames full, batch 1, fp32 on {device}; median of "
+            f"{clock} per frame of the run's dynamics without KV cache, computing the whole window "
+            f"at each of {sampler.num_steps} decode steps, over that with it: full window of "
+            f"{genie.num_frames} frames, batch 1, fp32 on {device}; median of "
             f"{suite.num_decoded}, each in a fresh process",
         ),
         "imagining/memory_growth": _metric(
             growth,
             "MB",
-            f"most memory after {suite.num_imagined} frames of one rollout of the run's Genie, "
-            "less that after a tenth of them",
+            f"peak memory after {suite.num_imagined} frames of one rollout of the run's Genie, "
+            "minus peak memory after a tenth of them",
         ),
     }
 
 
 def _frames_per_second(context: EvalContext) -> Metric:
-    """Of the world model in use, pixels included; the prompt costs nothing."""
+    """Speed of the world model in use, including decoding to pixels, without the prompt."""
     window = context.test.whole_episode(0)
     prompt = Prompt(
         frames=window.video[:1],
@@ -246,13 +249,13 @@ def _frames_per_second(context: EvalContext) -> Metric:
     return _metric(
         NUM_OWN_FRAMES / max(float(np.median(laps)), 1e-9),
         "frames/s",
-        "the world model as it decodes here, batch 1, pixels included: time of "
-        f"{1 + NUM_OWN_FRAMES} frames less that of one, median of {NUM_OWN_LAPS}",
+        "the world model in use, batch 1, including decoding to pixels: time of "
+        f"{1 + NUM_OWN_FRAMES} frames minus that of one, median of {NUM_OWN_LAPS}",
     )
 
 
 def measure_recording(suite: Speed, context: EvalContext) -> dict[str, Metric]:
-    """The first test episode, written as `imagine` would."""
+    """Time and size of a recording of the first test episode, as `imagine` writes it."""
     view = rollout_to_record(context, num_frames=suite.num_recorded)
     found = run_alone(record, suite.writer, view, num_repeats=suite.num_repeats)
     num_frames, height, width, _ = view["true_video"].shape
@@ -271,7 +274,7 @@ def measure_recording(suite: Speed, context: EvalContext) -> dict[str, Metric]:
 
 
 def rollout_to_record(context: EvalContext, *, num_frames: int) -> dict[str, Any]:
-    """The first test episode for a RolloutView; the imagined frames are its own, a step late."""
+    """Fields of a RolloutView; the true frames, one step late, stand in for imagined ones."""
     episode = context.dataset[context.test.episodes[0]]
     window = context.test.whole_episode(0)
     video = window.video[:num_frames]
@@ -298,21 +301,21 @@ def rollout_to_record(context: EvalContext, *, num_frames: int) -> dict[str, Any
 
 
 def default_is_bf16(device: str) -> bool:
-    """Whether the device computes in bf16 itself, as engine.precision=auto decides."""
+    """Whether the device supports bf16 natively: what engine.precision=auto selects."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()
 
 
 def _copy_genie(tokenizer: GenieTokenizer) -> tuple[Genie, str]:
-    """A copy that another process can be given, and the device of the original."""
+    """A CPU copy to pass to another process, and the device of the original."""
     return deepcopy(tokenizer.genie).cpu(), tokenizer.device.type
 
 
 def _metric(
     value: float, unit: str, protocol: str, baselines: Mapping[str, float] | None = None
 ) -> Metric:
-    """No episodes are involved: zero independent units."""
+    """A metric without independent units, because it is not measured on episodes."""
     return Metric(value=value, n_units=0, unit=unit, protocol=protocol, baselines=baselines or {})
 
 

@@ -1,8 +1,8 @@
 """Statistics over episodes, on plain arrays.
 
-Frames of one episode are not independent, so every interval here resamples whole episodes and
-every permutation moves whole episodes. Measurements enter as sums per episode: a statistic is a
-function of their total, which makes 2,000 resamples one matrix product.
+Frames of one episode are not independent, so intervals and permutations are over whole episodes.
+Measurements enter as sums per episode. A statistic is a function of their total, so that 2,000
+resamples are one matrix product.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 MIN_EPISODES_FOR_INTERVAL = 5
-"""Of fewer episodes there are too few different resamples for a 95 % interval."""
+"""With fewer episodes there are too few distinct resamples for a 95 % interval."""
 
 FEW_EPISODES = 12
-"""Below this, percentile intervals cover clearly less than they claim."""
+"""With fewer episodes, percentile intervals cover clearly less than 95 %."""
 
 RESAMPLES = 2000
 
@@ -62,7 +62,7 @@ def bootstrap(
         counts = _resample_counts(num_episodes, num_resamples=num_resamples, seed=seed)
         resampled = statistic(np.tensordot(counts, sums, axes=1))
     finite = resampled[np.isfinite(resampled)]
-    # A statistic that most resamples cannot form, such as recall of an event seen in one episode.
+    # Undefined in many resamples, such as recall of an event that occurs in one episode.
     if len(finite) < 0.95 * num_resamples:
         return Estimate(value, None)
     low, high = np.percentile(finite, [2.5, 97.5])
@@ -72,9 +72,9 @@ def bootstrap(
 def jackknife(sums: Float[np.ndarray, "e ..."], statistic: Statistic) -> Estimate:
     """A statistic of per-episode sums with its normal interval (Tukey 1958).
 
-    Episodes are left out one at a time. For what is fitted to the episodes it is measured on, such
-    as an entropy or a distance of distributions: a bootstrap holds episodes twice, which such a
-    statistic takes for less variety, so its resamples lie on one side of the value.
+    Leaves out one episode at a time. For statistics fitted to the episodes they are measured on,
+    such as an entropy or a distance of distributions: a bootstrap repeats episodes, which lowers
+    the apparent variety and biases its resamples.
     """
     totals = sums.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,10 +97,10 @@ def normal_interval(value: float, left: Sequence[Float[np.ndarray, " _"]]) -> tu
 def episode_mean(
     values: Float[np.ndarray, "n ..."], episode: Int[np.ndarray, " n"], *, seed: int = 0
 ) -> Estimate:
-    """Mean of what is measured in some episodes, with its interval; NaN counts as not measured.
+    """Mean over rows with its interval over episodes, ignoring NaN.
 
-    Rows of one episode are one unit, wherever they stand: a row that is there twice narrows
-    nothing. Episodes are numbered as they first appear, so other numbers give the same interval.
+    Rows of one episode are one unit in any order, so duplicated rows do not narrow the interval.
+    Episodes are numbered as they first appear, so relabelling them changes nothing.
     """
     rows = values.reshape(len(values), -1)
     totals = np.stack([np.nansum(rows, axis=1), np.isfinite(rows).sum(axis=1)], axis=1)
@@ -170,10 +170,10 @@ def circular_shift_p_value(
     seed: int = 0,
     num_permutations: int = RESAMPLES,
 ) -> float:
-    """Chance of a mean R2 this high when predictions do not know when in the episode they are.
+    """Probability of a mean R2 this high if predictions were unrelated to the time in the episode.
 
     Every permutation rotates the predictions of each episode by its own random number of steps,
-    which keeps autocorrelation. `reference` is the mean that R2 is taken about.
+    which preserves autocorrelation. `reference` is the mean that R2 is taken about.
     """
     tables = [
         np.stack(
@@ -197,7 +197,7 @@ def reassignment_p_value(
     seed: int = 0,
     num_permutations: int = RESAMPLES,
 ) -> float:
-    """Chance of a mean R2 this high when predictions do not know which episode they are in.
+    """Probability of a mean R2 this high if predictions were unrelated to the episode.
 
     Every permutation gives each episode the predictions of another, repeated or cut to its
     length.
@@ -257,6 +257,6 @@ def _p_value(
     """Share of permutations at least as good, the observed arrangement counted among them."""
     null_error = (null / deviation).mean(axis=1)
     observed_error = (observed / deviation).mean()
-    # Rotations that leave the predictions as they are tie up to the order of summation.
+    # Rotations that leave the predictions unchanged tie only up to the order of summation.
     as_good = null_error <= observed_error * (1 + 1e-12)
     return float((1 + as_good.sum()) / (1 + len(null)))

@@ -1,9 +1,9 @@
-"""One number and everything that follows from it.
+"""Tables of per-episode sums, and measurements as statistics of their totals.
 
 A suite fills a Table, a row for each test episode (and prompt), and describes every number as a
 Measurement: a statistic of the total of per-row sums, with baselines and a ceiling of the same
-kind. The value, its interval over episodes, the columns of per_episode.csv, the paired difference
-between two runs (comparing.py) and the row of the report follow from that.
+kind. The value, its interval over episodes, per_episode.csv, the paired difference between two runs
+(comparing.py) and the row of the report are computed from these.
 """
 
 import math
@@ -38,7 +38,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A number as it is reported, or None with the reason why there is none.
+    """A reported number, or None with the reason why it is undefined.
 
     Raises:
         ValueError: A value that is not finite, or None without a reason.
@@ -59,7 +59,7 @@ class Metric:
     """Why the value is undefined."""
 
     def __post_init__(self) -> None:
-        """Refuse what would turn into NaN or a silent zero in a report."""
+        """Reject values that would become NaN or a silent zero in a report."""
         numbers = [self.value, self.ceiling, *self.baselines.values(), *(self.ci95 or ())]
         if not all(number is None or math.isfinite(number) for number in numbers):
             raise ValueError(
@@ -77,10 +77,10 @@ class Interval(StrEnum):
     bootstrap = "bootstrap"
     """Percentiles over resampled episodes."""
     jackknife = "jackknife"
-    """Leaves episodes out one at a time: for statistics that are fitted to what they measure, such
-    as an entropy, which resamples that hold an episode twice would bias."""
+    """Leaves out one episode at a time: for statistics that repeated episodes would bias, such as
+    an entropy."""
     wilson = "wilson"
-    """Of a proportion of independent trials."""
+    """Wilson interval of a proportion of independent trials."""
 
 
 class Table:
@@ -93,17 +93,17 @@ class Table:
 
         Args:
             episodes: The episode that each row is about: the unit that is resampled.
-            unit: What the unit is called in per_episode.csv.
-            keys: What tells the rows of one episode apart, such as `start` or `task`.
+            unit: Name of the unit in per_episode.csv.
+            keys: Columns that identify the rows of one episode, such as `start` or `task`.
         """
         self.unit, self.episodes = unit, list(episodes)
         self.keys = {name: list(values) for name, values in keys.items()}
         self.columns: dict[str, Float[np.ndarray, " n"]] = {}
         """Values by name, NaN where not measured."""
         self.texts: dict[str, list[str]] = {}
-        """Columns of words, such as the codes of an episode."""
+        """Text columns, such as the codes of an episode."""
         self.given: set[str] = set()
-        """Columns that do not depend on the model: equal where two runs had the same input."""
+        """Columns that do not depend on the model: equal if two runs had the same input."""
         self._weights: dict[str, Float[np.ndarray, " n"]] = {}
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class Table:
         weights: Float[np.ndarray, " n"] | None = None,
         given: bool = False,
     ) -> str:
-        """Add a column; `weights` say how many measurements each value is the mean of."""
+        """Add a column; `weights` are the numbers of measurements averaged in each value."""
         self.columns[name] = np.asarray(values, dtype=np.float64)
         if weights is not None:
             self._weights[name] = weights
@@ -148,7 +148,7 @@ class Table:
     def add_errors(
         self, name: str, sums: Float[np.ndarray, "n 2 d"], dimensions: Sequence[str]
     ) -> list[list[str]]:
-        """Add squared errors and squared deviations; their total is what mean_r2 takes."""
+        """Add squared errors and squared deviations; their totals are the input of mean_r2."""
         errors = self.add_squares(f"error_{name}", sums[:, 0], dimensions)
         return [errors, self.add_squares(f"deviation_{name}", sums[:, 1], dimensions, given=True)]
 
@@ -188,7 +188,7 @@ class Table:
 
     @property
     def names(self) -> list[tuple[str | float, ...]]:
-        """What tells every row from all others."""
+        """The key of each row: its episode, and the other keys."""
         return list(zip(self.episodes, *self.keys.values(), strict=True))
 
     @property
@@ -206,7 +206,7 @@ class Table:
         return np.stack([self.columns[name] for name in columns], axis=1)
 
     def mean(self, columns: Sequence[str]) -> "Sums":
-        """The mean over rows and columns of what is measured."""
+        """The mean over rows and columns, ignoring NaN."""
         return self._mean(self.values(columns), columns)
 
     def mean_difference(self, columns: Sequence[str], others: Sequence[str]) -> "Sums":
@@ -274,11 +274,11 @@ class Sums:
     not_swappable: str = ""
     """Why the rows of two runs cannot be exchanged for a p-value; empty where they can."""
     not_paired: str = ""
-    """Why it cannot be compared by episode at all; empty where it can."""
+    """Why there is no paired difference at all; empty where there is."""
     is_measured: Bool[np.ndarray, " n"] | None = None
     """Rows with a value; None is all of them."""
     columns: tuple[str, ...] = ()
-    """What it is made of; a mean over a longer horizon is another number."""
+    """The columns of the table that are summed; two runs are paired only if these are the same."""
 
     @property
     def value(self) -> float | None:
@@ -309,17 +309,17 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A number of a whole sample, known again with the episode of each row left out."""
+    """A statistic of a whole sample, with its values when each row's episode is left out."""
 
     table: Table
     value: float | None
     without: Float[np.ndarray, " n"] | None
-    """The number without the episode of each row; None with too few episodes for an interval."""
+    """The value without the episode of each row; None with too few episodes for an interval."""
     side: Sequence[str]
     """Which of two samples the episode of each row belongs to."""
 
     def left_out(self) -> list[Float[np.ndarray, " _"]] | None:
-        """The number without each episode, by side."""
+        """The values without each episode, by side."""
         if self.without is None:
             return None
         first = {episode: row for row, episode in reversed([*enumerate(self.table.episodes)])}
@@ -329,7 +329,7 @@ class LeftOut:
         return [np.array(values) for values in by_side.values()]
 
     def estimate(self, seed: int) -> Estimate:
-        """The value with its jackknife interval; nothing is drawn at random."""
+        """The value with its jackknife interval, which needs no seed."""
         left = self.left_out()
         if self.value is None or not left or min(map(len, left)) < MIN_EPISODES_FOR_INTERVAL:
             return Estimate(self.value, None)
@@ -351,24 +351,24 @@ class Fixed:
 
 
 Comparable = Sums | float | None
-"""A baseline or a ceiling: of the same kind as the number, or known beforehand."""
+"""A baseline or a ceiling: computed like the value, or a known constant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A number with its context, from which a metric and paired differences follow."""
+    """A statistic with its context, from which its metric and paired differences are computed."""
 
     of: Sums | LeftOut | Fixed | None
-    """None where it cannot be measured here; `reason` says why."""
+    """None if it cannot be measured; `reason` says why."""
     unit: str
     protocol: str
     baselines: Mapping[str, Comparable] = field(default_factory=dict)
     ceiling: Comparable = None
     reason: str = "the test episodes do not determine it"
-    """Why there is no value, where there is none."""
+    """Why the value is undefined, if it is."""
 
     def metric(self, seed: int) -> Metric:
-        """The number as it is reported."""
+        """The reported number with its interval, baselines and ceiling."""
         found = self.of.estimate(seed) if self.of else Estimate(None, None)
         return Metric(
             value=found.value,

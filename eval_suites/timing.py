@@ -1,7 +1,7 @@
-"""Programs that measure their own time and memory, and the fresh process that each runs in.
+"""Benchmarks of reading, training, imagining and recording, for use in fresh processes.
 
-Processor time and peak memory belong to a process. The programs stand apart from the suite because
-the scripts of tests/benchmarks run them with other models.
+Processor time and peak memory are measured per process. The benchmarks are separate from the suite
+because tests/benchmarks runs them with other models too.
 """
 
 import importlib
@@ -38,20 +38,20 @@ P = ParamSpec("P")
 Found = TypeVar("Found")
 
 NUM_WARM_UP = 2
-"""Batches or steps that fill buffers and start threads, and are not measured."""
+"""Unmeasured first batches or steps, which fill buffers and start threads."""
 MASK_RATE = 0.75
-"""The mean of the paper's."""
+"""Mean mask rate of the paper."""
 LEARNING_RATE, BETAS, WEIGHT_DECAY = 1e-4, (0.9, 0.9), 1e-4
 
 
 def run_alone(program: Callable[P, Found], *args: P.args, **kwargs: P.kwargs) -> Found:
-    """What a program returns from a fresh process."""
+    """Run a program in a fresh process and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(program, *args, **kwargs).result()
 
 
 class Lap(NamedTuple):
-    """The time that some work took."""
+    """Processor and wall-clock time of some work."""
 
     cpu_s: float
     """Processor time over all threads."""
@@ -59,7 +59,7 @@ class Lap(NamedTuple):
 
 
 def time_once(work: Callable[[], object], *, device: str = "cpu") -> Lap:
-    """Do some work, on a GPU until it is done there."""
+    """Time some work; on a GPU, wait until it is done."""
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     if device == "cuda":
@@ -70,13 +70,13 @@ def time_once(work: Callable[[], object], *, device: str = "cpu") -> Lap:
 def median_lap(
     work: Callable[[], object], num_laps: int, *, num_warm_up: int = 1, device: str = "cpu"
 ) -> Lap:
-    """The median of either time over some repetitions after the first."""
+    """Median processor time and median wall-clock time of repetitions after a warm-up."""
     laps = [time_once(work, device=device) for _ in range(num_warm_up + num_laps)][num_warm_up:]
     return Lap(median(lap.cpu_s for lap in laps), median(lap.wall_s for lap in laps))
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
-    """Largest resident size of this process, or the most GPU memory that it allocated."""
+    """Peak resident memory of this process, or peak GPU memory that it allocated."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     status = Path("/proc/self/status")
@@ -88,14 +88,14 @@ def peak_memory_mb(device: str = "cpu") -> float:
 
 
 class Reading(NamedTuple):
-    """What reading some batches took."""
+    """Time and memory used by reading some batches."""
 
     lap: Lap
     num_frames: int
     peak_memory_mb: float
-    """Of the process since its start, opening the dataset included."""
+    """Of the process since its start, including opening the dataset."""
     episodes_per_batch: float
-    """Mean number of different episodes in a batch: how well the order is shuffled."""
+    """Mean number of different episodes in a batch, a measure of shuffling."""
 
     @property
     def frames_per_cpu_s(self) -> float:
@@ -106,7 +106,7 @@ class Reading(NamedTuple):
 def read_windows(
     folder: Path, source: Source, *, batch_size: int, num_batches: int, seed: int, **windows: Any
 ) -> Reading:
-    """Shuffled windows of all episodes, as training reads them; the rest is WindowDataset's."""
+    """Time reading shuffled windows as in training; `windows` are settings of WindowDataset."""
     dataset = RldsDataset(folder, source)
     loader = WindowLoader(
         WindowDataset(dataset, range(len(dataset)), **windows), batch_size=batch_size, seed=seed
@@ -117,7 +117,7 @@ def read_windows(
 def measure_reading(
     batches: Iterator[tuple[UInt8[np.ndarray, "b t h w c"], Sequence[Any]]], num_batches: int
 ) -> Reading:
-    """Read batches of frames, each window with what tells its episode from others."""
+    """Time reading batches of frames, each with the episode ids of its windows."""
     for _ in islice(batches, NUM_WARM_UP):
         pass
     sizes, distinct = [], []
@@ -132,7 +132,7 @@ def measure_reading(
 
 
 class MaskedTokens(NamedTuple):
-    """Random tokens and latent actions; which tokens are hidden."""
+    """Random tokens and latent actions, and the mask of hidden tokens."""
 
     tokens: Int[Tensor, "b t s"]
     actions: Float[Tensor, "b t-1 e"]
@@ -148,7 +148,10 @@ def train_dynamics(
     is_bf16: bool,
     seed: int,
 ) -> Lap:
-    """One step on so many windows of so many random frames: forward, backward and AdamW."""
+    """Median time of a training step: forward, backward and AdamW on a random batch.
+
+    `size` is the number of windows and the number of frames of each.
+    """
     batch = random_batch(model.to(device).train(), size, seed=seed)
     (optimizer,) = build_optimizers(
         model, learning_rate=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY
@@ -165,7 +168,7 @@ def train_dynamics(
 
 
 def random_batch(model: DynamicsModel, size: tuple[int, int], *, seed: int) -> MaskedTokens:
-    """Windows in which three of four tokens are hidden, in the first frame none."""
+    """Random windows with MASK_RATE of the tokens hidden, none in the first frame."""
     shape, generator = (*size, model.tokens_per_frame), torch.Generator().manual_seed(seed)
     is_hidden = torch.rand(shape, generator=generator) < MASK_RATE
     is_hidden[:, 0] = False
@@ -177,7 +180,7 @@ def random_batch(model: DynamicsModel, size: tuple[int, int], *, seed: int) -> M
 
 
 Decode = Callable[[Sequence[torch.Generator]], Int[Tensor, "1 s"]]
-"""The next frame, which becomes part of the past."""
+"""Decodes the next frame and appends it to the context."""
 
 
 @torch.inference_mode()
@@ -192,9 +195,9 @@ def decode_frames(
     seed: int,
     is_bf16: bool = False,
 ) -> Lap:
-    """Time of one frame, batch 1: the median of some after the first, the window always full.
+    """Median time to decode one frame into a full window, batch 1, after one warm-up frame.
 
-    Both ways decode the same tokens as long as the window has not slid.
+    With and without cache, the decoded tokens are equal until the window slides.
     """
     past = random_batch(model.to(device).eval(), (1, num_frames), seed=seed)
     decode = (decode_with_cache if is_cached else decode_by_recomputing)(model, sampler, past)
@@ -204,7 +207,7 @@ def decode_frames(
 
 
 def decode_with_cache(model: DynamicsModel, sampler: Sampler, past: MaskedTokens) -> Decode:
-    """A step computes one frame; a finished one enters the cache and the oldest slides out."""
+    """Compute one frame per MaskGIT step; add it to the KV cache when done, drop the oldest."""
     cache = model.transformer.new_cache(past.tokens.shape[1])
     model.remember(past.tokens[:, :-1], past.actions[:, :-1], cache)
     code, hidden = past.actions[:, -1:], torch.full_like(past.tokens[:, 0], model.mask_token)
@@ -221,7 +224,7 @@ def decode_with_cache(model: DynamicsModel, sampler: Sampler, past: MaskedTokens
 
 
 def decode_by_recomputing(model: DynamicsModel, sampler: Sampler, past: MaskedTokens) -> Decode:
-    """The whole window at every MaskGIT step, logits only where they are asked for."""
+    """Compute the whole window at every MaskGIT step, logits only at the requested tokens."""
     window = [past.tokens[:, :-1]]
     hidden = torch.full_like(past.tokens[:, 0], model.mask_token)
 
@@ -241,7 +244,7 @@ def decode_by_recomputing(model: DynamicsModel, sampler: Sampler, past: MaskedTo
 def memory_growth_mb(
     genie: Genie, sampler: Sampler, *, num_imagined: int, device: str, seed: int
 ) -> float:
-    """Peak memory after the last frame of a long rollout, less that after a tenth of them."""
+    """Peak memory after a long rollout minus peak memory after a tenth of it."""
     genie.to(device).eval()
     prompt = torch.zeros(1, 1, *genie.tokenizer.image_size, 3, dtype=torch.uint8, device=device)
     rollout = Imagination(genie, prompt, seeds=[seed], sampler=sampler)
@@ -254,23 +257,23 @@ def memory_growth_mb(
 
 
 class Recorded(NamedTuple):
-    """What one recording took."""
+    """Time and size of recording a rollout."""
 
     first_s: float
-    """Of the clock, for the first one of the process."""
+    """Wall-clock time of the first recording in the process."""
     lap: Lap
-    """Median of those after it."""
+    """Median of the later recordings."""
     num_bytes: int
 
 
 def record(writer: str, view: Mapping[str, Any], *, num_repeats: int) -> Recorded:
-    """Write a rollout once and then a number of times.
+    """Time writing a rollout: the first time, then repeatedly.
 
     Args:
         writer: Module with RolloutView and write_rollouts. It is imported by name because
             eval_suites and viz must not depend on each other.
         view: Fields of the RolloutView.
-        num_repeats: Recordings that are measured, after the first one.
+        num_repeats: Number of recordings timed after the first one.
 
     Raises:
         ValueError: `writer` names no module that can write rollouts.

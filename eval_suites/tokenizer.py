@@ -1,4 +1,4 @@
-"""How much of a frame survives tokenization, and how much of the codebook is used."""
+"""Reconstruction quality of the tokenizer, and use of its codebook."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {
     "psnr": "PSNR of each frame against the true one, averaged in dB",
     "ssim": "structural similarity of each frame to the true one",
-    "changed_psnr": "PSNR over the pixels that changed since the frame before, averaged in dB",
+    "changed_psnr": "PSNR over the pixels that changed since the previous frame, averaged in dB",
 }
-FRAMES = "frames 1.. of test episodes, interval over episodes; copy_last shows the frame before"
+FRAMES = "frames 1.. of test episodes, interval over episodes; copy_last shows the previous frame"
 
 
 class _Measured(NamedTuple):
@@ -38,17 +38,17 @@ class _Measured(NamedTuple):
     copy_last: Mapping[str, Float[np.ndarray, " t"]]
     token_counts: Float[np.ndarray, " k"]
     shown: Int[np.ndarray, " n"]
-    """A few frames to show,"""
+    """Indices of the frames to show."""
     frames: Mapping[str, UInt8[np.ndarray, "n h w c"]]
-    """true and reconstructed."""
+    """The frames to show, true and reconstructed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerSuite:
-    """Reconstruction of test episodes, with copying the frame before as a baseline."""
+    """Reconstruction of test episodes, with copying the previous frame as a baseline."""
 
     name: ClassVar[str] = "tokenizer"
-    summary: ClassVar[str] = "what the video tokenizer keeps of a frame"
+    summary: ClassVar[str] = "how well the video tokenizer reconstructs frames"
     headline: ClassVar[Mapping[str, str]] = {
         "psnr": "dB",
         "changed_psnr": "dB",

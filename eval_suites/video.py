@@ -1,4 +1,4 @@
-"""How the imagined video looks: frame by frame over the horizon, and as a distribution."""
+"""Quality of imagined video: frame by frame over the horizon, and as a distribution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,8 +48,8 @@ DISTANCE_PROTOCOL = (
     "test episodes are cut into two halves; features ({name}) of the imagined videos of one half "
     "against those of the real videos of the other, N = {first} and {second}; real_against_real: "
     "the real videos of the first half instead, the lowest value to be expected at this N; "
-    "interval by jackknife over test episodes; a number of these features, on this dataset, at "
-    "this N only"
+    "interval by jackknife over test episodes; comparable only with the same features, dataset and "
+    "N"
 )
 UNITS = {"psnr": "dB", "ssim": "SSIM", "random_conv_distance": "distance", "lpips": "LPIPS"}
 FrameMeasure = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " t"]]
@@ -60,12 +60,14 @@ class VideoSuite:
     """PSNR, SSIM and perceptual distance over the horizon; Fréchet distance and MMD of videos.
 
     Raises:
-        FileNotFoundError: A path to weights leads nowhere.
-        ValueError: The file at a path is not the one it should be.
+        FileNotFoundError: A file of weights does not exist.
+        ValueError: A file of weights has another sha256 than expected.
     """
 
     name: ClassVar[str] = "video"
-    summary: ClassVar[str] = "how far imagined video is from real video, by frame and as a whole"
+    summary: ClassVar[str] = (
+        "how far imagined video is from real video, by frame and as a distribution"
+    )
     headline: ClassVar[Mapping[str, str]] = {
         "psnr": "dB",
         "ssim": "SSIM",
@@ -80,22 +82,22 @@ class VideoSuite:
     """Prompts, from as many test episodes as possible."""
     num_prompt_frames: int = 1
     horizon: int = 15
-    """Imagined frames per rollout, as far as the model's window goes."""
+    """Imagined frames per rollout, limited by the model's window."""
     batch_size: int = 16
     i3d_path: str = ""
-    """i3d_torchscript.pt (51,235,320 bytes); only with it is there a number called FVD."""
+    """Path of i3d_torchscript.pt (51,235,320 bytes), needed for FVD."""
     lpips_path: str = ""
-    """TorchScript VGG16 with LPIPS features; only with it is there a number called LPIPS."""
+    """Path of a TorchScript VGG16 with LPIPS features, needed for LPIPS."""
     lpips_sha256: str = ""
-    """What the file at `lpips_path` must have."""
+    """Expected sha256 of the file at `lpips_path`."""
 
     def __post_init__(self) -> None:
-        """Refuse wrong weights before anything slow."""
+        """Reject wrong weights before the slow rollouts."""
         self._i3d()
         self._lpips()
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
-        """Imagine, compare with the true frames."""
+        """Imagine and compare with the true frames."""
         clips = choose_clips(
             context,
             num_clips=self.num_clips,
@@ -156,11 +158,11 @@ class VideoSuite:
         return features if file is None else features | {"i3d": i3d_features(file)}
 
     def _absent(self) -> dict[str, Measurement]:
-        """Famous names that have no number here, and why."""
+        """FVD and LPIPS, undefined where their weights are missing."""
         found = {}
         if not self.i3d_path:
             reason = (
-                f"suite.video.i3d_path is empty; it wants i3d_torchscript.pt ({I3D_BYTES:,} bytes)"
+                f"suite.video.i3d_path is empty; it needs i3d_torchscript.pt ({I3D_BYTES:,} bytes)"
             )
             found["fvd"] = undefined(reason, unit="FVD", protocol="Fréchet video distance by I3D")
         if not self.lpips_path:
@@ -232,9 +234,9 @@ def distance_measurements(
     *,
     name: str,
 ) -> dict[str, Measurement]:
-    """Fréchet distance and unbiased MMD; with I3D features the first is called FVD.
+    """Fréchet distance and unbiased MMD; with I3D features the former is FVD.
 
-    Adds to the table which half each clip is in, and the distances without its episode.
+    Adds the half of each clip, and the distances without its episode, to the table.
     """
     names = {"fvd" if name == "i3d" else f"frechet/{name}": frechet_distance}
     distances: dict[str, Distance] = names | {f"mmd/{name}": unbiased_mmd}
@@ -254,7 +256,7 @@ def distance_measurements(
         without = None
         if is_enough:
             left = left_out(distance, seen[IMAGINED], real, **sides)
-            # Episodes take turns: the first half has the even numbers.
+            # Halves alternate: the first has the even episode numbers.
             without = np.array([left[e % 2][e // 2] for e in episode])
             table.add(f"{metric}/without", without)
         found[metric] = Measurement(
@@ -268,7 +270,7 @@ def distance_measurements(
 
 
 def halves(episode: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
-    """Clips of every second episode, and the others; no episode is on both sides."""
+    """Clips of even and of odd episodes, so that no episode is in both halves."""
     return np.flatnonzero(episode % 2 == 0), np.flatnonzero(episode % 2 == 1)
 
 
@@ -281,7 +283,7 @@ def _figure(metrics: Mapping[str, Metric], measures: Sequence[str], horizon: int
 def _strip(
     videos: Mapping[str, UInt8[np.ndarray, "m n h w c"]], true: UInt8[np.ndarray, "m n h w c"]
 ) -> Figure:
-    """The prompt with the median PSNR."""
+    """Frames of the rollout with the median PSNR."""
     quality = _by_frame(frame_psnr, true, videos[IMAGINED]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, true.shape[1] - 1, min(true.shape[1], 8)).astype(int))

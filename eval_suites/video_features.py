@@ -1,4 +1,4 @@
-"""Networks that describe images and videos: fixed random ones, and known ones by path."""
+"""Feature networks for images and videos: fixed random ones, and pretrained ones by path."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from torch.nn import functional
 
 I3D_BYTES = 51_235_320
 I3D_SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
-"""Of i3d_torchscript.pt, the network that FVD is defined with."""
+"""sha256 of i3d_torchscript.pt, the network that defines FVD."""
 
 RANDOM_SEED = 20240223
-"""Of the random networks: part of their definition, another one is another measure."""
+"""Seed of the random networks, part of their definition."""
 
 Features = Callable[[UInt8[np.ndarray, "m t h w c"]], Float[np.ndarray, "m f"]]
 
 
 def check_weights(path: str, *, sha256: str, name: str) -> Path:
-    """The file, if it has the expected content.
+    """The file of weights, after a check of its sha256.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: Its content differs.
+        FileNotFoundError: The file does not exist.
+        ValueError: Its sha256 differs.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -42,8 +42,8 @@ def check_weights(path: str, *, sha256: str, name: str) -> Path:
 def random_video_features(videos: UInt8[np.ndarray, "m t h w c"]) -> Float[np.ndarray, "m 128"]:
     """Means and spreads of the channels of a fixed random 3-D convolutional network.
 
-    Random features see brightness, edges and motion but no meaning: a distance in them orders
-    models of one dataset and compares with no published number.
+    Random features represent brightness, edges and motion but no semantics: distances between them
+    rank models on one dataset and are not comparable with published numbers.
     """
     generator = torch.Generator().manual_seed(RANDOM_SEED)
     first, second = _kernel(generator, 32, 3, 3, 5, 5), _kernel(generator, 64, 32, 3, 3, 3)
@@ -119,7 +119,7 @@ def _two_layers(
 
 
 def _kernel(generator: torch.Generator, *shape: int) -> Tensor:
-    """Normal weights that keep the size of what passes a ReLU (He et al. 2015)."""
+    """Normal weights that preserve variance through a ReLU (He et al. 2015)."""
     fan_in = int(np.prod(shape[1:]))
     return torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
 

@@ -1,6 +1,6 @@
-"""Whether imagined motion has the size and the moment of the true one, from positions over time.
+"""Gain, lag and drift of imagined motion against true motion, from positions over time.
 
-Everything enters as sums per rollout, so that intervals can resample whole episodes.
+Terms are sums per rollout, so that intervals can resample whole episodes.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float
 MAX_LAG = 2
 """Frames by which imagined motion may come early or late."""
 _STILL = 1e-6
-"""Metres of motion per frame that count as none."""
+"""Motion per frame (m) below which the tool counts as still."""
 
 
 def gain_terms(
@@ -17,15 +17,15 @@ def gain_terms(
     seen: Float[np.ndarray, "t 3"],
     true: Float[np.ndarray, "t 3"],
 ) -> Float[np.ndarray, " 2"]:
-    """Products of displacement since the prompt with the true one: of `imagined`, of `seen`.
+    """Products of the true displacement since the prompt with that of `imagined` and of `seen`.
 
-    Their ratio is the gain: the slope of imagined on true displacement, where both are read from
-    pixels and the true one is the instrument, so that a reader that shrinks motion shrinks both.
+    Their ratio is the gain: the slope of imagined on true displacement, both read from pixels, with
+    the true displacement as instrument, so that the bias of the pose reader cancels.
 
     Args:
-        imagined: Positions read in the prompt frame and in imagined frames.
-        seen: The same read in true frames.
-        true: Where it really was.
+        imagined: Positions read from the prompt frame and imagined frames.
+        seen: Positions read from true frames.
+        true: True positions.
     """
     moved = true[1:] - true[0]
     return np.array([((x[1:] - x[0]) * moved).sum() for x in (imagined, seen)])
@@ -36,8 +36,8 @@ def lag_terms(
 ) -> Float[np.ndarray, "l 3"]:
     """For each lag -MAX_LAG .. MAX_LAG: product, square of imagined and of true motion per frame.
 
-    At lag k imagined motion t is held against true motion t - k: a world that answers one frame
-    late peaks at 1.
+    At lag k, imagined motion t is compared with true motion t - k, so a world that responds one
+    frame late peaks at 1.
     """
     late, on_time = np.diff(imagined, axis=0), np.diff(seen, axis=0)
     late = np.where(np.abs(late) < _STILL, 0.0, late)
@@ -69,5 +69,5 @@ def slope(values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
 def distance(
     read: Float[np.ndarray, "... 3"], true: Float[np.ndarray, "... 3"]
 ) -> Float[np.ndarray, "..."]:
-    """How far a position that was read is from the true one (mm)."""
+    """Distance of positions read from the true ones (mm)."""
     return np.linalg.norm(read - true, axis=-1) * 1000.0

@@ -1,4 +1,4 @@
-"""How far two sets of features are from each other as distributions."""
+"""Distances between the distributions of two sets of features."""
 
 from collections.abc import Callable
 
@@ -17,8 +17,8 @@ def frechet_distance(first: Float[np.ndarray, "n f"], second: Float[np.ndarray, 
     ||X Y^T||_* / sqrt((n - 1)(m - 1)) of the centred samples: exact also where there are fewer
     samples than features, without the square root of a singular matrix.
 
-    Biased: with few samples it is far above 0 between samples of one distribution. Compare only
-    at equal sample sizes, and together with the distance of real from real.
+    Biased: with few samples it is far above 0 between samples of one distribution. Compare it only
+    at equal sample sizes, and with the distance between two sets of real samples.
 
     Raises:
         ValueError: Fewer than two samples, or another number of features.
@@ -28,7 +28,7 @@ def frechet_distance(first: Float[np.ndarray, "n f"], second: Float[np.ndarray, 
     x, y = first - first.mean(axis=0), second - second.mean(axis=0)
     shift = ((first.mean(axis=0) - second.mean(axis=0)) ** 2).sum()
     spread = (x**2).sum() / (n - 1) + (y**2).sum() / (m - 1)
-    # Rotating the samples of a side changes no singular value: X = Q R, so R will do for X.
+    # Singular values are invariant to rotations of the samples: X = Q R, so R replaces X.
     x, y = (np.asarray(np.linalg.qr(side, mode="r")) for side in (x, y))
     shared = np.linalg.svd(x @ y.T, compute_uv=False).sum() / np.sqrt((n - 1) * (m - 1))
     return float(shift + spread - 2 * shared)
@@ -66,7 +66,7 @@ def left_out(
 ) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " g"]]:
     """The distance without each episode of the first set, and without each of the second.
 
-    In the order of the episodes' numbers.
+    Ordered by episode number.
     """
     return (
         np.array([distance(first[first_episode != e], second) for e in np.unique(first_episode)]),
@@ -84,8 +84,8 @@ def jackknife_interval(
 ) -> tuple[float, float]:
     """95 % interval of a distance from leaving out one episode at a time.
 
-    A bootstrap would hold samples twice, which such distances take for a narrower distribution.
-    The normal interval has the variance of the two-sample jackknife, one term for each side.
+    A bootstrap would repeat samples, which makes the distribution look narrower. The normal
+    interval has the variance of the two-sample jackknife, one term for each side.
     """
     episodes = {"first_episode": first_episode, "second_episode": second_episode}
     left = left_out(distance, first, second, **episodes)

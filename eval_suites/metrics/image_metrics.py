@@ -1,4 +1,4 @@
-"""How far one frame is from another. Videos are uint8, or float in [0, 1]."""
+"""Distances between frames. Videos are uint8, or float in [0, 1]."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ PSNR_CAP_DB = 100.0
 """PSNR of equal frames, so that means stay finite."""
 
 CHANGE_THRESHOLD = 10
-"""Grey levels of 255 by which a pixel must change to count; above JPEG noise."""
+"""Grey levels of 255 by which a pixel must change to count as changed; above JPEG noise."""
 
 Video = UInt8[np.ndarray, "... h w c"] | Float[np.ndarray, "... h w c"]
 

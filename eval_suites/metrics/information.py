@@ -1,4 +1,4 @@
-"""How much one sequence of labels says about another, in bits, from counts."""
+"""Entropy and mutual information of label sequences in bits, from counts."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,9 +20,9 @@ def joint_counts(
 def mutual_information(counts: Float[np.ndarray, "... k j"]) -> Float[np.ndarray, "..."]:
     """I(K; J) = H(K) + H(J) - H(K, J) in bits, with the bias correction of Miller (1955).
 
-    Counts of few samples look related where nothing is: the plug-in estimate is too high by about
-    (cells - rows - columns + 1) / 2n nats, with the cells, rows and columns that occur. Without a
-    relation the corrected value is 0 on average and can be negative.
+    The plug-in estimate from n samples is too high by about (cells - rows - columns + 1) / 2n nats,
+    with the cells, rows and columns that occur. For independent labels the corrected value is 0 on
+    average and can be negative.
     """
     rows, columns = counts.sum(axis=-1), counts.sum(axis=-2)
     cells = counts.reshape(*counts.shape[:-2], -1)
@@ -32,7 +32,7 @@ def mutual_information(counts: Float[np.ndarray, "... k j"]) -> Float[np.ndarray
 
 
 def entropy(counts: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "..."]:
-    """Entropy in bits of labels that occur this often."""
+    """Entropy in bits of labels with these counts."""
     chances = counts / counts.sum(axis=-1, keepdims=True)
     logs = np.log2(np.where(chances > 0, chances, 1.0))
     return -(chances * logs).sum(axis=-1)

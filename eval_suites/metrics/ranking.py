@@ -1,4 +1,4 @@
-"""How well predicted values of policies order and scale like the true ones. Plain arrays.
+"""Correlation and ranking errors of predicted against true values of policies, on plain arrays.
 
 Source of MMRV: Li et al. 2024, Evaluating Real-World Robot Manipulation Policies in Simulation
 (SIMPLER), section 4. It weighs violations by TRUE differences, so it is not symmetric.
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 _TIE = 1e-9
-"""Values nearer than this are equal."""
+"""Values closer than this are equal."""
 
 
 def pearson(

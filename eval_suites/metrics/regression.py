@@ -1,4 +1,4 @@
-"""Predicting actions from codes or features: fitted on one split, applied to another."""
+"""Regression of actions on codes or features, fitted on one split and applied to another."""
 
 from typing import NamedTuple
 
@@ -7,23 +7,23 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 
 ALPHAS = np.logspace(-3, 5, 17)
-"""Ridge penalties to choose from, for standardised features."""
+"""Candidate ridge penalties, for standardised features."""
 
 FEATURE_REACH = 5.0
-"""A new feature farther than this from the fitted mean, in fitted spreads, counts as this far: a
-dimension that hardly moved where a ridge was fitted must not explode where it does."""
+"""Standardised features of the other split are clipped to this, so that a dimension that hardly
+varied in the fit split cannot dominate a prediction."""
 
 KMEANS_RESTARTS = 10
 
 
 class Standardiser(NamedTuple):
-    """Mean and standard deviation of the split that something is fitted on."""
+    """Mean and standard deviation of the fit split."""
 
     mean: Float[np.ndarray, " d"]
     scale: Float[np.ndarray, " d"]
 
     def __call__(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """Values in units of the fitted spread; constant columns become 0."""
+        """Standardised values."""
         return (values - self.mean) / self.scale
 
 
@@ -58,7 +58,7 @@ def predict_by_ridge(
 ) -> Float[np.ndarray, "m d"]:
     """Linear regression with a penalty per target, chosen by cross-validation inside the fit split.
 
-    `groups` are episodes, which folds never cut; a single episode is cut into stretches of time.
+    `groups` are episodes, which folds never divide; a single episode is divided in time.
     """
     return ridge_of_both(fit_features, fit_targets, features, groups=groups, num_folds=num_folds)[1]
 
@@ -71,9 +71,9 @@ def ridge_of_both(
     groups: Int[np.ndarray, " n"],
     num_folds: int = 5,
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:
-    """As `predict_by_ridge`, with the fit split predicted too, each episode by the others.
+    """As `predict_by_ridge`, and first the cross-validated predictions of the fit split.
 
-    The first prediction is as far off as the second, so that another model can be fitted to both.
+    Both predictions have out-of-sample errors, so that another model can be fitted on top of them.
     """
     folds = _folds(groups, num_folds)
     held_path = np.zeros((len(ALPHAS), *fit_targets.shape))
@@ -111,7 +111,7 @@ def principal_components(
     *,
     num_components: int,
 ) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, "m p"]]:
-    """Both sets of features along the main axes of the first."""
+    """Both sets of features, projected on the principal components of the first."""
     mean = fit_features.mean(axis=0)
     axes = np.linalg.svd(fit_features - mean, full_matrices=False)[2][:num_components]
     return (fit_features - mean) @ axes.T, (features - mean) @ axes.T

@@ -1,4 +1,4 @@
-"""How well imagined scores tell success from failure, on plain arrays."""
+"""How well imagined scores separate success from failure, on plain arrays."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -9,14 +9,14 @@ from eval_suites.statistics import Statistic, ratio_of_sums
 def share_terms(
     hit: Bool[np.ndarray, " m"], among: Bool[np.ndarray, " m"]
 ) -> Float[np.ndarray, "m 2"]:
-    """Rows whose total gives, by `ratio_of_sums`, how many of some trials are hits."""
+    """Rows from whose total `ratio_of_sums` gives the share of hits among some trials."""
     return np.stack([hit & among, among], axis=1).astype(float)
 
 
 def gap_terms(
     score: Float[np.ndarray, " m"], is_success: Bool[np.ndarray, " m"]
 ) -> Float[np.ndarray, "m 4"]:
-    """Rows whose total gives `gap`."""
+    """Rows from whose total `gap` is computed."""
     return np.stack([score * is_success, is_success, score * ~is_success, ~is_success], axis=1)
 
 
@@ -32,7 +32,7 @@ def auroc(
 ) -> Statistic:
     """Chance that a success scores higher than a failure, ties counting half; NaN without both.
 
-    A function of how often each episode counts, because trials of all episodes are paired.
+    A function of the weight of each episode, because trials of different episodes are compared.
     """
     num_episodes = int(episode.max()) + 1
     wins, pairs = (np.zeros((num_episodes, num_episodes)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Does a code mean the same motion in every episode? Sums per episode in, numbers out."""
+"""Does a code mean the same motion in every episode? Statistics of per-episode sums."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -47,7 +47,7 @@ def eta_p_value(
     seed: int = 0,
     num_permutations: int = RESAMPLES,
 ) -> float:
-    """Chance of an eta squared this high if codes were unrelated to the time in the episode.
+    """Probability of an eta squared this high if codes were unrelated to the time in the episode.
 
     Every permutation rotates the codes of each episode by its own random number of steps. With n
     permutations the smallest possible value is 1 / (n + 1).
@@ -80,8 +80,8 @@ def other_episode_errors(
 ) -> Float[np.ndarray, "e 2 d"]:
     """Squared error of predicting each code's mean motion in all other episodes, and deviation.
 
-    The deviation is from the mean of all motions in the other episodes, which a code that none of
-    them has predicts too.
+    The deviation is from the mean motion of the other episodes. A code that does not occur in them
+    predicts that mean.
     """
     others = sums.sum(axis=0) - sums
     totals, counts = others[..., :-2], others[..., -1:]
@@ -96,8 +96,8 @@ def sign_agreement(
 ) -> Float[np.ndarray, "e k d"]:
     """1 where the mean motion of a code in an episode has the sign of its meaning, else 0.
 
-    NaN where the episode has no such code, or the code means less than `min_move` along the axis.
-    A mean of exactly 0 is half right.
+    NaN where the code does not occur in the episode, or its meaning is below `min_move` along the
+    axis. A mean of exactly 0 counts half.
     """
     counts = sums[..., -1:]
     right = 0.5 + 0.5 * np.sign(sums[..., :-2]) * np.sign(meaning)

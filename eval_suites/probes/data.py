@@ -1,4 +1,4 @@
-"""The data that probes use from one split: a row per transition, episodes one after another."""
+"""Probe data of one split: a row per transition, ordered by episode."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ class ProbeData:
     differences: Float[np.ndarray, "n f"]
     """Change of that image up to the next frame."""
     flow: Float[np.ndarray, "n g"] | None
-    """Optical flow from this frame to the next, where it was asked for."""
+    """Optical flow from this frame to the next; None if not requested."""
     targets: Mapping[str, Float[np.ndarray, "n 7"]]
     """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
     masks: Mapping[str, Bool[np.ndarray, " 7"]]
-    """Which of the seven dimensions a target really has."""
+    """Which of the seven dimensions are recorded for a target."""
 
     @property
     def num_episodes(self) -> int:
@@ -53,11 +53,11 @@ class ProbeData:
     def sums(
         self, values: Shaped[np.ndarray, "m ..."], rows: np.ndarray | slice = slice(None)
     ) -> Float[np.ndarray, "e ..."]:
-        """Sums over every episode of what is known of some transitions."""
+        """Sums over each episode of values of all transitions, or of those in `rows`."""
         return episode_sums(values, self.episode[rows], num_episodes=self.num_episodes)
 
     def by_episode(self, values: Shaped[np.ndarray, "n ..."]) -> list[Shaped[np.ndarray, "_ ..."]]:
-        """Rows cut into episodes."""
+        """Rows split by episode."""
         return np.split(values, np.flatnonzero(np.diff(self.episode)) + 1)
 
     def as_text(self, codes: Int[np.ndarray, " n"]) -> list[str]:
@@ -65,7 +65,7 @@ class ProbeData:
         return [" ".join(map(str, row)) for row in self.by_episode(codes)]
 
     def previous(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d+1"]:
-        """Rows of the transition before, then 1; all zero at the start of an episode."""
+        """Values of the previous transition, then 1; all zero at the start of an episode."""
         starts = np.diff(self.episode, prepend=-1) != 0
         shifted = np.concatenate([np.roll(values, 1, axis=0), np.ones((len(values), 1))], axis=1)
         return np.where(starts[:, None], 0.0, shifted)
@@ -79,28 +79,36 @@ def collect(
     description: str,
     with_flow: bool = False,
 ) -> ProbeData:
-    """The encoded transitions of a split, encoded once for all suites of a context.
+    """The transitions of a split, encoded once for all suites of a context.
 
-    Equal episodes, which have equal ids, count once. The order of episodes does not matter. An
-    episode with an action or a pose that is not finite is logged and left out.
+    Duplicate episodes, which have equal ids, count once, and the order of episodes does not matter.
+    Episodes with a non-finite action or pose are logged and left out.
 
     Raises:
         ValueError: No episode has two frames.
     """
     key = ("transitions", id(episodes), min(max_episodes, len(episodes.episodes)))
-    known = context.cache.get(key)
+    # The cache keeps the episodes alive, because Python reuses the id of a freed object.
+    _, known = context.cache.get(key, (episodes, None))
     if known is None or (with_flow and known.flow is None):
-        known = _collect(context, episodes, max_episodes, description, with_flow)
-        context.cache[key] = known
+        known = _collect(
+            context,
+            episodes,
+            max_episodes=max_episodes,
+            description=description,
+            with_flow=with_flow,
+        )
+        context.cache[key] = episodes, known
     return known
 
 
 def _collect(
     context: EvalContext,
     episodes: EpisodeSet,
+    *,
     max_episodes: int,
     description: str,
-    with_flow: bool,  # noqa: FBT001 (private)
+    with_flow: bool,
 ) -> ProbeData:
     """Encode the episodes of a split and align their transitions with the robot's actions."""
     rows: dict[str, Mapping[str, np.ndarray]] = {}

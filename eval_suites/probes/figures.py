@@ -1,6 +1,6 @@
 """The figures of the latent probe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ SHOWN = (
     "current_frame",
     SUPERVISED,
 )
-"""Baselines in the figure; the others would all be at 0."""
+"""Baselines in the figure; the others are all close to 0."""
 
 
 def probe_figures(
@@ -57,11 +57,7 @@ def probe_figures(
         ),
         "lag": _lag_figure(metrics, motions),
         "labels": _label_figure(metrics, main),
-        "code_usage": figures.usage(
-            np.bincount(test.codes, minlength=num_codes),
-            label="latent action",
-            title="use of latent actions in test episodes",
-        ),
+        "code_usage": code_usage_figure(test, num_codes),
     }
     if motion.dimensions[0] in TRANSLATION:
         moves = test.targets[motion.target][:, list(TRANSLATION)]
@@ -69,6 +65,15 @@ def probe_figures(
             test.codes, moves, num_codes=num_codes
         )
     return drawn
+
+
+def code_usage_figure(test: ProbeData, num_codes: int) -> Figure:
+    """Share of the test transitions that have each latent action."""
+    return figures.usage(
+        np.bincount(test.codes, minlength=num_codes),
+        label="latent action",
+        title="use of latent actions in test episodes",
+    )
 
 
 def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) -> Figure:
@@ -108,8 +113,10 @@ def draw_label_curve(
     shown = list(metrics.values())
     lines = {
         "latent actions": figures.metric_curve(shown),
-        "oracle codes": _line([metric.ceiling for metric in shown]),
-        "supervised inverse dynamics": _line([metric.baselines[SUPERVISED] for metric in shown]),
+        "oracle codes": figures.value_curve([metric.ceiling for metric in shown]),
+        "supervised inverse dynamics": figures.value_curve(
+            [metric.baselines[SUPERVISED] for metric in shown]
+        ),
     }
     scaled = {
         name: figures.Curve(*(scale * values for values in line)) for name, line in lines.items()
@@ -118,8 +125,3 @@ def draw_label_curve(
     axes.set_xscale("log")
     axes.set_xticks(list(metrics), [str(n) for n in metrics])
     axes.minorticks_off()
-
-
-def _line(values: Sequence[float | None]) -> figures.Curve:
-    known = np.array([np.nan if value is None else value for value in values])
-    return figures.Curve(known, known, known)

@@ -1,4 +1,4 @@
-"""Opening and closing of the gripper: rare events, scored by balanced accuracy, never by R2."""
+"""Opening and closing of the gripper: rare events, scored by balanced accuracy."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ from eval_suites.table import Measurement, Sums, Table, undefined
 from genie_robo.types import GRIPPER
 
 MIN_GRIPPER_MOVE = 0.1
-"""Change of the opening (1 = open) from one transition to the next that counts as an event."""
+"""Smallest change of the opening (1 = open) between transitions that counts as an event."""
 
 EVENTS = ("closes", "stays", "opens")
-"""By number."""
+"""Names of the events by number."""
 
 PROTOCOL = (
-    "event = the gripper opens, closes or stays relative to the transition before; each code names "
-    "the event under which it is most frequent in validation episodes; mean recall over the "
+    "event = the gripper opens, closes or stays relative to the previous transition; each code "
+    "predicts the event in which it is most frequent in validation episodes; mean recall over the "
     "events of the test episodes"
 )
 
@@ -26,7 +26,7 @@ PROTOCOL = (
 def gripper_measurement(
     fit: ProbeData, test: ProbeData, target: str, *, num_codes: int, seed: int
 ) -> tuple[Measurement, Table | None]:
-    """Balanced accuracy of gripper events predicted from codes, and the rows that it is made of."""
+    """Balanced accuracy of gripper events predicted from codes, and its rows by episode."""
     found = event_sums(fit, test, target, num_codes=num_codes)
     if found is None:
         reason = "the gripper does not move in the validation or the test episodes"
@@ -64,9 +64,9 @@ def gripper_measurement(
 def event_sums(
     fit: ProbeData, test: ProbeData, target: str, *, num_codes: int
 ) -> Float[np.ndarray, "e 2 3"] | None:
-    """How often each event is predicted from the code, and how often it occurs, by test episode.
+    """Correct predictions and occurrences of each event, by test episode.
 
-    None where the gripper does not move on either side.
+    None where the gripper does not move in the fit or in the test episodes.
     """
     fit_events, fit_kept = gripper_events(fit, target)
     events, kept = gripper_events(test, target)
@@ -85,7 +85,7 @@ def gripper_events(
 ) -> tuple[Int[np.ndarray, " m"], Bool[np.ndarray, " n"]]:
     """Event of each transition (its number in EVENTS) and which transitions have one.
 
-    The first transition of an episode has nothing to be compared with.
+    The first transition of an episode has none, because there is no previous opening.
     """
     opening = data.targets[target][:, GRIPPER]
     kept = np.diff(data.episode, prepend=-1) == 0

@@ -1,4 +1,4 @@
-"""What a world imagines from the latent actions of test episodes, summed over each episode."""
+"""Measurements on rollouts under the latent actions of test episodes, as sums per episode."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +44,7 @@ def read_motions(
 ) -> list[Float[np.ndarray, "_ d"]]:
     """The motion between the frames of each video, by ridge on 16x16 grey frame differences.
 
-    The ridge is fitted on real frames of the fit split and never sees the videos.
+    The ridge is fitted on real frames of the fit split only.
     """
     differences = [np.diff(coarse_grey(video), axis=0) for video in videos]
     guesses = predict_by_ridge(
@@ -56,7 +56,7 @@ def read_motions(
 def true_motions(
     data: ProbeData, motion: Motion, clips: Sequence[Clip], *, frame_stride: int
 ) -> Float[np.ndarray, "m n d"]:
-    """The motions that lead from the last prompt frame of each clip through its future."""
+    """The true motions of the future transitions of each clip."""
     rows = dict(zip(data.episode_ids, data.by_episode(motion.of(data)), strict=True))
     first = [clip.window.start // frame_stride + clip.num_prompt_frames - 1 for clip in clips]
     return np.stack(
@@ -70,7 +70,7 @@ def true_motions(
 def probed_clips(
     context: EvalContext, test: ProbeData, *, num_clips: int, horizon: int, name: str
 ) -> list[Clip]:
-    """Clips of test episodes that the probe has read; none where no episode is long enough."""
+    """Clips of the test episodes in `test`; empty if no episode is long enough."""
     with suppress(UnavailableError):
         clips = choose_clips(context, num_clips=num_clips, horizon=horizon, name=name)
         return [clip for clip in clips if clip.window.episode_id in test.episode_ids]
@@ -91,7 +91,7 @@ def sum_over_clips(
 def copying_measurements(
     context: EvalContext, table: Table, clips: Sequence[Clip], *, batch_size: int, suite: str
 ) -> dict[str, Measurement]:
-    """What imagining one frame with its latent action gains over holding the prompt frame."""
+    """PSNR gain of imagining one frame over holding the prompt frame."""
     names = ("psnr", "changed_psnr")
     if not clips:
         reason = "no test episode has two frames"
@@ -136,7 +136,7 @@ def _psnrs(
 
 
 class Demonstrations(NamedTuple):
-    """Latent actions of clips, imagined from their own prompts and from those of others."""
+    """Rollouts under the latent actions of clips, from their own prompts and from other clips'."""
 
     clips: Sequence[Clip]
     codes: Int[np.ndarray, "m n"]
@@ -149,7 +149,7 @@ class Demonstrations(NamedTuple):
 def imagine_demonstrations(
     context: EvalContext, clips: Sequence[Clip], *, batch_size: int, name: str
 ) -> Demonstrations:
-    """Imagine every demonstration twice."""
+    """Imagine every demonstration from its own and from another episode's prompt."""
     codes, partner = infer_codes(context.encoder, clips), partners(clips)
     prompts = [clip.prompt for clip in clips]
     videos = imagine(
@@ -164,7 +164,7 @@ def imagine_demonstrations(
 
 
 def partners(clips: Sequence[Clip]) -> Int[np.ndarray, " m"]:
-    """For each clip the next clip of another episode."""
+    """For each clip, the next clip of another episode."""
     names = [clip.window.episode_id for clip in clips]
     num = len(clips)
     return np.array(
@@ -176,7 +176,7 @@ def partners(clips: Sequence[Clip]) -> Int[np.ndarray, " m"]:
 
 
 def code_agreement(context: EvalContext, table: Table, demos: Demonstrations) -> Measurement:
-    """Are the latent actions inferred on the imagined video the ones that it was imagined with?"""
+    """Are the latent actions re-inferred on imagined video equal to those that steered it?"""
     shared = {"unit": "share", "protocol": CODE_PROTOCOL}
     if reason := why_unavailable(context.encoder):
         return undefined(reason, **shared)
@@ -211,7 +211,7 @@ def motion_agreement(
     """Does the imagined robot move as in the demonstration?"""
     read = read_motions(probe.fit, probe.motion, [*demos.own, *demos.other])
     own, other = np.split(np.stack(read), 2)
-    # From the prompt to the first imagined frame motion and blur cannot be told apart.
+    # Between the prompt and the first imagined frame, blur looks like motion.
     motions = true_motions(probe.test, probe.motion, demos.clips, frame_stride=frame_stride)
     truth = motions[:, 1:]
 

@@ -1,4 +1,4 @@
-"""How well a few action labels decode latent actions."""
+"""How well latent actions decode to robot actions with few action labels."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ PROTOCOL = (
 
 
 def check_labels(labels: Sequence[int], suite: str) -> None:
-    """Refuse numbers of labels that are too small to fit a ridge to.
+    """Reject numbers of labels that are too small for a ridge.
 
     Raises:
         ValueError: One is below 2.
@@ -32,14 +32,14 @@ def check_labels(labels: Sequence[int], suite: str) -> None:
 
 
 def draw_labels(num_transitions: int, num_labels: int, *, draw: int, seed: int) -> np.ndarray:
-    """Which transitions are labelled; more labels of the same draw contain the fewer ones."""
+    """Which transitions are labelled; in one draw, larger sets contain the smaller ones."""
     return np.random.default_rng([seed, draw]).permutation(num_transitions)[:num_labels]
 
 
 def decode(
     probe: Probe, fit_targets: Float[np.ndarray, "n d"], labelled: Int[np.ndarray, " l"]
 ) -> dict[str, Float[np.ndarray, "m d"]]:
-    """Each test transition's targets, decoded from the labels of these in each of three ways."""
+    """Targets of the test transitions, decoded by three methods from the labelled transitions."""
     fit, known = probe.fit, fit_targets[labelled]
 
     def dictionary(fit_codes: np.ndarray, codes: np.ndarray) -> Float[np.ndarray, "m d"]:
@@ -58,7 +58,7 @@ def decode(
 
 
 def label_errors(probe: Probe, num_labels: int) -> dict[str, Float[np.ndarray, "e 2 d"]]:
-    """Squared error and squared deviation of every test episode, by way of decoding."""
+    """Squared error and squared deviation of every test episode, by decoding method."""
     deviation = (probe.targets - probe.mean) ** 2
     errors: dict[str, np.ndarray] = {}
     for draw in range(probe.num_random_draws):
@@ -72,7 +72,7 @@ def label_errors(probe: Probe, num_labels: int) -> dict[str, Float[np.ndarray, "
 def label_measurements(
     probe: Probe, table: Table, num_labels: Sequence[int]
 ) -> dict[str, Measurement]:
-    """R2 against number of labels; adds the squared errors of the codes to the table."""
+    """R2 by number of labels; adds the squared errors of the codes to the table."""
     shared = {"unit": "R2", "protocol": PROTOCOL.format(draws=probe.num_random_draws)}
     names, num_transitions = probe.motion.names, len(probe.fit.codes)
     found = {}

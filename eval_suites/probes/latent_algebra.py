@@ -1,4 +1,4 @@
-"""Latent actions as motions: reversed with the video, negated by swapped frames, added up."""
+"""Latent actions as motions: reversal of the video, swapped frames, composition."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ COMPOSITION_PROTOCOL = (
 
 
 def backwards(window: Window, *, first: int = 0, num_frames: int | None = None) -> Window:
-    """Frames of a window in reverse, as if each motion had been undone; all without padding."""
+    """A window played backwards, without padding; by default all of its frames."""
     last = first + (num_frames or int((~window.is_pad).sum()))
     undone = -window.robot_actions[first : last - 1][::-1]
     undone[:, GRIPPER] *= -1
@@ -91,7 +91,7 @@ def swapped_codes(
 
 
 def best_permutation(counts: Float[np.ndarray, "k k"]) -> Int[np.ndarray, " k"]:
-    """For each code another code, all different, so that most counted pairs agree."""
+    """The permutation of codes with which most of the counted pairs agree."""
     return np.asarray(linear_sum_assignment(-counts)[1])
 
 
@@ -100,14 +100,14 @@ def backward_measurements(
 ) -> dict[str, Measurement]:
     """Is the code of a transition run backwards a permutation of its code run forwards?
 
-    A transition agrees when its backward code is the permutation of its forward code that is best
-    in the validation episodes; it is an involution when that permutation, used twice, keeps its
-    code.
+    The permutation is the best one in the validation episodes. A transition agrees when its
+    backward code is the permuted forward code; it is an involution when permuting its code twice
+    gives the same code.
 
     Args:
-        table: Of test episodes.
-        fit_counts: Pairs (forward code, backward code) in each validation episode.
-        counts: The same of each test episode.
+        table: A row for each test episode.
+        fit_counts: Counts of (forward code, backward code) in each validation episode.
+        counts: The same for each test episode.
     """
     turned = best_permutation(fit_counts.sum(axis=0))
     codes = np.arange(counts.shape[-1])
@@ -136,7 +136,8 @@ def backward_measurements(
         "forward_backward/involution": Measurement(
             of=table.ratio(come_back, num_transitions),
             unit="share",
-            protocol="share of use of codes that come back when turned twice; " + BACKWARD_PROTOCOL,
+            protocol="share of transitions whose code is unchanged by permuting twice; "
+            + BACKWARD_PROTOCOL,
             baselines={"random_permutation": 2 / len(codes)},
             ceiling=1.0,
         ),
@@ -144,7 +145,7 @@ def backward_measurements(
 
 
 def backward_undefined(reason: str) -> dict[str, Measurement]:
-    """Why nothing can be said about reversed videos."""
+    """Undefined measurements on reversed videos, with the reason."""
     units = {"agreement": "share", "information": "bits", "involution": "share"}
     return {
         f"forward_backward/{name}": undefined(reason, unit=unit, protocol=BACKWARD_PROTOCOL)
@@ -219,7 +220,7 @@ def composition_measurements(
 def sums_over_time(
     values: Float[np.ndarray, "n d"], episode: Int[np.ndarray, " n"], horizon: int
 ) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m d"]]:
-    """Where `horizon` rows of one episode begin, and their sums."""
+    """Start rows of all spans of `horizon` rows within an episode, and their sums."""
     starts = np.arange(max(0, len(values) - horizon + 1))
     starts = starts[episode[starts] == episode[starts + horizon - 1]]
     until = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])

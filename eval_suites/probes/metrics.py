@@ -40,7 +40,7 @@ LAG_PROTOCOL = (
 )
 CONSTANT = "the motion is constant in the test episodes"
 ROUNDING = 1e-9
-"""R2 up to here is 0 up to rounding."""
+"""R2 below this is 0 up to rounding."""
 
 
 class ProbeTable:
@@ -208,8 +208,7 @@ def p_value_measurements(
 
 def code_measurements(table: Table, test: ProbeData, *, num_codes: int) -> dict[str, Measurement]:
     """How much of the codebook the test episodes use."""
-    counts = np.zeros((test.num_episodes, num_codes))
-    np.add.at(counts, (test.episode, test.codes), 1)
+    counts = test.sums(np.eye(num_codes)[test.codes])
     return {
         "codes/perplexity": Measurement(
             of=Sums(table, counts, perplexity, Interval.jackknife, OTHER_CODES),

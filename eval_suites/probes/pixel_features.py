@@ -15,7 +15,7 @@ FLOW_SIZE, BLOCK, REACH = 32, 4, 3
 """Flow is matched on grey images of FLOW_SIZE, in blocks of BLOCK, up to REACH pixels away."""
 
 TEXTURE = 1e-2
-"""Sum of squared slopes in a block below which it has too little texture to tell its motion."""
+"""Sum of squared gradients below which a block has too little texture for flow."""
 
 
 def coarse_grey(
@@ -28,10 +28,9 @@ def coarse_grey(
 def block_flow(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 g"]:
     """Optical flow: rows, then columns, that each block moved (pixels of 32).
 
-    First by whole pixels: the shift with the least absolute difference to the next frame, the
-    shortest of equally good ones. Then by the fraction of a pixel that explains the remaining
-    difference by least squares, at most half of one (Lucas and Kanade 1981). A block without
-    texture stands still.
+    First in whole pixels: the shift with the least absolute difference to the next frame, or the
+    shortest of equally good ones. Then a least-squares refinement of at most half a pixel (Lucas
+    and Kanade 1981). A block without texture has zero flow.
     """
     grey = _grey(video, FLOW_SIZE)
     before = grey[:-1]
@@ -42,7 +41,7 @@ def block_flow(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 g"
     views = padded.unfold(1, FLOW_SIZE, 1).unfold(2, FLOW_SIZE, 1)
     shifted = [views[:, row, column] for row, column in shifts + REACH]
     costs = [functional.avg_pool2d((after - before).abs(), BLOCK) for after in shifted]
-    # Of equal costs NumPy is sure to take the first.
+    # NumPy is guaranteed to take the first of equal costs.
     best = np.argmin(torch.stack(costs).numpy(), axis=0)
     flow = shifts[best].astype(np.float64)
     # Fractions are computed only in frames that have a block with this shift.

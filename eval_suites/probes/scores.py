@@ -1,4 +1,4 @@
-"""How well codes predict a robot motion, with the baselines they must beat."""
+"""Errors of predicting a robot motion from codes and from baselines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ BASELINES = (
     "previous_action",
     "current_frame",
 )
-"""What latent actions must beat."""
+"""Predictors that latent actions must beat."""
 
 SUPERVISED = "inverse_dynamics"
-"""A regression with all action labels, shown with the baselines."""
+"""Supervised regression with all action labels, shown with the baselines."""
 
 TRANSLATION = (0, 1, 2)
-"""Dimensions of the action that are metres."""
+"""Action dimensions in metres."""
 
 
 class Motion(NamedTuple):
@@ -50,7 +50,7 @@ class Motion(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """What the dimensions are called."""
+        """Names of the dimensions."""
         return [ACTION_NAMES[d] for d in self.dimensions]
 
     def of(self, data: ProbeData) -> Float[np.ndarray, "n d"]:
@@ -61,13 +61,13 @@ class Motion(NamedTuple):
 CodePair = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]
 """Codes of the validation and of the test transitions."""
 Errors = Mapping[str, Float[np.ndarray, "e d"]]
-"""Squared errors of every predictor, summed over each test episode. Those of `mean`, the mean of
-the validation split, are the deviation."""
+"""Squared errors of every predictor, summed over each test episode. Those of `mean` are the
+deviation from the mean of the validation split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One motion of validation transitions, to fit on, and of test transitions, to score on."""
+    """One motion, with the transitions to fit on (validation) and to score on (test)."""
 
     fit: ProbeData
     test: ProbeData
@@ -110,11 +110,11 @@ class Probe:
 def moving_dimensions(
     data: ProbeData, target: str, *, min_move: float, min_share: float
 ) -> tuple[int, ...]:
-    """Translation and rotation dimensions in which the robot really moves.
+    """Translation and rotation dimensions in which the robot moves often enough to be probed.
 
-    A dimension moves when it is more than `min_move` (m or rad) away from its median in at least
-    `min_share` of the transitions, and where there are commands is also commanded to. In rarer
-    motion a handful of transitions would decide R2. The gripper is scored as events instead.
+    A dimension moves when it is more than `min_move` (m or rad) from its median in at least
+    `min_share` of the transitions; commands, where recorded, must move as well. For rarer motion, a
+    few transitions would determine R2. The gripper is scored as events instead.
     """
     moves = data.masks[target].copy()
     for name in {target, COMMANDED} & set(data.targets):
@@ -135,7 +135,7 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
 
 
 def score(probe: Probe) -> Errors:
-    """Fit every predictor of a motion on one split, score it on the other."""
+    """Squared errors on the test split of all predictors, fitted on the validation split."""
     predictions = _code_predictions(probe) | _action_predictions(probe)
     return {
         # Mean over draws of random codes.
@@ -145,7 +145,7 @@ def score(probe: Probe) -> Errors:
 
 
 def p_values(probe: Probe) -> dict[str, float | None]:
-    """Permutation p-values of the codes: of when in the episode, and of which episode.
+    """Permutation p-values of the codes, over time in the episode and over episodes.
 
     None where R2 is undefined, or where there is nothing to exchange.
     """
@@ -189,7 +189,7 @@ def lag_errors(probe: Probe, *, max_lag: int) -> Float[np.ndarray, "e l d"]:
 
 
 def _code_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "r m d"]]:
-    """Predictions of a linear probe on each kind of codes; random codes are drawn repeatedly."""
+    """Predictions from each kind of codes, for several draws of random codes."""
     fit, test, k, seed = probe.fit, probe.test, probe.num_codes, probe.seed
     rng = np.random.default_rng(seed)
     draws, sizes = range(probe.num_random_draws), (len(fit.codes), len(test.codes))
@@ -208,7 +208,7 @@ def _code_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "r m d"]]:
         for name, features in seen.items()
     }
     if fit.untrained_latents is not None and test.untrained_latents is not None:
-        # Its codebook holds arbitrary codes: cluster its encodings instead.
+        # An untrained codebook is arbitrary: cluster the encodings instead.
         points["untrained_encoder"] = fit.untrained_latents, test.untrained_latents
     return {
         "codes": probe.predict(fit.codes, test.codes)[None],
@@ -221,7 +221,7 @@ def _code_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "r m d"]]:
 
 
 def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
-    """Predictions from other information: the past, the present, the oracle, the latent."""
+    """Predictions from the previous action, the frame, the oracle and the latent."""
     fit, test, fit_targets = probe.fit, probe.test, probe.fit_targets
     guesses = {
         "mean": np.broadcast_to(probe.mean, probe.targets.shape),
@@ -233,7 +233,7 @@ def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
         inside, outside = ridge_of_both(known, fit_targets, test_known, groups=fit.episode)
         guesses[name] = outside
         if partial:
-            # On top of what is already predicted, so that many features cannot outweigh few codes.
+            # On top of the first prediction, so that many features cannot outweigh few codes.
             guesses[f"{name}_and_codes"] = predict_by_ridge(
                 np.concatenate([inside, one_hot[fit.codes]], axis=1),
                 fit_targets,

@@ -1,4 +1,4 @@
-"""A small network from a frame and a goal to what is cloned: latent or robot actions."""
+"""Behaviour cloning: a small network from frame and goal to latent or robot actions."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from genie_robo.progress import Advance
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 CHANNELS = (16, 32, 64, 64)
-"""Of the convolutions, each of which halves the image."""
+"""Channels of the convolutions, each of which halves the image."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class FrameNetwork(nn.Module):
-    """Convolutions over the frame, two layers on top.
+    """Convolutions over the frame and two linear layers.
 
-    The goal goes in as further channels of every pixel, so that a pixel can be compared with the
+    The goal is appended to the channels of every pixel, so that pixels can be compared with the
     colour of the goal.
     """
 
@@ -75,7 +75,7 @@ def clone_actions(
     seed: int,
     advance: Advance,
 ) -> Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " 7"]]:
-    """A policy of robot actions, by least squares in units of their spread."""
+    """A policy of robot actions: least squares on standardised actions."""
     mean, spread = robot_actions.mean(0), robot_actions.std(0)
     scale = np.where(spread > 1e-6, spread, 1.0)
     targets = ((robot_actions - mean) / scale).astype(np.float32)
@@ -99,7 +99,7 @@ def _fit(
     seed: int,
     advance: Advance,
 ) -> FrameNetwork:
-    """Adam on random batches with a cosine schedule; no hyperparameter is selected."""
+    """Train with Adam on random batches and a cosine schedule, with fixed hyperparameters."""
     frames, goals, targets = (torch.from_numpy(part) for part in examples)
     goals = goals.float()
     with torch.random.fork_rng(devices=[]):

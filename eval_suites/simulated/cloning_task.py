@@ -17,7 +17,7 @@ from genie_robo.types import Window
 Goal = Float[np.ndarray, " g"]
 """The instruction as numbers: colour of the target box, direction of a push."""
 Act = Callable[[Tabletop, UInt8[np.ndarray, "h w c"]], Float[np.ndarray, " 7"]]
-"""A policy: simulator and frame to a robot action; cloned ones read only the goal of the former."""
+"""A policy: simulator and frame to robot action; cloned ones read the goal and the frame only."""
 
 
 class Demonstration(NamedTuple):
@@ -29,7 +29,7 @@ class Demonstration(NamedTuple):
 
     @property
     def window(self) -> Window:
-        """What a latent action model may see: the frames; actions and masks are empty."""
+        """Input of a latent action model: the frames, with actions and masks left empty."""
         num_frames = len(self.frames)
         return Window(
             episode_id="demonstration",
@@ -43,7 +43,7 @@ class Demonstration(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloningTask:
-    """A task, the robot and the camera."""
+    """A task with its robot, camera and step limit."""
 
     name: str
     robot: str
@@ -53,7 +53,7 @@ class CloningTask:
     renderer: str
 
     def new_env(self) -> Tabletop:
-        """The environment of the task."""
+        """A new environment of the task."""
         return Tabletop(
             task=self.name,
             robot=self.robot,
@@ -64,9 +64,9 @@ class CloningTask:
         )
 
     def demonstrate(self, seeds: Sequence[int], advance: Advance) -> list[Demonstration]:
-        """Episodes of the scripted expert, one per seed, failed ones left out.
+        """Successful episodes of the scripted expert, at most one per seed.
 
-        The expert takes detours, so that cloned policies also see how to return from them.
+        The expert takes detours, so that cloned policies learn to return from them.
         """
         found: list[Demonstration] = []
         with closing(self.new_env()) as env:
@@ -81,7 +81,7 @@ class CloningTask:
     def try_policy(
         self, act: Act, seeds: Sequence[int], advance: Advance
     ) -> Bool[np.ndarray, " n"]:
-        """Whether the policy solved each episode before its steps were used up."""
+        """Whether the policy solved each episode within the step limit."""
         solved: list[bool] = []
         with closing(self.new_env()) as env:
             for seed in seeds:
@@ -93,7 +93,7 @@ class CloningTask:
     def _roll(
         self, env: Tabletop, act: Act, *, seed: int
     ) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, " 7"]]]:
-        """Frames of an episode until it is solved or its steps are used up, and its actions."""
+        """Frames and actions of an episode until it is solved or reaches the step limit."""
         env.reset(seed=seed)
         return roll_policy(
             env,
@@ -105,7 +105,7 @@ class CloningTask:
 
 
 def privileged(policy: Policy) -> Act:
-    """A policy that reads the simulator, not the frame."""
+    """A policy that reads the simulator instead of the frame."""
     return lambda env, _: policy.act(env)
 
 

@@ -1,7 +1,7 @@
-"""Where the tool and the boxes are, read from pixels alone.
+"""Positions of the tool and the boxes, regressed from pixels.
 
-Fitted to real frames of the episodes to fit on. It reads imagined frames as it reads real ones, so
-its error on real test frames is the floor below which no imagination can be measured.
+The regression is fitted on real frames of validation episodes and applied to imagined frames. Its
+error on real test frames is the floor below which errors of imagined poses cannot be resolved.
 """
 
 from collections.abc import Sequence
@@ -20,41 +20,41 @@ from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
 from genie_robo.sim.scene import COLORS
 
 NUM_COLORS = 24
-"""Colours that an image is reduced to."""
+"""Number of colours to which an image is quantised."""
 MAX_FRAMES = 1500
 CHROMA_DISTANCE = 0.12
-"""How far a pixel's share of red, green and blue may be from a box's."""
+"""Largest distance in chromaticity of a pixel from the colour of its box."""
 _LEVELS = 32
 _PENALTIES = np.logspace(-2, 4, 7)
 _PRIOR_MASS = 3.0
-"""Pixels added to every colour at the centre of the image, so that few pixels weigh little."""
+"""Pixels added to every colour at the centre of the image, which damps small counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseReader:
-    """Ridge regression on where each colour is in the image: mass, mean, spread and edges.
+    """Ridge regression on the mass, mean, spread and edges of each colour in the image.
 
-    The tool is read from learned colours. Each box is read from the pixels of its own colour by one
-    map for all boxes. A box that is not visible is read near the middle of the table.
+    The tool is regressed from learned colours. Each box is regressed from the pixels of its colour,
+    with one regression for all boxes. An invisible box is placed near the middle of the table.
     """
 
     color_of: Int[np.ndarray, " levels"]
-    """Learned colour of every coarse RGB value."""
+    """Learned colour of each coarse RGB value."""
     box_of: Int[np.ndarray, " levels"]
-    """Box colour in the order of PALETTE of every coarse RGB value; none is its length."""
+    """Index in PALETTE of each coarse RGB value; len(PALETTE) if it is no box colour."""
     tool: Pipeline
     boxes: Pipeline | None
     """None where no box was ever visible."""
     low: Float[np.ndarray, " 3"]
-    """Least x y z of anything in the frames fitted to (m): nothing is read beyond it."""
+    """Smallest x y z in the frames fitted to (m); predictions are clipped to it."""
     high: Float[np.ndarray, " 3"]
 
     @classmethod
     def fit(cls, frames: UInt8[np.ndarray, "t h w c"], poses: Poses) -> "PoseReader":
-        """Learn from frames with known poses.
+        """Fit to frames with known poses.
 
         Raises:
-            ValueError: no frame at all.
+            ValueError: There are no frames.
         """
         if len(frames) == 0:
             raise ValueError("a pose reader needs frames with known poses to be fitted to, got 0")
@@ -82,10 +82,10 @@ class PoseReader:
 
 
 def fit_pose_reader(context: EvalContext, *, max_episodes: int, description: str) -> PoseReader:
-    """A reader of the episodes to fit on.
+    """A pose reader fitted on the validation episodes.
 
     Raises:
-        ValueError: there are none, or they are not from a simulator.
+        ValueError: There are none, or they are not from a simulator.
     """
     frames: list[np.ndarray] = []
     poses: list[Poses] = []
@@ -121,13 +121,13 @@ def _coarse(frames: UInt8[np.ndarray, "t h w c"]) -> Int[np.ndarray, "t p"]:
 
 
 def _all_colors() -> Float[np.ndarray, "levels 3"]:
-    """The RGB value in the middle of each coarse one, in [0, 1]."""
+    """The centre of each coarse RGB value, in [0, 1]."""
     axes = np.meshgrid(*[(np.arange(_LEVELS) + 0.5) / _LEVELS] * 3, indexing="ij")
     return np.stack(axes, axis=-1).reshape(-1, 3)
 
 
 def _learn_colors(frames: UInt8[np.ndarray, "t h w c"]) -> Int[np.ndarray, " levels"]:
-    """k-means over the values that occur, each counted once, so that small things count too."""
+    """k-means over the distinct values, each counted once, so that small objects count too."""
     values = _all_colors()
     seen = values[np.unique(_coarse(frames[:: max(1, len(frames) // 200)]))]
     clusters = KMeans(min(NUM_COLORS, len(seen)), random_state=0).set_params(n_init=2).fit(seen)
@@ -135,7 +135,7 @@ def _learn_colors(frames: UInt8[np.ndarray, "t h w c"]) -> Int[np.ndarray, " lev
 
 
 def _box_colors() -> Int[np.ndarray, " levels"]:
-    """The box whose share of red, green and blue is nearest, if it is near."""
+    """The box with the nearest chromaticity, if it is within CHROMA_DISTANCE."""
     values = _all_colors()
     palette = np.array([COLORS[name] for name in PALETTE])
     shares = values / values.sum(axis=1, keepdims=True)
@@ -150,7 +150,7 @@ _NUM_MOMENTS = 9
 def _moments(
     frames: UInt8[np.ndarray, "t h w c"], color_of: Int[np.ndarray, " levels"], num_colors: int
 ) -> Float[np.ndarray, "t f"]:
-    """Of every colour: root of its mass, mean, spread, and soft maximum and minimum position."""
+    """Root mass, mean, spread, and soft maximum and minimum position of every colour."""
     height, width = frames.shape[1:3]
     v, u = (axis.ravel() for axis in np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
     columns = (u, v, u * u, v * v, np.exp(4 * u), np.exp(4 * v), np.exp(-4 * u), np.exp(-4 * v))

@@ -1,4 +1,4 @@
-"""Poses read from imagined frames against MuJoCo's: error, drift, gain and lag."""
+"""Error, drift, gain and lag of poses read from imagined frames, against MuJoCo."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -18,12 +18,12 @@ READ = (
 THINGS = {"tool_error": "distance of the tool", "box_error": "mean distance of the boxes"}
 GAIN = (
     "displacement of the tool since the prompt frame, imagined over true, least squares through "
-    "the origin, both read from pixels with MuJoCo's displacement as instrument; 1 = as far as "
-    "really happens"
+    "the origin, both read from pixels with MuJoCo's displacement as instrument; 1 = the true "
+    "displacement"
 )
 LAG = (
-    "frames by which imagined motion of the tool comes late: the highest correlation of its motion "
-    "per frame with that read in MuJoCo's frames, all rollouts together"
+    "delay of the imagined motion of the tool: the lag of the highest correlation of its motion "
+    "per frame with that read from MuJoCo's frames, all rollouts together"
 )
 UNITS = {
     **{f"{thing}{part}": "mm" for thing in THINGS for part in ("", "/above_floor")},
@@ -46,7 +46,7 @@ class Reader(Protocol):
 
 
 class PoseTable:
-    """Errors of poses by whose frames they are read from, a row for each clip."""
+    """Errors of poses read from each kind of rollout, with a row for each clip."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class PoseTable:
         true_videos: UInt8[np.ndarray, "m t h w c"],
         true_poses: Sequence[Poses],
     ) -> None:
-        """Read MuJoCo's own frames; their prompt frame comes first."""
+        """Read poses from MuJoCo's own frames, which begin with the prompt frame."""
         self._table, self._reader = table, reader
         self._true_videos, self._poses = true_videos, true_poses
         self._seen = [reader.read(video) for video in true_videos]
@@ -70,7 +70,7 @@ class PoseTable:
         self._add(who, readings)
 
     def _add(self, who: str, readings: Sequence[Poses]) -> None:
-        """Distances (mm) from where things really were; NaN where there is no box."""
+        """Add columns of distances from the true positions (mm), NaN without boxes."""
         pairs = list(zip(readings, self._poses, strict=True))
         tool = np.stack([distance(read.tool, true.tool)[1:] for read, true in pairs])
         boxes = np.stack([_box_error(read, true) for read, true in pairs])
@@ -84,7 +84,7 @@ class PoseTable:
         return self._table.mean(self._columns[thing, who])
 
     def above_floor(self, thing: str, who: str) -> Sums:
-        """The same minus the error on MuJoCo's own frames."""
+        """Mean distance minus that on MuJoCo's own frames."""
         return self._table.mean_difference(self._columns[thing, who], self._columns[thing, FLOOR])
 
     def drift(self, thing: str, who: str) -> Sums:
@@ -93,13 +93,13 @@ class PoseTable:
         return self._table.mean([self._table.add(f"{thing}_drift_{who}", slope(errors - floor))])
 
     def gain(self, who: str) -> Sums:
-        """How far the tool moves, over how far it really moves."""
+        """Displacement of the tool relative to its true displacement."""
         rows = zip(self._readings[who], self._seen, self._poses, strict=True)
         terms = [gain_terms(read.tool, seen.tool, true.tool) for read, seen, true in rows]
         return Sums(self._table, np.stack(terms), ratio_of_sums)
 
     def lag(self, who: str) -> Sums:
-        """Frames by which the tool's motion comes late."""
+        """Delay of the tool's motion in frames."""
         rows = zip(self._readings[who], self._seen, strict=True)
         terms = [lag_terms(read.tool, seen.tool) for read, seen in rows]
         return Sums(self._table, np.stack(terms), best_lag)
@@ -115,9 +115,9 @@ def _box_error(read: Poses, true: Poses) -> Float[np.ndarray, " n"]:
 def pose_measurements(
     poses: PoseTable, who: str, *, baselines: Mapping[str, str]
 ) -> dict[str, Measurement]:
-    """Error, error above the floor, drift, gain and lag of one kind of rollouts.
+    """Error, error above the floor, drift, gain and lag of one kind of rollout.
 
-    `baselines` are other kinds, by name, shown with every error and gain.
+    `baselines` are other kinds, by name, reported with every error and gain.
     """
     found = {}
     for thing, meaning in THINGS.items():
@@ -144,7 +144,7 @@ def pose_measurements(
             protocol=f"growth of the {thing} above its ceiling per frame",
             reason=NO_THING,
         )
-    # Blurred frames are read near the middle, which looks like motion: random codes show how much.
+    # Blurred frames are read near the middle, which looks like motion; random codes measure this.
     gains = {name: poses.gain(other) for name, other in baselines.items()}
     found["gain"] = Measurement(
         of=poses.gain(who),
@@ -161,5 +161,5 @@ def pose_measurements(
 
 
 def no_poses(reason: str) -> dict[str, Measurement]:
-    """The same names without values."""
+    """Undefined pose measurements, with the reason."""
     return {name: undefined(reason, unit=unit, protocol=READ) for name, unit in UNITS.items()}

@@ -1,4 +1,4 @@
-"""A task tried from the first frame of a test episode: in MuJoCo, and in imagination."""
+"""Trials of tasks from the first frame of test episodes, in MuJoCo and in imagination."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -23,9 +23,9 @@ from genie_robo.sim.tabletop import LIFTED, PUSHED, REACHED, Tabletop
 Act = Callable[[Tabletop], Float[np.ndarray, " 7"]]
 """A policy as a function of the simulator."""
 Policies = Callable[[Prompt, str, int], Iterable[tuple[str, Act]]]
-"""Policies with their names, for a start, a task and a number of steps."""
+"""Named policies for a prompt, a task and a number of steps."""
 FAST_STARTS = 3
-"""Test episodes in a first look."""
+"""Test episodes under fast=true."""
 POSE_EPISODES = 60
 """Validation episodes that the pose reader is fitted to."""
 
@@ -35,39 +35,39 @@ class Trial(NamedTuple):
 
     prompt: Prompt
     scene: SceneSpec
-    """With the task that is tried."""
+    """The scene with the task of the trial."""
     name: str
-    """Which policy, or how its actions were perturbed."""
+    """Name of the policy, or severity of the perturbation."""
     robot_actions: Float[np.ndarray, "n 7"]
-    """One for each frame."""
+    """One per frame after the prompt."""
     truth: Truth
-    """The prompt frame first."""
+    """Starts with the prompt frame."""
 
 
 class Readings(NamedTuple):
-    """Poses read from frames of every trial, the prompt frame first."""
+    """Poses read from the frames of every trial, starting with the prompt frame."""
 
     imagined: list[Poses]
     true: list[Poses]
-    """From MuJoCo's frames: what a perfect imagination would show."""
+    """From MuJoCo's frames: the result of perfect imagination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSuite:
-    """What suites of trials have in common."""
+    """Shared settings and steps of suites of trials."""
 
     name: ClassVar[str]
 
     num_episodes: int = 8
-    """Test episodes whose first frame is a start."""
+    """Test episodes from whose first frame trials start."""
     tasks: Sequence[str] = field(default_factory=lambda: ["reach", "push", "pick"])
     horizon: int = 15
-    """Frames of a trial, as far as the model's window goes."""
+    """Frames of a trial, limited by the model's window."""
     renderer: str = "auto"
     batch_size: int = 16
 
     def try_policies(self, context: EvalContext, policies: Policies) -> list[Trial]:
-        """Trials in MuJoCo by test episode, task and policy; fewer episodes in a first look.
+        """Trials in MuJoCo of every policy on every task, from each test episode.
 
         Raises:
             UnavailableError: No trial can be made with this dataset or world.
@@ -103,7 +103,7 @@ class TrialSuite:
         return Trial(replace(prompt, frames=truth.video[:1]), env.scene, name, per_frame, truth)
 
     def read(self, context: EvalContext, trials: Sequence[Trial]) -> Readings:
-        """Imagine every trial from its first frame, and read poses from both videos.
+        """Imagine every trial from its first frame; read poses from imagined and MuJoCo's frames.
 
         The reader is fitted to real frames of validation episodes.
         """
@@ -112,7 +112,7 @@ class TrialSuite:
             context,
             [trial.prompt for trial in trials],
             np.stack([trial.robot_actions for trial in trials]),
-            # All trials of a start share the sampler's noise, so that none of them profits from it.
+            # All trials of a start share the sampler's noise, so that none has an advantage.
             [stable_seed("sampler", context.seed, trial.prompt.name) for trial in trials],
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
@@ -145,12 +145,12 @@ def restore_prompt(
 
 
 def solved(trials: Sequence[Trial]) -> Bool[np.ndarray, "m n"]:
-    """Whether MuJoCo calls the task solved in every frame after the prompt."""
+    """Whether the task is solved in MuJoCo, for every frame after the prompt."""
     return np.stack([trial.truth.is_solved[1:] for trial in trials])
 
 
 def margins(trials: Sequence[Trial], readings: Sequence[Poses]) -> Float[np.ndarray, "m n"]:
-    """`task_margin` of every frame after the prompt, as read."""
+    """`task_margin` of the poses read, for every frame after the prompt."""
     pairs = zip(trials, readings, strict=True)
     return np.stack([task_margin(read, trial.scene)[1:] for trial, read in pairs])
 
@@ -158,11 +158,10 @@ def margins(trials: Sequence[Trial], readings: Sequence[Poses]) -> Float[np.ndar
 def task_margin(poses: Poses, scene: SceneSpec) -> Float[np.ndarray, " t"]:
     """Metres beyond the threshold of success in every frame, positive = solved.
 
-    The rules of Tabletop.is_success as a distance. A box that has left the table is far from
-    everything.
+    The rules of Tabletop.is_success as a distance; -1 for a box that has left the table.
 
     Raises:
-        ValueError: the scene's task has no goal.
+        ValueError: The scene's task has no goal.
     """
     box = scene.boxes[scene.target]
     position = poses.boxes[:, PALETTE.index(box.color)]

@@ -1,4 +1,4 @@
-"""State of MuJoCo next to its frames: poses, and which pixels show the robot."""
+"""True poses and robot pixels of MuJoCo's frames."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,15 +18,15 @@ PALETTE = tuple(COLORS)
 """Colours of boxes; a scene has at most one box of each."""
 
 ON_TABLE = 0.3
-"""Metres from the table's centre at which a box has left."""
+"""Distance from the table's centre (m) beyond which a box has left."""
 
 
 class Poses(NamedTuple):
-    """Where things are (m)."""
+    """Positions of the tool and the boxes (m)."""
 
     tool: Float[np.ndarray, "t 3"]
     boxes: Float[np.ndarray, "t o 3"]
-    """Centres by colour, in the order of PALETTE; NaN for one that is not there, or has left."""
+    """Centres in the order of PALETTE; NaN for a box that is absent or has left the table."""
 
 
 class Moment(NamedTuple):
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What happened, before and after n actions."""
+    """Frames and states before and after n actions."""
 
     video: UInt8[np.ndarray, "t h w c"]
     poses: Poses
@@ -59,16 +59,16 @@ def look(env: Tabletop) -> Moment:
 
 
 def stack(moments: Sequence[Moment]) -> Truth:
-    """Moments, one after the other."""
+    """Stack moments over time."""
     video, tool, boxes, is_robot, is_solved = (np.stack(c) for c in zip(*moments, strict=True))
     return Truth(video, Poses(tool, boxes), is_robot, is_solved)
 
 
 def recorded_poses(episode: Episode, steps: Sequence[int]) -> Poses:
-    """Where things were in a recorded episode.
+    """True poses at these steps of a recorded episode.
 
     Raises:
-        ValueError: the episode is not from a simulator.
+        ValueError: The episode is not from a simulator.
     """
     with closing(restore(episode, 0)) as env:
         tool, boxes = [], []
@@ -92,7 +92,7 @@ def box_positions(env: Tabletop) -> Float[np.ndarray, "o 3"]:
 def robot_pixels(
     model: mujoco.MjModel, data: mujoco.MjData, *, image_size: tuple[int, int]
 ) -> Bool[np.ndarray, "h w"]:
-    """Pixels whose centre shows the robot: one ray each, no graphics library."""
+    """Pixels whose centre shows the robot, by one ray per pixel and without a renderer."""
     height, width = image_size
     camera = model.camera(CAMERA).id
     axes, origin = data.cam_xmat[camera].reshape(3, 3), data.cam_xpos[camera]
@@ -117,7 +117,7 @@ def robot_pixels(
 
 
 def _robot_geoms(model: mujoco.MjModel) -> Bool[np.ndarray, " g"]:
-    """Everything that is neither a box nor fixed to the world."""
+    """Geometries that are neither boxes nor fixed to the world."""
     bodies = model.geom_bodyid
     names = [model.body(int(body)).name for body in bodies]
     boxes = {box_name(index) for index in range(len(PALETTE))}

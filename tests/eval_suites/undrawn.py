@@ -11,7 +11,8 @@ from eval_suites.probes.pixel_features import coarse_grey
 DRAWING = (
     *("tokenizer._figures", "video._figure", "video._strip", "controllability._figures"),
     *("action_following._figure", "latent_transfer._figure", "few_label._figure"),
-    *("latent_structure._matrix", "latent_structure.figures.usage", "latent_probe.probe_figures"),
+    *("latent_structure._matrix", "latent_structure.code_usage_figure"),
+    "latent_probe.probe_figures",
 )
 
 
