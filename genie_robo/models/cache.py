@@ -77,8 +77,8 @@ class KVCache:
     """Caches of all blocks of a stack.
 
     Time is causal, so keys and values of a finished frame never change and a MaskGIT step computes
-    only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond, the oldest
-    frame is dropped although the kept ones were computed with it.
+    only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond
+    that, the oldest frame is dropped although the kept ones were computed with it.
     """
 
     blocks: list[BlockCache] = field(default_factory=list)

@@ -54,7 +54,7 @@ class DynamicsModel(nn.Module):
     def features(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s d"]:
-        """Output of the stack for every token; `to_logits` makes logits of it."""
+        """Transformer output for every token, the input of `to_logits`."""
         return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
 
     def next_frame(

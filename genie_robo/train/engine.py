@@ -160,7 +160,7 @@ def _accelerator(device: str) -> str:
 
 
 def _wants_bf16(precision: Precision, accelerator: str) -> bool:
-    """Automatic: everywhere but on processors that would emulate bf16."""
+    """`auto` is bf16, except on processors that would emulate it."""
     if precision is not Precision.auto:
         return precision is Precision.bf16
     if accelerator == "cuda":

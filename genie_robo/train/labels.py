@@ -40,7 +40,7 @@ class RobotActions(nn.Module):
             code_dim: Width of the latent action's encoding, from which labels are read.
             steer: The dynamics gets the true actions instead of the latent ones.
             labelled: Ids of the episodes whose transitions have labels.
-            weight: Of the label loss.
+            weight: Weight of the label loss.
         """
         super().__init__()
         self.steer = steer
@@ -63,7 +63,7 @@ class RobotActions(nn.Module):
             )
 
     def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
-        """Labelled numbers in a batch."""
+        """How many action numbers of a batch are labels."""
         return {"labels": self._label_mask(batch).sum().double()}
 
     def inputs(self, batch: EpisodeBatch) -> dict[str, Tensor]:
