@@ -34,7 +34,7 @@ _QUIET_BYTES = 200_000_000
 _ANY_WRITE = 0o222
 _SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem")
 _NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""Raised by reading a file that is no index."""
+"""Raised by reading a file that is not an index."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class RecordEntry:
 
     shard: Path
     number: int
-    """Which record of the shard it is."""
+    """Index of the record in its shard."""
     offset: int
     """Byte offset of the data (tfrecord) or record number (array_record)."""
     length: int
@@ -71,7 +71,7 @@ class DatasetIndex:
     schema: Schema
     entries: tuple[RecordEntry, ...]
     fingerprint: str
-    """Of the stored content: equal for copies of a dataset, wherever they lie."""
+    """Hash of the stored content; equal for copies of a dataset."""
 
     @property
     def folder(self) -> Path:
@@ -209,7 +209,7 @@ def _examine(schema: Schema, shard: Path, number: int, span: Span) -> RecordEntr
 
 
 def _is_bad(key: str, column: np.ndarray | None, feature: Feature) -> bool:
-    """A missing column, numbers that are not finite, or images that are no JPEG or PNG."""
+    """Whether a column is missing, not finite, or holds images that are not JPEG or PNG."""
     if column is None:
         return True
     if feature.kind == "image":

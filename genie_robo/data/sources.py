@@ -60,7 +60,7 @@ class Part:
         return rows.astype(np.float64)
 
     def count(self, size: int) -> int:
-        """How many numbers it takes of a column with `size`; 0 when it reaches outside."""
+        """How many numbers it selects from a column of `size` numbers; 0 when out of range."""
         limits = [limit for limit in (self.start, self.stop) if limit is not None]
         if any(abs(limit) > size for limit in limits) or self.start == size:
             return 0
@@ -81,7 +81,7 @@ class Feature:
     """image, text, tensor or other."""
     dtype: str
     shape: tuple[int | None, ...]
-    """Of one step; None where it varies."""
+    """Shape of one step; None where it varies."""
     encoding: str = ""
     """jpeg or png of an image, zlib or bytes of a tensor, empty when plain."""
 
@@ -136,7 +136,7 @@ def source_keys(source: Source) -> tuple[str, ...]:
 
 
 def check_source(source: Source, features: Mapping[str, Feature]) -> None:
-    """Refuse a source that does not fit the dataset, saying what is there.
+    """Refuse a source that does not fit the dataset; the error lists what the dataset has.
 
     Args:
         source: The keys to read.
@@ -144,7 +144,7 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
     Raises:
         KeyError: A key is not there.
-        ValueError: A key is there but holds something else than is wanted, or the dataset has no
+        ValueError: A key has another type or size than needed, or the dataset has no
             end-effector action.
     """
     if source.unmapped:

@@ -38,13 +38,13 @@ class ActionStatistics:
     """Each dimension of some rows of 7-D actions, in the units of ACTION_UNITS."""
 
     mask: Bool[np.ndarray, " 7"]
-    """Which dimensions there are; the numbers of the others are zero."""
+    """Which dimensions the dataset has; the numbers of the others are zero."""
     num_rows: int
     num_sampled: int
-    """Rows behind the quantiles."""
+    """Rows that the quantiles are computed from."""
     mean: Float[np.ndarray, " 7"]
     std: Float[np.ndarray, " 7"]
-    """Of the population: divided by the number of rows."""
+    """Population standard deviation: divided by the number of rows."""
     min: Float[np.ndarray, " 7"]
     max: Float[np.ndarray, " 7"]
     q01: Float[np.ndarray, " 7"]
@@ -54,7 +54,7 @@ class ActionStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitStatistics:
-    """What could be read of one side of the episode-level split, or of all."""
+    """The readable episodes of one split, or of the whole dataset."""
 
     num_episodes: int
     num_steps: int
@@ -218,7 +218,7 @@ class _Rows:
 
 
 class _Split:
-    """One side of the split while it is being read."""
+    """Statistics of one split while its episodes are read."""
 
     def __init__(self, seed: int) -> None:
         self.num_episodes = self.num_steps = 0

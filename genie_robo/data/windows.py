@@ -76,8 +76,8 @@ class WindowDataset:
         """Plan the windows; nothing is read yet.
 
         Args:
-            dataset: Where the episodes are.
-            episodes: Their numbers in the dataset.
+            dataset: The dataset that holds the episodes.
+            episodes: Their indices in the dataset.
             num_frames: Frames in a window.
             image_size: Height and width of a frame, in pixels.
             resize: How images become that size.
@@ -135,7 +135,7 @@ class WindowDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Of the windows' content: equal only where every window has the same pixels."""
+        """Hash of the windows' content: equal only where every window has the same pixels."""
         settings = (
             self.dataset.fingerprint,
             self.episodes,
@@ -215,7 +215,7 @@ class WindowDataset:
 
 
 class _Labels(NamedTuple):
-    """The fields of an episode that its windows have besides frames."""
+    """The fields of an episode that its windows share, other than frames."""
 
     episode_id: str
     robot_actions: np.ndarray
@@ -265,7 +265,7 @@ class MixedWindows:
         """Combine sets of windows of one shape.
 
         Args:
-            parts: What to draw from.
+            parts: The sets to draw from.
             weights: Share of each part relative to the others; all zero draws every window of
                 every part once in an epoch.
 
@@ -298,7 +298,7 @@ class MixedWindows:
 
     @property
     def fingerprint(self) -> str:
-        """Of the windows of all parts."""
+        """Hash of the windows of all parts."""
         return digest(*(part.fingerprint.encode() for part in self.parts))
 
     def order(self, seed: int) -> EpochOrder | MixedOrder:

@@ -59,7 +59,7 @@ class _Moment(NamedTuple):
 
 
 class Imagination:
-    """A rollout that is imagined one latent action at a time.
+    """Rollouts that are imagined one latent action at a time.
 
     Time per step does not grow with the number of steps, nor does memory unless `keep` is set.
     """

@@ -40,7 +40,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     them `tokens` of the frame and, after a step, its `code`.
 
     Args:
-        world: A world, or a trained Genie on the device where it shall run.
+        world: A world, or a trained Genie on its device.
         prompt: uint8 image of any size, or a stack of p frames; it is scaled to the world's size.
             A Prompt starts worlds that need its recording.
         image_size: Height and width of frames, for worlds that show any size.
@@ -232,7 +232,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
     shallow copy of the world; its row is computed but not shown until the whole batch has ended.
 
     Args:
-        world: A world, or a trained Genie on the device where it shall run.
+        world: A world, or a trained Genie on its device.
         num_envs: Number of environments.
         prompt: As Imagined's for all, or one each: a list, or an array with one more axis
             (num_envs p h w 3).

@@ -39,7 +39,7 @@ class MujocoWorld:
             scale: Factor on every motion.
             delay: Frames by which every action is delayed; the robot holds still until then.
             feedback: Quantises the xyz motion of every action: an upper bound for worlds that are
-                driven by as many codes.
+                driven by the same number of codes.
             renderer: auto, raycast, egl or osmesa.
         """
         self._scale, self._delay, self._feedback = scale, delay, feedback
