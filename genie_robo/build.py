@@ -197,7 +197,7 @@ def build_windows(
     Args:
         config: Image size, split and cache.
         dataset: The episodes of `member`.
-        split: Of the episodes.
+        split: The split of the episodes.
         num_frames: Frames in a window.
         member: One of `config.mix`; by default the first dataset, `config` itself.
         view: A camera; by default the first of the dataset's views.
@@ -255,7 +255,7 @@ def build_device(name: str) -> torch.device:
     """`auto` is the GPU when there is one.
 
     Raises:
-        ValueError: cuda was asked for and is not there.
+        ValueError: cuda was requested and is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -62,7 +62,7 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
 
 
 def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
-    """As `fetch_action_map`; None, with a warning, where that fails."""
+    """The result of `fetch_action_map`; None, with a warning, where that fails."""
     try:
         return fetch_action_map(trained, num_labels=num_labels)
     except ValueError as error:
@@ -98,7 +98,7 @@ def _collect_labels(
     max_labels: int | None = None,
     max_episodes: int | None = None,
 ) -> Labels:
-    """Transitions of the episodes of one side, whole episodes until there are enough.
+    """Transitions of the episodes of one split, whole episodes until there are enough.
 
     Raises:
         ValueError: There is none.
@@ -128,7 +128,7 @@ def _collect_labels(
 def measure(
     dictionary: ActionDictionary, regressor: CodeRegressor, *, fit: Labels, test: Labels
 ) -> ActionMapReport:
-    """Accuracy of both directions on the test side."""
+    """Accuracy of both directions on test episodes."""
     errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
     deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
     num_episodes = int(test.episode.max()) + 1

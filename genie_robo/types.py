@@ -14,7 +14,7 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
-"""Where the motion of the tool (m) and the gripper are among the seven."""
+"""Indices of the tool's translation (m) and of the gripper in an action."""
 
 
 class Split(Enum):
@@ -79,7 +79,7 @@ class Window:
     is_pad: Bool[np.ndarray, " t"]
     """True where the episode had ended and the last frame is repeated."""
     tokens: Int[np.ndarray, "t s"] | None = None
-    """The tokenizer's view of the frames, when it is read from a token store."""
+    """Tokens of the frames, when they are read from a token store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class EpisodeBatch:
     action_mask: Bool[Tensor, "b 7"]
     is_pad: Bool[Tensor, "b t"]
     positions: Int[Tensor, " b"]
-    """Of the windows in the endless stream; seeds the randomness of each window."""
+    """Positions in the endless stream; they seed the randomness of each window."""
     tokens: Int[Tensor, "b t s"] | None = None
     """From a token store, None when tokens are made on the fly."""
 
@@ -116,7 +116,7 @@ class Rollout:
 
     tokens: Int[Tensor, "b t s"]
     video: UInt8[Tensor, "b t h w c"]
-    """Decoded frames; the first `num_prompt_frames` are the tokenizer's view of the prompt."""
+    """Decoded frames; the first `num_prompt_frames` are the reconstructed prompt."""
     latent_actions: Int[Tensor, "b t-1"]
     num_prompt_frames: int
     token_entropy: Float[Tensor, "b t s"] | None = None
