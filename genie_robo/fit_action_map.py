@@ -22,6 +22,8 @@ from genie_robo.trained_run import TrainedRun
 from genie_robo.types import ACTION_NAMES, Split
 
 MAX_TEST_EPISODES = 50
+_UNKNOWN = Measured(None, None)
+
 _log = logging.getLogger(__name__)
 
 
@@ -150,9 +152,6 @@ def measure(
         accuracy=_measured(bootstrap(hit_sums, ratio_of_sums)),
         majority=float((test.codes == majority).mean()),
     )
-
-
-_UNKNOWN = Measured(None, None)
 
 
 def _measured(estimate: Estimate) -> Measured:

@@ -1,6 +1,6 @@
 """Data that packages exchange: episodes, windows, batches, rollouts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 
@@ -98,16 +98,10 @@ class EpisodeBatch:
 
     def to(self, device: torch.device | str) -> "EpisodeBatch":
         """The same batch with its tensors on `device`."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "EpisodeBatch":
-        """The same batch in page-locked memory, for asynchronous copies to a GPU."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, function: Callable[[Tensor], Tensor]) -> "EpisodeBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **changed)
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,10 +125,10 @@ def digest(*parts: bytes) -> str:
 
 def index_files(folder: Path, split: str) -> tuple[Path, ...]:
     """Where the index of a split may be."""
-    return kept_files(folder, f"index_{split}")
+    return cache_files(folder, f"index_{split}")
 
 
-def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
+def cache_files(folder: Path, name: str) -> tuple[Path, ...]:
     """Where a result about a dataset may be cached: next to it, or else in the user's cache.
 
     Nothing is written to a folder without write permission, even by the superuser.
@@ -141,7 +141,7 @@ def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
     return (elsewhere,)
 
 
-def keep(files: Sequence[Path], text: str) -> bool:
+def write_cache(files: Sequence[Path], text: str) -> bool:
     """Write the first of the files that can be written; False when none can."""
     for file in files:
         try:
@@ -239,7 +239,7 @@ def _save(
         [numbers[e.shard.name], e.bad_keys, *(getattr(e, name) for name in _SAVED)] for e in entries
     ]
     content = {"stamp": stamp, "shards": shards, "records": rows}
-    if not keep(files, json.dumps({"checksum": _checksum(content), **content})):
+    if not write_cache(files, json.dumps({"checksum": _checksum(content), **content})):
         _log.warning("the index of %s cannot be kept: it will be made again next time", folder)
 
 

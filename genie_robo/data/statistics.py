@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas
-from genie_robo.data.index import digest, keep, kept_files
+from genie_robo.data.index import cache_files, digest, write_cache
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
@@ -88,7 +88,7 @@ def dataset_statistics(
     split = {"val_fraction": val_fraction, "test_fraction": test_fraction, "fold": fold}
     settings = [STATISTICS_FORMAT, dataset.fingerprint, split]
     fingerprint = digest(json.dumps(settings).encode())
-    files = kept_files(dataset.folder, "statistics")
+    files = cache_files(dataset.folder, "statistics")
     reason = "none are stored"
     for file in files:
         try:
@@ -103,7 +103,7 @@ def dataset_statistics(
             reason = "those stored are for another fingerprint: other episodes, keys or split"
     _log.info("computing the statistics of %s: %s", dataset.folder, reason)
     found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, split))
-    if not keep(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
+    if not write_cache(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
         _log.warning("the statistics of %s cannot be kept", dataset.folder)
     return found
 

@@ -121,16 +121,10 @@ def roll_out(
     actions: Sequence[Actions],
     *,
     seeds: Sequence[int],
-    advance: Callable[[], None] | None = None,
 ) -> UInt8[np.ndarray, "b n h w c"]:
-    """The n frames after each prompt under n actions; `advance` is called after every frame."""
+    """The n frames after each prompt under n actions."""
     world.start(prompts, seeds)
-    frames = []
-    for action in actions:
-        frames.append(world.step(action).frames)
-        if advance:
-            advance()
-    return np.stack(frames, axis=1)
+    return np.stack([world.step(action).frames for action in actions], axis=1)
 
 
 def code_steps(codes: Int[np.ndarray, "b n"]) -> list[Codes]:

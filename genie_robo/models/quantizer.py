@@ -26,6 +26,7 @@ MARGINAL_DECAY = 0.9
 """Decay per training step of the running code frequencies in the entropy term."""
 MEAN_DECAY = 0.99
 """Decay per training step of the running means of a continuous bottleneck's clusters."""
+KMEANS_ROUNDS = 10
 INITIAL_COUNT = 20
 """Number of encodings that the initial mean of a cluster counts for."""
 WARMUP_NOISE = 0.2
@@ -453,11 +454,10 @@ def cluster(
     generator: torch.Generator,
     *,
     project: Callable[[Tensor], Tensor],
-    num_rounds: int = 10,
 ) -> Float[Tensor, "k e"]:
     """Centres of k-means, started by k-means++; `project` maps means into the code space."""
     centres = _spread_start(samples, num_clusters, generator)
-    for _ in range(num_rounds):
+    for _ in range(KMEANS_ROUNDS):
         nearest = closeness(samples, centres).argmax(-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
         counts = torch.bincount(nearest, minlength=num_clusters)[:, None]

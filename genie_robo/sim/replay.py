@@ -70,7 +70,7 @@ def replay(
         ValueError: the episode is not from a simulator, `start` is not one of its steps, or an
             action is out of bounds.
     """
-    stored_state(episode, start)
+    stored_state(episode, start)  # refuses a wrong `start` before its image is read
     if image_size is None:
         height, width = stored_size(episode.images["primary"][start])
         image_size = (height, width)
