@@ -69,7 +69,7 @@ class DynamicsModel(nn.Module):
         `actions` has one entry, or none for the first frame of a video.
         """
         x = self._embed(tokens, actions)
-        return self.to_logits(self.transformer(x, cache, self.action_input.own(places))[:, 0])
+        return self.to_logits(self.transformer(x, cache, self.action_input.shift(places))[:, 0])
 
     def remember(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"], cache: KVCache
