@@ -262,7 +262,7 @@ def build_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "device=cuda was asked for, but torch sees no CUDA device here; use device=auto, or "
+            "device=cuda was requested, but torch sees no CUDA device here; use device=auto, or "
             "run `genie-robo doctor` to see what is missing"
         )
     return torch.device(name)

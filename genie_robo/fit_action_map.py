@@ -32,7 +32,7 @@ class Labels(NamedTuple):
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"]
-    """From frame to frame: the actions of its steps, composed."""
+    """From frame to frame: composed from the actions of the steps between them."""
     episode: Int[np.ndarray, " n"]
     """Number of the transition's episode, from 0."""
     mask: Bool[np.ndarray, " 7"]
@@ -161,7 +161,7 @@ def _measured(estimate: Estimate) -> Measured:
 def _read(
     trained: TrainedRun, split: Split, *, max_episodes: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, robot actions and action mask of each episode."""
+    """Codes, robot actions and action mask, episode by episode."""
     windows = trained.windows(split)
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     count = max_episodes or len(windows.episodes)

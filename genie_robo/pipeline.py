@@ -130,7 +130,7 @@ def judge(stage: Stage, stamp: Stamp | None, inputs: Mapping[str, str]) -> Verdi
 
 
 def stamps_of(run: RunFolder) -> Path:
-    """Where a run keeps the stamps of its stages."""
+    """The folder with the stamps of a run's stages."""
     return run.path / "stages"
 
 

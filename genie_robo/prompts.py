@@ -1,4 +1,4 @@
-"""Where rollouts of a run start: its test episodes, fresh simulated scenes and image files."""
+"""Prompts for a run: its test episodes, fresh simulated scenes and image files."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine, dataset, episode split, seeds."""
+"""Provenance of a result: versions, commit, machine, dataset, episode split, seeds."""
 
 import json
 import os

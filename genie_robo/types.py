@@ -106,7 +106,7 @@ class EpisodeBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """What the world model imagines from a prompt and latent actions."""
+    """Frames and tokens imagined from a prompt and latent actions."""
 
     tokens: Int[Tensor, "b t s"]
     video: UInt8[Tensor, "b t h w c"]

@@ -1,4 +1,4 @@
-"""Where each episode's bytes are: checked once and cached next to the dataset."""
+"""The index of a dataset: location of every record, checked once and cached next to it."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ class RecordEntry:
 
     @property
     def span(self) -> Span:
-        """Where the record is in its shard."""
+        """Location of the record in its shard."""
         return Span(self.offset, self.length)
 
 
@@ -124,12 +124,12 @@ def digest(*parts: bytes) -> str:
 
 
 def index_files(folder: Path, split: str) -> tuple[Path, ...]:
-    """Where the index of a split may be."""
+    """Possible paths of the index of a split."""
     return cache_files(folder, f"index_{split}")
 
 
 def cache_files(folder: Path, name: str) -> tuple[Path, ...]:
-    """Where a result about a dataset may be cached: next to it, or else in the user's cache.
+    """Paths at which a result about a dataset may be cached: next to it, then the user's cache.
 
     Nothing is written to a folder without write permission, even by the superuser.
     """

@@ -99,7 +99,7 @@ class MixedOrder:
         return self._starts[part] + number
 
     def _plan(self, block: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """For each position of a block its dataset, and its rank among that dataset's positions."""
+        """Dataset of each position of a block, and rank of the position within that dataset."""
         last, parts, ranks = self._last
         if last != block:
             rng = np.random.default_rng([self._seed, block, len(self._counts)])

@@ -97,7 +97,7 @@ class PoseSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which keys below `steps/` are the camera, the action and the pose."""
+    """Keys below `steps/` of the camera, the action and the pose."""
 
     camera: str = REQUIRED
     """For example observation/image."""
@@ -142,7 +142,7 @@ class DatasetConfig:
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool; empty takes all. Train, val and test are split by episode hash."""
     views: tuple[str, ...] = ("primary",)
-    """Cameras to train on, by name; each gives windows of its own. Evaluation takes the first."""
+    """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
     frame_stride: int = 1
     """Take every n-th step; actions in between are composed."""
     target_hz: float = 0.0
@@ -185,7 +185,7 @@ class DataConfig(DatasetConfig):
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     fold: int = 0
-    """Which episodes are the test ones: 0, 1, 2, ... are disjoint sets, for cross-validation."""
+    """Fold of cross-validation: 0, 1, 2, ... have disjoint test episodes."""
     cache_mb: int = 512
     """Decoded frames kept in memory."""
 

@@ -22,7 +22,7 @@ _MAX_OPEN_READERS = 32
 
 
 class Span(NamedTuple):
-    """Where a record is in its shard."""
+    """Location of a record in its shard."""
 
     offset: int
     """Byte offset of the data in a TFRecord file, record number in an ArrayRecord file."""

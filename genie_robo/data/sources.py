@@ -1,4 +1,4 @@
-"""Which keys of a dataset are the camera, the action and the pose, checked against the dataset.
+"""The keys of the camera, the action and the pose, checked against the dataset.
 
 Parts of a column are written as in numpy: `action[0:3]`, `action[-1]`, `observation/state`.
 """
@@ -75,7 +75,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """What a dataset's features.json says about one column."""
+    """One column, as described by features.json."""
 
     kind: str
     """image, text, tensor or other."""

@@ -70,7 +70,7 @@ class DatasetStatistics:
 
     fingerprint: str
     splits: Mapping[str, SplitStatistics]
-    """By the names of Split, and ALL. A dataset too small to split has ALL only."""
+    """Keyed by the names of Split, and ALL. A dataset too small to split has ALL only."""
 
 
 def dataset_statistics(

@@ -148,7 +148,7 @@ class WindowDataset:
         return digest(repr(settings).encode())
 
     def order(self, seed: int) -> EpochOrder:
-        """In which order to draw windows."""
+        """The order in which to draw windows."""
         return EpochOrder(len(self), seed=seed)
 
     def whole_episode(self, e: int) -> Window:
@@ -223,8 +223,6 @@ class _Labels(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """A whole decoded episode."""
-
     frames: np.ndarray
     labels: _Labels
 
@@ -302,7 +300,7 @@ class MixedWindows:
         return digest(*(part.fingerprint.encode() for part in self.parts))
 
     def order(self, seed: int) -> EpochOrder | MixedOrder:
-        """In which order to draw windows."""
+        """The order in which to draw windows."""
         if not any(self.weights):
             return EpochOrder(len(self), seed=seed)
         return MixedOrder([len(part) for part in self.parts], self.weights, seed=seed)

@@ -36,7 +36,7 @@ class ImaginedEpisode(NamedTuple):
 
 
 def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> RolloutView:
-    """What the recording shows; unknown parts are left out."""
+    """The content of the recording; unknown parts are left out."""
     trained, prompt, imagined = parts.trained, parts.prompt, parts.imagined
     true_video, num_prompt = parts.true_video, len(prompt.frames)
     rebuilt = psnr = None

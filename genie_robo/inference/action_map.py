@@ -21,7 +21,7 @@ ARRAYS, REPORT = "action_map.npz", "action_map.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDictionary:
-    """For every latent action the robot actions of the labelled steps with that code.
+    """The robot actions of the labelled steps with each code.
 
     The paper maps a latent action to a robot action drawn from its list; the mean of the list is
     the least-squares answer.
@@ -163,7 +163,7 @@ class ActionMap:
     regressor: CodeRegressor
     report: ActionMapReport
     origin: Mapping[str, str | int]
-    """What it was fitted to; with another origin it is out of date."""
+    """Fingerprints of what it was fitted to; a map with another origin is outdated."""
 
     @property
     def feedback(self) -> ErrorFeedback:

@@ -78,7 +78,7 @@ Actions = Codes | RobotActions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a world returns after a start or a step."""
+    """The result of `World.start` and `World.step`."""
 
     frames: UInt8[np.ndarray, "b h w c"]
     uncertainty: Float[np.ndarray, " b"]
@@ -86,7 +86,7 @@ class Step:
     tokens: Int[np.ndarray, "b s"] | None = None
     """None for worlds without tokens."""
     token_entropy: Float[np.ndarray, "b s"] | None = None
-    """Nats."""
+    """Entropy of each token (nats); None for worlds without tokens."""
     codes: Int[np.ndarray, " b"] | None = None
     """The latent actions that led to the frames; None for worlds without codes."""
     earlier: "tuple[Step, ...]" = ()

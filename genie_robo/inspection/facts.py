@@ -1,4 +1,4 @@
-"""What is in an RLDS folder, as plain facts: splits, columns, cameras, actions, problems."""
+"""Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class DatasetFacts:
     fits: Sequence[str]
     """Names that can be given as data=NAME."""
     read_as: str
-    """Where the mapping of the actions comes from; empty when they cannot be read."""
+    """Origin of the mapping of the actions; empty when they cannot be read."""
     num_seen: int
     """Episodes that were checked one by one; statistics cover all."""
     actions: Sequence[ActionFacts]

@@ -50,7 +50,7 @@ class ProposedPart:
     """One setting."""
 
     setting: str
-    """Below data.source."""
+    """Its key below data.source."""
     value: str
     confidence: str
     """sure, likely or guess."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genie_robo.models.settings import Backend
 
 Along = Literal["patches", "frames"]
-"""Which positions attend to each other: the patches of a frame, or the frames of a patch."""
+"""The axis of attention: the patches of a frame, or the frames of a patch."""
 
 MATMUL_MAX_LENGTH = 128
 """On a CPU explicit matmul trains faster than fused attention up to about this many keys."""

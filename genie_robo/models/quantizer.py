@@ -348,12 +348,12 @@ class JointQuantizer(Quantizer):
 
     @property
     def adds_noise(self) -> bool:
-        """As the codebook."""
+        """Whether the codebook adds noise."""
         return self.part.adds_noise
 
     @property
     def is_additive(self) -> bool:
-        """As the codebook."""
+        """Whether the codebook is additive."""
         return self.part.is_additive
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:

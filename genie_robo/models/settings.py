@@ -185,7 +185,7 @@ class LatentActionConfig(LatentActionDesign):
     downscale: int = 4
     """Frames are scaled down by this before the model gets them."""
     patch_size: int = 4
-    """In pixels of the scaled-down frame."""
+    """Patch side in pixels of the scaled-down frame."""
     encoder: TransformerConfig = _LATENT_ACTION_STACK
     decoder: TransformerConfig = _LATENT_ACTION_STACK
     quantizer: QuantizerConfig = field(

@@ -1,4 +1,4 @@
-"""From end-effector deltas to joints: damped least squares and a smooth position command."""
+"""End-effector deltas to joint commands: damped least squares, smooth position commands."""
 
 from typing import NamedTuple
 
@@ -135,7 +135,7 @@ class ArmController:
         data.mocap_quat[self._mocap] = (1, 0, 0, 0)
 
     def pose(self, data: mujoco.MjData) -> Float[np.ndarray, " 7"]:
-        """Where the tool is: x y z (m), roll pitch yaw (rad), gripper (1 = open)."""
+        """Pose of the tool: x y z (m), roll pitch yaw (rad), gripper (1 = open)."""
         robot = self._robot
         opening = (data.qpos[self._finger_qpos] - robot.finger_closed) / (
             robot.finger_open - robot.finger_closed

@@ -224,7 +224,7 @@ class GlRenderer:
         return self._image[::-1].copy()
 
     def close(self) -> None:
-        """Free the context and what lies on the graphics card."""
+        """Free the context and its memory on the graphics card."""
         atexit.unregister(self.close)
         self._context.make_current()
         self._gpu.free()

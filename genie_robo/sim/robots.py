@@ -177,7 +177,7 @@ PACKAGE = "mujoco_menagerie"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenagerieRobot:
-    """Where a robot's files are, and how it is mounted and driven."""
+    """Files, mounting and actuators of a robot."""
 
     file: str
     """MJCF below MENAGERIE_ROOT."""

@@ -222,13 +222,13 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     @property
     def renderer_name(self) -> str:
-        """What draws the frames: raycast, egl or osmesa."""
+        """Renderer of the frames: raycast, egl or osmesa."""
         assert self._renderer is not None
         return self._renderer.name
 
     @property
     def pose(self) -> Float[np.ndarray, " 7"]:
-        """Where the tool is: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
+        """Pose of the tool: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
         return self._control.pose(self.data)
 
     def box_position(self, index: int) -> Float[np.ndarray, " 3"]:

@@ -1,4 +1,4 @@
-"""Where training runs: device and precision, one process, DDP or FSDP2, and stop signals."""
+"""The training engine: device, precision, single process, DDP or FSDP2, and stop signals."""
 
 import logging
 import os
@@ -153,7 +153,7 @@ def _accelerator(device: str) -> str:
         raise ValueError(f"engine.device={device!r} must be auto, cpu or cuda")
     if device == "cuda" and not has_cuda:
         raise ValueError(
-            "engine.device=cuda was asked for, but torch sees no CUDA device here; use "
+            "engine.device=cuda was requested, but torch sees no CUDA device here; use "
             "engine.device=auto, or run `genie-robo doctor` to see what is missing"
         )
     return device

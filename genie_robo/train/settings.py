@@ -35,7 +35,7 @@ class Schedule(StrEnum):
 
 
 class Logger(StrEnum):
-    """Where training writes its numbers besides RUN/STAGE/log.jsonl."""
+    """Loggers of training numbers, in addition to RUN/STAGE/log.jsonl."""
 
     tensorboard = "tensorboard"
     wandb = "wandb"
@@ -49,7 +49,7 @@ class Method(StrEnum):
 
 
 class Viz(StrEnum):
-    """Where training can be watched."""
+    """Viewer of a training run."""
 
     none = "none"
     live = "live"
@@ -57,7 +57,7 @@ class Viz(StrEnum):
 
 
 class Stage(StrEnum):
-    """What `train` trains."""
+    """Training stages."""
 
     tokenizer = "tokenizer"
     world_model = "world_model"

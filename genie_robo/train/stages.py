@@ -204,7 +204,7 @@ class WorldModelStage(nn.Module):
     def _hidden(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
     ) -> Bool[Tensor, "b t s"]:
-        """Which tokens are masked and scored: none of frame 1, none of padding.
+        """Mask of the tokens to predict: none of frame 1, none of padding.
 
         Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
         """
