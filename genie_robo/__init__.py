@@ -9,7 +9,7 @@ __all__ = ["Genie"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when somebody asks for a model."""
+    """Import torch only when a model is requested."""
     if name == "Genie":
         from genie_robo.pretrained import Genie
 

@@ -9,7 +9,7 @@ import torch
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import DataConfig, DatasetConfig
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
-from genie_robo.models.attention import Backend, check_head_dim
+from genie_robo.models.attention import check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
 from genie_robo.models.genie import Genie
@@ -18,6 +18,7 @@ from genie_robo.models.latent_action_pixels import PixelActionModel
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
 from genie_robo.models.settings import (
+    Backend,
     LatentActionInput,
     ModelConfig,
     QuantizerConfig,
@@ -37,7 +38,7 @@ def build_genie(config: TrainConfig) -> Genie:
     Raises:
         ValueError: A patch does not divide the image.
     """
-    model = _with_codes_in_time(config)
+    model = _shorten_warmups(config)
     tokenizer = build_tokenizer(model, config.data)
     latent_action = build_latent_action(model, config.data, tokenizer)
     return Genie(
@@ -48,17 +49,17 @@ def build_genie(config: TrainConfig) -> Genie:
     )
 
 
-def _with_codes_in_time(config: TrainConfig) -> ModelConfig:
-    """The model, with warm-ups shortened where a stage is shorter than its warm-up."""
+def _shorten_warmups(config: TrainConfig) -> ModelConfig:
+    """The model settings, with a shorter warm-up where a stage ends before it."""
 
-    def in_time(quantizer: QuantizerConfig, stage: StageConfig) -> QuantizerConfig:
+    def fitted(quantizer: QuantizerConfig, stage: StageConfig) -> QuantizerConfig:
         if quantizer.warmup_steps < stage.num_steps:
             return quantizer
         return replace(quantizer, warmup_steps=stage.num_steps // 3)
 
     tokenizer, latent_action = config.model.tokenizer, config.model.latent_action
-    codes = in_time(tokenizer.quantizer, config.tokenizer)
-    actions = in_time(latent_action.quantizer, config.world_model)
+    codes = fitted(tokenizer.quantizer, config.tokenizer)
+    actions = fitted(latent_action.quantizer, config.world_model)
     return replace(
         config.model,
         tokenizer=replace(tokenizer, quantizer=codes),
@@ -197,7 +198,7 @@ def build_windows(
     Args:
         config: Image size, split and cache.
         dataset: The episodes of `member`.
-        split: Of the episodes.
+        split: The split of the episodes.
         num_frames: Frames in a window.
         member: One of `config.mix`; by default the first dataset, `config` itself.
         view: A camera; by default the first of the dataset's views.
@@ -255,13 +256,13 @@ def build_device(name: str) -> torch.device:
     """`auto` is the GPU when there is one.
 
     Raises:
-        ValueError: cuda was asked for and is not there.
+        ValueError: cuda was requested and is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "device=cuda was asked for, but torch sees no CUDA device here; use device=auto, or "
+            "device=cuda was requested, but torch sees no CUDA device here; use device=auto, or "
             "run `genie-robo doctor` to see what is missing"
         )
     return torch.device(name)

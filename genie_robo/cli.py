@@ -19,7 +19,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", "-m", "--multirun"})
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
-"""What input, files and devices can cause. Anything else is a bug in this program."""
+"""Errors that input, files and devices can cause. Anything else is a bug in this program."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

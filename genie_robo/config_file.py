@@ -73,9 +73,9 @@ def from_plain(schema: type[ConfigT], plain: Any) -> ConfigT:
 
 
 def _upgrade(stored: Any) -> Any:
-    """What earlier versions stored, in the settings of this one.
+    """Convert settings of earlier versions to those of this one.
 
-    `latent_action` had a switch `jacobian`, and null for what follows from target and flow.
+    `latent_action` had a switch `jacobian`, and null for settings implied by target and flow.
     """
     plain = OmegaConf.to_container(OmegaConf.create(stored))
     model = plain.get("model", plain) if isinstance(plain, dict) else None
@@ -110,7 +110,7 @@ def config_differences(old: Any, new: Any) -> list[str]:
 
 
 def plain(settings: Any) -> Any:
-    """Settings as JSON gives them back: dataclasses as objects, enums by name, tuples as lists."""
+    """Settings as read back from JSON: dataclasses as objects, enums by name, tuples as lists."""
     return json.loads(json.dumps(settings, default=_to_json, sort_keys=True))
 
 

@@ -1,7 +1,7 @@
 """Frozen settings as OmegaConf trees that can be overridden, and back.
 
-OmegaConf marks every node that a frozen dataclass makes as read-only, also those that an override
-makes later. So trees are built from dataclasses with the same fields that are not frozen.
+OmegaConf makes every node of a frozen dataclass read-only, also nodes that an override adds later.
+So trees are built from dataclasses with the same fields that are not frozen.
 """
 
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass

@@ -35,7 +35,7 @@ def eval_context(
         sampler: How frames are decoded; by default in 4 steps.
         num_labels: Labelled steps of the action map, which is fitted at first use.
         fit_on: Episodes that probes and baselines are fitted on.
-        seed: Of everything random.
+        seed: Seed of everything random.
         fast: Fewer episodes and draws.
         keep_action_map: Keep the map in the run folder; False for another dataset than the run's.
     """

@@ -22,6 +22,8 @@ from genie_robo.trained_run import TrainedRun
 from genie_robo.types import ACTION_NAMES, Split
 
 MAX_TEST_EPISODES = 50
+_UNKNOWN = Measured(None, None)
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +32,7 @@ class Labels(NamedTuple):
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"]
-    """From frame to frame: the actions of its steps, composed."""
+    """From frame to frame: composed from the actions of the steps between them."""
     episode: Int[np.ndarray, " n"]
     """Number of the transition's episode, from 0."""
     mask: Bool[np.ndarray, " 7"]
@@ -62,7 +64,7 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
 
 
 def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
-    """As `fetch_action_map`; None, with a warning, where that fails."""
+    """The result of `fetch_action_map`; None, with a warning, where that fails."""
     try:
         return fetch_action_map(trained, num_labels=num_labels)
     except ValueError as error:
@@ -98,7 +100,7 @@ def _collect_labels(
     max_labels: int | None = None,
     max_episodes: int | None = None,
 ) -> Labels:
-    """Transitions of the episodes of one side, whole episodes until there are enough.
+    """Transitions of the episodes of one split, whole episodes until there are enough.
 
     Raises:
         ValueError: There is none.
@@ -128,7 +130,7 @@ def _collect_labels(
 def measure(
     dictionary: ActionDictionary, regressor: CodeRegressor, *, fit: Labels, test: Labels
 ) -> ActionMapReport:
-    """Accuracy of both directions on the test side."""
+    """Accuracy of both directions on test episodes."""
     errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
     deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
     num_episodes = int(test.episode.max()) + 1
@@ -152,9 +154,6 @@ def measure(
     )
 
 
-_UNKNOWN = Measured(None, None)
-
-
 def _measured(estimate: Estimate) -> Measured:
     return Measured(estimate.value, estimate.ci95)
 
@@ -162,7 +161,7 @@ def _measured(estimate: Estimate) -> Measured:
 def _read(
     trained: TrainedRun, split: Split, *, max_episodes: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, robot actions and action mask of each episode."""
+    """Codes, robot actions and action mask, episode by episode."""
     windows = trained.windows(split)
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     count = max_episodes or len(windows.episodes)

@@ -1,7 +1,7 @@
 """A long job as a list of stages: finished ones are skipped, unfinished ones resume.
 
 A run folder holds one small stamp per stage: the settings and inputs its results were made from.
-A stamp says `finished` only after the stage has returned.
+A stamp is marked `finished` only after the stage has returned.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ class Verdict(Enum):
 def run_stages(
     stages: Sequence[Stage], stamps: Path, *, announce: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Bring every stage up to date, in order, one announced line each.
+    """Bring every stage up to date, in order, and announce one line for each.
 
     Raises:
         ValueError: A result was made with other settings, or training with another input.
@@ -107,7 +107,7 @@ def refuse_changed(stages: Sequence[Stage], stamps: Path) -> None:
 
 
 def judge(stage: Stage, stamp: Stamp | None, inputs: Mapping[str, str]) -> Verdict:
-    """Whether a stage has to run, given its stamp and the digests of its inputs today.
+    """Whether a stage has to run, given its stamp and the current digests of its inputs.
 
     Raises:
         ValueError: A long stage was made from other inputs.
@@ -130,7 +130,7 @@ def judge(stage: Stage, stamp: Stamp | None, inputs: Mapping[str, str]) -> Verdi
 
 
 def stamps_of(run: RunFolder) -> Path:
-    """Where a run keeps the stamps of its stages."""
+    """The folder with the stamps of a run's stages."""
     return run.path / "stages"
 
 
@@ -142,7 +142,7 @@ def seconds_spent(stamps: Path) -> dict[str, float]:
 
 
 def read_stamp(stamps: Path, stage: Stage) -> Stamp | None:
-    """The stamp of a stage, or None when it was never begun.
+    """The stamp of a stage, or None when it was never started.
 
     Raises:
         ValueError: The file is damaged.

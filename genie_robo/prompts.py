@@ -1,4 +1,4 @@
-"""Where rollouts of a run start: its test episodes, fresh simulated scenes and image files."""
+"""Prompts for a run: its test episodes, fresh simulated scenes and image files."""
 
 import re
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from genie_robo.types import Episode, Window
 
 
 class Cut(NamedTuple):
-    """The frames of an episode that are used."""
+    """Which frames of an episode are used."""
 
     start: int = 0
-    """First frame of the prompt, in frames of the model: a step over the frame stride."""
+    """First frame of the prompt, counted in frames of the model: step / frame stride."""
     num_prompt_frames: int = 1
     horizon: int = 0
-    """Frames after the prompt that must be there."""
+    """Frames needed after the prompt."""
 
     @property
     def end(self) -> int:
@@ -43,14 +43,14 @@ class Clip:
     window: Window | None = None
     """The prompt frames and those after them; None after an image."""
     file: str
-    """Stem of the names of its files."""
+    """Stem of its file names."""
 
 
 class RunPrompts:
-    """Prompts with frames as the run's own: of its size, scaled by its rule, at its stride."""
+    """Prompts whose frames have the run's image size, resize rule and frame stride."""
 
     def __init__(self, windows: WindowDataset, *, renderer: str = "auto") -> None:
-        """Keep the windows of the run's test side, and the renderer of fresh scenes."""
+        """Take the windows of the run's test episodes, and the renderer of fresh scenes."""
         self._windows, self._renderer = windows, renderer
 
     @property

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine, dataset, episode split, seeds."""
+"""Provenance of a result: versions, commit, machine, dataset, episode split, seeds."""
 
 import json
 import os
@@ -34,8 +34,8 @@ def write_provenance(
 ) -> None:
     """Write provenance.json of a run.
 
-    Fingerprints, and the episode ids on each side of the split, are by dataset; the first, which
-    is evaluated, is named "", the others as in data.mix.
+    Fingerprints, and the episode ids of each split, are by dataset. The first dataset, which is
+    evaluated, is named "", the others as in data.mix.
     """
     sides = {name: {side: list(ids) for side, ids in s.items()} for name, s in episodes.items()}
     content = {

@@ -84,7 +84,7 @@ def draw_training(run: RunFolder) -> dict[str, Path]:
 
 
 def draw_curves(log: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """One panel for each logged number over the training steps, with validation where it is."""
+    """One panel for each logged number over the training steps, with validation if logged."""
     panels = new_axes(len(names), width=4.2 * len(names), height=3.2)
     for axes, name in zip(panels, names, strict=True):
         training = log.reindex(columns=["step", name]).dropna()

@@ -29,7 +29,7 @@ class TrainedRun:
     device: torch.device
 
     def windows(self, split: Split) -> WindowDataset:
-        """The windows of one side of the split, as long as those of the dynamics."""
+        """The windows of one split, of the length that the dynamics was trained on."""
         return build_windows(
             self.data, self.dataset, split, num_frames=self.config.world_model.num_frames
         )

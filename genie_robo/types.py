@@ -1,6 +1,6 @@
 """Data that packages exchange: episodes, windows, batches, rollouts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 
@@ -14,7 +14,7 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
-"""Where the motion of the tool (m) and the gripper are among the seven."""
+"""Indices of the tool's translation (m) and of the gripper in an action."""
 
 
 class Split(Enum):
@@ -79,7 +79,7 @@ class Window:
     is_pad: Bool[np.ndarray, " t"]
     """True where the episode had ended and the last frame is repeated."""
     tokens: Int[np.ndarray, "t s"] | None = None
-    """The tokenizer's view of the frames, when it is read from a token store."""
+    """Tokens of the frames, when they are read from a token store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +92,25 @@ class EpisodeBatch:
     action_mask: Bool[Tensor, "b 7"]
     is_pad: Bool[Tensor, "b t"]
     positions: Int[Tensor, " b"]
-    """Of the windows in the endless stream; seeds the randomness of each window."""
+    """Positions in the endless stream; they seed the randomness of each window."""
     tokens: Int[Tensor, "b t s"] | None = None
     """From a token store, None when tokens are made on the fly."""
 
     def to(self, device: torch.device | str) -> "EpisodeBatch":
         """The same batch with its tensors on `device`."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "EpisodeBatch":
-        """The same batch in page-locked memory, for asynchronous copies to a GPU."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, function: Callable[[Tensor], Tensor]) -> "EpisodeBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **changed)
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """What the world model imagines from a prompt and latent actions."""
+    """Frames and tokens imagined from a prompt and latent actions."""
 
     tokens: Int[Tensor, "b t s"]
     video: UInt8[Tensor, "b t h w c"]
-    """Decoded frames; the first `num_prompt_frames` are the tokenizer's view of the prompt."""
+    """Decoded frames; the first `num_prompt_frames` are the reconstructed prompt."""
     latent_actions: Int[Tensor, "b t-1"]
     num_prompt_frames: int
     token_entropy: Float[Tensor, "b t s"] | None = None

@@ -17,10 +17,10 @@ from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
 _ROTATION = slice(3, 6)
 _YAW = 5
 _RELATIVE_THRESHOLD = 0.1
-"""Relative gripper commands below it hold."""
+"""Relative gripper commands of a smaller size hold the gripper."""
 
 MaskedActions = tuple[Float[np.ndarray, "t 7"], Bool[np.ndarray, " 7"]]
-"""Rows named by ACTION_NAMES, and which of the seven a dataset really has; the others are 0."""
+"""Rows named by ACTION_NAMES, and which of the seven a dataset has; the others are 0."""
 
 
 def to_robot_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
@@ -101,7 +101,7 @@ def _join(
     rotation_format: RotationFormat,
     gripper_format: Gripper,
 ) -> MaskedActions:
-    """Parts at their places among the seven numbers."""
+    """Write the parts into their columns of the 7-D action."""
     (num_rows,) = {len(part) for part in parts.values()}
     rows, mask = np.zeros((num_rows, len(ACTION_NAMES))), np.zeros(len(ACTION_NAMES), bool)
     if "translation" in parts:
@@ -199,7 +199,7 @@ def compose_actions(
 ) -> Float[np.ndarray, "m 7"]:
     """One action for every `stride` actions; a shorter remainder is dropped.
 
-    Translations add, rotations compose in the base frame, the last gripper counts.
+    Translations add, rotations compose in the base frame, the last gripper command is kept.
 
     Args:
         actions: One per step.

@@ -1,4 +1,4 @@
-"""Where each episode's bytes are: checked once and cached next to the dataset."""
+"""The index of a dataset: location of every record, checked once and cached next to it."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ _QUIET_BYTES = 200_000_000
 _ANY_WRITE = 0o222
 _SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem")
 _NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""Raised by reading a file that is no index."""
+"""Raised by reading a file that is not an index."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class RecordEntry:
 
     shard: Path
     number: int
-    """Which record of the shard it is."""
+    """Index of the record in its shard."""
     offset: int
     """Byte offset of the data (tfrecord) or record number (array_record)."""
     length: int
@@ -60,7 +60,7 @@ class RecordEntry:
 
     @property
     def span(self) -> Span:
-        """Where the record is in its shard."""
+        """Location of the record in its shard."""
         return Span(self.offset, self.length)
 
 
@@ -71,7 +71,7 @@ class DatasetIndex:
     schema: Schema
     entries: tuple[RecordEntry, ...]
     fingerprint: str
-    """Of the stored content: equal for copies of a dataset, wherever they lie."""
+    """Hash of the stored content; equal for copies of a dataset."""
 
     @property
     def folder(self) -> Path:
@@ -124,12 +124,12 @@ def digest(*parts: bytes) -> str:
 
 
 def index_files(folder: Path, split: str) -> tuple[Path, ...]:
-    """Where the index of a split may be."""
-    return kept_files(folder, f"index_{split}")
+    """Possible paths of the index of a split."""
+    return cache_files(folder, f"index_{split}")
 
 
-def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
-    """Where a result about a dataset may be cached: next to it, or else in the user's cache.
+def cache_files(folder: Path, name: str) -> tuple[Path, ...]:
+    """Paths at which a result about a dataset may be cached: next to it, then the user's cache.
 
     Nothing is written to a folder without write permission, even by the superuser.
     """
@@ -141,7 +141,7 @@ def kept_files(folder: Path, name: str) -> tuple[Path, ...]:
     return (elsewhere,)
 
 
-def keep(files: Sequence[Path], text: str) -> bool:
+def write_cache(files: Sequence[Path], text: str) -> bool:
     """Write the first of the files that can be written; False when none can."""
     for file in files:
         try:
@@ -209,7 +209,7 @@ def _examine(schema: Schema, shard: Path, number: int, span: Span) -> RecordEntr
 
 
 def _is_bad(key: str, column: np.ndarray | None, feature: Feature) -> bool:
-    """A missing column, numbers that are not finite, or images that are no JPEG or PNG."""
+    """Whether a column is missing, not finite, or holds images that are not JPEG or PNG."""
     if column is None:
         return True
     if feature.kind == "image":
@@ -239,7 +239,7 @@ def _save(
         [numbers[e.shard.name], e.bad_keys, *(getattr(e, name) for name in _SAVED)] for e in entries
     ]
     content = {"stamp": stamp, "shards": shards, "records": rows}
-    if not keep(files, json.dumps({"checksum": _checksum(content), **content})):
+    if not write_cache(files, json.dumps({"checksum": _checksum(content), **content})):
         _log.warning("the index of %s cannot be kept: it will be made again next time", folder)
 
 

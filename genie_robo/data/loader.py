@@ -67,8 +67,8 @@ class MixedOrder:
 
         Args:
             sizes: Windows in each dataset.
-            weights: Share of each dataset relative to the others; none may be zero or less.
-            seed: Of the blocks' order and of every dataset's own.
+            weights: Share of each dataset relative to the others; all positive.
+            seed: Seed of the order of blocks and of the order within each dataset.
 
         Raises:
             ValueError: A weight is not positive and finite.
@@ -99,7 +99,7 @@ class MixedOrder:
         return self._starts[part] + number
 
     def _plan(self, block: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """For each position of a block its dataset, and its rank among that dataset's positions."""
+        """Dataset of each position of a block, and rank of the position within that dataset."""
         last, parts, ranks = self._last
         if last != block:
             rng = np.random.default_rng([self._seed, block, len(self._counts)])
@@ -121,7 +121,7 @@ def _whole_shares(shares: np.ndarray, total: int) -> Int[np.ndarray, " d"]:
 
 
 def _own_seed(seed: int, part: int) -> int:
-    """Different seeds: datasets of equal size must not be in the same order."""
+    """A seed per dataset: datasets of equal size must not be in the same order."""
     return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0])
 
 
@@ -138,14 +138,14 @@ class WindowSet(Protocol):
         ...
 
     def order(self, seed: int) -> EpochOrder | MixedOrder:
-        """Which window comes at which position of an endless stream."""
+        """Maps positions of the endless stream to windows."""
         ...
 
 
 class WindowLoader:
     """An endless stream of batches.
 
-    Ranks take `batch_size` consecutive windows of the order each. So every batch is full, each
+    Each rank takes `batch_size` consecutive windows of the order. So every batch is full, each
     epoch of one dataset has every window exactly once over all ranks, and a batch depends only on
     (seed, position): a loader resumes where another stopped, also with another batch size or
     number of ranks.
@@ -166,7 +166,7 @@ class WindowLoader:
         Args:
             windows: What to draw from.
             batch_size: Windows in one batch of one rank.
-            seed: Of the order, 0 or more.
+            seed: Seed of the order, 0 or more.
             rank: This process, from 0.
             world_size: Number of processes.
             num_threads: Threads that decode; 0 takes half of this process's share of the cores.
@@ -242,11 +242,11 @@ class WindowLoader:
         return self._batch_size * self._world_size
 
     def window_numbers(self, position: int) -> list[int]:
-        """Which windows this rank draws when all ranks begin at a position."""
+        """The windows of this rank when the batches of all ranks start at `position`."""
         return self._order.numbers(self._own(position), self._batch_size)
 
     def _own(self, position: int) -> int:
-        """Where this rank's windows begin."""
+        """Position of this rank's first window."""
         return position + self._rank * self._batch_size
 
     def _produce(

@@ -20,7 +20,7 @@ from genie_robo.data.sources import Feature, check_source, source_keys
 from genie_robo.types import ACTION_NAMES, Episode
 
 _MIN_STEPS = 2
-"""One transition."""
+"""Fewest steps of an episode: one transition."""
 _SHOWN = 5
 """Unreadable episodes named in an error."""
 
@@ -60,10 +60,10 @@ class BadEpisodes:
         _log.warning("skipping episode %s of %s: %s", name, self._folder, reason)
 
     def check(self) -> None:
-        """Stop when the share of bad episodes is above the limit.
+        """Check the share of bad episodes against the limit.
 
         Raises:
-            ValueError: It is.
+            ValueError: It is above the limit.
         """
         share = len(self) / max(1, self._num_episodes)
         if share <= self._limit:
@@ -88,14 +88,14 @@ class RldsDataset(Sequence[Episode]):
     """The version folder."""
     source: Source
     fingerprint: str
-    """Of the episodes and of how they are read; equal for copies of a dataset."""
+    """Hash of the episodes and of how they are read; equal for copies of a dataset."""
     episode_ids: tuple[str, ...]
     """Content hashes."""
     lengths: Int[np.ndarray, " n"]
     """Steps per episode."""
     bad_episodes: BadEpisodes
     num_duplicates: int
-    """Records left out because an equal one is there."""
+    """Records left out because they equal an earlier one."""
     num_short: int
     """Episodes left out because they have no transition."""
 
@@ -118,7 +118,8 @@ class RldsDataset(Sequence[Episode]):
         Raises:
             FileNotFoundError: There is no dataset, or a shard is missing.
             KeyError: The source names a key that is not there.
-            ValueError: A shard is damaged, the source does not fit, or too much is unreadable.
+            ValueError: A shard is damaged, the source does not fit, or too many episodes are
+                unreadable.
         """
         self._index = build_index(path, rlds_splits)
         check_source(source, self._index.features)

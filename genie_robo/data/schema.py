@@ -1,6 +1,6 @@
-"""What features.json and dataset_info.json of an RLDS folder say, and records read by them.
+"""The schema of an RLDS folder (features.json, dataset_info.json), and records parsed by it.
 
-tensorflow_datasets does the reading of both; it needs no TensorFlow for that.
+tensorflow_datasets reads both, without TensorFlow.
 """
 
 import zlib
@@ -30,12 +30,12 @@ _PARSE_ERRORS = (
     ImportError,
     zlib.error,
 )
-"""What tensorflow_datasets and protobuf raise on bytes that are no episode, or no description of
-one: an unknown number type makes them look for TensorFlow."""
+"""Raised by tensorflow_datasets and protobuf on bytes that are not an episode or a schema; an
+unknown dtype makes them import TensorFlow."""
 _MAX_INFLATED_BYTES = 2**28
-"""Of one step of a compressed tensor whose shape varies."""
+"""Limit for one step of a compressed tensor whose shape varies."""
 _TEXT = Feature(kind="text", dtype="string", shape=())
-"""Also of a string in a Tensor, as older datasets store their instructions."""
+"""Also used for string tensors, in which older datasets store their instructions."""
 
 
 class ShardFile(NamedTuple):
@@ -44,7 +44,7 @@ class ShardFile(NamedTuple):
     path: Path
     split: str
     num_records: int
-    """As dataset_info.json says."""
+    """According to dataset_info.json."""
 
 
 class Columns(NamedTuple):
@@ -66,7 +66,7 @@ class Schema:
     """Columns of a step by key, for example observation/image."""
     shards: tuple[ShardFile, ...]
     connector: Any
-    """The features of tensorflow_datasets."""
+    """The tensorflow_datasets features, which parse records."""
 
 
 def find_version_folder(path: Path) -> Path:
@@ -181,7 +181,7 @@ def _inflate(column: np.ndarray, feature: Feature) -> np.ndarray:
 
 
 def _decompress(row: bytes, feature: Feature) -> bytes:
-    """The bytes of a tensor; a few kB that claim to be gigabytes are refused."""
+    """Decompress a tensor; more bytes than its shape allows are refused."""
     size = feature.size
     limit = _MAX_INFLATED_BYTES if size is None else size * np.dtype(feature.dtype).itemsize
     inflated = zlib.decompressobj()

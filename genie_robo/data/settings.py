@@ -1,4 +1,4 @@
-"""Which dataset, and how its episodes become windows."""
+"""Settings of the data: which dataset, and how its episodes become windows."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,7 +40,7 @@ class Motion(StrEnum):
     achieved = "achieved"
     """The motion that happened, as difference of poses: its angles add."""
     pose_change = "pose_change"
-    """No action is read: the difference of measured poses counts."""
+    """No action is read: the difference of measured poses is used."""
 
 
 class Resize(StrEnum):
@@ -55,7 +55,7 @@ class Resize(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSource:
-    """Columns of the end-effector action; parts are KEY, KEY[6] or KEY[0:3], empty without."""
+    """Columns of the end-effector action; parts are KEY, KEY[6] or KEY[0:3], or empty."""
 
     translation: str = "action[0:3]"
     """dx dy dz, or dx dy."""
@@ -97,7 +97,7 @@ class PoseSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which keys below `steps/` are the camera, the action and the pose."""
+    """Keys below `steps/` of the camera, the action and the pose."""
 
     camera: str = REQUIRED
     """For example observation/image."""
@@ -108,7 +108,7 @@ class Source:
     action: ActionSource = field(default_factory=ActionSource)
     pose: PoseSource = field(default_factory=PoseSource)
     instruction: tuple[str, ...] = ()
-    """Keys of the language instruction; the first that is not empty counts."""
+    """Keys of the language instruction; the first that is not empty is used."""
     sim_state: str = ""
     """Key of the MuJoCo state, only in recorded simulation."""
     control_hz: float = 0.0
@@ -140,16 +140,16 @@ class DatasetConfig:
     """Folder with features.json and dataset_info.json, or one above a single version folder."""
     source: Source = field(default_factory=Source)
     rlds_splits: tuple[str, ...] = ()
-    """RLDS splits to pool; empty takes all. Train, val and test are cut by episode hash."""
+    """RLDS splits to pool; empty takes all. Train, val and test are split by episode hash."""
     views: tuple[str, ...] = ("primary",)
-    """Cameras to train on, by name; each gives windows of its own. Evaluation takes the first."""
+    """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
     frame_stride: int = 1
     """Take every n-th step; actions in between are composed."""
     target_hz: float = 0.0
     """Frames per second; sets frame_stride from source.control_hz. 0 leaves frame_stride as is."""
     weight: float = 0.0
     """Share of training windows relative to the other datasets of a mixture; when no dataset has
-    one, all windows count alike."""
+    one, all windows are equally likely."""
     bad_episode_limit: float = 0.01
     """Share of unreadable episodes above which a run stops."""
 
@@ -185,12 +185,12 @@ class DataConfig(DatasetConfig):
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     fold: int = 0
-    """Which episodes are the test ones: 0, 1, 2, ... are disjoint sets, for cross-validation."""
+    """Fold of cross-validation: 0, 1, 2, ... have disjoint test episodes."""
     cache_mb: int = 512
     """Decoded frames kept in memory."""
 
     def __post_init__(self) -> None:
-        """Refuse fractions that leave nothing to train on, and a fold that is none."""
+        """Refuse fractions that leave nothing to train on, and a negative fold."""
         super().__post_init__()
         if not 0 < self.val_fraction + self.test_fraction < 1:
             raise ValueError(

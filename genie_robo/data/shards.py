@@ -22,12 +22,12 @@ _MAX_OPEN_READERS = 32
 
 
 class Span(NamedTuple):
-    """Where a record is in its shard."""
+    """Location of a record in its shard."""
 
     offset: int
     """Byte offset of the data in a TFRecord file, record number in an ArrayRecord file."""
     length: int
-    """Bytes of data; 0 in an ArrayRecord file, which knows the length itself."""
+    """Bytes of data; 0 in an ArrayRecord file, which stores the length itself."""
 
 
 def find_records(shard: Path, file_format: str) -> list[Span]:
@@ -48,7 +48,7 @@ def find_records(shard: Path, file_format: str) -> list[Span]:
 
 
 def read_record(shard: Path, span: Span, file_format: str) -> bytes:
-    """The bytes of one record, checked against their stored checksum.
+    """The bytes of one record, verified against the stored checksum.
 
     Raises:
         ValueError: The bytes are not the ones that were written.
@@ -101,7 +101,7 @@ def frame_tfrecord(data: bytes) -> bytes:
 
 
 def _masked_crc(data: bytes) -> int:
-    """CRC32C, rotated and shifted as TFRecord wants it."""
+    """CRC32C, rotated and shifted as TFRecord requires."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
 

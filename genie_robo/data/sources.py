@@ -1,4 +1,4 @@
-"""Which keys of a dataset are the camera, the action and the pose, checked against the dataset.
+"""The keys of the camera, the action and the pose, checked against the dataset.
 
 Parts of a column are written as in numpy: `action[0:3]`, `action[-1]`, `observation/state`.
 """
@@ -60,7 +60,7 @@ class Part:
         return rows.astype(np.float64)
 
     def count(self, size: int) -> int:
-        """How many numbers it takes of a column with `size`; 0 when it reaches outside."""
+        """How many numbers it selects from a column of `size` numbers; 0 when out of range."""
         limits = [limit for limit in (self.start, self.stop) if limit is not None]
         if any(abs(limit) > size for limit in limits) or self.start == size:
             return 0
@@ -75,13 +75,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """What a dataset's features.json says about one column."""
+    """One column, as described by features.json."""
 
     kind: str
     """image, text, tensor or other."""
     dtype: str
     shape: tuple[int | None, ...]
-    """Of one step; None where it varies."""
+    """Shape of one step; None where it varies."""
     encoding: str = ""
     """jpeg or png of an image, zlib or bytes of a tensor, empty when plain."""
 
@@ -136,7 +136,7 @@ def source_keys(source: Source) -> tuple[str, ...]:
 
 
 def check_source(source: Source, features: Mapping[str, Feature]) -> None:
-    """Refuse a source that does not fit the dataset, saying what is there.
+    """Refuse a source that does not fit the dataset; the error lists what the dataset has.
 
     Args:
         source: The keys to read.
@@ -144,7 +144,7 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
     Raises:
         KeyError: A key is not there.
-        ValueError: A key is there but holds something else than is wanted, or the dataset has no
+        ValueError: A key has another type or size than needed, or the dataset has no
             end-effector action.
     """
     if source.unmapped:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas
-from genie_robo.data.index import digest, keep, kept_files
+from genie_robo.data.index import cache_files, digest, write_cache
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
@@ -38,13 +38,13 @@ class ActionStatistics:
     """Each dimension of some rows of 7-D actions, in the units of ACTION_UNITS."""
 
     mask: Bool[np.ndarray, " 7"]
-    """Which dimensions there are; the numbers of the others are zero."""
+    """Which dimensions the dataset has; the numbers of the others are zero."""
     num_rows: int
     num_sampled: int
-    """Rows behind the quantiles."""
+    """Rows that the quantiles are computed from."""
     mean: Float[np.ndarray, " 7"]
     std: Float[np.ndarray, " 7"]
-    """Of the population: divided by the number of rows."""
+    """Population standard deviation: divided by the number of rows."""
     min: Float[np.ndarray, " 7"]
     max: Float[np.ndarray, " 7"]
     q01: Float[np.ndarray, " 7"]
@@ -54,7 +54,7 @@ class ActionStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitStatistics:
-    """What could be read of one side of the episode-level split, or of all."""
+    """The readable episodes of one split, or of the whole dataset."""
 
     num_episodes: int
     num_steps: int
@@ -70,7 +70,7 @@ class DatasetStatistics:
 
     fingerprint: str
     splits: Mapping[str, SplitStatistics]
-    """By the names of Split, and ALL. A dataset too small to split has ALL only."""
+    """Keyed by the names of Split, and ALL. A dataset too small to split has ALL only."""
 
 
 def dataset_statistics(
@@ -88,7 +88,7 @@ def dataset_statistics(
     split = {"val_fraction": val_fraction, "test_fraction": test_fraction, "fold": fold}
     settings = [STATISTICS_FORMAT, dataset.fingerprint, split]
     fingerprint = digest(json.dumps(settings).encode())
-    files = kept_files(dataset.folder, "statistics")
+    files = cache_files(dataset.folder, "statistics")
     reason = "none are stored"
     for file in files:
         try:
@@ -103,7 +103,7 @@ def dataset_statistics(
             reason = "those stored are for another fingerprint: other episodes, keys or split"
     _log.info("computing the statistics of %s: %s", dataset.folder, reason)
     found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, split))
-    if not keep(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
+    if not write_cache(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
         _log.warning("the statistics of %s cannot be kept", dataset.folder)
     return found
 
@@ -218,7 +218,7 @@ class _Rows:
 
 
 class _Split:
-    """One side of the split while it is being read."""
+    """Statistics of one split while its episodes are read."""
 
     def __init__(self, seed: int) -> None:
         self.num_episodes = self.num_steps = 0

@@ -1,8 +1,8 @@
 """The tokens of training windows in one memory-mapped file, so that training need not tokenise.
 
-A store is a folder: manifest.json says what made it, tokens.npy holds the tokens of window k in
-row k. The tokenizer is causal in time, so a frame has different tokens in overlapping windows and
-all are stored, about the size of one JPEG frame per window. Any number of processes write to a
+A store is a folder: manifest.json describes what made it, tokens.npy holds the tokens of window k
+in row k. The tokenizer is causal in time, so a frame has different tokens in overlapping windows
+and all are stored, about the size of one JPEG frame per window. Any number of processes write to a
 temporary folder, which is renamed when complete.
 """
 
@@ -49,7 +49,7 @@ class TokenManifest:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the stored array."""
+        """Shape of the stored array."""
         return (self.num_windows, self.num_frames, self.tokens_per_frame)
 
     @property
@@ -86,12 +86,12 @@ def begin_store(path: Path, manifest: TokenManifest) -> None:
     np.lib.format.open_memmap(
         partial / _TOKENS, mode="w+", dtype=manifest.dtype, shape=manifest.shape
     )
-    # The manifest comes last: what lacks one counts as not begun.
+    # The manifest is written last: a folder without one counts as not started.
     write_atomic(partial / _MANIFEST, json.dumps(asdict(manifest)))
 
 
 class TokenStoreWriter:
-    """Writes chunks of a begun store. Several processes may write at once, each its own chunks."""
+    """Writes chunks of an unfinished store. Several processes may write at once, each its own."""
 
     def __init__(self, path: Path, *, rank: int = 0) -> None:
         """Open a store that `begin_store` has created.
@@ -224,8 +224,8 @@ def write_chunks(
     """Tokenise the chunks of this rank that are not written yet.
 
     Args:
-        writer: Where to.
-        windows: What to tokenise.
+        writer: The store to write to.
+        windows: Windows to tokenise.
         encode: Video `n t h w c` in bytes to tokens `n t s`.
         rank: This process, from 0.
         world_size: Number of processes.

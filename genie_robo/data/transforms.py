@@ -66,7 +66,7 @@ def stored_size(image: bytes) -> tuple[int, int]:
     """Height and width of an encoded image, from its header.
 
     Raises:
-        ValueError: It is no image.
+        ValueError: It is not an image.
     """
     try:
         with Image.open(io.BytesIO(image)) as opened:
@@ -76,7 +76,7 @@ def stored_size(image: bytes) -> tuple[int, int]:
 
 
 def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
-    """RGB pixels at least as large as wanted; JPEG is decoded at a reduced scale when it can."""
+    """RGB pixels; JPEG is decoded at a reduced scale if that still covers `image_size`."""
     if image.startswith(_JPEG_START):
         return simplejpeg.decode_jpeg(
             image, "RGB", min_height=image_size[0], min_width=image_size[1], min_factor=1

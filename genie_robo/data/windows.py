@@ -76,8 +76,8 @@ class WindowDataset:
         """Plan the windows; nothing is read yet.
 
         Args:
-            dataset: Where the episodes are.
-            episodes: Their numbers in the dataset.
+            dataset: The dataset that holds the episodes.
+            episodes: Their indices in the dataset.
             num_frames: Frames in a window.
             image_size: Height and width of a frame, in pixels.
             resize: How images become that size.
@@ -135,7 +135,7 @@ class WindowDataset:
 
     @property
     def fingerprint(self) -> str:
-        """Of the windows' content: equal only where every window has the same pixels."""
+        """Hash of the windows' content: equal only where every window has the same pixels."""
         settings = (
             self.dataset.fingerprint,
             self.episodes,
@@ -148,7 +148,7 @@ class WindowDataset:
         return digest(repr(settings).encode())
 
     def order(self, seed: int) -> EpochOrder:
-        """In which order to draw windows."""
+        """The order in which to draw windows."""
         return EpochOrder(len(self), seed=seed)
 
     def whole_episode(self, e: int) -> Window:
@@ -215,7 +215,7 @@ class WindowDataset:
 
 
 class _Labels(NamedTuple):
-    """The fields of an episode that its windows have besides frames."""
+    """The fields of an episode that its windows share, other than frames."""
 
     episode_id: str
     robot_actions: np.ndarray
@@ -223,8 +223,6 @@ class _Labels(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    """A whole decoded episode."""
-
     frames: np.ndarray
     labels: _Labels
 
@@ -265,7 +263,7 @@ class MixedWindows:
         """Combine sets of windows of one shape.
 
         Args:
-            parts: What to draw from.
+            parts: The sets to draw from.
             weights: Share of each part relative to the others; all zero draws every window of
                 every part once in an epoch.
 
@@ -298,11 +296,11 @@ class MixedWindows:
 
     @property
     def fingerprint(self) -> str:
-        """Of the windows of all parts."""
+        """Hash of the windows of all parts."""
         return digest(*(part.fingerprint.encode() for part in self.parts))
 
     def order(self, seed: int) -> EpochOrder | MixedOrder:
-        """In which order to draw windows."""
+        """The order in which to draw windows."""
         if not any(self.weights):
             return EpochOrder(len(self), seed=seed)
         return MixedOrder([len(part) for part in self.parts], self.weights, seed=seed)

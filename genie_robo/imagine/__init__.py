@@ -1,1 +1,1 @@
-"""What `imagine` does: prompts, actions, rollouts next to the truth, and their files."""
+"""The `imagine` command: prompts, actions, rollouts next to the truth, and their files."""

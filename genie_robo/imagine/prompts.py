@@ -1,4 +1,4 @@
-"""The prompts that `imagine` asks for."""
+"""The prompts of `imagine`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
 
     Raises:
         FileNotFoundError: There is no such image.
-        ValueError: An episode is too short, or a file is no image.
+        ValueError: An episode is too short, or a file is not an image.
     """
     prompts = RunPrompts(trained.windows(Split.test), renderer=config.renderer)
     cut = Cut(config.start, config.num_prompt_frames, config.horizon)

@@ -1,4 +1,4 @@
-"""One prompt imagined under its actions, and what truly happens under them."""
+"""One prompt imagined under its actions, and the true outcome of the same actions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
 
 POSE_EPISODES = 12
-"""Val episodes whose frames the pose reader learns from: about two seconds."""
+"""Val episodes that the pose reader is fitted to, which takes about two seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReaders:
-    """What reads robot actions off codes and poses off frames; None for what a run lacks."""
+    """Maps codes to robot actions and frames to poses; None where the run has no such map."""
 
     action_map: ActionMap | None
     poses: PoseReader | None
@@ -53,7 +53,7 @@ class Imagined:
     uncertainty: Float[np.ndarray, "b t"]
     num_prompt_frames: int
     codes: Int[np.ndarray, "b t-1"] | None = None
-    """Latent actions; None of worlds that have none."""
+    """Latent actions; None for worlds without them."""
     tokens: Int[np.ndarray, "b t s"] | None = None
     token_entropy: Float[np.ndarray, "b t s"] | None = None
     """Nats, 0 in the prompt."""
@@ -107,7 +107,7 @@ def imagine_branches(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutParts:
-    """Everything that is known of one rollout."""
+    """Everything that is known about one rollout."""
 
     trained: TrainedRun
     clip: Clip
@@ -124,7 +124,7 @@ class RolloutParts:
 
     @property
     def true_video(self) -> Video | None:
-        """MuJoCo's frames, else the dataset's while the same actions led to them."""
+        """MuJoCo's frames, else the dataset's if the same actions led to them."""
         if self.happened is not None:
             return self.happened.video
         window = self.clip.window
@@ -132,7 +132,7 @@ class RolloutParts:
 
     @property
     def robot_actions(self) -> Float[np.ndarray, "n 7"] | None:
-        """The true ones inside the prompt, then those of the steering; None where unknown."""
+        """The true actions inside the prompt, then those of the steering; None where unknown."""
         window, steered = self.clip.window, self.steering.robot_actions
         if window is None or steered is None:
             return None
@@ -204,6 +204,6 @@ def _as_given(prompt: Prompt, num_rollouts: int) -> list[Step]:
 
 
 def _stack(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Along time; None where one is missing."""
+    """Stack along time; None where one is missing."""
     known = [part for part in parts if part is not None]
     return np.stack(known, axis=1) if known and len(known) == len(parts) else None

@@ -34,7 +34,7 @@ class Steering:
 
     codes: Int[np.ndarray, " n"]
     robot_actions: Float[np.ndarray, "n 7"] | None
-    """None of codes where no robot executes them."""
+    """None for codes that no robot executes."""
     is_true: bool
     """Whether the true frames were reached by these actions."""
 
@@ -55,7 +55,7 @@ class Steering:
 
 
 def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
-    """Check the actions before anything slow.
+    """Check the actions before any slow work.
 
     Raises:
         ValueError: An unknown word, an unknown code, an action that is not seven finite numbers,
@@ -118,7 +118,7 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
     """The actions after a prompt.
 
     Raises:
-        ValueError: Actions of an episode are asked for after an image, or no map to robot actions
+        ValueError: True actions are requested after an image prompt, or no map to robot actions
             can be fitted.
     """
     window, num_codes = clip.window, trained.genie.latent_action.num_codes

@@ -1,4 +1,4 @@
-"""An imagined rollout as everything that its recording shows, with a summary in words."""
+"""Everything that the recording of an imagined rollout shows, with a text summary."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class ImaginedEpisode(NamedTuple):
 
 
 def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> RolloutView:
-    """What the recording shows; unknown parts are left out."""
+    """The content of the recording; unknown parts are left out."""
     trained, prompt, imagined = parts.trained, parts.prompt, parts.imagined
     true_video, num_prompt = parts.true_video, len(prompt.frames)
     rebuilt = psnr = None
@@ -72,7 +72,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
 
 
 def _compare(true: Video, imagined: Video, rebuilt: Video, *, num_prompt: int) -> Curves:
-    """PSNR (dB) of the imagined frames, of a held frame, of the tokenizer alone."""
+    """PSNR (dB) of the imagined frames, of a held frame and of the tokenizer alone."""
     others = {IMAGINED: imagined, COPY_LAST: _held(true, num_prompt), TOKENIZER: rebuilt}
     return {name: frame_psnr(true, video) for name, video in others.items()}
 
@@ -112,7 +112,7 @@ def _token_maps(parts: RolloutParts, rebuilt: Reconstruction | None) -> TokenMap
 
 
 def _infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarray, "n k"] | None:
-    """Chances of each latent action in each transition alone; None where they were given."""
+    """Probability of each latent action per transition; None where actions were given."""
     window, trained = parts.clip.window, parts.trained
     if window is None or (config.actions or INFERRED) not in (INFERRED, ALONE):
         return None
@@ -122,7 +122,7 @@ def _infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarr
 
 
 def _held(values: np.ndarray, num_prompt: int) -> np.ndarray:
-    """The last prompt entry from there on."""
+    """The values with the last prompt entry repeated after the prompt."""
     return values[np.minimum(np.arange(len(values)), num_prompt - 1)]
 
 
@@ -134,7 +134,7 @@ def _summarise(
     psnr: Mapping[str, Float[np.ndarray, " t"]] | None,
     path: ReadPath | None,
 ) -> str:
-    """Markdown that says what is shown and how it was made."""
+    """Markdown that describes what is shown and how it was made."""
     errors = {"PSNR (dB)": psnr or {}, "tool error (mm)": path.error_mm if path else {}}
     protocol = _protocol(parts, config, seed=seed)
     return "\n".join(

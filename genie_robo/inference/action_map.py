@@ -21,7 +21,7 @@ ARRAYS, REPORT = "action_map.npz", "action_map.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDictionary:
-    """For every latent action the robot actions of the labelled steps with that code.
+    """The robot actions of the labelled steps with each code.
 
     The paper maps a latent action to a robot action drawn from its list; the mean of the list is
     the least-squares answer.
@@ -79,7 +79,7 @@ class CodeRegressor:
     centre: Float[np.ndarray, " a"]
     scale: Float[np.ndarray, " a"]
     codes: Int[np.ndarray, " seen"]
-    """Those among the labels; no other is predicted."""
+    """Codes among the labels; no other is predicted."""
     weights: Float[np.ndarray, "seen f"]
     bias: Float[np.ndarray, " seen"]
 
@@ -135,7 +135,7 @@ class Measured:
 
     value: float | None
     ci95: tuple[float, float] | None
-    """Over episodes; None when there are too few."""
+    """Interval over episodes; None when there are too few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class ActionMapReport:
     num_test_steps: int
     num_test_episodes: int
     r2: Mapping[str, Measured]
-    """By dimension, of the dictionary's mean; 0 is the mean of all labels."""
+    """R2 of the dictionary's mean by dimension; 0 is predicting the mean of all labels."""
     accuracy: Measured
     """Share of steps whose code the regressor predicts."""
     majority: float
@@ -163,7 +163,7 @@ class ActionMap:
     regressor: CodeRegressor
     report: ActionMapReport
     origin: Mapping[str, str | int]
-    """What it was fitted to; with another origin it is out of date."""
+    """Fingerprints of what it was fitted to; a map with another origin is outdated."""
 
     @property
     def feedback(self) -> ErrorFeedback:

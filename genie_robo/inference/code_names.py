@@ -9,7 +9,7 @@ MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 LEVER_M = 0.1
 """Lever arm that converts rotations (rad) to distances (m), to compare them with translations."""
 SMALLEST_SHARE = 0.25
-"""Of the largest motion of any code; a code that moves less has no direction."""
+"""A code that moves less than this share of the largest motion has no direction."""
 
 
 @runtime_checkable

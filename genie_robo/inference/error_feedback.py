@@ -2,8 +2,8 @@
 
 When every motion is quantised by itself, the errors of successive motions add up and an imagined
 arm drifts away from the true one. Error feedback (error diffusion of Floyd and Steinberg 1976,
-along time) adds the residual of each step to the next motion before that is quantised. The Genie
-paper quantises every transition alone.
+along time) adds the residual of each step to the next motion before quantisation. The Genie paper
+quantises every transition alone.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class ErrorFeedback:
     centroids: Float[np.ndarray, "k e"]
     """The motion of each code."""
     accumulates: Bool[np.ndarray, " e"]
-    """Dimensions in which motions add up over time; the residual of the others is dropped."""
+    """Dimensions that add up over time; the residual of the others is dropped."""
     decay: float = DECAY
 
     @classmethod
@@ -59,7 +59,7 @@ class ErrorFeedback:
 
 
 class FeedbackState:
-    """Sequences that are being quantised together: the one place that carries residuals."""
+    """The residuals of several sequences that are quantised together."""
 
     def __init__(self, feedback: ErrorFeedback) -> None:
         self._feedback = feedback

@@ -11,7 +11,7 @@ T = TypeVar("T")
 def find_plug(
     name: str, known: Mapping[str, Callable[[Context], Any]], *, setting: str
 ) -> Callable[[Context], Any]:
-    """The function that builds the part of a name: a known one, or a user's class.
+    """The function that builds a named part: a built-in one, or a user's class.
 
     A class is built by its class method `from_context(context)` if it has one, else without
     arguments.
@@ -41,7 +41,7 @@ def checked_plug(built: Any, protocol: type[T], *, name: str, methods: str) -> T
     """The built object, checked against its protocol.
 
     Raises:
-        ValueError: It lacks one.
+        ValueError: It lacks a method of the protocol.
     """
     if not isinstance(built, protocol):
         raise ValueError(

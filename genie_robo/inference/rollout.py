@@ -6,7 +6,7 @@ Generated pixels are never encoded again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,13 +28,11 @@ def imagine(
     *,
     seeds: Sequence[int],
     sampler: Sampler | None = None,
-    advance: Callable[..., None] | None = None,
 ) -> Rollout:
     """Imagine the n frames after a prompt of p frames under n latent actions.
 
     Latent action i leads from frame p - 1 + i to frame p + i; those inside the prompt are inferred.
     A seed gives the same rollout in any batch. A single prompt may be shared by all rollouts.
-    `advance` is called after every imagined frame.
 
     Raises:
         ValueError: A latent action outside the codebook, another number of seeds or actions
@@ -45,8 +43,6 @@ def imagine(
     imagination = Imagination(genie, prompt, seeds=seeds, sampler=sampler or Sampler(), keep=True)
     for action in latent_actions.unbind(1):
         imagination.step(action)
-        if advance:
-            advance()
     return imagination.rollout()
 
 
@@ -59,7 +55,7 @@ class _Moment(NamedTuple):
 
 
 class Imagination:
-    """A rollout that is imagined one latent action at a time.
+    """Rollouts that are imagined one latent action at a time.
 
     Time per step does not grow with the number of steps, nor does memory unless `keep` is set.
     """

@@ -7,7 +7,7 @@ from genie_robo.settings import take_names
 
 
 class Order(StrEnum):
-    """In which order MaskGIT reveals the tokens of a frame."""
+    """Order in which MaskGIT reveals the tokens of a frame."""
 
     random = "random"
     confidence = "confidence"

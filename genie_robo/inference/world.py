@@ -1,6 +1,6 @@
 """A world: anything that starts from prompts and steps under actions.
 
-Suites, `imagine`, `play` and both Gymnasium environments know worlds only through this interface.
+Suites, `imagine`, `play` and `Genie/Imagined-v0` use worlds only through this interface.
 A trained Genie, MuJoCo, a held frame and user classes implement it.
 """
 
@@ -25,9 +25,9 @@ class Prompt:
 
     frames: UInt8[np.ndarray, "p h w c"]
     name: str = "prompt"
-    """In file names: the id of the episode, or another name of the frames."""
+    """Used in file names: the id of the episode, or another name of the frames."""
     title: str = "the prompt"
-    """On screen, such as `test episode 3`."""
+    """Shown on screen, such as `test episode 3`."""
     start: int = 0
     """Step of the episode that the first frame shows."""
     stride: int = 1
@@ -47,7 +47,7 @@ class Prompt:
 
     @property
     def instruction(self) -> str:
-        """Of the recording; empty when there is none."""
+        """Language instruction of the recording; empty when there is none."""
         return self.recording.instruction if self.recording else ""
 
     @property
@@ -78,17 +78,17 @@ Actions = Codes | RobotActions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a world returns after a start or a step."""
+    """The result of `World.start` and `World.step`."""
 
     frames: UInt8[np.ndarray, "b h w c"]
     uncertainty: Float[np.ndarray, " b"]
-    """0 is certain; of a Genie the mean entropy of the frame's tokens (nats)."""
+    """0 is certain; for a Genie the mean entropy of the frame's tokens (nats)."""
     tokens: Int[np.ndarray, "b s"] | None = None
-    """Of worlds that have tokens."""
+    """None for worlds without tokens."""
     token_entropy: Float[np.ndarray, "b s"] | None = None
-    """Nats."""
+    """Entropy of each token (nats); None for worlds without tokens."""
     codes: Int[np.ndarray, " b"] | None = None
-    """The latent actions that led here, of worlds that are driven by codes."""
+    """The latent actions that led to the frames; None for worlds without codes."""
     earlier: "tuple[Step, ...]" = ()
     """After a start: the prompt frames before the last one, as the world represents them."""
 
@@ -121,16 +121,10 @@ def roll_out(
     actions: Sequence[Actions],
     *,
     seeds: Sequence[int],
-    advance: Callable[[], None] | None = None,
 ) -> UInt8[np.ndarray, "b n h w c"]:
-    """The n frames after each prompt under n actions; `advance` is called after every frame."""
+    """The n frames after each prompt under n actions."""
     world.start(prompts, seeds)
-    frames = []
-    for action in actions:
-        frames.append(world.step(action).frames)
-        if advance:
-            advance()
-    return np.stack(frames, axis=1)
+    return np.stack([world.step(action).frames for action in actions], axis=1)
 
 
 def code_steps(codes: Int[np.ndarray, "b n"]) -> list[Codes]:
@@ -157,7 +151,7 @@ class GenieWorld:
         sampler: Sampler | None = None,
         to_codes: Callable[[], ToCodes] | None = None,
     ) -> None:
-        """Wrap a model on its device; `to_codes` is called when robot actions first need a map."""
+        """Wrap a model on its device; `to_codes` is called only when robot actions arrive."""
         self.genie, self.sampler = genie.eval(), sampler or Sampler()
         self._to_codes = to_codes
         self._feedback: FeedbackState | None = None
@@ -289,7 +283,7 @@ def hold_last(prompts: Sequence[Prompt], num_frames: int) -> UInt8[np.ndarray, "
 
 
 def close_world(world: World) -> None:
-    """Free the resources of a world that has some."""
+    """Free the resources of a world that has a `close` method."""
     close = getattr(world, "close", None)
     if close is not None:
         close()

@@ -1,1 +1,1 @@
-"""What `inspect` finds out about a dataset: facts, suspicions, a proposed mapping, figures."""
+"""The `inspect` command: facts, findings, a proposed mapping and figures of a dataset."""

@@ -1,4 +1,4 @@
-"""What is suspicious about a dataset: records, episodes, actions, and the motion after them."""
+"""Checks of a dataset: records, episodes, actions, and the motion that follows them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ class Motion:
     ratio: float
     """Size of a command over that of the achieved delta."""
     correlation: dict[int, float]
-    """Of translations, by lag: 0 is the command's own step, 1 the next."""
+    """Correlation of translations by lag: 0 is the command's own step, 1 the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
 def check_actions(
     statistics: ActionStatistics, seen: Sequence[SeenEpisode], source: Source
 ) -> Iterator[Finding]:
-    """Each dimension alone, and the gripper."""
+    """Check each dimension alone, and the gripper."""
     width = statistics.q99 - statistics.q01
     reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
     for i in np.flatnonzero(statistics.mask[:GRIPPER]):
@@ -232,7 +232,7 @@ def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion
 
 
 def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
-    """Pearson's; 0 where one of them is constant."""
+    """Pearson correlation; 0 where one of them is constant."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
@@ -256,7 +256,7 @@ def starts_with_zero(commanded: Float[np.ndarray, "n 7"]) -> bool:
 
 
 def _check_flags(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
-    """The end of an episode. is_last without is_terminal is fine: a time limit."""
+    """Check the flags at the end of episodes; is_last without is_terminal is a time limit."""
     ends = [e.is_last for e in seen if e.is_last is not None]
     terminals = [e.is_terminal for e in seen if e.is_terminal is not None]
     open_ends = sum(not flags[-1] for flags in ends)

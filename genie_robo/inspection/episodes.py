@@ -1,4 +1,4 @@
-"""What `genie-robo inspect` reads of a dataset: numbers of episodes, cameras, small columns."""
+"""What `genie-robo inspect` reads from a dataset: actions, cameras and small columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Rows = Float[np.ndarray, "_ _"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenEpisode:
-    """The numbers of one episode as stored and as a source reads them."""
+    """The flags and actions of one episode, as stored and as a source reads them."""
 
     episode_id: str
     is_last: Bool[np.ndarray, " t"] | None
@@ -50,9 +50,9 @@ class CameraFacts:
     is_bgr: bool
     """Whether the source says that it stores blue, green, red."""
     num_looked_at: int
-    """Episodes of which some images were decoded."""
+    """Episodes from which some images were decoded."""
     num_blank: int
-    """Those whose images are all zero."""
+    """Episodes whose images are all zero."""
     num_undecodable: int
 
 

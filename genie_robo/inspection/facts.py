@@ -1,4 +1,4 @@
-"""What is in an RLDS folder, as plain facts: splits, columns, cameras, actions, problems."""
+"""Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class ActionFacts:
     q99: float
     max: float
     achieved_std: float | None
-    """Of the differences of measured poses; None where they are not measured."""
+    """Standard deviation of the differences of measured poses; None without a pose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +78,24 @@ class DatasetFacts:
     fits: Sequence[str]
     """Names that can be given as data=NAME."""
     read_as: str
-    """Where the mapping of the actions comes from; empty when they cannot be read."""
+    """Origin of the mapping of the actions; empty when they cannot be read."""
     num_seen: int
-    """Episodes that were looked at one by one; statistics are of all."""
+    """Episodes that were checked one by one; statistics cover all."""
     actions: Sequence[ActionFacts]
     motion: Motion | None
     """None without commands and a pose to compare."""
     problems: Sequence[Finding]
     notes: Sequence[Finding]
-    """What may be intended, such as a dimension that a robot never uses."""
+    """Findings that may be intended, such as a dimension that a robot never uses."""
     proposal: Proposal | None
     """A mapping to try; None when conf/data/ has a file for this dataset, or data= was given."""
     words: str
-    """What to type on the command line to read it."""
+    """Command-line words that read the dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """The facts, and what figures and a recording are made of."""
+    """The facts, and the data for figures and a recording."""
 
     facts: DatasetFacts
     index: DatasetIndex

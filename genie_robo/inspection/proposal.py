@@ -1,7 +1,6 @@
 """Command-line words that may read an unknown dataset, each with its confidence and reason.
 
-Evidence is what columns are called, how many numbers they have, and whether a measured pose moves
-as the commands say.
+Evidence is the names and sizes of columns, and whether a measured pose follows the commands.
 """
 
 import re
@@ -41,7 +40,7 @@ _FULL_TURN = 2 * np.pi + 0.01
 _SCALE_FACTOR = 3
 """Commands that differ from the motion by less are taken to be in metres."""
 _CORRELATED = 0.5
-"""A correlation that does not come about by chance."""
+"""Correlations above this are not taken for chance."""
 _EQUAL = 0.02
 """Relative difference below which actions are differences of poses."""
 
@@ -51,7 +50,7 @@ class ProposedPart:
     """One setting."""
 
     setting: str
-    """Below data.source."""
+    """Its key below data.source."""
     value: str
     confidence: str
     """sure, likely or guess."""
@@ -64,7 +63,7 @@ class ProposedPart:
 
     @property
     def word(self) -> str:
-        """As it is typed into a shell, in double quotes where that reads better than escapes."""
+        """The setting for a shell, in double quotes where that is more readable than escapes."""
         value = self.value
         if not value or not _SAFE.fullmatch(value):
             value = value if value.startswith("[") and "'" not in value else f"'{value}'"
@@ -156,8 +155,8 @@ def propose(
 
     Args:
         features: Columns of a step.
-        sample: The small ones of some episodes.
-        cameras: Those that the dataset has.
+        sample: Small columns of some episodes.
+        cameras: Cameras of the dataset.
 
     Returns:
         The proposal, and its source; None when parts are missing or it does not fit.
@@ -190,7 +189,7 @@ def propose(
 
 
 def match_pose(actions: Rows, sample: Sample) -> PoseMatch | None:
-    """The three measured numbers that move as the actions say, if there are any."""
+    """The three measured numbers whose changes follow the actions best, if any do."""
     found = [
         match
         for key, rows in sample.numbers.items()
@@ -419,7 +418,7 @@ def _rotation_format(sample: Sample, part: str) -> str:
 
 
 def _agreement(one: Rows, other: Rows, sample: Sample) -> float:
-    """Correlation of two parts over all numbers of all steps that another one follows."""
+    """Correlation of two parts over all numbers of all steps but the last of each episode."""
     return correlation(sample.without_last(one).ravel(), sample.without_last(other).ravel())
 
 

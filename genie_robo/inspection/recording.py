@@ -18,9 +18,9 @@ from genie_robo.video_files import spread
 from viz.episodes import ShownEpisode, write_dataset
 
 _QUIET_EPISODES = 10
-"""Up to this many need no progress bar: each takes about a second at most."""
+"""Up to this many are recorded without a progress bar; each takes at most about a second."""
 _SMALLEST_FRAME = (8, 8)
-"""MuJoCo's own frames are in the dataset already."""
+"""The replay's frames are not used: the dataset has them already."""
 _NO_DIMENSION = np.zeros(len(ACTION_NAMES), bool)
 
 _log = logging.getLogger(__name__)

@@ -38,10 +38,10 @@ class ActionInput(nn.Module):
             case Joining.prepended:
                 return torch.cat([joined, x], dim=2)
 
-    def own(self, places: Int[Tensor, "b r"]) -> Int[Tensor, "b r"]:
+    def shift(self, places: Int[Tensor, "b r"]) -> Int[Tensor, "b r"]:
         """Indices of a frame's tokens in the output of `forward`."""
         return places + 1 if self.joining is Joining.prepended else places
 
     def drop(self, x: Float[Tensor, "b t joined d"]) -> Float[Tensor, "b t s d"]:
-        """Only the frame's tokens, without the action's."""
+        """Remove the action token, if there is one."""
         return x[:, :, 1:] if self.joining is Joining.prepended else x

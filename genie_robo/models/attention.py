@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from genie_robo.models.settings import Backend
 
 Along = Literal["patches", "frames"]
-"""Which positions attend to each other: the patches of a frame, or the frames of a patch."""
+"""The axis of attention: the patches of a frame, or the frames of a patch."""
 
 MATMUL_MAX_LENGTH = 128
 """On a CPU explicit matmul trains faster than fused attention up to about this many keys."""
 
 SHORT_ROW = 32
-"""Below it torch's bf16 softmax has no vector to fill and takes longer than the one in fp32."""
+"""With fewer keys than this, torch's bf16 softmax is slower than its softmax in fp32."""
 
 HEAD_DIM_MULTIPLE = 8
 """The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
 
 
 def check_head_dim(head_dim: int, backend: Backend) -> None:
-    """Refuse a head dimension that cannot be computed, before anything is built.
+    """Refuse a head dimension that the backend does not support, before anything is built.
 
-    xformers needs a multiple of 8 in bf16, which is what a GPU computes in unless told otherwise;
-    weights trained in fp32 may be used in bf16 later. Rotary positions need an even one. `auto`
-    passes over xformers where it has no kernel.
+    xformers needs a multiple of 8 in bf16, the default precision on a GPU; weights trained in fp32
+    may be used in bf16 later. Rotary position embeddings need an even head dimension. `auto` falls
+    back to another backend where xformers has no kernel.
 
     Raises:
-        ValueError: It is odd, or xformers was asked for and has no kernel for it.
+        ValueError: It is odd, or xformers was requested and has no kernel for it.
     """
     multiple = HEAD_DIM_MULTIPLE if backend is Backend.xformers else 2
     if head_dim > 0 and head_dim % multiple == 0:
@@ -74,8 +74,8 @@ class Attention(nn.Module):
     ) -> tuple[Float[Tensor, "2 b group heads length e"], Float[Tensor, "b group heads length e"]]:
         """Normalised queries and keys, and values, of the sequences along one axis.
 
-        Along `patches` a frame is a group, along `frames` a patch is one. Laid out head by head in
-        a single copy, as the products of attention read them.
+        Along `patches` a frame is a group, along `frames` a patch is one. The result is contiguous
+        per head, as the matrix products of attention read it.
         """
         joint = self.to_qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         order = (3, 0, 1, 4, 2, 5) if along == "patches" else (3, 0, 2, 4, 1, 5)
@@ -91,7 +91,7 @@ class Attention(nn.Module):
         causal: bool,
         frame_size: int = 1,
     ) -> Float[Tensor, "*n heads q e"]:
-        """Attend with scale gain / sqrt(e); the heads are still apart."""
+        """Attend with scale gain / sqrt(e); heads are not merged."""
         scale = (self.gain / math.sqrt(self.head_dim))[:, None].to(query.dtype)
         return attend(
             query * scale, key, value, causal=causal, frame_size=frame_size, backend=self.backend
@@ -107,13 +107,13 @@ def attend(
     backend: Backend,
     frame_size: int = 1,
 ) -> Float[Tensor, "*n heads q e"]:
-    """Softmax attention of queries that carry their scale.
+    """Softmax attention of queries that are already scaled.
 
     Positions lie frame after frame, `frame_size` each. `causal` lets frame i see frames 0..i, all
     positions of frame i included, and needs as many queries as keys.
 
     Raises:
-        ValueError: `xformers` was asked for where it has no kernel.
+        ValueError: `xformers` was requested where it has no kernel.
     """
     match choose_backend(backend, query, num_keys=key.shape[-2]):
         case "xformers":
@@ -134,7 +134,7 @@ def sdpa_attention(
     causal: bool,
     frame_size: int = 1,
 ) -> Float[Tensor, "*n heads q e"]:
-    """Attention by torch, which picks a kernel."""
+    """Attention by torch's `scaled_dot_product_attention`, which picks a kernel."""
     q, k, v = query, key, value
     if query.is_cuda:  # fused kernels take four dimensions there; on a CPU that is slower
         q, k, v = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
@@ -153,10 +153,10 @@ def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Te
 
 
 def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend:
-    """The backend that `auto` stands for, by device, dtype and length; else the one asked for.
+    """Resolve `auto` by device, dtype and length; return any other backend unchanged.
 
     Raises:
-        ValueError: `xformers` was asked for on a device without its kernels.
+        ValueError: `xformers` was requested on a device without its kernels.
     """
     if backend is Backend.xformers and query.device.type != "cuda":
         raise ValueError(
@@ -204,8 +204,8 @@ def xformers_attention(
 ) -> Float[Tensor, "n q heads e"]:
     """Xformers memory-efficient attention (Rabe and Staats 2021; Lefaudeux et al. 2022), scale 1.
 
-    No bias class of xformers lets the positions of a frame see each other and hides later frames,
-    so frames of more than one position get a bias that is written out, shared by batch and heads.
+    xformers has no bias class for a block-causal mask, so frames of more than one position get a
+    dense bias, shared by batch and heads.
     `op` picks a forward and backward operator pair; None lets xformers dispatch.
     """
     fmha = load_xformers()
@@ -220,7 +220,7 @@ def xformers_attention(
 def frame_bias(
     query: Float[Tensor, "n q heads e"], frame_size: int
 ) -> Float[Tensor, "n heads q q"]:
-    """0 where a frame may look, -inf in later frames; a row in memory is a multiple of 8 long."""
+    """Block-causal bias: -inf in later frames, else 0; its row stride is a multiple of 8."""
     num_sets, length, num_heads, _ = query.shape
     aligned = query.new_zeros(length, -(-length // 8) * 8)[:, :length]
     bias = aligned.masked_fill_(future(length, frame_size, query.device), -torch.inf)

@@ -37,13 +37,13 @@ class BlockCache:
         self.values[..., self.num_kept : end, :] = value
         return self.keys[..., :end, :], self.values[..., :end, :]
 
-    def behind(
+    def read_at(
         self,
         places: Places,
         key: Float[Tensor, "b r heads 1 e"],
         value: Float[Tensor, "b r heads 1 e"],
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values of finished and unfinished frames at some places; stores nothing."""
+        """Cached keys and values at some places, then the given ones; stores nothing."""
         if self.keys is None or self.values is None:
             return key, value
         rows = places[..., None, None, None]
@@ -77,8 +77,8 @@ class KVCache:
     """Caches of all blocks of a stack.
 
     Time is causal, so keys and values of a finished frame never change and a MaskGIT step computes
-    only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond, the oldest
-    frame is dropped although the kept ones were computed with it.
+    only the frame it is decoding. Exact while all frames fit in `max_frames`; beyond
+    that, the oldest frame is dropped although the kept ones were computed with it.
     """
 
     blocks: list[BlockCache] = field(default_factory=list)

@@ -54,7 +54,7 @@ class DynamicsModel(nn.Module):
     def features(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s d"]:
-        """Output of the stack for every token; `to_logits` makes logits of it."""
+        """Transformer output for every token, the input of `to_logits`."""
         return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
 
     def next_frame(
@@ -69,7 +69,7 @@ class DynamicsModel(nn.Module):
         `actions` has one entry, or none for the first frame of a video.
         """
         x = self._embed(tokens, actions)
-        return self.to_logits(self.transformer(x, cache, self.action_input.own(places))[:, 0])
+        return self.to_logits(self.transformer(x, cache, self.action_input.shift(places))[:, 0])
 
     def remember(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"], cache: KVCache

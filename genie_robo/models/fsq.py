@@ -31,8 +31,8 @@ class FiniteScalarQuantizer(Quantizer):
     """Rounds every dimension of an encoding, squashed by tanh, to one of a few levels.
 
     There is no loss and no noise. Source: Mentzer et al. 2023 (arXiv 2309.15505), section 3.
-    Differs: an even number of levels lies evenly on [-1, 1] too. The paper shifts those by half a
-    level, which for two levels puts the border between them where few encodings are.
+    Differs: an even number of levels is also symmetric on [-1, 1]. The paper shifts it by half a
+    level, which for two levels moves the decision boundary away from most encodings.
     """
 
     digit_values: Int[Tensor, " e"]
@@ -42,7 +42,7 @@ class FiniteScalarQuantizer(Quantizer):
         """Make the grid from the number of levels of every dimension.
 
         Raises:
-            ValueError: No dimension, or one with less than two levels.
+            ValueError: No dimension, or one with fewer than two levels.
         """
         if not levels or min(levels) < 2:
             raise ValueError(
@@ -55,7 +55,7 @@ class FiniteScalarQuantizer(Quantizer):
         self.register_buffer("top", torch.tensor(levels) - 1, persistent=False)
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """Encodings in the cube of the grid."""
+        """Encodings squashed into the cube of the grid."""
         return encoded.tanh()
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
@@ -81,14 +81,14 @@ class FiniteScalarQuantizer(Quantizer):
 
 
 def levels_for(num_codes: int) -> tuple[int, ...]:
-    """Levels that make about `num_codes` codes.
+    """Levels for about `num_codes` codes.
 
     Raises:
         ValueError: There is no recommendation for that number.
     """
     if num_codes not in LEVELS:
         raise ValueError(
-            f"quantizer.kind=fsq knows no levels for quantizer.num_codes={num_codes}; take one of "
+            f"quantizer.kind=fsq has no levels for quantizer.num_codes={num_codes}; take one of "
             f"{', '.join(map(str, LEVELS))}, or give quantizer.levels, such as [8, 5, 5, 5]"
         )
     return LEVELS[num_codes]

@@ -33,7 +33,7 @@ class LatentActionOutput(NamedTuple):
     continuous: Float[Tensor, "b t-1 e"]
     """The encoding before quantisation."""
     error: Float[Tensor, "b t-1"]
-    """Of the predicted next frame: mean error of its pixels, or nats per token."""
+    """Error of the predicted next frame: mean over pixels, or nats per token."""
     vq_loss: Float[Tensor, "b t-1"]
 
 
@@ -111,7 +111,7 @@ class LatentActionModel(nn.Module, ABC):
             video: Frames in [0, 1].
             tokens: Their tokens, for a model that reads tokens.
             valid: False for transitions that lead to padding.
-            noise: That of the quantizer.
+            noise: As in `Quantizer.forward`.
 
         Raises:
             ValueError: A model that reads tokens got none.
@@ -130,7 +130,7 @@ class LatentActionModel(nn.Module, ABC):
     def encode(
         self, video: Float[Tensor, "b t h w c"], tokens: Int[Tensor, "b t s"] | None = None
     ) -> LatentActions:
-        """The latent action of every transition; `Genie.infer_actions` finds the tokens.
+        """The latent action of every transition; `Genie.infer_actions` computes the tokens.
 
         Raises:
             ValueError: A model that reads tokens got none.
@@ -169,7 +169,7 @@ class LatentActionModel(nn.Module, ABC):
         """Predict the frame after each given one, under the given codes."""
 
     def _measure(self, frames: Tensor, valid: Bool[Tensor, "b n"]) -> None:
-        """Update the units of outputs from the frames of a training step."""
+        """Update statistics of the input from the frames of a training step."""
         del frames, valid
 
     @abstractmethod

@@ -17,9 +17,9 @@ from genie_robo.ranks import Ranks
 GREY_LEVEL = 1 / 255
 """Absolute errors below it are squared, so that the gradient is continuous at zero."""
 CHANGE_SCALE, MOTION_SCALE = 3.0, 5.0
-"""An output of 1 in units of `change_size` of pixels and `motion_size` of patches."""
+"""Decoder outputs of 1 mean this many `change_size` (pixels) and `motion_size` (flow)."""
 MEASURED_STEPS = 20
-"""Training steps after which the units are fixed."""
+"""Training steps over which `change_size` and `motion_size` are measured."""
 
 
 class PixelActionModel(LatentActionModel):
@@ -30,9 +30,8 @@ class PixelActionModel(LatentActionModel):
 
     F and g are decoder outputs, functions of x_1..t, and of a_1..t with `decoder_sees_code`. F a_t
     is the flow from which every pixel is sampled. It is linear in the code, so twice the code is
-    twice the motion. The flow, and an absolute instead of a squared error, let small models find
-    the action where they did not without (docs/LOG.md). Changes and motions are in units measured
-    in the data.
+    twice the motion. Small models find the action only with the flow and with an absolute instead
+    of a squared error (docs/LOG.md). Changes and motions are divided by their RMS in the data.
     """
 
     reads_tokens = False
@@ -80,14 +79,14 @@ class PixelActionModel(LatentActionModel):
             nn.init.zeros_(self.to_flow.bias)
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
-        """Also update the units of changes and motions."""
+        """Also update the RMS of changes and motions."""
         self.change_size.finish_step(ranks)
         self.motion_size.finish_step(ranks)
         return super().finish_step(ranks, generator)
 
     @torch.no_grad()
     def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """The error of predicting that nothing changes."""
+        """The error of predicting no change."""
         frames = self.scale_down(video)
         return self._error(frames[:, :-1], frames[:, 1:])
 
@@ -105,7 +104,7 @@ class PixelActionModel(LatentActionModel):
         return self.scale_down(video)
 
     def scale_down(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h2 w2 c"]:
-        """Means over squares of `downscale` pixels."""
+        """Average over squares of `downscale` pixels."""
         if self.downscale == 1:
             return video
         frames = F.avg_pool2d(rearrange(video, "b t h w c -> (b t) c h w"), self.downscale)
@@ -154,7 +153,7 @@ class PixelActionModel(LatentActionModel):
 def _times(
     matrices: Float[Tensor, "b t s pe"], codes: Float[Tensor, "b t e"]
 ) -> Float[Tensor, "b t s p"]:
-    """The matrix F of every patch times the code of its frame."""
+    """Multiply the matrix F of every patch by the code of its frame."""
     rows = matrices.float().unflatten(-1, (-1, codes.shape[-1]))
     return torch.einsum("btspe,bte->btsp", rows, codes)
 
@@ -162,8 +161,8 @@ def _times(
 class InitialRMS(nn.Module):
     """Root mean square of a quantity over the first training steps; a guess before them.
 
-    Motions and changes differ tenfold between robots' videos; in these units network outputs are
-    about 1 in all of them. Sums are pooled in `finish_step`, so the unit is the same whether a
+    Motions and changes differ tenfold between robots' videos; divided by their RMS, network outputs
+    are about 1 in all of them. Sums are pooled in `finish_step`, so the RMS is the same whether a
     batch was computed at once, in parts, or by several processes.
     """
 
@@ -197,6 +196,6 @@ class InitialRMS(nn.Module):
             self.num_steps += 1
 
     def forward(self) -> Float[Tensor, ""]:
-        """The unit, above 0."""
+        """The RMS, above 0."""
         size = (self.squares / self.count.clamp(min=1)).sqrt().float()
         return torch.where(size > 0, size, torch.full_like(size, self.guess))

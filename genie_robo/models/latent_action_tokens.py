@@ -14,7 +14,7 @@ from genie_robo.models.transformer import STTransformer
 class TokenActionModel(LatentActionModel):
     """Latent actions of frames of tokens: x_t = z_t, and the decoder gives logits of z_t+1.
 
-    The difference of two frames is that of a second embedding of their tokens.
+    With `sees_difference` the encoder also gets the change of a second token embedding.
     """
 
     reads_tokens = True
@@ -49,10 +49,10 @@ class TokenActionModel(LatentActionModel):
     def decode(
         self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b t h2 w2 c"]:
-        """Refuse.
+        """Not supported: this model predicts tokens.
 
         Raises:
-            ValueError: Always; this model predicts tokens.
+            ValueError: Always.
         """
         raise ValueError(
             "this latent action model was built with model.latent_action.input=tokens: it predicts "
@@ -71,7 +71,7 @@ class TokenActionModel(LatentActionModel):
             raise ValueError(
                 "this latent action model was built with model.latent_action.input=tokens and got "
                 f"a video of {video.shape[1]} frames without its tokens; give those of the "
-                "tokenizer, or call Genie.infer_actions, which finds them"
+                "tokenizer, or call Genie.infer_actions, which computes them"
             )
         return tokens
 

@@ -1,6 +1,6 @@
 """MaskGIT as pure functions (Chang et al. 2022): schedule, training mask, one unmasking step.
 
-Nothing here knows a network or a global random state; randomness comes in as uniform noise.
+No function needs a network or global random state; uniform noise is an argument.
 """
 
 import math
@@ -35,10 +35,10 @@ def random_mask(rate: Float[Tensor, "*b"], noise: Float[Tensor, "*b s"]) -> Bool
 def sample_tokens(
     logits: Float[Tensor, "*n k"], noise: Float[Tensor, "*n"], *, temperature: float, top_k: int = 0
 ) -> Int[Tensor, "*n"]:
-    """Draw from softmax(logits / temperature) by its inverse distribution function.
+    """Sample from softmax(logits / temperature) by inverting its cumulative distribution.
 
-    `noise` is one uniform number in [0, 1) per token; temperature 0 takes the best. With `top_k`
-    only the so many best tokens can be drawn; 0 lets all of them.
+    `noise` is one uniform number in [0, 1) per token. Temperature 0 takes the most likely token.
+    `top_k` restricts sampling to the top_k most likely tokens; 0 disables.
     """
     if temperature == 0:
         return logits.argmax(-1)
@@ -55,9 +55,9 @@ def sample_tokens(
 def guide(
     conditioned: Float[Tensor, "*n k"], unconditioned: Float[Tensor, "*n k"], *, guidance: float
 ) -> Float[Tensor, "*n k"]:
-    """Go from the unconditioned logits towards the conditioned ones, and with more than 1 beyond.
+    """Classifier-free guidance: 0 gives the unconditioned logits, 1 the conditioned ones.
 
-    Source: Ho and Salimans 2022, eq. 6, for logits.
+    Above 1 it extrapolates. Source: Ho and Salimans 2022, eq. 6, for logits.
     """
     return unconditioned + guidance * (conditioned - unconditioned)
 

@@ -1,4 +1,4 @@
-"""Motion of pixels from frame to frame: moving frames along a flow, and finding that of patches."""
+"""Optical flow: warp frames by a flow, and estimate the flow of patches."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 TEXTURE = 0.0125
-"""Regulariser of the least squares: below this sum of squared slopes a patch has no motion."""
+"""Regulariser of the least squares: below this sum of squared gradients a patch has no motion."""
 
 
 def warp(
@@ -27,7 +27,7 @@ def warp(
 
 
 def patch_flow(frames: Float[Tensor, "b t h w c"], patch_size: int) -> Float[Tensor, "b t s 2"]:
-    """How far every patch moved since the frame before, to the right and down, in pixels.
+    """How far every patch moved since the previous frame, to the right and down, in pixels.
 
     Accurate below a pixel; underestimated where there is little texture, and 0 where there is none
     and in the first frame.

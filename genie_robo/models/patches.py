@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 MIN_CHANNELS = 16
-"""Of the convolution next to the pixels."""
+"""Fewest channels of the convolution next to the pixels."""
 
 
 def patchify(video: Float[Tensor, "b t h w c"], patch_size: int) -> Float[Tensor, "b t s p"]:

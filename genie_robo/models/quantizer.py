@@ -2,7 +2,7 @@
 
     index = argmin_k |e - c_k|,    decoder input = e + stop_gradient(c_index - e)
 
-The gradient passes straight through to the encoding e. Losses come back for each encoding, and
+The gradient passes straight through to the encoding e. Losses are returned per encoding, and
 counts are pooled in `finish_step`, so a training step is the same whether its batch was computed at
 once, in parts, or by several processes.
 """
@@ -26,16 +26,17 @@ MARGINAL_DECAY = 0.9
 """Decay per training step of the running code frequencies in the entropy term."""
 MEAN_DECAY = 0.99
 """Decay per training step of the running means of a continuous bottleneck's clusters."""
+KMEANS_ROUNDS = 10
 INITIAL_COUNT = 20
 """Number of encodings that the initial mean of a cluster counts for."""
 WARMUP_NOISE = 0.2
 """Length of the noise added to bounded encodings that are not quantised."""
 MAX_JOINT_CODES = 1024
-"""Training and suites hold statistics of every single latent action."""
+"""Limit on latent actions: training and suites keep statistics of each one."""
 
 
 class Quantized(NamedTuple):
-    """Codes chosen for continuous encodings, and the losses of choosing them."""
+    """Codes chosen for continuous encodings, and the quantisation loss."""
 
     codes: Float[Tensor, "*n e"]
     """Decoder input: the chosen codes, or noisy encodings where nothing is quantised; with a
@@ -57,7 +58,7 @@ class CodeUse(NamedTuple):
 
 
 class Quantizer(nn.Module, ABC):
-    """Continuous encodings to a finite set of codes, with a count of which are used."""
+    """Maps continuous encodings to a finite set of codes and counts the use of each."""
 
     age: Int[Tensor, " k"]
     num_steps: Int[Tensor, ""]
@@ -101,7 +102,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """Encodings in the space of the codes."""
+        """Map encodings into the space of the codes."""
 
     @abstractmethod
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
@@ -115,7 +116,7 @@ class Quantizer(nn.Module, ABC):
     def code_probabilities(self, encoded: Float[Tensor, "n e"]) -> Float[Tensor, "n k"]:
         """Soft assignment of encodings to codes; the nearest code has the highest probability.
 
-        That of the entropy term: softmax of the negative squared distance over twice
+        As in the entropy term: softmax of the negative squared distance over twice
         ENTROPY_TEMPERATURE, which on the unit sphere is softmax(cosine / temperature).
         """
         codes = self.lookup(torch.arange(self.num_codes, device=encoded.device)).double()
@@ -153,7 +154,7 @@ class Quantizer(nn.Module, ABC):
     def _restart(
         self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
     ) -> int:
-        """Move dead codes, where codes can be moved; returns how many were."""
+        """Move dead codes if the quantizer can; returns how many were moved."""
         del is_dead, ranks, generator
         return 0
 
@@ -161,9 +162,9 @@ class Quantizer(nn.Module, ABC):
 class VectorQuantizer(Quantizer):
     """A codebook learned with the VQ loss (van den Oord et al. 2017, eq. 3).
 
-    On the `sphere` encodings and codes are l2-normalised, so the nearest code is the one of the
-    highest cosine (Yu et al. 2022, section 3.2). In the `box` encodings are squashed by tanh: they
-    keep their size, so few dimensions can encode how far something moves (docs/LOG.md).
+    On the `sphere` encodings and codes are l2-normalised, so the nearest code has the highest
+    cosine (Yu et al. 2022, section 3.2). In the `box` encodings are squashed by tanh: they keep
+    their size, so few dimensions can encode how far something moves (docs/LOG.md).
 
     For the first `warmup_steps` training steps encodings pass unquantised, with a little noise;
     then the codebook starts at the k-means centres of the last batch. Encodings that are already
@@ -204,12 +205,12 @@ class VectorQuantizer(Quantizer):
 
     @property
     def adds_noise(self) -> bool:
-        """During warm-up, and always where the bottleneck is continuous."""
+        """True during warm-up, and always for a continuous bottleneck."""
         return self.continuous or self._is_warming_up
 
     @property
     def is_additive(self) -> bool:
-        """In the box; on the sphere encodings have no size."""
+        """True in the box; on the sphere encodings have no size."""
         return self.space is Space.box
 
     @property
@@ -320,9 +321,9 @@ class VectorQuantizer(Quantizer):
 class JointQuantizer(Quantizer):
     """Splits an encoding into `num_parts` equal parts, all quantised by one codebook.
 
-    The joint index has the codes of the parts as digits, the first part's first, in the base of the
-    codebook's size: K codes make K ** num_parts. A loss is the mean over the parts; perplexity is
-    that of joint codes, dead and restarted codes are those of the codebook.
+    The codes of the parts are the digits of the joint index in base K, the first part's most
+    significant: a codebook of K codes makes K ** num_parts joint codes. A loss is the mean over the
+    parts; perplexity is that of joint codes, dead and restarted codes are those of the codebook.
     """
 
     def __init__(self, part: Quantizer, num_parts: int) -> None:
@@ -347,16 +348,16 @@ class JointQuantizer(Quantizer):
 
     @property
     def adds_noise(self) -> bool:
-        """As the codebook."""
+        """Whether the codebook adds noise."""
         return self.part.adds_noise
 
     @property
     def is_additive(self) -> bool:
-        """As the codebook."""
+        """Whether the codebook is additive."""
         return self.part.is_additive
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """Every part as the codebook bounds it."""
+        """Bound every part as the codebook does."""
         return self.part.bound(self._split(encoded)).flatten(-2)
 
     def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
@@ -453,11 +454,10 @@ def cluster(
     generator: torch.Generator,
     *,
     project: Callable[[Tensor], Tensor],
-    num_rounds: int = 10,
 ) -> Float[Tensor, "k e"]:
     """Centres of k-means, started by k-means++; `project` maps means into the code space."""
     centres = _spread_start(samples, num_clusters, generator)
-    for _ in range(num_rounds):
+    for _ in range(KMEANS_ROUNDS):
         nearest = closeness(samples, centres).argmax(-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, samples)
         counts = torch.bincount(nearest, minlength=num_clusters)[:, None]

@@ -1,4 +1,4 @@
-"""The three parts of Genie and their sizes."""
+"""Settings of the three parts of Genie."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -98,7 +98,7 @@ _LATENT_ACTION_STACK = TransformerConfig(num_blocks=2, dim=64, num_heads=4, head
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizerConfig:
-    """A codebook; all but num_codes, levels and reset_after is of vq and continuous only."""
+    """A codebook; fsq uses num_codes, levels and reset_after only."""
 
     kind: QuantizerKind = QuantizerKind.vq
     """vq: learned codes; fsq: a fixed grid; continuous: encodings pass to the decoder unquantised,
@@ -107,13 +107,13 @@ class QuantizerConfig:
     levels: tuple[int, ...] = ()
     """Levels of every dimension of an fsq grid; by default those for about num_codes."""
     code_dim: int = 32
-    """Of an fsq grid it is the number of levels."""
+    """Width of a code; an fsq grid has one dimension per entry of its levels instead."""
     commitment: float = 0.25
     reset_after: int = 50
     """Training steps without use after which a code restarts from a live one."""
     warmup_steps: int = 0
-    """Training steps before encodings are quantised; the codebook then starts at their centres. In
-    shorter training runs that is after a third of the steps."""
+    """Training steps before encodings are quantised; the codebook then starts at their centres.
+    Runs that are not longer than this quantise after a third of their steps."""
     space: Space = Space.sphere
     """sphere: encodings and codes of length 1; box: encodings keep their size, below 1 in every
     dimension."""
@@ -152,7 +152,8 @@ class LatentActionDesign:
     | quantizer.kind | continuous | vq |
 
     Models of tokens (input=tokens) predict the next tokens by cross-entropy, and their decoder
-    always gets the code: target, penalty, sees_flow, flow and decoder_sees_code are of pixels only.
+    always gets the code: target, penalty, sees_flow, flow and decoder_sees_code apply to pixels
+    only.
     """
 
     decoder_view: DecoderView = DecoderView.previous_frame
@@ -160,7 +161,7 @@ class LatentActionDesign:
     target: Target = Target.change
     """Predict the change from the previous frame, or the next frame itself."""
     penalty: Penalty = Penalty.absolute
-    """Of pixel errors."""
+    """Penalty of pixel errors."""
     sees_difference: bool = True
     """The encoder also gets the difference of each frame from the previous one."""
     sees_flow: bool = True
@@ -184,7 +185,7 @@ class LatentActionConfig(LatentActionDesign):
     downscale: int = 4
     """Frames are scaled down by this before the model gets them."""
     patch_size: int = 4
-    """In pixels of the scaled-down frame."""
+    """Patch side in pixels of the scaled-down frame."""
     encoder: TransformerConfig = _LATENT_ACTION_STACK
     decoder: TransformerConfig = _LATENT_ACTION_STACK
     quantizer: QuantizerConfig = field(
@@ -218,7 +219,7 @@ class Steering(StrEnum):
 
     latent_actions = "latent_actions"
     robot_actions = "robot_actions"
-    """The true ones, an upper bound; such a model cannot be rolled out by codes."""
+    """True robot actions, an upper bound; such a model cannot be rolled out by codes."""
 
 
 @dataclass(frozen=True, kw_only=True)

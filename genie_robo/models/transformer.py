@@ -251,7 +251,7 @@ def _project_frames(
     queries_keys, value = attention.project(x, along="frames")
     query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
     if cache and places is not None:
-        key, value = cache.behind(places, key, value)
+        key, value = cache.read_at(places, key, value)
     elif cache:
         key, value = cache.put(key, value)
     return query, key, value

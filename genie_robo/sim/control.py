@@ -1,4 +1,4 @@
-"""From end-effector deltas to joints: damped least squares and a smooth position command."""
+"""End-effector deltas to joint commands: damped least squares, smooth position commands."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from genie_robo.sim.scene import TARGET_BODY
 
 MOVE_SHARE = 0.5
 """Share of a control step in which the command travels; the rest lets the arm settle."""
+MAX_ITERATIONS = 60
+"""Most steps of the inverse kinematics for one goal."""
 
 
 class InverseKinematics(NamedTuple):
@@ -81,7 +83,6 @@ class ArmController:
         rotation: Float[np.ndarray, "3 3"],
         *,
         guess: Float[np.ndarray, " j"],
-        num_iterations: int = 60,
     ) -> InverseKinematics:
         """Damped least squares from `guess`, within the joint limits.
 
@@ -90,7 +91,7 @@ class ArmController:
         data, joints = self._scratch, np.array(guess, dtype=np.float64)
         jacobian = np.zeros((6, self._model.nv))
         error = self._pose_error(joints, position, rotation)
-        for _ in range(num_iterations):
+        for _ in range(MAX_ITERATIONS):
             if np.linalg.norm(error[:3]) < 1e-5 and np.linalg.norm(error[3:]) < 1e-4:
                 break
             mujoco.mj_comPos(self._model, data)
@@ -134,7 +135,7 @@ class ArmController:
         data.mocap_quat[self._mocap] = (1, 0, 0, 0)
 
     def pose(self, data: mujoco.MjData) -> Float[np.ndarray, " 7"]:
-        """Where the tool is: x y z (m), roll pitch yaw (rad), gripper (1 = open)."""
+        """Pose of the tool: x y z (m), roll pitch yaw (rad), gripper (1 = open)."""
         robot = self._robot
         opening = (data.qpos[self._finger_qpos] - robot.finger_closed) / (
             robot.finger_open - robot.finger_closed

@@ -31,7 +31,7 @@ _METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
 
 
 class Imagined(gymnasium.Env[dict[str, Any], Any]):
-    """Every step is a step of a world: a trained Genie, MuJoCo, or a class of your own.
+    """Every step is a step of a world: a trained Genie, MuJoCo, or a user class.
 
     An episode starts from a prompt, given here or as `reset(options={"prompt": image})`, which then
     stays the prompt. Observations are `pixels`, as Tabletop's; the first one is the world's view of
@@ -40,7 +40,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     them `tokens` of the frame and, after a step, its `code`.
 
     Args:
-        world: A world, or a trained Genie on the device where it shall run.
+        world: A world, or a trained Genie on its device.
         prompt: uint8 image of any size, or a stack of p frames; it is scaled to the world's size.
             A Prompt starts worlds that need its recording.
         image_size: Height and width of frames, for worlds that show any size.
@@ -232,7 +232,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
     shallow copy of the world; its row is computed but not shown until the whole batch has ended.
 
     Args:
-        world: A world, or a trained Genie on the device where it shall run.
+        world: A world, or a trained Genie on its device.
         num_envs: Number of environments.
         prompt: As Imagined's for all, or one each: a list, or an array with one more axis
             (num_envs p h w 3).
@@ -272,7 +272,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         """-1 in an environment that was never reset."""
         self._groups: list[_Group] = []
         self._shown: dict[int, tuple[Step, int]] = {}
-        """By environment: the last step of its batch, and its row."""
+        """Last step of the batch of each environment, and its row."""
 
     def reset(
         self,
@@ -329,7 +329,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             close_world(group.world)
 
     def _start(self, mask: Bool[np.ndarray, " n"], prompt: _Prompts | None) -> None:
-        """Start these environments as a batch of their own."""
+        """Start these environments as one new batch."""
         envs = np.flatnonzero(mask)
         prompts = self._read_prompts(prompt, envs)
         self._prompt, self._num_actions[mask] = prompt, 0

@@ -39,7 +39,7 @@ class MujocoWorld:
             scale: Factor on every motion.
             delay: Frames by which every action is delayed; the robot holds still until then.
             feedback: Quantises the xyz motion of every action: an upper bound for worlds that are
-                driven by as many codes.
+                driven by the same number of codes.
             renderer: auto, raycast, egl or osmesa.
         """
         self._scale, self._delay, self._feedback = scale, delay, feedback
@@ -107,7 +107,7 @@ class MujocoWorld:
         return still
 
     def _recorded(self, episode: Episode, prompt: Prompt) -> Float[np.ndarray, "stride 7"]:
-        """What the robot did in the steps of the next frame; it holds still after the last."""
+        """The recorded actions up to the next frame; after the last one the robot holds still."""
         first = prompt.last_step + self._num_frames * prompt.stride
         known = episode.robot_actions[: episode.num_steps - 1][first : first + prompt.stride]
         actions = np.zeros((prompt.stride, GRIPPER + 1))

@@ -166,7 +166,7 @@ class Pick(Script):
 
 
 class Push(Script):
-    """Pushes the target box where the task says, then boxes in random directions."""
+    """Pushes the target box in the direction of the task, then boxes in random directions."""
 
     def _script(self, env: Tabletop) -> Iterator[Action]:
         target, direction = env.scene.target, env.scene.direction
@@ -243,7 +243,7 @@ class Random(Script):
                 turn = NO_TURN
 
     def _turn(self, env: Tabletop) -> Float[np.ndarray, " 3"]:
-        """To a new yaw, more rarely to a new roll or pitch."""
+        """Turn to a new yaw, more rarely to a new roll or pitch."""
         axis = self._rng.choice(3, p=(0.2, 0.2, 0.6))
         turn = np.zeros(3)
         limit = 0.75 * env.robot.rotation_limit[axis]
@@ -323,7 +323,7 @@ def roll_policy(
     num_actions: int,
     until: Callable[[Tabletop], bool] = lambda env: False,
 ) -> tuple[list[T], list[Action]]:
-    """What `look` returns from the current state on, and the actions of a policy in between.
+    """Run a policy: results of `look`, the first before any action, and the actions between them.
 
     `act` gets the environment and what `look` returned last. There are `num_actions` actions, fewer
     when `until` holds earlier.

@@ -38,6 +38,9 @@ RECORDING_FILE = "recording.json"
 REVISION = 1
 """Raise it when scenes, policies or images change: older recordings are then not kept."""
 _TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
+_EPISODES_PER_SHARD = 60
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -230,9 +233,6 @@ def _look(env: Tabletop) -> dict[str, Any]:
     }
 
 
-_EPISODES_PER_SHARD = 60
-
-
 class RldsWriter:
     """Appends episodes to the shards of a TFDS folder; `with` writes the metadata at its end."""
 
@@ -295,9 +295,6 @@ class RldsWriter:
         self._info.set_file_format(FileFormat.ARRAY_RECORD)
         self._info.set_splits(tfds.core.SplitDict([split]))
         self._info.write_to_directory(self._folder)
-
-
-_Result = TypeVar("_Result")
 
 
 def in_order(

@@ -15,6 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+RENDERERS = ("auto", "raycast", "egl", "osmesa")
+_RAYCAST_ROWS = 256
+"""Image height up to which `auto` casts rays: about 0.1 s per frame."""
+_PLATFORM = "PYOPENGL_PLATFORM"
 _SAMPLES = 2
 """Rays per pixel along each image axis where it is antialiased."""
 _SAME_COLOR = 0.04
@@ -25,6 +29,8 @@ VISIBLE_GROUPS = (0, 1, 2)
 _FAR = 10.0
 _BIAS = 1e-3
 """How much nearer than its surface a shadow ray may end (m)."""
+
+_log = logging.getLogger(__name__)
 
 
 class RaycastRenderer:
@@ -171,14 +177,6 @@ def _mean_texel(model: mujoco.MjModel, texture: int) -> Float[np.ndarray, " 3"]:
     return np.array(sums) / len(texels) / 255
 
 
-RENDERERS = ("auto", "raycast", "egl", "osmesa")
-_RAYCAST_ROWS = 256
-"""Image height up to which `auto` casts rays: about 0.1 s per frame."""
-_PLATFORM = "PYOPENGL_PLATFORM"
-
-_log = logging.getLogger(__name__)
-
-
 class GlRenderer:
     """MuJoCo's own renderer in a headless OpenGL context.
 
@@ -226,7 +224,7 @@ class GlRenderer:
         return self._image[::-1].copy()
 
     def close(self) -> None:
-        """Free the context and what lies on the graphics card."""
+        """Free the context and its memory on the graphics card."""
         atexit.unregister(self.close)
         self._context.make_current()
         self._gpu.free()

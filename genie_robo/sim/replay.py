@@ -41,12 +41,12 @@ class GeomShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What happened, frame by frame, the restored frame first."""
+    """Frames and geometry of a replay; the first is the restored frame."""
 
     video: UInt8[np.ndarray, "t h w c"]
     geoms: tuple[GeomShape, ...]
     positions: Float[np.ndarray, "t g 3"]
-    """Of the geoms (m)."""
+    """Positions of the geoms (m)."""
     rotations: Float[np.ndarray, "t g 3 3"]
     end_effector: Float[np.ndarray, "t 3"]
     object_positions: Float[np.ndarray, "t o 3"]
@@ -70,7 +70,7 @@ def replay(
         ValueError: the episode is not from a simulator, `start` is not one of its steps, or an
             action is out of bounds.
     """
-    stored_state(episode, start)
+    stored_state(episode, start)  # refuses a wrong `start` before its image is read
     if image_size is None:
         height, width = stored_size(episode.images["primary"][start])
         image_size = (height, width)

@@ -73,7 +73,7 @@ def execute(
     *,
     stride: int = 1,
 ) -> list[T]:
-    """What `look` returns before the actions and after every `stride` of them.
+    """Execute actions; returns `look(env)` before them and after every `stride` of them.
 
     Raises:
         ValueError: an action is out of bounds.

@@ -1,4 +1,4 @@
-"""What a robot is; the built-in arm of plain shapes, and robots of the MuJoCo Menagerie.
+"""Robots: the built-in arm of plain shapes, and robots of the MuJoCo Menagerie.
 
 World frame: the origin lies on the table surface in the middle of the workspace, x points away
 from the robot, z up. Every robot gets a site between its fingertips whose axes are the
@@ -171,13 +171,13 @@ def attach_arm(spec: mujoco.MjSpec) -> Robot:
 
 
 MENAGERIE_ROOT = "MENAGERIE_ROOT"
-"""Names the folder of the Menagerie; without it the package mujoco-menagerie is used."""
+"""Environment variable with the Menagerie folder; else the package mujoco-menagerie is used."""
 PACKAGE = "mujoco_menagerie"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenagerieRobot:
-    """Where a robot's files are, and how it is mounted and driven."""
+    """Files, mounting and actuators of a robot."""
 
     file: str
     """MJCF below MENAGERIE_ROOT."""

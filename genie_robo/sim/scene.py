@@ -58,7 +58,7 @@ class SceneSpec:
     target: int = 0
     """Index of the box that the task is about."""
     direction: str = "away"
-    """Where to push it in a push task."""
+    """Direction of the push in a push task."""
     start: tuple[float, ...] = (0.0, 0.0, 0.15)
     """Tool position at reset (m)."""
     control_hz: float = 3.0

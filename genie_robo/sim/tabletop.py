@@ -36,13 +36,13 @@ _STATE_PER_BOX = 7 + 6 + 6 + 6 + 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TabletopState:
-    """All that the rest of an episode depends on; it can be pickled."""
+    """Everything that the rest of an episode depends on; it can be pickled."""
 
     scene: SceneSpec
     physics: Float[np.ndarray, " n"]
     """MuJoCo's integration state."""
     num_actions: int
-    """Taken since the reset."""
+    """Actions since the reset."""
 
 
 class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
@@ -153,7 +153,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _settle(self) -> None:
         """Round the state to float32, as it is stored, and compute its poses.
 
-        So a restored state continues bit for bit.
+        Rounding makes a restored state continue bit for bit.
         """
         mujoco.mj_setState(self.model, self.data, self.state().astype(np.float32), _STATE)
         mujoco.mj_kinematics(self.model, self.data)
@@ -212,7 +212,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._settle()
 
     def get_state(self) -> TabletopState:
-        """For `set_state`, here or in another Tabletop."""
+        """The state for `set_state`, here or in another Tabletop."""
         return TabletopState(scene=self.scene, physics=self.state(), num_actions=self._num_actions)
 
     def set_state(self, state: TabletopState) -> None:
@@ -222,13 +222,13 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     @property
     def renderer_name(self) -> str:
-        """What draws the frames: raycast, egl or osmesa."""
+        """Renderer of the frames: raycast, egl or osmesa."""
         assert self._renderer is not None
         return self._renderer.name
 
     @property
     def pose(self) -> Float[np.ndarray, " 7"]:
-        """Where the tool is: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
+        """Pose of the tool: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
         return self._control.pose(self.data)
 
     def box_position(self, index: int) -> Float[np.ndarray, " 3"]:

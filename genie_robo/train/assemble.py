@@ -1,4 +1,4 @@
-"""From a training configuration to the objects of one stage."""
+"""Builds the objects of one training stage from the configuration."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def build_stage(
 
 
 def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> RobotActions | None:
-    """For ablations: true actions that steer the dynamics, or a few labels."""
+    """Robot actions for ablations, as input of the dynamics or as labels; None by default."""
     steers, wanted = is_steered_by_robot(config.model), config.labels.num_transitions
     if not steers and not wanted:
         return None
@@ -222,7 +222,7 @@ def _validation(
     datasets: Datasets,
     batch_size: int,
 ) -> Validation | None:
-    """On the validation episodes of the first dataset."""
+    """Validation on the validation episodes of the first dataset; None when it is off."""
     if not settings.validation_windows:
         return None
     fabric, dataset = train_step.fabric, next(iter(datasets.values()))

@@ -1,6 +1,6 @@
 """Training states on disk: sharded, atomic, resumable by another number of processes.
 
-One folder per step holds safetensors of every process and a state.json. Neither executes code.
+One folder per step holds safetensors of every process and a state.json. Loading executes no code.
 """
 
 import json
@@ -33,7 +33,7 @@ _LOGGERS = ("torch.distributed.checkpoint", "c10d-NullHandler-dcp_logger")
 
 
 class Checkpoints:
-    """The training states of one stage: the newest few, and the one of the lowest score.
+    """The training states of one stage: the newest few, and the one with the lowest score.
 
     Every process must call `save` and `load`, at the same step.
     """
@@ -62,9 +62,9 @@ class Checkpoints:
 
         Args:
             step: Training steps made.
-            tensors: What to save; each process writes its shards.
-            numbers: What else, as JSON.
-            score: The lower, the better; None when it is not known.
+            tensors: Tensors to save; each process writes its shards.
+            numbers: Other state, saved as JSON.
+            score: Lower is better; None when unknown.
         """
         final, partial = self.folder / _name(step), self.folder / f".{_name(step)}.partial"
         if self._fabric.is_global_zero:
@@ -94,7 +94,7 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """Steps of which there is a state, ascending."""
+        """Steps with a saved state, ascending."""
         return sorted(int(path.name.removeprefix("step_")) for path in self.folder.glob("step_*"))
 
     def load(self, step: int, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where training runs: device and precision, one process, DDP or FSDP2, and stop signals."""
+"""The training engine: device, precision, single process, DDP or FSDP2, and stop signals."""
 
 import logging
 import os
@@ -153,14 +153,14 @@ def _accelerator(device: str) -> str:
         raise ValueError(f"engine.device={device!r} must be auto, cpu or cuda")
     if device == "cuda" and not has_cuda:
         raise ValueError(
-            "engine.device=cuda was asked for, but torch sees no CUDA device here; use "
+            "engine.device=cuda was requested, but torch sees no CUDA device here; use "
             "engine.device=auto, or run `genie-robo doctor` to see what is missing"
         )
     return device
 
 
 def _wants_bf16(precision: Precision, accelerator: str) -> bool:
-    """Automatic: everywhere but on processors that would emulate bf16."""
+    """`auto` is bf16, except on processors that would emulate it."""
     if precision is not Precision.auto:
         return precision is Precision.bf16
     if accelerator == "cuda":

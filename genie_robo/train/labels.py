@@ -40,7 +40,7 @@ class RobotActions(nn.Module):
             code_dim: Width of the latent action's encoding, from which labels are read.
             steer: The dynamics gets the true actions instead of the latent ones.
             labelled: Ids of the episodes whose transitions have labels.
-            weight: Of the label loss.
+            weight: Weight of the label loss.
         """
         super().__init__()
         self.steer = steer
@@ -63,14 +63,13 @@ class RobotActions(nn.Module):
             )
 
     def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
-        """Labelled numbers in a batch."""
+        """How many action numbers of a batch are labels."""
         return {"labels": self._label_mask(batch).sum().double()}
 
     def inputs(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """Scaled actions, and which of their numbers are labels."""
         scaled = (batch.robot_actions - self.centre) / self.reach
-        known = batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
-        return {"actions": scaled * known, "is_label": self._label_mask(batch)}
+        return {"actions": scaled * _known(batch), "is_label": self._label_mask(batch)}
 
     def loss(
         self,
@@ -87,5 +86,10 @@ class RobotActions(nn.Module):
 
     def _label_mask(self, batch: EpisodeBatch) -> Bool[Tensor, "b t 7"]:
         chosen = torch.tensor([name in self.labelled for name in batch.episode_ids])
-        known = batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
+        known = _known(batch)
         return known & chosen.to(known.device)[:, None, None]
+
+
+def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t 7"]:
+    """Dimensions that the dataset has, in transitions that do not lead to padding."""
+    return batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]

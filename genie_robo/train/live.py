@@ -58,7 +58,7 @@ class LiveLog:
         """Show the numbers of a training step."""
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
         self._viewer.numbers(self._stage, step, finite)
-        if self._look and "val_loss" in numbers and self._can_afford_a_look():
+        if self._look and "val_loss" in numbers and self._has_budget():
             begin = time.monotonic()
             self._viewer.look(self._stage, step, self._look())
             self._last_s = time.monotonic() - begin
@@ -67,7 +67,7 @@ class LiveLog:
     def close(self) -> None:
         """Nothing to do: the caller closes the viewer."""
 
-    def _can_afford_a_look(self) -> bool:
+    def _has_budget(self) -> bool:
         """True for the first; later ones are expected to take as long as the last."""
         elapsed_s = time.monotonic() - self._begin
         return self._spent_s + self._last_s <= BUDGET * elapsed_s

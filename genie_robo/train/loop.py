@@ -99,7 +99,7 @@ class Loop:
         return numbers
 
     def _agree(self, stop: Event, unsaved_s: float) -> tuple[bool, bool]:
-        """Whether any process was asked to stop, and whether the first one wants to save."""
+        """Whether any process was asked to stop, and whether the first one is due to save."""
         is_due = self.train_step.fabric.is_global_zero and unsaved_s > self.save_every_s
         votes = torch.tensor([stop.is_set(), is_due], device=self.train_step.fabric.device)
         stopped, saves = (self.train_step.ranks.sum(votes.long()) > 0).tolist()

@@ -93,7 +93,7 @@ class WandbLog:
         self._run.log(finite, step=step)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining numbers."""
         self._run.finish()
 
 

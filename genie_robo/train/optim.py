@@ -24,8 +24,8 @@ def build_optimizers(
     """Optimizers that share the parameters; only matrices decay, not gains, biases or codebooks.
 
     `adamw` is one AdamW for all. `muon` gives the matrices between embedding and output to Muon
-    (Jordan et al. 2024), whose step is the momentum made orthogonal, and AdamW the rest. It is
-    scaled to the size of AdamW's steps (Liu et al. 2025, arXiv 2502.16982, equation 4), so that
+    (Jordan et al. 2024), whose step is the orthogonalised momentum, and the rest to AdamW. Muon's
+    step is scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982, equation 4), so that
     both take the same learning rate.
     """
     hidden, output, plain = [], [], []
@@ -121,7 +121,7 @@ class WeightAverage:
         return dict(self._average)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over saved averages."""
+        """Copy saved averages."""
         for name, average in self._average.items():
             average.copy_(state[name])
 

@@ -45,7 +45,7 @@ def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
     run = RunFolder.at(config.run)
     claim_run(run, config)
     fabric = make_fabric(config.engine)
-    with fabric.rank_zero_first():  # it leaves the index that the others read
+    with fabric.rank_zero_first():  # it writes the index that the others read
         datasets = build_datasets(config.data)
     stages = (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
     for stage in stages:

@@ -35,21 +35,21 @@ class Schedule(StrEnum):
 
 
 class Logger(StrEnum):
-    """Where training writes its numbers besides RUN/STAGE/log.jsonl."""
+    """Loggers of training numbers, in addition to RUN/STAGE/log.jsonl."""
 
     tensorboard = "tensorboard"
     wandb = "wandb"
 
 
 class Method(StrEnum):
-    """What makes a step out of a gradient."""
+    """The optimizer."""
 
     adamw = "adamw"
     muon = "muon"
 
 
 class Viz(StrEnum):
-    """Where training can be watched."""
+    """Viewer of a training run."""
 
     none = "none"
     live = "live"
@@ -57,7 +57,7 @@ class Viz(StrEnum):
 
 
 class Stage(StrEnum):
-    """What `train` trains."""
+    """Training stages."""
 
     tokenizer = "tokenizer"
     world_model = "world_model"
@@ -75,15 +75,15 @@ class OptimConfig:
     """Reached at the last step, unless the schedule is constant."""
     schedule: Schedule = Schedule.cosine
     decay_fraction: float = 0.1
-    """Share of the steps in which schedule=wsd goes down."""
+    """Share of the steps, at the end, over which schedule=wsd decays."""
     warmup_steps: int = 50
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 1e-4
     max_grad_norm: float = 1.0
     ema_decay: float = 0.0
-    """Decay of a moving average of the weights, which is then what is validated and kept; 0 for
-    none."""
+    """Decay of a moving average of the weights; validation and the saved model use the average. 0
+    disables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,9 @@ class StageConfig:
     num_frames: int = 16
     """Frames per window."""
     validate_every: int = 100
-    """Training steps between two looks at the validation windows."""
+    """Training steps between validations."""
     validation_windows: int = 16
-    """0 for none."""
+    """Number of windows to validate on; 0 disables validation."""
     optim: OptimConfig = field(default_factory=OptimConfig)
 
 
@@ -128,9 +128,9 @@ class LabelConfig:
     """Robot actions in training, for ablations: by default none at all."""
 
     num_transitions: int = 0
-    """Transitions whose robot actions the latent action model is shown, in whole episodes."""
+    """Labelled transitions for the latent action model, taken in whole episodes."""
     weight: float = 1.0
-    """Of their loss."""
+    """Weight of the label loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class EngineConfig:
     accumulate: int = 1
     """Parts into which each process divides its share of a batch, to save memory."""
     checkpoint_activations: bool = False
-    """Compute activations twice instead of keeping them, to save memory."""
+    """Recompute activations in the backward pass, to save memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,9 +167,9 @@ class TrainConfig:
     save_every_s: float = 60.0
     """Seconds between two checkpoints."""
     num_checkpoints: int = 2
-    """Newest checkpoints that stay, beside the one of the lowest validation loss."""
+    """Newest checkpoints to keep, besides the one with the lowest validation loss."""
     loggers: tuple[Logger, ...] = ()
-    """tensorboard, wandb or both, beside the log.jsonl that is always written."""
+    """tensorboard, wandb or both; log.jsonl is always written."""
     labels: LabelConfig = field(default_factory=LabelConfig)
     viz: Viz = Viz.none
     """live shows losses, codebooks, reconstructions and rollouts in the viewer."""

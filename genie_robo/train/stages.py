@@ -28,7 +28,7 @@ STILL = 1e-6
 """Mean square change of a frame below which nothing moves: a quarter of a grey level."""
 
 Sums = dict[str, Float[Tensor, ""]]
-"""Numbers of a part of a batch that add up over its parts."""
+"""Sums over a part of a batch; the sums of all parts add up to those of the batch."""
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ class TrainingStage(Protocol):
     name: str
 
     def totals(self, batch: EpisodeBatch) -> Sums:
-        """What the loss divides by."""
+        """Denominators of the loss."""
         ...
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
@@ -75,7 +75,7 @@ class TokenizerStage(nn.Module):
         }
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """From the video alone."""
+        """The loss, from the video alone."""
         return module(batch.video, batch.is_pad, batch.positions, totals)
 
     def forward(
@@ -97,7 +97,7 @@ class TokenizerStage(nn.Module):
         return loss.float(), _detached({"mse": mse, "vq_loss": vq_loss})
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """PSNR of the mean error, in dB."""
+        """PSNR of the mean error (dB), and the VQ loss."""
         return {
             "psnr": float(-10 * torch.tensor(sums["mse"]).log10()),
             "vq_loss": sums["vq_loss"],
@@ -149,7 +149,7 @@ class WorldModelStage(nn.Module):
         return totals | (self.robot_actions.totals(batch) if self.robot_actions else {})
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """From the video, or the tokens stored for it."""
+        """The loss, from the video or the tokens stored for it."""
         extra = self.robot_actions.inputs(batch) if self.robot_actions else {}
         return module(batch.video, batch.is_pad, batch.positions, totals, batch.tokens, **extra)
 
@@ -194,7 +194,7 @@ class WorldModelStage(nn.Module):
         return loss.float(), _detached(sums)
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Each part of the loss; 1 = predicting no change for the latent action model."""
+        """Each part of the loss; for the latent action model 1 is predicting no change."""
         return dict(sums)
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
@@ -204,7 +204,7 @@ class WorldModelStage(nn.Module):
     def _hidden(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
     ) -> Bool[Tensor, "b t s"]:
-        """Which tokens are masked and scored: none of frame 1, none of padding.
+        """Mask of the tokens to predict: none of frame 1, none of padding.
 
         Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
         """

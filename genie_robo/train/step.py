@@ -23,7 +23,7 @@ from genie_robo.types import EpisodeBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What a training step did."""
+    """Logged numbers of a training step, and the use of each codebook."""
 
     numbers: Mapping[str, float]
     code_use: Mapping[str, CodeUse]
@@ -43,7 +43,7 @@ class TrainStep:
     learning_rate: Callable[[int], float]
     max_grad_norm: float
     num_parts: int
-    """Into which each process divides its share of a batch."""
+    """Parts into which each process divides its share of a batch."""
     seed: int
 
     def __call__(self, step: int, batches: Iterator[EpisodeBatch]) -> StepResult:
@@ -72,7 +72,7 @@ class TrainStep:
 
     def _backward(self, part: EpisodeBatch, totals: Sums, *, is_last: bool) -> Sums:
         """Add the gradient of a part; DDP shares gradients after the last one."""
-        # FSDP2 would keep whole gradients until then: it shares those of every part.
+        # FSDP2 would hold unsharded gradients until then, so it reduces after every part.
         waits = not is_last and isinstance(self.fabric.strategy, DDPStrategy)
         with self.fabric.no_backward_sync(self.module, enabled=waits):
             loss, sums = compute_loss(self.stage, self.module, part, totals)
@@ -86,10 +86,9 @@ class TrainStep:
         if not (torch.isfinite(torch.tensor([total, loss])).all()):
             episodes = sorted({name for part in parts for name in part.episode_ids})
             raise ValueError(
-                f"training {self.stage.name} met a loss of {loss} and a gradient norm of {total} "
-                f"at step {step}, in windows of the episodes {', '.join(episodes)}. The weights "
-                "of the step before are safe in the last checkpoint; try a lower learning rate "
-                "or engine.precision=fp32"
+                f"training {self.stage.name} has a loss of {loss} and a gradient norm of {total} "
+                f"at step {step}, in windows of the episodes {', '.join(episodes)}. The last "
+                "checkpoint is unaffected; try a lower learning rate or engine.precision=fp32"
             )
         return total
 
@@ -97,7 +96,7 @@ class TrainStep:
 def compute_loss(
     stage: TrainingStage, module: nn.Module, batch: EpisodeBatch, totals: Sums
 ) -> tuple[Tensor, Sums]:
-    """A part's share in the loss of its batch; the stage decides what the module may see."""
+    """A part's share of the loss of its batch; the stage chooses the inputs of the module."""
     return stage.loss(module, batch, totals)
 
 
@@ -123,7 +122,7 @@ class Validation:
     module: nn.Module
     average: WeightAverage | None
     batches: Sequence[EpisodeBatch]
-    """Of this process; equally many on every process."""
+    """Batches of this process; every process has equally many."""
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:

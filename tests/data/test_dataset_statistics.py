@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from rlds_files import NO_POSE, open_table, table_episode, write_rlds
 
 from genie_robo.data import statistics as statistics_module
-from genie_robo.data.index import kept_files
+from genie_robo.data.index import cache_files
 from genie_robo.data.statistics import (
     ALL,
     ActionStatistics,
@@ -177,7 +177,7 @@ def test_stored_and_loaded_without_a_second_pass(folder, no_pass, log):
     assert "computing the statistics of" in log.text
     assert "none are stored" in log.text
     log.clear()
-    (file, _) = kept_files(folder, "statistics")
+    (file, _) = cache_files(folder, "statistics")
     assert file.parent == folder
     no_pass()
     again = compute(open_table(folder))
@@ -203,7 +203,7 @@ def test_a_changed_dataset_is_computed_anew(tmp_path, log):
     first = write_rlds(tmp_path / "one", {"train": [episodes[:3]]})
     compute(open_table(first))
     other = write_rlds(tmp_path / "two", {"train": [[table_episode(5, tag=t) for t in range(4)]]})
-    (stored, _), (place, _) = kept_files(first, "statistics"), kept_files(other, "statistics")
+    (stored, _), (place, _) = cache_files(first, "statistics"), cache_files(other, "statistics")
     place.write_text(stored.read_text())
     log.clear()
     assert compute(open_table(other)).splits[ALL].num_steps == 20
@@ -215,7 +215,7 @@ def test_a_read_only_folder_is_left_alone(folder, cache_home, read_only, no_pass
     read_only(folder)
     compute(open_table(folder))
     assert sorted(folder.iterdir()) == before
-    (file,) = kept_files(folder, "statistics")
+    (file,) = cache_files(folder, "statistics")
     assert file.parent == cache_home / "genie_robo"
     no_pass()
     assert compute(open_table(folder)).splits[ALL].num_episodes == 10
@@ -233,7 +233,7 @@ def test_no_place_to_keep_them(folder, cache_home, read_only, log):
 )
 def test_a_broken_file_is_computed_anew(folder, log, content):
     first = compute(open_table(folder))
-    (file, _) = kept_files(folder, "statistics")
+    (file, _) = cache_files(folder, "statistics")
     file.write_text(content.replace("%s", first.fingerprint))
     log.clear()
     assert compute(open_table(folder)).fingerprint == first.fingerprint
