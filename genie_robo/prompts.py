@@ -142,14 +142,14 @@ class RunPrompts:
             stride=stride,
             recording=episode,
         )
-        return Clip(prompt=prompt, window=_cut_window(whole, cut), file=file)
+        return Clip(prompt=prompt, window=_cut_window(whole, cut, stride), file=file)
 
 
-def _cut_window(window: Window, cut: Cut) -> Window:
+def _cut_window(window: Window, cut: Cut, stride: int) -> Window:
     """The frames of a cut, and the actions between them."""
     return replace(
         window,
-        start=window.start + cut.start,
+        start=window.start + cut.start * stride,
         video=window.video[cut.start : cut.end],
         robot_actions=window.robot_actions[cut.start : cut.end - 1],
         is_pad=window.is_pad[cut.start : cut.end],

@@ -81,6 +81,7 @@ def test_a_frame_may_span_several_steps(trained):
     clip = slower.scene(0, Cut(start=1, horizon=1))
     env = restore(clip.prompt.recording, 4, image_size=(64, 64))
     assert (env.render() == clip.window.video[1]).all()
+    assert clip.prompt.start == clip.window.start == 2
 
 
 @pytest.mark.parametrize(
