@@ -94,21 +94,6 @@ def normal_interval(value: float, left: Sequence[Float[np.ndarray, " _"]]) -> tu
     return value - reach, value + reach
 
 
-def episode_mean(
-    values: Float[np.ndarray, "n ..."], episode: Int[np.ndarray, " n"], *, seed: int = 0
-) -> Estimate:
-    """Mean over rows with its interval over episodes, ignoring NaN.
-
-    Rows of one episode are one unit in any order, so duplicated rows do not narrow the interval.
-    Episodes are numbered as they first appear, so relabelling them changes nothing.
-    """
-    rows = values.reshape(len(values), -1)
-    totals = np.stack([np.nansum(rows, axis=1), np.isfinite(rows).sum(axis=1)], axis=1)
-    number = number_episodes(episode)
-    sums = episode_sums(totals, number, num_episodes=number.max() + 1)
-    return bootstrap(sums, ratio_of_sums, seed=seed)
-
-
 def number_episodes(episode: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Episodes numbered 0, 1, .. in the order in which they first appear."""
     _, first, number = np.unique(episode, return_index=True, return_inverse=True)

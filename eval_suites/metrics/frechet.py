@@ -5,8 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.statistics import normal_interval
-
 Distance = Callable[[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]], float]
 
 
@@ -66,30 +64,13 @@ def left_out(
 ) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " g"]]:
     """The distance without each episode of the first set, and without each of the second.
 
-    Ordered by episode number.
+    Ordered by episode number. For an interval by `normal_interval`: a bootstrap would repeat
+    samples, which makes a distribution look narrower.
     """
     return (
         np.array([distance(first[first_episode != e], second) for e in np.unique(first_episode)]),
         np.array([distance(first, second[second_episode != e]) for e in np.unique(second_episode)]),
     )
-
-
-def jackknife_interval(
-    distance: Distance,
-    first: Float[np.ndarray, "n f"],
-    second: Float[np.ndarray, "m f"],
-    *,
-    first_episode: Int[np.ndarray, " n"],
-    second_episode: Int[np.ndarray, " m"],
-) -> tuple[float, float]:
-    """95 % interval of a distance from leaving out one episode at a time.
-
-    A bootstrap would repeat samples, which makes the distribution look narrower. The normal
-    interval has the variance of the two-sample jackknife, one term for each side.
-    """
-    episodes = {"first_episode": first_episode, "second_episode": second_episode}
-    left = left_out(distance, first, second, **episodes)
-    return normal_interval(distance(first, second), left)
 
 
 def _check(first: np.ndarray, second: np.ndarray) -> None:

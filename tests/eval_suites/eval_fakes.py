@@ -11,6 +11,7 @@ import numpy as np
 
 from eval_suites.base import EvalContext, Reconstruction, Transitions
 from eval_suites.simulated.truth import Poses
+from eval_suites.table import Table
 from genie_robo.inference.world import Codes, HeldFrame, Prompt, RobotActions, Step
 from genie_robo.types import Episode, Window
 
@@ -259,3 +260,13 @@ def make_context(robot, *, encoder, world=None, num_fit=None, **changes):
         "num_frames": 16,
     }
     return EvalContext(**(settings | changes))
+
+
+def episode_mean(values, episode, *, seed=0):
+    """The mean over finite values, as the table of a suite estimates it."""
+    table = Table([str(e) for e in episode])
+    columns = values.reshape(len(values), -1).T
+    names = [f"column_{c}" for c in range(len(columns))]
+    for name, column in zip(names, columns, strict=True):
+        table.add(name, column)
+    return table.mean(names).estimate(seed)

