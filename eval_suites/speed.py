@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from eval_suites.adapters import GenieTokenizer
 from eval_suites.base import EvalContext, SuiteResult
@@ -31,6 +30,7 @@ from genie_robo.inference.world import GenieWorld, Prompt, code_steps, roll_out
 from genie_robo.models.genie import Genie
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
+from genie_robo.train.engine import supports_bf16
 
 HEADLINE = {
     "reading/frames_per_cpu_second": "frames/s",
@@ -155,7 +155,7 @@ def measure_training(suite: Speed, context: EvalContext) -> dict[str, Metric]:
     if not isinstance(context.tokenizer, GenieTokenizer):
         return _undefined("training", NO_GENIE)
     genie, device = _copy_genie(context.tokenizer)
-    is_bf16, size = default_is_bf16(device), (suite.batch_size, genie.num_frames)
+    is_bf16, size = supports_bf16(device), (suite.batch_size, genie.num_frames)
     lap = run_alone(
         train_dynamics,
         genie.dynamics,
@@ -298,13 +298,6 @@ def rollout_to_record(context: EvalContext, *, num_frames: int) -> dict[str, Any
         "psnr": {"imagined": frame_psnr(video, late), "copy_last": frame_psnr(video, still)},
         "summary": "## A rollout to measure",
     }
-
-
-def default_is_bf16(device: str) -> bool:
-    """Whether the device supports bf16 natively: what engine.precision=auto selects."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def _copy_genie(tokenizer: GenieTokenizer) -> tuple[Genie, str]:

@@ -47,7 +47,7 @@ def make_fabric(config: EngineConfig) -> Fabric:
         devices=local_processes,
         num_nodes=num_processes // local_processes,
         strategy=_strategy(config.strategy, num_processes),
-        precision="bf16-mixed" if _wants_bf16(config.precision, accelerator) else "32-true",
+        precision="bf16-mixed" if _is_bf16(config.precision, accelerator) else "32-true",
     )
     fabric.launch()
     return fabric
@@ -159,11 +159,15 @@ def _accelerator(device: str) -> str:
     return device
 
 
-def _wants_bf16(precision: Precision, accelerator: str) -> bool:
-    """`auto` is bf16, except on processors that would emulate it."""
-    if precision is not Precision.auto:
-        return precision is Precision.bf16
-    if accelerator == "cuda":
+def _is_bf16(precision: Precision, accelerator: str) -> bool:
+    if precision is Precision.auto:
+        return supports_bf16(accelerator)
+    return precision is Precision.bf16
+
+
+def supports_bf16(device: str) -> bool:
+    """Whether a device computes in bf16 natively, so that `engine.precision=auto` uses it."""
+    if device == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported()
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from models import DynamicsSize, build_dynamics, small_genie
 from table import print_table
 
-from eval_suites.speed import default_is_bf16
 from eval_suites.timing import Lap, decode_frames, memory_growth_mb, run_alone
 from genie_robo.inference.settings import Sampler
+from genie_robo.train.engine import supports_bf16
 
 TOKENS_PER_FRAME = (64, 256)
 CACHED = "cached_fp32"
@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> Imagining:
 
 def choose_ways() -> dict[str, tuple[bool, bool]]:
     """Whether each way keeps a cache and computes in bf16, which is left out where emulated."""
-    precisions = {"fp32": False, "bf16": True} if default_is_bf16("cpu") else {"fp32": False}
+    precisions = {"fp32": False, "bf16": True} if supports_bf16("cpu") else {"fp32": False}
     return {
         f"{way}_{precision}": (way == "cached", is_bf16)
         for way in ("cached", "recomputed")

@@ -26,7 +26,6 @@ from table import print_table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eval_suites.speed import default_is_bf16
 from eval_suites.timing import (
     BETAS,
     LEARNING_RATE,
@@ -42,6 +41,7 @@ from eval_suites.timing import (
 from genie_robo.models.attention import xformers_works
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.settings import Backend
+from genie_robo.train.engine import supports_bf16
 from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
 
@@ -140,7 +140,7 @@ def choose_ways(device: str) -> dict[str, tuple[Backend | None, bool]]:
     if device == "cuda" and xformers_works():
         models["xformers"] = Backend.xformers
     models["plain"] = None
-    precisions = {"bf16": True, "fp32": False} if default_is_bf16(device) else {"fp32": False}
+    precisions = {"bf16": True, "fp32": False} if supports_bf16(device) else {"fp32": False}
     return {
         f"{model}_{precision}": (attention, is_bf16)
         for model, attention in models.items()

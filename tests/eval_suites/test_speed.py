@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import record_context
 from small_genie import CPU, build_small_genie
@@ -10,13 +9,11 @@ from small_genie import CPU, build_small_genie
 from eval_suites import speed
 from eval_suites.adapters import GenieTokenizer
 from eval_suites.results import report_markdown
-from eval_suites.speed import HEADLINE, PARTS, Speed, default_is_bf16, rollout_to_record
+from eval_suites.speed import HEADLINE, PARTS, Speed, rollout_to_record
 from eval_suites.timing import Lap, Reading, Recorded, decode_frames, memory_growth_mb, record
-from genie_robo.config import EngineConfig
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld
-from genie_robo.train.engine import make_fabric
 
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
 TINY = Speed(
@@ -141,9 +138,3 @@ def test_unknown_parts(plugged, parts):
 
 def test_every_headline_belongs_to_a_part():
     assert {name.split("/")[0] for name in HEADLINE} == set(PARTS)
-
-
-def test_default_precision_is_the_engines():
-    with make_fabric(EngineConfig(device="cpu")).autocast():
-        in_bf16 = torch.is_autocast_enabled("cpu")
-    assert default_is_bf16("cpu") == in_bf16
