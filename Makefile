@@ -1,5 +1,5 @@
 # make demo       the whole pipeline in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
-# make test       the test suite, without what is slow: five minutes on two cores
+# make test       the test suite, without what is slow: four minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
 # make install    the virtual environment; the others do it when it is missing or out of date
@@ -24,8 +24,10 @@ install: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/genie-robo demo run=$(RUN) experiment=$(EXPERIMENT) $(OVERRIDES)
 
-# Two workers with one thread each: more of either is slower on two cores.
+# Two workers with one thread each: more of either is slower on two cores. The tests start many
+# processes, which compile every module anew without its .pyc.
 test test-slow: export OMP_NUM_THREADS = 1
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def swept(experiment: str) -> list[list[str]]:
     return [list(words) for words in itertools.product(*choices)]
 
 
+@cache
 def demo(*words: str) -> cfg.DemoConfig:
     command = load_command("demo")
     return to_config(command, compose_config(command, words))

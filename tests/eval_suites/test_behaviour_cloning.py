@@ -128,6 +128,7 @@ def test_clones_learn_what_can_be_seen():
     np.testing.assert_allclose(found, actions, atol=0.008)
 
 
+@pytest.mark.slow
 def test_with_perfect_codes_the_whole_way_runs(context):
     suite = BehaviourCloning(task="reach", max_steps=10)
     knows = KnowsActions(suite._demonstrate(replace(TASK, renderer="auto"), 12, seed=context.seed))

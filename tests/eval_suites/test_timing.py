@@ -40,6 +40,7 @@ def test_a_program_runs_and_is_measured_alone():
     assert run_alone(eval, "__import__('os').getpid()") != os.getpid()
 
 
+@pytest.mark.slow
 def test_timing_loads_no_tensorflow():
     program = "import sys, eval_suites.speed; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

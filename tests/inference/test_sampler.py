@@ -48,7 +48,7 @@ def still_world(colors):
     optimizer = torch.optim.AdamW(genie.dynamics.parameters(), lr=3e-3)
     actions = genie.latent_action.codes(torch.zeros(32, 1, dtype=torch.long)).detach()
     generator = torch.Generator().manual_seed(1)
-    for _ in range(150):
+    for _ in range(120):
         video = video_to_float(draw_images(colors[:6], 32, generator))
         with torch.no_grad():
             tokens = genie.tokenizer.encode(video).repeat(1, 2, 1)
