@@ -120,7 +120,7 @@ def test_default_demo_is_as_large_as_promised():
 
 
 def test_composed_defaults_are_the_dataclass_defaults():
-    """YAML holds differences only: a command without any says what config/ says."""
+    """YAML holds differences only: a command without any takes the defaults of config/."""
     command = load_command("record")
     built = to_config(command, compose_config(command, ["path=x"]))
     assert built == config.RecordConfig(path="x")

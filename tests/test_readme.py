@@ -1,4 +1,4 @@
-"""What the README tells people to type exists and composes; what it links to is there."""
+"""Commands in the README exist and compose; its links lead somewhere."""
 
 import re
 import shlex

@@ -49,7 +49,7 @@ def early(action: Mapping[str, Any], observation: Mapping[str, Any], **top: Any)
 
 
 def converted(action_size: int, observation: Mapping[str, Any], text=None, **step: Any):
-    """Datasets that their authors converted: a vector action, the text beside the observation."""
+    """Datasets that their authors converted: a vector action, the text next to the observation."""
     language = {"language_embedding": tensor(512), "language_instruction": text or F.Text()}
     metadata = F.FeaturesDict({"file_path": F.Text()})
     more = {"discount": NUMBER, **language, **step}

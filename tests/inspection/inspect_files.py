@@ -41,7 +41,7 @@ def make_features(**changes):
 
 
 def make_arrays(seed, *, num_steps=20, size_m=0.01):
-    """An arm that goes exactly where it is told: smooth commands, and poses that follow."""
+    """An arm that goes exactly where it is commanded: smooth commands, and poses that follow."""
     random = np.random.default_rng(seed)
     action = np.zeros((num_steps, 7), np.float32)
     action[:, :6] = random.normal(size=(num_steps, 6)) * size_m

@@ -33,7 +33,7 @@ def test_an_unknown_dataset_gets_words_that_read_it(tmp_path):
     assert source.pose.position == "observation/state[0:3]"
     assert source.pose.rotation == "observation/state[3:6]"
     assert (source.pose.gripper, source.pose.gripper_format) == ("observation/state[6]", "open_one")
-    # The arm goes exactly where it is told, so its commands are the achieved motion.
+    # The arm goes exactly where it is commanded, so its commands are the achieved motion.
     assert source.action.motion == "achieved"
     parts = parts_of(facts)
     assert parts["action.motion"]["confidence"] == "sure"

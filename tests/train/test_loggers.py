@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, beside the log.jsonl that is always written."""
+"""TensorBoard and Weights & Biases, in addition to log.jsonl, which is always written."""
 
 import sys
 from dataclasses import replace
@@ -25,7 +25,7 @@ def write(folder, logger, *, resume_at=0, steps=(1, 2)):
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """A fake package; collects what it is told."""
+    """A fake package; collects what is logged."""
     calls = []
     run = SimpleNamespace(
         log=lambda numbers, step: calls.append((step, numbers)),

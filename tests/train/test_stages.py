@@ -86,7 +86,7 @@ def test_the_parts_of_a_batch_add_up_to_it(stage, batch, is_warm):
 
 @pytest.mark.parametrize("stage", STAGES, indirect=True)
 def test_frames_of_padding_are_not_learned_from(stage, batch):
-    """Changed where they are padding, they change nothing of the windows before them."""
+    """Changed where they are padding, the windows before them stay the same."""
     video = batch.video.clone()
     video[batch.is_pad] = 255 - video[batch.is_pad]
     totals = stage.totals(batch)
@@ -113,7 +113,7 @@ def test_the_tokenizers_loss_is_in_units_of_the_pixel_variance(stage, batch):
 
 @pytest.mark.parametrize("stage", ["world_model"], indirect=True)
 def test_latent_actions_learn_from_their_own_loss_alone(stage, batch):
-    """The codebook has a gradient, and nothing of it comes from the dynamics."""
+    """The codebook has a gradient, and none of it comes from the dynamics."""
     for part in stage.modules():
         if hasattr(part, "warmup_steps"):
             part.warmup_steps = 0
@@ -174,4 +174,4 @@ def test_numbers_are_distributed_as_they_say():
     assert uniform.std() == pytest.approx(12**-0.5, abs=0.01)
     assert normal.mean() == pytest.approx(0.0, abs=0.03)
     assert normal.std() == pytest.approx(1.0, abs=0.03)
-    assert abs(torch.corrcoef(normal)[0, 1:]).max() < 0.25  # windows know nothing of each other
+    assert abs(torch.corrcoef(normal)[0, 1:]).max() < 0.25  # windows are independent

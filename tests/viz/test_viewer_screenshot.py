@@ -138,8 +138,8 @@ def screenshot_of(viewer: ViewerClient, view: View, folder: Path) -> np.ndarray 
 
 def is_empty(view: View, pixels: np.ndarray) -> bool:
     is_text = view.view_class == "TextDocument"
-    told = pixels.min(axis=-1) > BRIGHT if is_text else is_colored(pixels)
-    return bool(np.count_nonzero(told) < FEWEST_PIXELS)
+    is_different = pixels.min(axis=-1) > BRIGHT if is_text else is_colored(pixels)
+    return bool(np.count_nonzero(is_different) < FEWEST_PIXELS)
 
 
 def test_every_view_of_a_rollout_shows_something_and_none_reports_an_error(viewer, tmp_path):

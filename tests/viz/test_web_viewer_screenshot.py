@@ -33,7 +33,7 @@ NUM_COLUMNS = 4
 TOP_BAR, TIME_PANEL, TITLE = 36, 30, 24
 """Their heights in pixels."""
 BADGE = 20
-"""Pixels of the red mark beside the title of a view that reports an error."""
+"""Pixels of the red mark next to the title of a view that reports an error."""
 PATIENCE_S = 400
 SOFTWARE_RENDERING = (
     "--window-size=1280,1000",
@@ -135,8 +135,8 @@ def look(page: np.ndarray, views: list[rrb.View]) -> Seen:
     for view in views:
         content = contents[view.name]
         is_text = isinstance(view, rrb.TextDocumentView)
-        told = (content != says_nothing).any(axis=-1) if is_text else is_colored(content)
-        if np.count_nonzero(told) >= FEWEST_PIXELS:
+        is_different = (content != says_nothing).any(axis=-1) if is_text else is_colored(content)
+        if np.count_nonzero(is_different) >= FEWEST_PIXELS:
             full.add(view.name)
         if np.count_nonzero(is_colored(titles[view.name])) >= BADGE:
             wrong.add(view.name)
