@@ -62,7 +62,7 @@ def eval_context(
         fit=trained.windows(fit_on),
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
-        action_is_achieved=trained.dataset.source.angles_add,
+        action_is_achieved=trained.dataset.source.is_achieved,
         seed=seed,
         fast=fast,
     )

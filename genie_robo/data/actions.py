@@ -1,7 +1,7 @@
 """Every action family as one 7-D end-effector action, and arithmetic on such actions.
 
-Rotations are roll, pitch and yaw about the fixed axes x, y and z, in this order: the matrix is
-Rz(yaw) Ry(pitch) Rx(roll). Deltas are in the robot's base frame, so they multiply from the left.
+Rotations are roll, pitch and yaw about the fixed axes x, y and z, see `genie_robo.rotations`.
+Deltas are turns in the robot's base frame, R_after R_before^T, so they multiply from the left.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
 from genie_robo.data.sources import action_parts, pose_parts
+from genie_robo.rotations import matrix_to_rpy, relative_rpy, rpy_to_matrix
 from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
 
 _ROTATION = slice(3, 6)
@@ -63,13 +64,18 @@ def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> Masked
     if "translation" in parts:
         parts["translation"] = parts["translation"] * action.translation_scale * seconds
     if "rotation" in parts and not action.rotation_format.startswith("quaternion"):
+        # check_source refuses a quaternion with a scale or a rate.
         parts["rotation"] = parts["rotation"] * action.rotation_scale * seconds
     rows, mask = _join(parts, action.rotation_format, action.gripper_format)
-    if action.motion is not Motion.target:
-        return rows, mask
-    pose, measured = _required_pose(columns, source)
-    measured[GRIPPER] = True  # commanded, so it does not need a measured gripper
-    return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
+    if action.motion is Motion.target:
+        pose, measured = _required_pose(columns, source)
+        measured[GRIPPER] = True  # commanded, so it does not need a measured gripper
+        return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
+    if source.angles_are_differences:
+        pose, _ = _required_pose(columns, source)
+        before = pose[:-1, _ROTATION].astype(np.float64)
+        rows[:, _ROTATION] = relative_rpy(before, before + rows[:, _ROTATION])
+    return rows, mask
 
 
 def _pose_changes(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
@@ -89,10 +95,7 @@ def _relative_to(
     """The motion from a pose to a target; the gripper is the commanded one."""
     rows = target.copy()
     rows[:, XYZ] -= pose[:, XYZ]
-    turn = rpy_to_matrix(target[:, _ROTATION]) @ np.swapaxes(
-        rpy_to_matrix(pose[:, _ROTATION]), 1, 2
-    )
-    rows[:, _ROTATION] = matrix_to_rpy(turn)
+    rows[:, _ROTATION] = relative_rpy(pose[:, _ROTATION], target[:, _ROTATION])
     return rows * mask, mask
 
 
@@ -184,19 +187,15 @@ def _integrate_gripper(values: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t
 def achieved_deltas(
     end_effector_pose: Float[np.ndarray, "t 7"],
 ) -> Float[np.ndarray, "t-1 7"]:
-    """The motion between measured poses: differences of x y z, of angles, and the next gripper.
-
-    Angle differences are wrapped to (-pi, pi].
-    """
+    """The motion between measured poses: differences of x y z, turns, and the next gripper."""
     change = np.diff(end_effector_pose, axis=0)
-    change[:, _ROTATION] = wrap_angle(change[:, _ROTATION])
+    angles = end_effector_pose[:, _ROTATION].astype(np.float64)
+    change[:, _ROTATION] = relative_rpy(angles[:-1], angles[1:])
     change[:, GRIPPER] = end_effector_pose[1:, GRIPPER]
     return change
 
 
-def compose_actions(
-    actions: Float[np.ndarray, "n 7"], stride: int, *, angles_add: bool = False
-) -> Float[np.ndarray, "m 7"]:
+def compose_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "m 7"]:
     """One action for every `stride` actions; a shorter remainder is dropped.
 
     Translations add, rotations compose in the base frame, the last gripper command is kept.
@@ -204,44 +203,15 @@ def compose_actions(
     Args:
         actions: One per step.
         stride: Steps in one composed action, 1 or more.
-        angles_add: The angles are differences of a pose's angles, as in achieved deltas: they
-            add instead, so that composing equals the difference over `stride` steps.
     """
     if stride == 1:
         return actions
     runs = actions[: len(actions) // stride * stride].reshape(-1, stride, actions.shape[1])
     composed = runs[:, -1].copy()
     composed[:, XYZ] = runs[:, :, XYZ].sum(axis=1)
-    if angles_add:
-        composed[:, _ROTATION] = wrap_angle(runs[:, :, _ROTATION].sum(axis=1))
-        return composed
     rotations = rpy_to_matrix(runs[:, :, _ROTATION].astype(np.float64))
     total = rotations[:, 0]
     for step in range(1, stride):
         total = rotations[:, step] @ total
     composed[:, _ROTATION] = matrix_to_rpy(total)
     return composed
-
-
-def wrap_angle(angles: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """The same angles in (-pi, pi]."""
-    return np.asarray(np.pi - np.mod(np.pi - angles, 2 * np.pi), dtype=angles.dtype)
-
-
-def rpy_to_matrix(rpy: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
-    """Rz(yaw) Ry(pitch) Rx(roll)."""
-    (sr, sp, sy), (cr, cp, cy) = np.moveaxis(np.sin(rpy), -1, 0), np.moveaxis(np.cos(rpy), -1, 0)
-    rows = (
-        (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),
-        (sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr),
-        (-sp, cp * sr, cp * cr),
-    )
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def matrix_to_rpy(matrix: Float[np.ndarray, "*n 3 3"]) -> Float[np.ndarray, "*n 3"]:
-    """Inverse of `rpy_to_matrix` for pitch in [-pi/2, pi/2]."""
-    roll = np.arctan2(matrix[..., 2, 1], matrix[..., 2, 2])
-    pitch = np.arcsin(np.clip(-matrix[..., 2, 0], -1.0, 1.0))
-    yaw = np.arctan2(matrix[..., 1, 0], matrix[..., 0, 0])
-    return np.stack([roll, pitch, yaw], axis=-1)

@@ -38,9 +38,10 @@ class Motion(StrEnum):
     target = "target"
     """An absolute pose; the measured one is subtracted."""
     achieved = "achieved"
-    """The motion that happened, as difference of poses: its angles add."""
+    """The motion that happened, as difference of poses, number by number. Differences of angles
+    become turns by the measured pose."""
     pose_change = "pose_change"
-    """No action is read: the difference of measured poses is used."""
+    """No action is read: the motion between measured poses is used."""
 
 
 class Resize(StrEnum):
@@ -122,9 +123,22 @@ class Source:
         return bool(self.pose.position)
 
     @property
-    def angles_add(self) -> bool:
-        """Actions are differences of poses, whose angles add when steps are joined."""
+    def has_pose_rotation(self) -> bool:
+        """Whether all three angles of the end effector are measured."""
+        is_whole = self.pose.rotation_format is not RotationFormat.yaw
+        return self.has_pose and bool(self.pose.rotation) and is_whole
+
+    @property
+    def is_achieved(self) -> bool:
+        """Actions are the motion that happened, not commands."""
         return self.action.motion in (Motion.achieved, Motion.pose_change)
+
+    @property
+    def angles_are_differences(self) -> bool:
+        """The action's three angles are differences of the pose's, which are no turns."""
+        action = self.action
+        has_angles = action.rotation and action.rotation_format is RotationFormat.rpy
+        return bool(has_angles) and action.motion is Motion.achieved
 
     @property
     def camera_keys(self) -> dict[str, str]:

@@ -177,6 +177,19 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
             f"data.source.action.motion={action.motion} needs the measured pose: name it with "
             "data.source.pose.position"
         )
+    if source.angles_are_differences and not source.has_pose_rotation:
+        raise ValueError(
+            "data.source.action.motion=achieved stores differences of angles, which become turns "
+            "by the pose they start from: name its rotation with data.source.pose.rotation, or "
+            "leave the action's out with data.source.action.rotation=''"
+        )
+    is_scaled = action.rotation_scale != 1 or action.motion is Motion.velocity
+    if action.rotation and action.rotation_format.startswith("quaternion") and is_scaled:
+        raise ValueError(
+            f"data.source.action.rotation_format={action.rotation_format} is a whole turn, which "
+            f"rotation_scale={action.rotation_scale} and motion={action.motion} do not scale; "
+            "leave the rotation out with data.source.action.rotation=''"
+        )
     if action.motion is Motion.velocity and source.control_hz <= 0:
         raise ValueError(
             "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"

@@ -17,7 +17,7 @@ from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
 from genie_robo.types import ACTION_NAMES, GRIPPER, Episode
 
-STATISTICS_FORMAT = 1
+STATISTICS_FORMAT = 2
 """Version of the cache; older files are recomputed."""
 ALL = "all"
 SAMPLE_ROWS = 200_000
@@ -61,7 +61,7 @@ class SplitStatistics:
     num_transitions: int
     commanded: ActionStatistics
     achieved: ActionStatistics | None
-    """Differences of measured poses; None without proprioception."""
+    """Motion between measured poses; None without proprioception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,11 +167,7 @@ class WindowDataset:
         is_pad = steps >= length
         last = int(steps[~is_pad][-1])
         video, labels = self._read(e, np.where(is_pad, last, steps))
-        composed = compose_actions(
-            labels.robot_actions[start:last],
-            self.frame_stride,
-            angles_add=self.dataset.source.angles_add,
-        )
+        composed = compose_actions(labels.robot_actions[start:last], self.frame_stride)
         actions = np.zeros((num_frames - 1, composed.shape[1]), np.float32)
         actions[: len(composed)] = composed
         return Window(

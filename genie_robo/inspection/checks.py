@@ -207,7 +207,7 @@ def check_motion(motion: Motion | None) -> Iterator[Finding]:
 
 def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion | None:
     """Commanded against achieved translations; None when there is nothing to compare."""
-    if source is None or source.angles_add:
+    if source is None or source.is_achieved:
         return None
     pairs = [
         (e.commanded[:, :3].astype(np.float64), e.achieved[:, :3].astype(np.float64))

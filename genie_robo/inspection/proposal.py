@@ -14,11 +14,12 @@ import numpy as np
 import yaml
 
 from genie_robo.config_file import conf_dir, from_plain
-from genie_robo.data.actions import matrix_to_rpy, rpy_to_matrix, to_rpy
+from genie_robo.data.actions import to_rpy
 from genie_robo.data.settings import RotationFormat, Source
 from genie_robo.data.sources import Feature, Part, check_source
 from genie_robo.inspection.checks import correlation
 from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
+from genie_robo.rotations import relative_rpy, wrap_angle
 
 SURE, LIKELY, GUESS = "sure", "likely", "guess"
 _TRANSLATION = re.compile(r"world_vector|transl|xyz|pos(ition)?(_delta)?$|delta_pos", re.IGNORECASE)
@@ -242,7 +243,11 @@ def _instruction(sample: Sample) -> Iterator[ProposedPart]:
 def _action(layout: _Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
     """The action's parts, and the pose that it was matched with."""
     found, confidence, likely = "no measured position moves with it", GUESS, GUESS
+    pose_rotation: list[ProposedPart] = []
+    pose_gripper = ""
     if match:
+        pose_rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
+        layout, match = _check_turns(layout, match, pose_rotation, sample)
         found = f"{match.part} moves with it ({match.correlation:.2f})"
         confidence, likely = SURE, LIKELY
     yield ProposedPart(
@@ -258,11 +263,34 @@ def _action(layout: _Layout, match: PoseMatch | None, sample: Sample) -> Iterato
     if match:
         why = f"correlation {match.correlation:.2f}"
         yield ProposedPart("pose.position", str(match.part), SURE, why)
-        rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
-        yield from rotation
+        yield from pose_rotation
         measured = _guess_gripper(pose_gripper, sample, like=gripper)
         if measured.part and measured.format != "relative_close":
             yield from _gripper("pose", measured)
+
+
+def _check_turns(
+    layout: _Layout, match: PoseMatch, pose: Sequence[ProposedPart], sample: Sample
+) -> tuple[_Layout, PoseMatch]:
+    """Whether the angles of an achieved motion are differences of the pose's, or turns.
+
+    Differences without the pose that they start from cannot be read; turns are a delta.
+    """
+    is_angles = layout.rotation and _rotation_format(sample, layout.rotation) == "rpy"
+    if match.motion != "achieved" or not is_angles:
+        return layout, match
+    if not pose:
+        why = "differences of angles, and no measured angles to start from"
+        return layout._replace(rotation="", rotation_why=why), match
+    part, rotation_format = (proposed.value for proposed in pose)
+    angles = to_rpy(sample.take(part), RotationFormat(rotation_format))
+    stored = sample.without_last(sample.take(layout.rotation))
+    turns = relative_rpy(angles[:-1], angles[1:])
+    steps = ~sample.is_last[:-1]
+    errors = [
+        np.abs(wrap_angle(stored - rows[steps])).sum() for rows in (np.diff(angles, axis=0), turns)
+    ]
+    return layout, match if errors[0] <= errors[1] else match._replace(motion="delta")
 
 
 def _motion(layout: _Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
@@ -405,8 +433,8 @@ def _quaternion_order(part: str, action_rotation: str, sample: Sample) -> tuple[
         return _QUATERNIONS[0], "unit length; the order is a guess"
     scores = []
     for order in _QUATERNIONS:
-        matrices = rpy_to_matrix(to_rpy(sample.take(part), order))
-        turns = matrix_to_rpy(matrices[1:] @ np.swapaxes(matrices[:-1], 1, 2))
+        angles = to_rpy(sample.take(part), order)
+        turns = relative_rpy(angles[:-1], angles[1:])
         commands = sample.take(action_rotation)
         scores.append(_agreement(commands, np.pad(turns, ((0, 1), (0, 0))), sample))
     best = int(np.argmax(scores))

@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.rotations import matrix_to_rpy
 from genie_robo.sim.robots import Robot
 from genie_robo.sim.scene import TARGET_BODY
 
@@ -35,17 +36,6 @@ def rpy_to_quat(rpy: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 4"]:
     quat = np.zeros(4)
     mujoco.mju_euler2Quat(quat, np.asarray(rpy, dtype=np.float64), "XYZ")
     return quat
-
-
-def matrix_to_rpy(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
-    """Rotation matrix to roll, pitch, yaw about the fixed x, y, z axes (rad)."""
-    return np.array(
-        [
-            np.arctan2(matrix[2, 1], matrix[2, 2]),
-            np.arcsin(np.clip(-matrix[2, 0], -1, 1)),
-            np.arctan2(matrix[1, 0], matrix[0, 0]),
-        ]
-    )
 
 
 def quat_to_matrix(quat: Float[np.ndarray, " 4"]) -> Float[np.ndarray, "3 3"]:

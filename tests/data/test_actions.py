@@ -9,15 +9,13 @@ from scipy.spatial.transform import Rotation
 from genie_robo.data.actions import (
     achieved_deltas,
     compose_actions,
-    matrix_to_rpy,
     open_gripper,
-    rpy_to_matrix,
     to_pose,
     to_robot_actions,
     to_rpy,
-    wrap_angle,
 )
 from genie_robo.data.settings import Gripper, RotationFormat
+from genie_robo.rotations import matrix_to_rpy, rpy_to_matrix
 
 small_angles = arrays(np.float64, (5, 3), elements=st.floats(-1.5, 1.5))
 
@@ -214,33 +212,64 @@ def test_layouts_by_hand(changes, row, expected, missing):
 
 
 def test_achieved_deltas_known_answer():
+    """About z, roll is wrapped; the second turn is of a tool that yaw has turned by a quarter."""
+    quarter = np.pi / 2
     pose = np.array(
         [
             [0.0, 0.0, 0.0, 3.1, 0.0, 0.0, 1.0],
-            [0.1, 0.0, -0.2, -3.1, 0.0, 0.5, 0.5],
-            [0.1, 0.3, -0.2, -3.1, 0.1, 0.0, 0.0],
+            [0.1, 0.0, -0.2, -3.1, 0.0, 0.0, 0.5],
+            [0.1, 0.3, -0.2, -3.1, 0.0, quarter, 0.0],
+            [0.1, 0.3, -0.2, -3.0, 0.0, quarter, 0.0],
         ]
     )
     expected = [
-        [0.1, 0, -0.2, 2 * np.pi - 6.2, 0, 0.5, 0.5],
-        [0, 0.3, 0, 0, 0.1, -0.5, 0.0],
+        [0.1, 0, -0.2, 2 * np.pi - 6.2, 0, 0, 0.5],
+        [0, 0.3, 0, 0, 0, quarter, 0.0],
+        [0, 0, 0, 0, 0.1, 0, 0.0],
     ]
     np.testing.assert_allclose(achieved_deltas(pose), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("angle", "expected"),
-    [
-        (0, 0),
-        (np.pi, np.pi),
-        (-np.pi, np.pi),
-        (3 * np.pi, np.pi),
-        (4, 4 - 2 * np.pi),
-        (-4, 2.283185),
-    ],
-)
-def test_wrapped_angles(angle, expected):
-    assert float(wrap_angle(np.array([angle], float))[0]) == pytest.approx(expected, abs=1e-6)
+def stored_rotations(turns: Rotation, rotation_format: RotationFormat) -> np.ndarray:
+    """Rotations as a dataset stores them; a quaternion may have either sign."""
+    quaternions = turns.as_quat() * np.resize([1, -1], (len(turns), 1))
+    match rotation_format:
+        case RotationFormat.rpy:
+            return matrix_to_rpy(turns.as_matrix())
+        case RotationFormat.axis_angle:
+            return turns.as_rotvec()
+        case RotationFormat.quaternion_xyzw:
+            return quaternions
+        case _:
+            return quaternions[:, [3, 0, 1, 2]]
+
+
+FORMATS = [member for member in RotationFormat if member is not RotationFormat.yaw]
+
+
+@pytest.mark.parametrize("pitch", [np.pi / 2, -np.pi / 2, 0.0])
+@pytest.mark.parametrize("rotation_format", FORMATS)
+@pytest.mark.parametrize("half_turn", [None, 0, 1, 2])
+def test_achieved_deltas_at_the_poles_in_every_format(pitch, rotation_format, half_turn):
+    """0.01 rad of noise at a pole is 0.01 rad of motion, and half turns are half turns."""
+    rng = np.random.default_rng(0)
+    noise = Rotation.from_rotvec(rng.normal(size=(40, 3)) * 0.01)
+    turns = noise * Rotation.from_euler("xyz", [0.4, pitch, -0.2])
+    if half_turn is not None:
+        turned = Rotation.from_rotvec(np.pi * (np.arange(40) % 2)[:, None] * np.eye(3)[half_turn])
+        turns = turned * turns
+    rotation = stored_rotations(turns, rotation_format)
+    size = rotation.shape[1]
+    source = make_source(
+        pose={"rotation": f"p[0:{size}]", "rotation_format": rotation_format, "gripper": ""}
+    )
+    columns = {"p": rotation, "observation/state": np.zeros((40, 7))}
+    pose, _ = to_pose(columns, source)
+    found = Rotation.from_euler("xyz", achieved_deltas(pose)[:, 3:6])
+    expected = turns[1:] * turns[:-1].inv()
+    assert (found * expected.inv()).magnitude().max() < 1e-5
+    if half_turn is None:
+        assert achieved_deltas(pose)[:, 3:6].std(axis=0).max() < 0.02
 
 
 def test_composed_actions_known_answer():
@@ -280,24 +309,18 @@ def test_composed_rotations_agree_with_scipy(angles, stride):
 
 
 @given(arrays(np.float64, (7, 7), elements=st.floats(-3, 3)), st.integers(1, 6))
-def test_added_achieved_deltas_are_the_longer_delta(pose, stride):
-    composed = compose_actions(achieved_deltas(pose), stride, angles_add=True)
+def test_composed_achieved_deltas_are_the_longer_delta(pose, stride):
+    composed = compose_actions(achieved_deltas(pose), stride)
     direct = achieved_deltas(pose[::stride])
-    difference = composed - direct
-    difference[:, 3:6] = np.sin(difference[:, 3:6] / 2)  # +pi and -pi are the same angle
-    np.testing.assert_allclose(difference, 0, atol=1e-9)
+    np.testing.assert_allclose(composed[:, :3], direct[:, :3], atol=1e-9)
+    matrices = [rpy_to_matrix(rows[:, 3:6]) for rows in (composed, direct)]
+    np.testing.assert_allclose(*matrices, atol=1e-6)
+    np.testing.assert_array_equal(composed[:, 6], direct[:, 6])
 
 
 @given(small_angles)
-def test_angles_and_matrices_agree_with_scipy(angles):
-    matrices = Rotation.from_euler("xyz", angles).as_matrix()
-    np.testing.assert_allclose(rpy_to_matrix(angles), matrices, atol=1e-12)
-    np.testing.assert_allclose(matrix_to_rpy(matrices), angles, atol=1e-6)
-    quaternions = Rotation.from_euler("xyz", angles).as_quat()
-    np.testing.assert_allclose(
-        to_rpy(quaternions * 3, RotationFormat.quaternion_xyzw), angles, atol=1e-6
-    )
-    reordered = quaternions[:, [3, 0, 1, 2]]
-    np.testing.assert_allclose(to_rpy(reordered, RotationFormat.quaternion_wxyz), angles, atol=1e-6)
-    vectors = Rotation.from_euler("xyz", angles).as_rotvec()
-    np.testing.assert_allclose(to_rpy(vectors, RotationFormat.axis_angle), angles, atol=1e-6)
+def test_every_format_gives_the_same_angles(angles):
+    turns = Rotation.from_euler("xyz", angles)
+    for rotation_format in FORMATS:
+        stored = stored_rotations(turns, rotation_format)
+        np.testing.assert_allclose(to_rpy(stored, rotation_format), angles, atol=1e-6)

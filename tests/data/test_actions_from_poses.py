@@ -5,8 +5,9 @@ import pytest
 from rlds_files import make_source
 from scipy.spatial.transform import Rotation
 
-from genie_robo.data.actions import to_robot_actions
+from genie_robo.data.actions import achieved_deltas, compose_actions, to_robot_actions
 from genie_robo.data.sources import action_parts
+from genie_robo.rotations import matrix_to_rpy
 from genie_robo.types import GRIPPER
 
 
@@ -55,7 +56,7 @@ def test_pose_changes_stand_in_for_joint_commands():
     expected = [[0.1, 0, 0, 0, 0, turn, 1], [0.2, 0, 0, 0, 0, 0.1, 0], [0] * 7]
     np.testing.assert_allclose(actions, expected, atol=1e-6)
     assert mask.all()
-    assert source.angles_add
+    assert source.is_achieved
     assert action_parts(source) == {}
 
 
@@ -66,3 +67,23 @@ def test_a_gripper_from_the_state():
     columns = {"action": np.ones((3, 7)), "observation/state": state}
     actions, _ = to_robot_actions(columns, source)
     assert actions[:, 6].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("pitch", [0.0, 1.2, np.pi / 2, -np.pi / 2])
+def test_differences_of_angles_become_turns(pitch):
+    """Stored differences of angles near a pole are large; the turns between the poses are not."""
+    rng = np.random.default_rng(0)
+    turns = Rotation.from_rotvec(rng.normal(size=(30, 3)) * 0.01)
+    turns = turns * Rotation.from_euler("xyz", [0.3, pitch, -1.0])
+    pose = np.zeros((30, 7))
+    pose[:, 3:6] = matrix_to_rpy(turns.as_matrix())
+    action = np.zeros((30, 7))
+    action[:-1, 3:6] = np.diff(pose[:, 3:6], axis=0)
+    source = make_source(action={"motion": "achieved"})
+    actions, mask = to_robot_actions({"action": action, "observation/state": pose}, source)
+    assert mask.all()
+    expected = (turns[1:] * turns[:-1].inv()).as_rotvec()
+    np.testing.assert_allclose(actions[:-1, 3:6], expected, atol=2e-3)
+    np.testing.assert_allclose(actions[:-1], achieved_deltas(pose), atol=1e-6)
+    longer = compose_actions(actions[:-1].astype(float), 3)
+    np.testing.assert_allclose(longer, achieved_deltas(pose[::3])[: len(longer)], atol=1e-6)

@@ -14,6 +14,7 @@ def image(dtype: str = "uint8", channels: int = 3) -> Feature:
     return Feature(kind="image", dtype=dtype, shape=(64, 64, channels), encoding="jpeg")
 
 
+YAW = {"rotation": "observation/state[5]", "rotation_format": "yaw"}
 TEXT = Feature(kind="text", dtype="string", shape=())
 FEATURES = {
     "observation/image": image(),
@@ -96,6 +97,21 @@ def test_actions_that_do_not_fit(action, message):
 def test_motions_that_need_a_pose(motion):
     message = refusal(ValueError, action={"motion": motion}, pose=NO_POSE)
     assert f"motion={motion} needs the measured pose" in message
+
+
+@pytest.mark.parametrize("pose", [NO_POSE, {"rotation": ""}, YAW])
+def test_differences_of_angles_need_the_pose_they_start_from(pose):
+    message = refusal(ValueError, action={"motion": "achieved"}, pose=pose)
+    assert "name its rotation with data.source.pose.rotation" in message
+    assert "data.source.action.rotation=''" in message
+    check_source(make_source(action={"motion": "achieved", "rotation": ""}, pose=pose), FEATURES)
+
+
+@pytest.mark.parametrize("changes", [{"motion": "velocity"}, {"rotation_scale": 0.5}])
+def test_a_quaternion_is_not_scaled(changes):
+    action = {"rotation": "action[3:7]", "rotation_format": "quaternion_xyzw", "gripper": ""}
+    message = refusal(ValueError, action=action | changes)
+    assert "rotation_format=quaternion_xyzw is a whole turn" in message
 
 
 def test_a_velocity_needs_a_rate():

@@ -12,6 +12,7 @@ from genie_robo.config import ActionSource, DataConfig, DatasetConfig, Source
 from genie_robo.data.loader import WindowLoader, epoch_order
 from genie_robo.data.rlds import BadEpisodeError
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
+from genie_robo.rotations import relative_rpy
 from genie_robo.types import Split
 
 SIZE = (8, 8)
@@ -53,16 +54,21 @@ def test_actions_between_frames_are_composed(dataset):
     assert window.robot_actions[:, 6].tolist() == [0, 0]  # of steps 2 and 4
 
 
-def test_angles_of_achieved_actions_add(tmp_path):
-    actions = np.zeros((5, 7), np.float32)
-    actions[:, 3:6] = [0.5, 0.4, 0.3]
-    folder = write_rlds(tmp_path, {"train": [[table_episode(5, actions=actions)]]})
-    achieved = open_table(folder, action={"motion": "achieved"})
-    window = WindowDataset(achieved, [0], num_frames=3, image_size=SIZE, frame_stride=2)[0]
-    np.testing.assert_allclose(window.robot_actions[0, 3:6], [1.0, 0.8, 0.6], atol=1e-6)
-    commanded = open_table(folder)
-    window = WindowDataset(commanded, [0], num_frames=3, image_size=SIZE, frame_stride=2)[0]
-    assert np.abs(window.robot_actions[0, 3:6] - [1.0, 0.8, 0.6]).max() > 0.05
+def test_turns_between_frames_are_composed(tmp_path):
+    """Differences of angles, stored or measured, become the turn from frame to frame."""
+    episode = table_episode(5)
+    angles = np.array([[0.1, 1.5, 0], [0.9, 1.57, 0.8], [-2, 1.5, -2], [0, -1.5, 0], [3, 0, 1]])
+    for step, rpy in zip(episode["steps"], angles, strict=True):
+        step["observation"]["state"][3:6] = rpy
+    differences = np.diff(angles, axis=0, append=angles[-1:])
+    for step, difference in zip(episode["steps"], differences, strict=True):
+        step["action"][3:6] = difference
+    folder = write_rlds(tmp_path, {"train": [[episode]]})
+    expected = relative_rpy(angles[[0, 2]], angles[[2, 4]])
+    for motion in ("achieved", "pose_change"):
+        dataset = open_table(folder, action={"motion": motion})
+        window = WindowDataset(dataset, [0], num_frames=3, image_size=SIZE, frame_stride=2)[0]
+        np.testing.assert_allclose(window.robot_actions[:, 3:6], expected, atol=1e-5)
 
 
 def test_a_short_episode_is_padded(dataset):

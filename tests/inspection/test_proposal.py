@@ -18,6 +18,7 @@ from rlds_files import rt1_episode, rt1_features
 from scipy.spatial.transform import Rotation
 
 from genie_robo.inspection.proposal import known_sources
+from genie_robo.rotations import relative_rpy
 
 
 def test_an_unknown_dataset_gets_words_that_read_it(tmp_path):
@@ -164,3 +165,38 @@ def test_a_known_name_is_read_by_its_file(tmp_path):
     assert facts["fits"] == ["fractal20220817_data"]
     assert facts["words"] == "data=fractal20220817_data"
     assert facts["proposal"] is None
+
+
+def turned_arrays(seed, *, relative):
+    """An arm near a pole whose stored rotations are turns, or differences of its angles."""
+    arrays = make_arrays(seed)
+    random = np.random.default_rng(seed)
+    turns = Rotation.from_rotvec(random.normal(size=(20, 3)) * 0.1)
+    angles = (turns * Rotation.from_euler("xyz", [0.3, 1.5, -1.0])).as_euler("xyz")
+    change = relative_rpy(angles[:-1], angles[1:]) if relative else np.diff(angles, axis=0)
+    arrays["state"][:, 3:6] = angles
+    arrays["action"][:-1, 3:6] = change
+    return arrays
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_turns_are_told_from_differences_of_angles(tmp_path, relative):
+    """Either way the words that are proposed read the turns that happened."""
+    episodes = [make_episode(s, arrays=turned_arrays(s, relative=relative)) for s in range(4)]
+    facts = look(make_dataset(tmp_path, episodes))
+    assert parts_of(facts)["action.motion"]["value"] == ("delta" if relative else "achieved")
+    for action in facts["actions"][3:6]:
+        assert action["std"] == pytest.approx(action["achieved_std"], rel=1e-3)
+        assert action["std"] < 0.3
+
+
+def test_differences_of_angles_without_a_pose_are_left_out(tmp_path):
+    episodes = []
+    for seed in range(4):
+        arrays = make_arrays(seed)
+        arrays["state"][:, 3:] = 9  # within no full turn
+        episodes.append(make_episode(seed, arrays=arrays))
+    facts = look(make_dataset(tmp_path, episodes))
+    source = composed(facts["words"])
+    assert (source.action.motion, source.action.rotation) == ("achieved", "")
+    assert "no measured angles" in parts_of(facts)["action.rotation"]["why"]
