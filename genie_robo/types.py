@@ -13,8 +13,8 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 """The 7-D end-effector action that every dataset is mapped to."""
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
-XYZ, GRIPPER = slice(0, 3), ACTION_NAMES.index("gripper")
-"""Indices of the tool's translation (m) and of the gripper in an action."""
+XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), ACTION_NAMES.index("gripper")
+"""Indices of the tool's translation (m), its turn (rad) and the gripper in an action."""
 
 
 class Split(Enum):

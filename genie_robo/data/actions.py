@@ -13,9 +13,8 @@ from scipy.spatial.transform import Rotation
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
 from genie_robo.data.sources import action_parts, pose_parts
 from genie_robo.rotations import matrix_to_rpy, relative_rpy, rpy_to_matrix
-from genie_robo.types import ACTION_NAMES, GRIPPER, XYZ
+from genie_robo.types import ACTION_NAMES, GRIPPER, ROTATION, XYZ
 
-_ROTATION = slice(3, 6)
 _YAW = 5
 _RELATIVE_THRESHOLD = 0.1
 """Relative gripper commands of a smaller size hold the gripper."""
@@ -73,8 +72,8 @@ def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> Masked
         return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
     if source.angles_are_differences:
         pose, _ = _required_pose(columns, source)
-        before = pose[:-1, _ROTATION].astype(np.float64)
-        rows[:, _ROTATION] = relative_rpy(before, before + rows[:, _ROTATION])
+        before = pose[:-1, ROTATION].astype(np.float64)
+        rows[:, ROTATION] = relative_rpy(before, before + rows[:, ROTATION])
     return rows, mask
 
 
@@ -95,7 +94,7 @@ def _relative_to(
     """The motion from a pose to a target; the gripper is the commanded one."""
     rows = target.copy()
     rows[:, XYZ] -= pose[:, XYZ]
-    rows[:, _ROTATION] = relative_rpy(pose[:, _ROTATION], target[:, _ROTATION])
+    rows[:, ROTATION] = relative_rpy(pose[:, ROTATION], target[:, ROTATION])
     return rows * mask, mask
 
 
@@ -111,8 +110,8 @@ def _join(
         size = parts["translation"].shape[1]
         rows[:, :size], mask[:size] = parts["translation"], True
     if "rotation" in parts:
-        rows[:, _ROTATION] = to_rpy(parts["rotation"], rotation_format)
-        mask[_YAW if rotation_format is RotationFormat.yaw else _ROTATION] = True
+        rows[:, ROTATION] = to_rpy(parts["rotation"], rotation_format)
+        mask[_YAW if rotation_format is RotationFormat.yaw else ROTATION] = True
     if "gripper" in parts:
         rows[:, GRIPPER] = open_gripper(parts["gripper"][:, 0], gripper_format)
         mask[GRIPPER] = True
@@ -189,8 +188,8 @@ def achieved_deltas(
 ) -> Float[np.ndarray, "t-1 7"]:
     """The motion between measured poses: differences of x y z, turns, and the next gripper."""
     change = np.diff(end_effector_pose, axis=0)
-    angles = end_effector_pose[:, _ROTATION].astype(np.float64)
-    change[:, _ROTATION] = relative_rpy(angles[:-1], angles[1:])
+    angles = end_effector_pose[:, ROTATION].astype(np.float64)
+    change[:, ROTATION] = relative_rpy(angles[:-1], angles[1:])
     change[:, GRIPPER] = end_effector_pose[1:, GRIPPER]
     return change
 
@@ -209,9 +208,9 @@ def compose_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.
     runs = actions[: len(actions) // stride * stride].reshape(-1, stride, actions.shape[1])
     composed = runs[:, -1].copy()
     composed[:, XYZ] = runs[:, :, XYZ].sum(axis=1)
-    rotations = rpy_to_matrix(runs[:, :, _ROTATION].astype(np.float64))
+    rotations = rpy_to_matrix(runs[:, :, ROTATION].astype(np.float64))
     total = rotations[:, 0]
     for step in range(1, stride):
         total = rotations[:, step] @ total
-    composed[:, _ROTATION] = matrix_to_rpy(total)
+    composed[:, ROTATION] = matrix_to_rpy(total)
     return composed

@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import overload
@@ -138,7 +137,7 @@ class RldsDataset(Sequence[Episode]):
         self._report()
         self.episode_ids = tuple(entry.episode_id for entry in self._entries)
         self.lengths = np.array([entry.num_steps for entry in self._entries])
-        settings = json.dumps(asdict(source)).encode()
+        settings = json.dumps(source.reading).encode()
         self.fingerprint = digest(*(name.encode() for name in self.episode_ids), settings)
 
     def __len__(self) -> int:
@@ -211,6 +210,12 @@ class RldsDataset(Sequence[Episode]):
             )
         if self.num_short:
             _log.warning("%s: skipping %d episodes of one step", self.folder, self.num_short)
+        if not self.source.action.in_metres:
+            _log.warning(
+                "%s: the unit of the actions is not known to be metres "
+                "(data.source.action.in_metres=false); distances in results are in that unit",
+                self.folder,
+            )
         if not self._entries:
             raise ValueError(
                 f"{self.folder} has no episode to use: {self.num_short} have fewer than "

@@ -1,7 +1,8 @@
 """Settings of the data: which dataset, and how its episodes become windows."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from genie_robo.settings import REQUIRED, take_names
 
@@ -69,6 +70,9 @@ class ActionSource:
     """Metres in one stored unit."""
     rotation_scale: float = 1.0
     """Radians in one stored unit."""
+    in_metres: bool = True
+    """Whether these scales are known to give metres and radians; else the unit is the controller's
+    or unknown, and sizes mean nothing."""
 
     def __post_init__(self) -> None:
         """Take enums by name."""
@@ -139,6 +143,13 @@ class Source:
         action = self.action
         has_angles = action.rotation and action.rotation_format is RotationFormat.rpy
         return bool(has_angles) and action.motion is Motion.achieved
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """All that decides what is read from a record; a unit's name does not."""
+        settings = asdict(self)
+        del settings["action"]["in_metres"]
+        return settings
 
     @property
     def camera_keys(self) -> dict[str, str]:

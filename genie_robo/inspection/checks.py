@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.data.index import DatasetIndex, RecordEntry
+from genie_robo.data.settings import Motion as ActionMotion
 from genie_robo.data.settings import Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
-from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
+from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER, ROTATION, XYZ
 
 _IDLE_M, _IDLE_RAD, _IDLE_GRIPPER = 0.005, 0.05, 0.1
 """An episode is idle when it never gets farther than this from its start."""
@@ -21,6 +22,8 @@ _OUTLIER_FACTOR = 10
 """Values may lie this many times the width of q01..q99 from the median."""
 _SCALE_FACTOR = 3
 """Commands and achieved motion may differ in size by this factor."""
+_FOLLOWS = 0.3
+"""Commands that correlate less with the motion do not describe it, whatever their unit."""
 _LAG_MARGIN = 0.05
 """Excess of a correlation with another step's motion; a robot with a delay has a little of it."""
 _GRIPPER_TOLERANCE = 0.05
@@ -48,9 +51,11 @@ class Motion:
     """Commands compared with the motion that followed, over all episodes looked at."""
 
     ratio: float
-    """Size of a command over that of the achieved delta."""
+    """Size of a commanded translation over that of the achieved one."""
     correlation: dict[int, float]
     """Correlation of translations by lag: 0 is the command's own step, 1 the next."""
+    turn_ratio: float | None = None
+    """The same of rotations; None where they are not read, nothing turns, or they do not follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,7 @@ def check_actions(
     width = statistics.q99 - statistics.q01
     reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
     for i in np.flatnonzero(statistics.mask[:GRIPPER]):
-        name, unit = ACTION_NAMES[i], ACTION_UNITS[i]
+        name, unit = ACTION_NAMES[i], units_of(source)[i]
         if statistics.max[i] - statistics.min[i] < _ROUNDING:
             yield Finding("constant", f"{name} is always {statistics.mean[i]:.4g} {unit}")
         elif reach[i] > _OUTLIER_FACTOR * max(width[i], _ROUNDING):
@@ -184,15 +189,27 @@ def check_actions(
     yield from _check_gripper(statistics, seen, source)
 
 
-def check_motion(motion: Motion | None) -> Iterator[Finding]:
-    """Commands compared with the motion that followed."""
-    if motion is None:
+def units_of(source: Source | None) -> tuple[str, ...]:
+    """The units of an action; question marks where those of the motion are not known."""
+    if source is None or source.action.in_metres:
+        return ACTION_UNITS
+    return (*["?"] * GRIPPER, ACTION_UNITS[GRIPPER])
+
+
+def check_motion(motion: Motion | None, source: Source | None) -> Iterator[Finding]:
+    """Commands compared with the motion that followed, and the scales that make them equal."""
+    if motion is None or source is None:
         return
-    if not 1 / _SCALE_FACTOR <= motion.ratio <= _SCALE_FACTOR:
+    scales = found_scales(motion, source)
+    for name, ratio in (("translation", motion.ratio), ("rotation", motion.turn_ratio)):
+        if ratio is None or not _is_other_size(ratio):
+            continue
+        advice = "they do not follow it: are other columns meant?"
+        if scale := scales.get(f"{name}_scale"):
+            advice = f"data.source.action.{name}_scale={scale:g} makes them equal"
         yield Finding(
             "action_scale",
-            f"commanded translations are {motion.ratio:.3g} times the achieved ones: another "
-            "unit? data.source.action.translation_scale sets it",
+            f"commanded {name}s are {ratio:.3g} times the achieved ones: {advice}",
         )
     own = motion.correlation[0]
     lag, best = max(motion.correlation.items(), key=itemgetter(1))
@@ -205,30 +222,83 @@ def check_motion(motion: Motion | None) -> Iterator[Finding]:
         )
 
 
+def check_unit(motion: Motion | None, source: Source) -> Iterator[Finding]:
+    """What is not known of the unit: an unknown one, or no pose to compare commands with."""
+    if not source.action.in_metres:
+        yield Finding(
+            "unit",
+            "data.source.action.in_metres=false: the commands are in the controller's own unit or "
+            "an unknown one, so only their shape can be compared with other datasets",
+        )
+    if motion is None and source.action.motion is not ActionMotion.pose_change:
+        why = "the episodes have too few steps with a command and a motion"
+        if not source.has_pose:
+            why = "no measured pose is read (data.source.pose.position)"
+        yield Finding(
+            "motion_unchecked",
+            f"unit and step of the commands could not be checked against the motion: {why}",
+        )
+
+
+def found_scales(motion: Motion | None, source: Source) -> dict[str, float]:
+    """Settings that make commands as large as the motion that followed, where they are not."""
+    if motion is None or max(motion.correlation.values()) < _FOLLOWS:
+        return {}
+    action = source.action
+    ratios = {
+        "translation_scale": (action.translation_scale, motion.ratio),
+        "rotation_scale": (action.rotation_scale, motion.turn_ratio),
+    }
+    return {
+        name: float(f"{scale / ratio:.2g}")
+        for name, (scale, ratio) in ratios.items()
+        if ratio is not None and _is_other_size(ratio)
+    }
+
+
 def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion | None:
-    """Commanded against achieved translations; None when there is nothing to compare."""
-    if source is None or source.is_achieved:
+    """Commanded against achieved motion; None when there is nothing to compare."""
+    if source is None or source.action.motion is ActionMotion.pose_change:
         return None
     pairs = [
-        (e.commanded[:, :3].astype(np.float64), e.achieved[:, :3].astype(np.float64))
+        (e.commanded.astype(np.float64), e.achieved.astype(np.float64))
         for e in seen
         if e.commanded is not None and e.achieved is not None and len(e.commanded) > 2
     ]
     if sum(len(commanded) for commanded, _ in pairs) < _MIN_ROWS:
         return None
     commanded, achieved = map(np.concatenate, zip(*pairs, strict=True))
-    if not commanded.any() or not achieved.any():
+    if not commanded[:, XYZ].any() or not achieved[:, XYZ].any():
         return None
     # The same commands at every lag: those with a motion before and after.
-    inner = np.concatenate([c[1:-1].ravel() for c, _ in pairs])
+    inner = np.concatenate([c[1:-1, XYZ].ravel() for c, _ in pairs])
     moved = {
-        lag: np.concatenate([a[1 + lag : len(a) - 1 + lag].ravel() for _, a in pairs])
+        lag: np.concatenate([a[1 + lag : len(a) - 1 + lag, XYZ].ravel() for _, a in pairs])
         for lag in (-1, 0, 1)
     }
     return Motion(
-        ratio=float(np.abs(commanded).mean() / np.abs(achieved).mean()),
+        ratio=_ratio(commanded[:, XYZ], achieved[:, XYZ]),
         correlation={lag: correlation(inner, rows) for lag, rows in moved.items()},
+        turn_ratio=_turn_ratio(commanded, achieved),
     )
+
+
+def _turn_ratio(
+    commanded: Float[np.ndarray, "n 7"], achieved: Float[np.ndarray, "n 7"]
+) -> float | None:
+    """Size of commanded turns over achieved ones; None where they do not follow or do not turn."""
+    command, turn = commanded[:, ROTATION], achieved[:, ROTATION]
+    if correlation(command.ravel(), turn.ravel()) < _FOLLOWS:
+        return None
+    return _ratio(command, turn)
+
+
+def _ratio(commanded: Float[np.ndarray, "n 3"], achieved: Float[np.ndarray, "n 3"]) -> float:
+    return float(np.abs(commanded).mean() / np.abs(achieved).mean())
+
+
+def _is_other_size(ratio: float) -> bool:
+    return not 1 / _SCALE_FACTOR <= ratio <= _SCALE_FACTOR
 
 
 def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:

@@ -22,8 +22,11 @@ from genie_robo.inspection.checks import (
     check_episodes,
     check_motion,
     check_records,
+    check_unit,
     compare_motion,
+    found_scales,
     split_facts,
+    units_of,
 )
 from genie_robo.inspection.episodes import (
     CameraFacts,
@@ -35,9 +38,9 @@ from genie_robo.inspection.episodes import (
 )
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
-from genie_robo.types import ACTION_NAMES, ACTION_UNITS
+from genie_robo.types import ACTION_NAMES
 
-NOTES = ("constant",)
+NOTES = ("constant", "unit", "motion_unchecked")
 """Kinds of findings that may be intended."""
 _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
     "median": "q50"
@@ -132,9 +135,12 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)
     findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
-    findings += [*check_episodes(seen), *check_motion(motion)]
+    findings += [*check_episodes(seen), *check_motion(motion, source)]
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source)
+        findings += check_unit(motion, source)
+        scales = found_scales(motion, source)
+        words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in scales.items())])
     facts = DatasetFacts(
         name=index.schema.name,
         folder=str(index.folder),
@@ -148,7 +154,7 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
         fits=fits,
         read_as=read_as,
         num_seen=len(seen),
-        actions=action_facts(statistics) if statistics else [],
+        actions=action_facts(statistics, source) if source and statistics else [],
         motion=motion,
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
@@ -172,13 +178,13 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
     return record_dataset(recording, index, source, num_episodes=num_episodes)
 
 
-def action_facts(statistics: SplitStatistics) -> list[ActionFacts]:
+def action_facts(statistics: SplitStatistics, source: Source) -> list[ActionFacts]:
     """The dimensions that the dataset has."""
     commanded, achieved = statistics.commanded, statistics.achieved
     return [
         ActionFacts(
             name=ACTION_NAMES[i],
-            unit=ACTION_UNITS[i],
+            unit=units_of(source)[i],
             **{name: float(getattr(commanded, key)[i]) for name, key in _STATISTICS.items()},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
         )

@@ -16,6 +16,7 @@ from genie_robo.data.index import DatasetIndex
 from genie_robo.data.settings import Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
+from genie_robo.inspection.checks import units_of
 from genie_robo.inspection.episodes import (
     SeenEpisode,
     camera_keys,
@@ -23,7 +24,7 @@ from genie_robo.inspection.episodes import (
     some_readable,
     take_frames,
 )
-from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER
 from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
@@ -43,7 +44,7 @@ def draw_figures(
     sheet = contact_sheet(index, source.bgr if source else ())
     figures = {"contact_sheet.png": sheet} if sheet else {}
     if lengths := [entry.num_steps for entry in readable(index)]:
-        figures["actions.png"] = action_figure(seen, lengths, statistics)
+        figures["actions.png"] = action_figure(seen, lengths, statistics, units_of(source))
     return figures
 
 
@@ -67,7 +68,10 @@ def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None
 
 
 def action_figure(
-    seen: Sequence[SeenEpisode], lengths: Sequence[int], statistics: ActionStatistics | None
+    seen: Sequence[SeenEpisode],
+    lengths: Sequence[int],
+    statistics: ActionStatistics | None,
+    units: Sequence[str],
 ) -> Image.Image:
     """Histograms of every action dimension and of episode lengths.
 
@@ -86,7 +90,8 @@ def action_figure(
     joined = {name: np.concatenate(found) for name, found in rows.items() if found}
     for panel, i in zip(panels, dims, strict=False):
         assert statistics is not None
-        _histogram(panel, i, {name: found[:, i] for name, found in joined.items()}, statistics)
+        rows = {name: found[:, i] for name, found in joined.items()}
+        _histogram(panel, i, rows, statistics, unit=units[i])
     _lengths(panels[len(dims)], lengths)
     for panel in panels[len(dims) + 1 :]:
         panel.set_axis_off()
@@ -113,6 +118,8 @@ def _histogram(
     i: int,
     rows: Mapping[str, Float[np.ndarray, " n"]],
     statistics: ActionStatistics,
+    *,
+    unit: str,
 ) -> None:
     """One dimension: shares of steps, with the range of all commands in the title."""
     q01, q99 = float(statistics.q01[i]), float(statistics.q99[i])
@@ -135,7 +142,7 @@ def _histogram(
         )
     for edge, label in ((q01, "q01, q99"), (q99, None)):
         axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.2, label=label)
-    _style(axes, ACTION_NAMES[i], f"{ACTION_NAMES[i]} ({ACTION_UNITS[i]})", "% of steps")
+    _style(axes, ACTION_NAMES[i], f"{ACTION_NAMES[i]} ({unit})", "% of steps")
     axes.set_title(
         f"min {statistics.min[i]:.3g}   max {statistics.max[i]:.3g}", fontsize=9, loc="right"
     )

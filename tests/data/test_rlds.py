@@ -240,3 +240,10 @@ def test_no_pickle_anywhere_on_disk(table, cache_home):
     for file in [*table.glob(".genie*"), *cache_home.rglob("*.json")]:
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(file.read_bytes())
+
+
+def test_naming_the_unit_does_not_change_the_fingerprint(table):
+    """It changes no number that is read; a scale does."""
+    first = open_table(table).fingerprint
+    assert open_table(table, action={"in_metres": False}).fingerprint == first
+    assert open_table(table, action={"translation_scale": 0.5}).fingerprint != first

@@ -1,18 +1,21 @@
 """Written datasets with one problem planted in each, and what `genie-robo inspect` says of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from inspect_files import (
     SOURCE,
     changed,
     look,
+    make_arrays,
     make_dataset,
     make_episode,
     make_features,
     problems_of,
     put,
 )
-from rlds_files import encode_image
+from rlds_files import NO_POSE, F, encode_image, make_source
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,85 @@ def test_a_problem_of_the_actions_is_found(tmp_path, kind, message, change):
     episodes = [changed(seed, change) for seed in range(4)]
     facts = look(make_dataset(tmp_path, episodes), SOURCE)
     assert message in problems_of(facts)[kind]
+
+
+@pytest.mark.parametrize("factor", [50, 0.01])
+def test_the_scale_that_was_found_is_proposed(tmp_path, factor):
+    """The words of the report read the data in metres and radians, whatever was given before."""
+    factors = [factor] * 3 + [factor / 2] * 3 + [1]
+    episodes = [changed(seed, lambda a: a * factors) for seed in range(4)]
+    folder = make_dataset(tmp_path, episodes)
+    facts = look(folder, SOURCE)
+    texts = [f["text"] for f in facts["problems"] if f["kind"] == "action_scale"]
+    assert f"data.source.action.translation_scale={1 / factor:g} makes them equal" in texts[0]
+    assert f"data.source.action.rotation_scale={2 / factor:g} makes them equal" in texts[1]
+    words = facts["words"].split()
+    assert f"data.source.action.translation_scale={1 / factor:g}" in words
+    assert f"data.source.action.rotation_scale={2 / factor:g}" in words
+    action = replace(SOURCE.action, translation_scale=1 / factor, rotation_scale=2 / factor)
+    again = look(folder, replace(SOURCE, action=action))
+    assert "action_scale" not in problems_of(again)
+    assert "scale" not in again["words"]
+
+
+def test_a_scale_corrects_the_one_that_is_given(tmp_path):
+    folder = make_dataset(tmp_path, map(make_episode, range(4)))
+    action = replace(SOURCE.action, translation_scale=0.02)
+    facts = look(folder, replace(SOURCE, action=action))
+    assert facts["words"].endswith("data.source.action.translation_scale=1")
+
+
+def test_a_named_dataset_gets_its_scale_as_words(tmp_path):
+    """Its file in conf/data/ is found by name; the scale found in the data is added to it."""
+    features = make_features()
+    observation = dict(features["steps"].feature["observation"])
+    observation["image"] = observation.pop("front")
+    steps = {**features["steps"].feature, "observation": observation}
+    episodes = [changed(seed, lambda a: a * ([50] * 3 + [1] * 4)) for seed in range(4)]
+    for episode in episodes:
+        for step in episode["steps"]:
+            step["observation"]["image"] = step["observation"].pop("front")
+    features = F.FeaturesDict({"steps": F.Dataset(steps)})
+    name = "nyu_rot_dataset_converted_externally_to_rlds"
+    facts = look(make_dataset(tmp_path, episodes, name=name, features=features))
+    assert facts["words"] == f"data={name} data.source.action.translation_scale=0.02"
+    assert facts["words"] in facts["out"].replace("\n", " ")
+
+
+def test_commands_that_do_not_follow_the_motion_get_no_scale(tmp_path):
+    random = np.random.default_rng(0)
+    episodes = [changed(seed, lambda a: random.normal(size=a.shape)) for seed in range(4)]
+    facts = look(make_dataset(tmp_path, episodes), SOURCE)
+    assert "they do not follow it: are other columns meant?" in problems_of(facts)["action_scale"]
+    assert "translation_scale" not in facts["words"]
+
+
+@pytest.mark.parametrize(
+    ("pose", "num_steps", "reason"),
+    [
+        (NO_POSE, 20, "no measured pose is read"),
+        ({}, 4, "the episodes have too few steps"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_a_note(tmp_path, pose, num_steps, reason):
+    arrays = [make_arrays(seed, num_steps=num_steps) for seed in range(4)]
+    episodes = [make_episode(seed, arrays=a) for seed, a in enumerate(arrays)]
+    source = make_source(camera="observation/front", pose=pose)
+    facts = look(make_dataset(tmp_path, episodes), source)
+    assert facts["motion"] is None
+    (note,) = [n["text"] for n in facts["notes"] if n["kind"] == "motion_unchecked"]
+    assert "unit and step of the commands could not be checked" in note
+    assert reason in note
+    assert "could not be checked" in facts["out"]
+
+
+def test_an_unknown_unit_is_shown_as_unknown(tmp_path):
+    folder = make_dataset(tmp_path, map(make_episode, range(4)))
+    source = replace(SOURCE, action=replace(SOURCE.action, in_metres=False))
+    facts = look(folder, source)
+    assert [action["unit"] for action in facts["actions"]] == ["?"] * 6 + ["1 = open"]
+    assert "in_metres=false" in problems_of(facts)["unit"]
+    assert {"motion_unchecked", "unit"}.isdisjoint(problems_of(look(folder, SOURCE)))
 
 
 def test_no_flags_at_all(tmp_path):
