@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.logging import RichHandler
 
+from genie_robo.command_line import command_line
 from genie_robo.commands.help import help_console, print_command, print_overview
 from genie_robo.commands.table import Command, UsageError, load_command
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch([word for word in words if word not in flags], flags)
     except KeyboardInterrupt:
-        again = shlex.join(["genie-robo", *words])
+        again = command_line(*words)
         _say(f"Stopped by Ctrl-C. Finished work is kept; run `{again}` to resume.")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
@@ -71,7 +71,7 @@ def _dispatch(words: Sequence[str], flags: set[str]) -> int:
     if not words:
         return _overview(flags)
     command = load_command(words[0])
-    if flags & {"-m", "--multirun"}:
+    if flags & {"-m", "--multirun"} and not flags & {"--help", "-h", "--cfg"}:
         return _sweep(command, words[1:])
     return _single(command, words[1:], flags)
 
@@ -88,7 +88,7 @@ def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
     from genie_robo.commands.compose import compose_config, to_config
     from genie_robo.config_file import conf_dir
 
-    composed = compose_config(command, overrides)
+    composed = compose_config(command, overrides, is_sweep=bool(flags & {"-m", "--multirun"}))
     if flags & {"--help", "-h"}:
         print_command(help_console(), command, composed, conf_dir())
     elif "--cfg" in flags:

@@ -2,10 +2,14 @@
 
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 REQUIRED: Any = "???"
 """Hydra refuses to start while a field still has this value."""
+
+STRING_OR_LIST = "str|list of str"
+StringOrList = Annotated[Any, STRING_OR_LIST]
+"""A string or [STRING,STRING], which OmegaConf has no type for."""
 
 
 def take_names(settings: Any, section: str) -> None:

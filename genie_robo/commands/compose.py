@@ -25,18 +25,23 @@ from omegaconf.errors import (
 
 from genie_robo.commands.settings import Setting, list_settings
 from genie_robo.commands.table import Command, UsageError, did_you_mean
+from genie_robo.commands.words import to_overrides, type_at
 from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import editable, from_tree
 
 
-def compose_config(command: Command, overrides: Sequence[str]) -> Any:
+def compose_config(command: Command, words: Sequence[str], *, is_sweep: bool = False) -> Any:
     """The OmegaConf tree of a command, values still unresolved and possibly missing.
+
+    Of a sweep it is the tree of the first combination.
 
     Raises:
         UsageError: An override names no setting, no option or a value of the wrong type.
     """
-    name, overrides = prepare(command, overrides)
+    name, overrides = prepare(command, words, is_sweep=is_sweep)
     try:
+        if is_sweep:
+            overrides = [_first_value(override) for override in overrides]
         with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name=command.name):
             return compose(name, overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -59,7 +64,9 @@ def to_config(command: Command, composed: Any) -> Any:
     raise UsageError(_explain_missing(command, missing))
 
 
-def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]:
+def prepare(
+    command: Command, words: Sequence[str], *, is_sweep: bool = False
+) -> tuple[str, list[str]]:
     """Register a command with Hydra; returns its root config and its checked overrides.
 
     conf/NAME.yaml starts its defaults list with NAME_schema. A command without a YAML file, as
@@ -75,14 +82,12 @@ def prepare(command: Command, overrides: Sequence[str]) -> tuple[str, list[str]]
     # Hydra only adds keys to a mapping where the override begins with ++.
     mappings = [re.escape(setting.path) for setting in settings if setting.is_open]
     adds = re.compile("|".join(rf"{path}=\{{|{path}\.\w+\." for path in mappings) or "$^")
-    words = [f"++{w}" if adds.match(w) else w for w in expand_home(overrides)]
-    _check_overrides(command, words, settings)
-    return command.name if has_file else schema, words
-
-
-def expand_home(overrides: Sequence[str]) -> list[str]:
-    """`path=~/x` and `run=[~/x,~/y]` as the shell would expand them at the start of a word."""
-    return [re.sub(r"(?<=[=\[,])~/", f"{Path.home()}/", override) for override in overrides]
+    overrides = [
+        f"++{override}" if adds.match(override) else override
+        for override in to_overrides(words, command.config, is_sweep=is_sweep)
+    ]
+    _check_overrides(command, overrides, settings)
+    return command.name if has_file else schema, overrides
 
 
 def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
@@ -127,15 +132,36 @@ def _check_overrides(
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise UsageError(
-            f"{error.override!r} is not an override that can be read: write KEY=VALUE without "
-            "spaces, and quote values that hold one of , = [ ] { } ( ) or a space, as in "
-            "\"run='my run'\""
-        ) from error
+        raise UsageError(_explain_unreadable(error.override, command)) from error
     _check_sections({override.key_or_group for override in parsed}, settings)
     for override in parsed:
         if override.is_add() and not _is_known(override, settings):
             raise UsageError(_explain_key(override.key_or_group, command))
+
+
+def _explain_unreadable(override: str, command: Command) -> str:
+    """A word that Hydra cannot read: no setting, or none of this spelling."""
+    key, equals, _ = override.partition("=")
+    path = key.lstrip("+")
+    if not equals or not re.fullmatch(r"[\w.]+", path):
+        return f"{override!r} is not an override that can be read: write KEY=VALUE"
+    types = {setting.path: setting.type_name for setting in list_settings(command.config)}
+    if (conf_dir() / path).is_dir():
+        return f"{override} does not fit: {path}= takes one of the names that --help lists"
+    if type_at(command.config, path) is None:
+        return _explain_key(path, command)
+    return (
+        f"{override} is not an override that can be read: {path} takes "
+        f"{types.get(path, 'a value')}. A string in it is quoted: \"{path}='my name'\""
+    )
+
+
+def _first_value(override: str) -> str:
+    """The override with the first of the values that it sweeps over."""
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_sweep_override():
+        return override
+    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
 
 
 def _check_sections(keys: set[str], settings: Sequence[Setting]) -> None:

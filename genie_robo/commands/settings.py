@@ -12,6 +12,8 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+from genie_robo.settings import STRING_OR_LIST, StringOrList
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -34,10 +36,10 @@ def list_settings(config: type, prefix: str = "") -> list[Setting]:
     """Every setting of a configuration dataclass, sections before their fields."""
     found = []
     meanings = field_meanings(config)
-    hints = typing.get_type_hints(config)
+    hints = typing.get_type_hints(config, include_extras=True)
     for field in dataclasses.fields(config):
         path, hint = f"{prefix}{field.name}", hints[field.name]
-        nested = _nested_dataclass(hint)
+        nested = nested_dataclass(hint)
         found.append(
             Setting(
                 path=path,
@@ -68,8 +70,10 @@ def field_meanings(config: type) -> dict[str, str]:
 
 def describe_type(hint: Any) -> str:
     """A type as a user writes its values: `int`, `auto|cpu|cuda`, `list of str`."""
-    if nested := _nested_dataclass(hint):
+    if nested := nested_dataclass(hint):
         return nested.__name__
+    if hint == StringOrList:
+        return STRING_OR_LIST
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (list, tuple):
         return f"list of {describe_type(arguments[0])}"
@@ -91,7 +95,7 @@ def _documented(statement: ast.stmt, following: ast.stmt) -> Iterator[tuple[str,
             yield name, text
 
 
-def _nested_dataclass(hint: Any) -> type | None:
+def nested_dataclass(hint: Any) -> type | None:
     """The dataclass in `Nested` or `Nested | None`, if there is one."""
     candidates = [hint, *typing.get_args(hint)] if not _is_container(hint) else []
     return next((c for c in candidates if dataclasses.is_dataclass(c)), None)  # pyright: ignore

@@ -5,12 +5,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
+from genie_robo.command_line import literal, quote_text
 from genie_robo.commands.compose import explain, prepare, to_config
 from genie_robo.commands.table import Command, SweptRun, UsageError
 from genie_robo.config_file import conf_dir
@@ -18,7 +21,7 @@ from genie_robo.config_file import conf_dir
 
 def run_sweep(
     command: Command,
-    overrides: Sequence[str],
+    words: Sequence[str],
     *,
     announce: Callable[[str], None],
     expected: tuple[type[Exception], ...],
@@ -32,21 +35,20 @@ def run_sweep(
     Raises:
         UsageError: The overrides fit no combination.
     """
-    name, overrides = prepare(command, overrides)
+    name, overrides = prepare(command, words, is_sweep=True)
     run, after_sweep = command.load_run(), command.load_after_sweep()
     runs: list[SweptRun] = []
 
     def task(composed: Any) -> None:
-        job = HydraConfig.get().job
-        words, config, failure = job.override_dirname.replace(",", " "), None, None
-        announce(f"sweep {job.num}: {words}")
+        title, config, failure = _title(), None, None
+        announce(f"sweep {HydraConfig.get().job.num}: {title}")
         try:
             config = to_config(command, composed)
             run(config)
         except expected as error:
             failure = error
             report(error)
-        runs.append(SweptRun(name=words, config=config, error=failure))
+        runs.append(SweptRun(name=title, config=config, error=failure))
 
     with tempfile.TemporaryDirectory() as scratch, _hydra_arguments(overrides, scratch):
         try:
@@ -63,11 +65,19 @@ def run_sweep(
     return num_failed
 
 
+def _title() -> str:
+    """The overrides of the combination that runs, as they would be typed."""
+    stored = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    parsed = OverridesParser.create().parse_overrides(cast(list[str], stored))
+    values = {each.key_or_group: each.value() for each in parsed}
+    return " ".join(f"{key}={value}" for key, value in values.items())
+
+
 @contextmanager
 def _hydra_arguments(overrides: Sequence[str], scratch: str) -> Iterator[None]:
     """Set the arguments that hydra.main reads, and the variable that makes it raise errors."""
     quiet = (
-        f"hydra.sweep.dir={scratch}",
+        f"hydra.sweep.dir={quote_text(literal(scratch))}",
         "hydra.sweep.subdir=.",
         "hydra.output_subdir=null",
         "hydra/job_logging=none",

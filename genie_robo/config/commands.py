@@ -8,7 +8,7 @@ from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.settings import DataConfig, Source
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED
+from genie_robo.settings import REQUIRED, StringOrList
 from genie_robo.train.settings import (
     EngineConfig,
     LabelConfig,
@@ -29,7 +29,7 @@ class FitOn(StrEnum):
 class EvalConfig:
     """`genie-robo eval`: suites on the held-out episodes of a run."""
 
-    run: Any = ""
+    run: StringOrList = ""
     """Run folder, or [FOLDER,FOLDER] to compare runs; only suite=selfcheck needs none."""
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
@@ -58,9 +58,9 @@ class EvalConfig:
 class ImagineConfig:
     """`genie-robo imagine`: roll the world model out from a prompt."""
 
-    run: Any = REQUIRED
+    run: StringOrList = REQUIRED
     """Run folder, or [FOLDER,FOLDER] to compare several models with one ground truth."""
-    prompt: Any = "episode"
+    prompt: StringOrList = "episode"
     """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
     are several frames."""
     actions: Any = None

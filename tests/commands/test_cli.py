@@ -1,16 +1,15 @@
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import EntryPoint, version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genie_robo import cli
 from genie_robo.commands import table
-from genie_robo.commands.compose import expand_home
 from genie_robo.commands.table import Command, UsageError, command_names, did_you_mean, load_command
 
 
@@ -88,7 +87,7 @@ def test_unknown_command_names_the_closest(run_cli):
         (["path=a", "colour=green"], "expected one of [red, blue]"),
         (["path=a", "wheel=3"], "wheel=3 does not fit"),
         (["path=a", "count"], "'count' is not an override that can be read: write KEY=VALUE"),
-        (["path=a", "count=[1"], "is not an override that can be read"),
+        (["path=a", "count=[1"], "is not an override that can be read: count takes int"),
         (["path=a", "count=1,2"], "--multirun"),
         (["path=${nowhere}"], "path refers to a setting that does not exist"),
         (["path=a", "count=0"], "count=0 must be at least 1"),
@@ -223,6 +222,31 @@ def test_sweep_runs_every_combination_and_leaves_no_files(run_cli, cart, tmp_pat
     assert sys.argv == ["genie-robo"]
 
 
+@pytest.mark.parametrize("option", ["--help", "-h", "--cfg"])
+@pytest.mark.parametrize("many", ["-m", "--multirun"])
+def test_a_sweep_with_help_or_cfg_prints_and_starts_nothing(run_cli, cart, option, many):
+    ran = cart()
+    words = ["path=p${count}", "count=7,8", "wheel.radius_m=range(0.5,2)", "colour=blue,red"]
+    outcome = run_cli("cart", many, option, *words)
+    assert (outcome.status, outcome.err, ran) == (cli.OK, "", [])
+    if option == "--cfg":
+        assert "path: p${count}\ncolour: blue\ncount: 7\n" in outcome.out
+    else:
+        assert "wheel.radius_m" in outcome.out
+
+
+def test_sweep_over_folders_with_any_name(run_cli, cart, tmp_path, monkeypatch):
+    strange = tmp_path / "a=b,c {d} müller's"
+    strange.mkdir()
+    monkeypatch.chdir(strange)
+    monkeypatch.setattr(tempfile, "tempdir", str(strange))
+    ran = cart()
+    outcome = run_cli("cart", "-m", "path=1.10,é=#,~x", "count=2")
+    assert outcome.status == cli.OK, outcome.err
+    assert [config.path for config in ran] == ["1.10", "é=#", "~x"]
+    assert "sweep 1: path=é=# count=2" in outcome.err
+
+
 def test_sweep_reports_a_failure_and_goes_on(run_cli, cart):
     done = []
 
@@ -245,12 +269,6 @@ def test_sweep_refuses_an_unknown_key(run_cli, cart):
     assert outcome.status == cli.USAGE
     assert "Did you mean count?" in outcome.err
     assert ran == []
-
-
-def test_home_is_expanded_behind_the_equals_sign():
-    home = Path.home()
-    assert expand_home(["path=~/x", "a=b~/c"]) == [f"path={home}/x", "a=b~/c"]
-    assert expand_home(["run=[~/x,~/y]", "a=[b~/c]"]) == [f"run=[{home}/x,{home}/y]", "a=[b~/c]"]
 
 
 def test_installed_commands_are_in_order_of_use():
