@@ -51,8 +51,8 @@ def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:
     if not path.exists():
         stage = STAGE_OF_PART[part]
         raise FileNotFoundError(
-            f"{run.path} has no trained {part}: {path} is missing. Run "
-            f"`genie-robo train run={run.path} stage={stage} ...` to the end first"
+            f"{run.path} has no trained {part}: {path} is missing. Run stage={stage} of its "
+            "training to the end first, with the command line that began it"
         )
     try:
         module.load_state_dict(load_file(path))

@@ -27,8 +27,13 @@ def command_line(*words: str) -> str:
 def write_setting(key: str, value: object) -> str:
     """`KEY=VALUE`, which reads as this string, path or list of them; not yet quoted for a shell."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"{key}=[{','.join(_write_item(str(item)) for item in value)}]"
+        return f"{key}={write_list([str(item) for item in value])}"
     return f"{key}={write_text(str(value))}"
+
+
+def write_list(texts: Sequence[str]) -> str:
+    """`[A,B]` with quotes around what would be misread."""
+    return f"[{','.join(_write_item(text) for text in texts)}]"
 
 
 def write_text(text: str) -> str:

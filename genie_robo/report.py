@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from eval_suites.base import Metric
 from eval_suites.figures import BLUE, ORANGE, new_axes, owner
 from eval_suites.results import metric_table
+from genie_robo.command_line import command_line, write_setting
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.provenance import read_provenance
 from genie_robo.run_folder import BRANCHES, RunFolder, write_atomic
@@ -108,7 +109,7 @@ def _rollout_lines(run: RunFolder) -> list[str]:
         return ["No rollouts yet: " + _command("imagine", run), ""]
     lines = [
         "Test episodes, imagined from their first frame under latent actions that were inferred "
-        f"from the true frames. Look at them with `genie-robo view run={run.path}`.",
+        f"from the true frames. Look at them with {_command('view', run)}.",
         "",
     ]
     for strip in strips:
@@ -191,7 +192,7 @@ def _provenance_lines(run: RunFolder) -> list[str]:
 
 
 def _command(name: str, run: RunFolder) -> str:
-    return f"`genie-robo {name} run={run.path}`"
+    return f"`{command_line(name, write_setting('run', run.path))}`"
 
 
 def _image(run: RunFolder, path: Path, text: str) -> list[str]:

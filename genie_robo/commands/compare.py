@@ -83,7 +83,7 @@ def _compare(
     console = Console(highlight=False, soft_wrap=True)
     lines = [line for line in page.read_text().splitlines() if line.startswith(("|", "- "))]
     console.print("\n".join(["", *lines]), markup=False)
-    console.print(f"\ncomparison  {page}")
+    console.print(f"\ncomparison  {page}", markup=False)
 
 
 def _one_line(error: Exception | None) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from genie_robo import config as cfg
 from genie_robo.build import build_datasets
 from genie_robo.checkpoint import has_weights
+from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
 from genie_robo.commands.compare import check_columns
@@ -40,11 +42,12 @@ def run(config: cfg.DemoConfig) -> None:
     check_columns(config.comparison)
     folder = RunFolder.at(config.run)
     console = Console(highlight=False, soft_wrap=True)
-    run_stages(demo_stages(config), stamps_of(folder), announce=console.print)
+    say = partial(console.print, markup=False)
+    run_stages(demo_stages(config), stamps_of(folder), announce=say)
     recordings = sorted(folder.rollouts.glob("*.rrd"))
-    console.print(f"\nreport      {folder.report}")
-    console.print(f"recordings  {' '.join(map(str, recordings))}")
-    console.print(f"look at it  genie-robo view run={folder.path}")
+    say(f"\nreport      {folder.report}")
+    say(f"recordings  {' '.join(map(str, recordings))}")
+    say(f"look at it  {command_line('view', write_setting('run', folder.path))}")
 
 
 def demo_stages(config: cfg.DemoConfig) -> list[Stage]:

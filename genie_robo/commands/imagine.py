@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
@@ -28,10 +29,10 @@ def run(config: ImagineConfig) -> None:
     """Imagine a rollout from each prompt, then print where the recordings are."""
     recordings = imagine_prompts(config)
     names = _runs_of(config)
-    shown = f"path={recordings[-1]}" if len(names) > 1 else f"run={names[0]}"
+    shown = ("path", recordings[-1]) if len(names) > 1 else ("run", names[0])
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"recordings  {' '.join(map(str, recordings))}", markup=False)
-    console.print(f"look at it  genie-robo view {shown}", markup=False)
+    console.print(f"look at it  {command_line('view', write_setting(*shown))}", markup=False)
 
 
 def imagine_prompts(config: ImagineConfig) -> list[Path]:

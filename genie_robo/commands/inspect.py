@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genie_robo.command_line import command_line, write_setting
 from genie_robo.config import InspectConfig
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
@@ -46,13 +46,14 @@ def run(config: InspectConfig) -> None:
         for name, figure in figures.items():
             write_png(folder / name, figure)
         written = ", ".join(["inspect.json", *figures])
-        console.print(f"\nwritten to {escape(str(folder))}: {written}")
+        console.print(f"\nwritten to {folder}: {written}", markup=False, soft_wrap=True)
         if config.num_episodes and facts.cameras and facts.num_seen:
             path = folder / RECORDING
             num_shown = record_dataset(
                 path, found.index, found.source, num_episodes=config.num_episodes
             )
-            console.print(f"{num_shown} episodes to watch: genie-robo view path={quote(str(path))}")
+            watch = command_line("view", write_setting("path", path))
+            console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)
 
 
 def describe(facts: DatasetFacts) -> Iterator[str | Table]:
@@ -99,11 +100,12 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
 
 def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
     """How to train on it: with a file that fits, or with a proposed mapping and its reasons."""
-    train = f"genie-robo train run=runs/NAME data.path={quote(facts.folder)}"
+    place = write_setting("data.path", facts.folder)
+    train = f"{command_line('train', 'run=runs/NAME', place)} {facts.words}"
     proposal = facts.proposal
     if proposal is None:
         yield "\n[bold]Train on it[/bold]"
-        yield escape(f"{train} {facts.words}")
+        yield escape(train)
         return
     yield f"\n[bold]Proposal[/bold], as no file in conf/data/ is named {escape(facts.name)}"
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -122,8 +124,9 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
             shown += f" and {len(facts.fits) - SHOWN_FITS} more"
         yield escape(f"- the keys fit data={shown} too, where they may mean other things")
     yield "Check the images, correct what is wrong, and inspect it again before training:"
-    yield escape(f"genie-robo inspect path={quote(facts.folder)} {facts.words}")
-    yield escape(f"{train} and the same data words")
+    again = command_line("inspect", write_setting("path", facts.folder))
+    yield escape(f"{again} {facts.words}")
+    yield escape(train)
 
 
 def _table(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:

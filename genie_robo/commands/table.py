@@ -179,9 +179,10 @@ _ROWS = (
             "genie-robo train run=runs/bridge data=bridge_dataset data.path=~/rlds/bridge_dataset",
             "genie-robo train run=runs/mine data=rlds data.path=~/rlds/mine "
             "data.source.camera=observation/image data.source.action.gripper_format=closed_one",
-            "genie-robo train run=runs/mine ... stage=tokenizer tokenizer.num_steps=5000",
-            "genie-robo train run=runs/mine ... viz=live viewer=127.0.0.1:9876",
-            "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big ... engine=gpu",
+            "genie-robo train run=runs/mine data.path=~/rlds/mine stage=tokenizer",
+            "genie-robo train run=runs/mine data.path=~/rlds/mine viz=live viewer=127.0.0.1:9876",
+            "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big data.path=~/rlds/mine "
+            "engine=gpu",
             "genie-robo train -m seed=0,1,2 'run=runs/seed_${seed}' data.path=~/rlds/mine",
         ),
     ),

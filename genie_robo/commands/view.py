@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands.table import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
@@ -44,17 +45,18 @@ def _recordings_of_run(name: str) -> list[Path]:
     folder = RunFolder.at(name)
     if folder.path.is_file() or any(folder.path.glob("*.rrd")):
         raise FileNotFoundError(
-            f"{folder.path} is no run folder; to look at it, say path={folder.path}"
+            f"{folder.path} is no run folder; look at it with: "
+            f"{command_line('view', write_setting('path', folder.path))}"
         )
     if not folder.path.is_dir():
         raise FileNotFoundError(
             f"there is no run folder {folder.path}; {_others(folder.path)}make one with: "
-            f"genie-robo demo run={folder.path}"
+            f"{command_line('demo', write_setting('run', folder.path))}"
         )
     if not any(folder.rollouts.glob("*.rrd")):
         raise FileNotFoundError(
             f"run {folder.path} has no recordings in {folder.rollouts}; "
-            f"make them with: genie-robo imagine run={folder.path}"
+            f"make them with: {command_line('imagine', write_setting('run', folder.path))}"
         )
     return find_recordings(folder.rollouts)
 
@@ -69,7 +71,7 @@ def _recordings_at(name: str) -> list[Path]:
     if not any(path.glob("*.rrd")) and any(path.rglob("features.json")):
         raise FileNotFoundError(
             f"{path} holds a dataset and no recordings (*.rrd); make one with: "
-            f"genie-robo inspect path={path} output=FOLDER"
+            f"{command_line('inspect', write_setting('path', path), 'output=FOLDER')}"
         )
     return find_recordings(path)
 

@@ -10,9 +10,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import yaml
+from hydra.utils import get_class
+
 from genie_robo.command_line import is_list, is_quoted, quote_text, split_values
 from genie_robo.commands.settings import nested_dataclass
 from genie_robo.commands.table import UsageError
+from genie_robo.config_file import conf_dir
 from genie_robo.settings import StringOrList
 
 _SWEEP_FUNCTION = re.compile(r"(choice|sort|shuffle|tag)\(.*\)", re.DOTALL)
@@ -29,8 +33,9 @@ def to_overrides(words: Sequence[str], config: type, *, is_sweep: bool = False) 
 
 def type_at(config: Any, path: str) -> Any:
     """The type of a setting, also inside a mapping; None where there is no such setting."""
-    hint = config
-    for name in path.split("."):
+    names, suite = path.split("."), _suite_class(path)
+    hint, names = (suite, names[2:]) if suite else (config, names)
+    for name in names:
         section = nested_dataclass(hint)
         if section is not None:
             hint = get_type_hints(section, include_extras=True).get(name)
@@ -48,6 +53,15 @@ def _to_override(word: str, config: type, *, is_sweep: bool) -> str:
     if not equals or read is None or (is_sweep and _SWEEP_FUNCTION.fullmatch(typed)):
         return word
     return f"{key}={','.join(map(read, split_values(typed) if is_sweep else [typed]))}"
+
+
+def _suite_class(path: str) -> type | None:
+    """The class of `suite.NAME.KEY`, which only a YAML file names."""
+    found = re.match(r"suite\.(\w+)\.", path)
+    file = conf_dir() / "suite" / f"{found[1]}.yaml" if found else None
+    if file is None or not file.exists():
+        return None
+    return get_class(yaml.safe_load(file.read_text())["_target_"])
 
 
 def _reader(hint: Any) -> Callable[[str], str] | None:

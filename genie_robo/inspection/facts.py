@@ -38,6 +38,7 @@ from genie_robo.inspection.episodes import (
 )
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
+from genie_robo.inspection.words import source_words
 from genie_robo.types import ACTION_NAMES
 
 NOTES = ("constant", "unit", "motion_unchecked")
@@ -205,7 +206,7 @@ def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[st
     """The given source, else the file of the dataset's own name, else a proposal."""
     name = index.schema.name
     if given is not None:
-        return _Reading(given, "data= says", "and the same data= words")
+        return _Reading(given, "data= says", source_words(given, known_sources()))
     if name in fits:
         return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
     if not readable(index):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from genie_robo.command_line import write_list, write_text
 from genie_robo.config_file import conf_dir, from_plain
 from genie_robo.data.actions import to_rpy
 from genie_robo.data.settings import RotationFormat, Source
@@ -29,7 +30,6 @@ _NOT_HAND = re.compile(r"joint|base|terminat|stop|mode|qpos|qvel", re.IGNORECASE
 _WRIST = re.compile(r"wrist|hand|gripper|depth|tactile", re.IGNORECASE)
 _TEXT = re.compile(r"instruction|language|task", re.IGNORECASE)
 _CLOSED, _OPEN = re.compile(r"clos", re.IGNORECASE), re.compile(r"open", re.IGNORECASE)
-_SAFE = re.compile(r"[\w/.-]*")
 _DEFAULTS = {
     "action.rotation_format": "rpy",
     "action.motion": "delta",
@@ -64,14 +64,9 @@ class ProposedPart:
 
     @property
     def word(self) -> str:
-        """The setting for a shell, in double quotes where that is more readable than escapes."""
-        value = self.value
-        if not value or not _SAFE.fullmatch(value):
-            value = value if value.startswith("[") and "'" not in value else f"'{value}'"
-        word = f"data.source.{self.setting}={value}"
-        if _SAFE.fullmatch(word.replace("=", "")):
-            return word
-        return f'"{word}"' if not re.search(r'["$`\\!]', word) else shlex.quote(word)
+        """The setting for a shell."""
+        value = self.value if self.value.startswith("[") else write_text(self.value)
+        return shlex.quote(f"data.source.{self.setting}={value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +231,7 @@ def _instruction(sample: Sample) -> Iterator[ProposedPart]:
     for key, is_given in sample.texts.items():
         if any(is_given) and _TEXT.search(key):
             why = f"text in {sum(is_given)} of {len(is_given)} episodes"
-            yield ProposedPart("instruction", f"[{key}]", LIKELY, why)
+            yield ProposedPart("instruction", write_list([key]), LIKELY, why)
             return
 
 

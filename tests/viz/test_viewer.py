@@ -111,7 +111,9 @@ def test_dataset_is_distinguished_from_recordings(tmp_path):
 
 @pytest.mark.parametrize("place", ["rollouts", "rollouts/rollouts.rrd"])
 def test_recordings_given_as_a_run_are_reported(run, place):
-    with pytest.raises(FileNotFoundError, match=r"is no run folder; to look at it, say path="):
+    with pytest.raises(
+        FileNotFoundError, match=r"is no run folder; look at it with: genie-robo view path="
+    ):
         view(ViewConfig(run=str(run / place)))
 
 
