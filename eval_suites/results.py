@@ -1,8 +1,6 @@
 """A suite's result on disk: metrics.json, metrics.csv, per_episode.csv, figures and report.md."""
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 
 from eval_suites.base import EvalSuite, SuiteResult
 from eval_suites.table import Metric
+from genie_robo.atomic import replacing
 
 ROUNDING = 1e-9
 
@@ -27,17 +26,14 @@ def write_result(
     An older result in its place is replaced only when the new one is complete. `provenance` says
     in metrics.json what was evaluated, for example the run, the seed and `fast`.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "figures").mkdir(parents=True)
-    for name, figure in result.figures.items():
-        figure.savefig(temporary / "figures" / f"{name}.png")
-    (temporary / "metrics.json").write_text(metrics_json(result, suite.name, provenance or {}))
-    metrics_table(result).to_csv(temporary / "metrics.csv", index=False)
-    pd.DataFrame(result.per_episode).to_csv(temporary / "per_episode.csv", index=False)
-    (temporary / "report.md").write_text(report_markdown(result, suite))
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+    with replacing(folder) as temporary:
+        (temporary / "figures").mkdir(parents=True)
+        for name, figure in result.figures.items():
+            figure.savefig(temporary / "figures" / f"{name}.png")
+        (temporary / "metrics.json").write_text(metrics_json(result, suite.name, provenance or {}))
+        metrics_table(result).to_csv(temporary / "metrics.csv", index=False)
+        pd.DataFrame(result.per_episode).to_csv(temporary / "per_episode.csv", index=False)
+        (temporary / "report.md").write_text(report_markdown(result, suite))
 
 
 def metrics_json(

@@ -28,6 +28,7 @@ from genie_robo.models.settings import (
 )
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
 from genie_robo.models.transformer import Layout, STTransformer
+from genie_robo.settings import check_numbers
 from genie_robo.train.settings import StageConfig, TrainConfig
 from genie_robo.types import ACTION_NAMES, Split
 
@@ -36,8 +37,9 @@ def build_genie(config: TrainConfig) -> Genie:
     """All three models with fresh weights.
 
     Raises:
-        ValueError: A patch does not divide the image.
+        ValueError: A number is out of range, or a patch does not divide the image.
     """
+    check_numbers(config)
     model = _shorten_warmups(config)
     tokenizer = build_tokenizer(model, config.data)
     latent_action = build_latent_action(model, config.data, tokenizer)

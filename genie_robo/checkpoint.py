@@ -1,18 +1,18 @@
 """Finished weights on disk: atomic, versioned, loaded without executing code."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.train.settings import TrainConfig
+from genie_robo.weights import check_weights, load_checked
 
 FORMAT_VERSION = 1
 
@@ -40,12 +40,11 @@ def weights_digest(run: RunFolder, part: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:
-    """Fill a part of Genie with its finished weights.
+def require_weights(run: RunFolder, part: str) -> Path:
+    """The file with the finished weights of a part.
 
     Raises:
         FileNotFoundError: The stage that makes them has not finished in this run.
-        ValueError: The file is damaged or belongs to another architecture.
     """
     path = _weights(run, part)
     if not path.exists():
@@ -54,14 +53,18 @@ def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:
             f"{run.path} has no trained {part}: {path} is missing. Run stage={stage} of its "
             "training to the end first, with the command line that began it"
         )
-    try:
-        module.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"the weights {path} do not load into the {part} that {run.config} describes: "
-            f"{reason}. The file is damaged, or the configuration was changed after training"
-        ) from error
+    return path
+
+
+def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:
+    """Fill a part of Genie with its finished weights.
+
+    Raises:
+        FileNotFoundError: The stage that makes them has not finished in this run.
+        ValueError: The file is damaged, belongs to another architecture or holds a number that
+            is not finite.
+    """
+    _with_path(run, part, module, load_checked)
 
 
 def load_genie(run: RunFolder, device: str | torch.device = "cpu") -> Genie:
@@ -69,12 +72,32 @@ def load_genie(run: RunFolder, device: str | torch.device = "cpu") -> Genie:
 
     Raises:
         FileNotFoundError: Not a run folder, or a stage has not finished.
-        ValueError: A weights file is damaged or of another architecture.
+        ValueError: A weights file is damaged or of another architecture, or a number in it is not
+            finite.
     """
-    genie = Genie(read_config(run, TrainConfig))
+    config = read_config(run, TrainConfig)
+    with torch.device("meta"):
+        outline = Genie(config)
+    for part in STAGE_OF_PART:
+        _with_path(run, part, getattr(outline, part), check_weights)
+    genie = Genie(config)
     for part in STAGE_OF_PART:
         load_weights(run, part, getattr(genie, part))
     return genie.to(device).eval()
+
+
+def _with_path(
+    run: RunFolder, part: str, module: nn.Module, do: Callable[[Path, nn.Module], None]
+) -> None:
+    """Do something with the weights of a part and name their file in the error."""
+    path = require_weights(run, part)
+    try:
+        do(path, module)
+    except ValueError as error:
+        raise ValueError(
+            f"the weights {path} do not load into the {part} that {run.config} describes: "
+            f"{error}. The file is damaged, or the configuration was changed after training"
+        ) from error
 
 
 def _weights(run: RunFolder, part: str) -> Path:

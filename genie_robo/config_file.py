@@ -1,6 +1,7 @@
 """Configuration as YAML files: those that come with the package, and the one of a run."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
@@ -13,6 +14,8 @@ from yaml import YAMLError
 
 from genie_robo.config_tree import from_tree, to_tree
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.run_paths import from_stored, to_stored
+from genie_robo.train.settings import TrainConfig
 
 ConfigT = TypeVar("ConfigT")
 
@@ -33,13 +36,17 @@ def conf_dir() -> Path:
     )
 
 
-def write_config(run: RunFolder, config: Any) -> None:
-    """Write the composed configuration of a run, atomically."""
-    write_atomic(run.config, OmegaConf.to_yaml(to_tree(config)))
+def write_config(run: RunFolder, config: TrainConfig) -> None:
+    """Write the configuration of a run, atomically, with paths that stay right when it is moved."""
+    tree = OmegaConf.merge(to_tree(TrainConfig), _as_text(plain(to_stored(config, run))))
+    write_atomic(run.config, OmegaConf.to_yaml(tree, resolve=True))
 
 
-def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
+def read_config(run: RunFolder, schema: type[TrainConfig]) -> TrainConfig:
     """The configuration that a run was made with, checked against its dataclass.
+
+    Its paths can be opened from this working directory. Text is taken as it is: `${...}` neither
+    reads the environment nor refers to another setting.
 
     Raises:
         FileNotFoundError: There is no such run.
@@ -51,7 +58,7 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
             "`genie-robo train` or `genie-robo demo` has made, as run=FOLDER"
         )
     try:
-        return from_plain(schema, OmegaConf.load(run.config))
+        return from_stored(from_plain(schema, OmegaConf.load(run.config)), run)
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -60,28 +67,46 @@ def read_config(run: RunFolder, schema: type[ConfigT]) -> ConfigT:
         ) from error
 
 
-def from_plain(schema: type[ConfigT], plain: Any) -> ConfigT:
+def from_plain(schema: type[ConfigT], stored: Any) -> ConfigT:
     """A configuration from nested dictionaries or a tree, checked against its dataclass.
+
+    Text is taken as it is: interpolations and resolvers are off.
 
     Raises:
         ValueError: Something does not fit.
     """
     try:
-        return from_tree(OmegaConf.merge(to_tree(schema), _upgrade(plain)))
-    except OmegaConfBaseException as error:
+        container = OmegaConf.to_container(stored) if OmegaConf.is_config(stored) else stored
+        if not isinstance(container, dict):
+            raise ValueError("it is no mapping of settings")
+        return from_tree(OmegaConf.merge(to_tree(schema), _as_text(_upgrade(container))))
+    except (OmegaConfBaseException, OverflowError) as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
 
 
-def _upgrade(stored: Any) -> Any:
+def _as_text(value: Any) -> Any:
+    """Nested values in which OmegaConf reads `${` as two characters."""
+    match value:
+        case dict():
+            return {_as_text(key): _as_text(inner) for key, inner in value.items()}
+        case list():
+            return [_as_text(inner) for inner in value]
+        case str():
+            return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        case _:
+            return value
+
+
+def _upgrade(plain: dict[Any, Any]) -> dict[Any, Any]:
     """Convert settings of earlier versions to those of this one.
 
     `latent_action` had a switch `jacobian`, and null for settings implied by target and flow.
     """
-    plain = OmegaConf.to_container(OmegaConf.create(stored))
-    model = plain.get("model", plain) if isinstance(plain, dict) else None
+    model = plain.get("model", plain)
     latent_action = model.get("latent_action") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(latent_action, dict):
-        return stored
+        return plain
+    latent_action = dict(latent_action)
     if latent_action.pop("jacobian", False):
         raise ValueError("model.latent_action.jacobian=true is not supported any more")
     is_tokens = latent_action.get("input") == "tokens"
@@ -95,8 +120,8 @@ def _upgrade(stored: Any) -> Any:
         "decoder_sees_code": not flow,
     }
     given = {name: value for name, value in latent_action.items() if value is not None}
-    model["latent_action"] = implied | given
-    return plain
+    upgraded = model | {"latent_action": implied | given}
+    return plain | {"model": upgraded} if "model" in plain else upgraded
 
 
 def config_differences(old: Any, new: Any) -> list[str]:

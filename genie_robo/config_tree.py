@@ -11,6 +11,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
+from genie_robo.settings import check_numbers
+
 _FROZEN = "__frozen_settings__"
 
 
@@ -36,9 +38,12 @@ def from_tree(tree: Any) -> Any:
 
     Raises:
         MissingMandatoryValue: A required setting has no value.
-        ValueError: Settings contradict each other.
+        ValueError: Settings contradict each other, or a number is out of range.
     """
-    return _freeze(OmegaConf.to_object(tree))
+    settings = _freeze(OmegaConf.to_object(tree))
+    if is_dataclass(settings):
+        check_numbers(settings)
+    return settings
 
 
 def _editable_hint(hint: Any) -> Any:

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from genie_robo.build import build_genie
 from genie_robo.config_file import from_plain
-from genie_robo.data.settings import DataConfig
 from genie_robo.models import genie as networks
-from genie_robo.models.settings import ModelConfig
 from genie_robo.run_folder import write_atomic
-from genie_robo.train.settings import StageConfig, TrainConfig
+from genie_robo.train.settings import TrainConfig
+from genie_robo.weights import check_weights, load_checked
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT_VERSION = 1
@@ -68,7 +66,8 @@ class Genie(networks.Genie):
 
         Raises:
             FileNotFoundError: A file is missing.
-            ValueError: A file is damaged, or of another version or architecture.
+            ValueError: A file is damaged, of another version or architecture, or holds a number
+                that is out of range or not finite.
         """
         folder = Path(folder)
         for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -77,14 +76,17 @@ class Genie(networks.Genie):
                     f"{folder} holds no pretrained Genie: {name} is missing. Give a folder that "
                     "`genie-robo export` or `Genie.save_pretrained` wrote"
                 )
-        genie = cls(_read_config(folder / CONFIG_FILE))
+        config = _read_config(folder / CONFIG_FILE)
         try:
-            genie.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        except (SafetensorError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
+            with torch.device("meta"):
+                outline = cls(config)
+            check_weights(folder / WEIGHTS_FILE, outline)
+            genie = cls(config)
+            load_checked(folder / WEIGHTS_FILE, genie)
+        except ValueError as error:
             raise ValueError(
                 f"{folder / WEIGHTS_FILE} does not load into the Genie that {CONFIG_FILE} "
-                f"describes: {reason}. Export it again"
+                f"describes: {error}. Export it again"
             ) from error
         return genie.to(device).eval()
 
@@ -98,14 +100,13 @@ def _read_config(path: Path) -> TrainConfig:
                 f"it describes a {described['model_type']} of format version {version}, not a "
                 f"genie_robo of version {FORMAT_VERSION}"
             )
-        return TrainConfig(
-            run="",
-            data=DataConfig(
-                image_height=int(described["image_height"]),
-                image_width=int(described["image_width"]),
-            ),
-            model=from_plain(ModelConfig, described["model"]),
-            world_model=StageConfig(num_frames=int(described["num_frames"])),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        size = {name: described[name] for name in ("image_height", "image_width")}
+        config = {
+            "run": "",
+            "data": {"path": "", "source": {"camera": ""}, **size},
+            "model": described["model"],
+            "world_model": {"num_frames": described["num_frames"]},
+        }
+        return from_plain(TrainConfig, config)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a Genie: {error}. Export it again") from error

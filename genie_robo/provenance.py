@@ -35,7 +35,8 @@ def write_provenance(
     """Write provenance.json of a run.
 
     Fingerprints, and the episode ids of each split, are by dataset. The first dataset, which is
-    evaluated, is named "", the others as in data.mix.
+    evaluated, is named "", the others as in data.mix. Other datasets that the run was trained on
+    before are kept under `earlier_datasets`.
     """
     sides = {name: {side: list(ids) for side, ids in s.items()} for name, s in episodes.items()}
     content = {
@@ -51,12 +52,44 @@ def write_provenance(
             if name
         },
     }
+    content["earlier_datasets"] = _earlier_datasets(read_provenance(run), content)
     write_atomic(run.provenance, json.dumps(content, indent=2) + "\n")
 
 
 def read_provenance(run: RunFolder) -> dict[str, Any] | None:
-    """The content of provenance.json, or None if there is none yet."""
-    return json.loads(run.provenance.read_text()) if run.provenance.exists() else None
+    """The content of provenance.json, or None if there is none yet.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    if not run.provenance.exists():
+        return None
+    try:
+        content = json.loads(run.provenance.read_text())
+        return {**content, "dataset_fingerprint": str(content["dataset_fingerprint"])}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{run.provenance} cannot be read ({type(error).__name__}: {error}); it was edited, or "
+            "written by another version of genie_robo. Restore it from a copy of the run"
+        ) from error
+
+
+def _earlier_datasets(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What an earlier provenance.json says of datasets other than those of today."""
+    if before is None:
+        return []
+    names = ("dataset_fingerprint", "episodes", "mixed")
+    earlier = list(before.get("earlier_datasets", []))
+    if _fingerprints(before) != _fingerprints(now):
+        earlier.append({name: before.get(name) for name in names})
+    return earlier
+
+
+def _fingerprints(content: Mapping[str, Any]) -> list[str]:
+    mixed = content.get("mixed") or {}
+    return [content["dataset_fingerprint"], *(mixed[n]["dataset_fingerprint"] for n in mixed)]
 
 
 def package_versions() -> dict[str, str | None]:

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from genie_robo.atomic import replacing
+
 BRANCHES = "_branches"
 """Suffix of rollouts that tried every code from one prompt."""
 COMPARISON = Path("runs/comparison")
@@ -25,6 +27,11 @@ class RunFolder:
     def config(self) -> Path:
         """The composed training configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes into the run."""
+        return self.path / ".lock"
 
     @property
     def provenance(self) -> Path:
@@ -75,11 +82,8 @@ class RunFolder:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,6 +1,8 @@
-"""What all settings classes share: required fields, and enums that may be given by name."""
+"""What all settings classes share: required fields, bounds, and enums that may be given by name."""
 
-from dataclasses import fields
+import math
+from collections.abc import Iterator
+from dataclasses import field, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -26,3 +28,39 @@ def take_names(settings: Any, section: str) -> None:
         if name not in tuple(kind):
             raise ValueError(f"{section}.{item.name}={name} is unknown; use {' or '.join(kind)}")
         object.__setattr__(settings, item.name, kind(name))
+
+
+def bounded(default: Any, *, least: float | int, most: float | int) -> Any:
+    """A field with a number, or numbers, of this range; `check_numbers` checks it.
+
+    Upper bounds lie far above what anybody trains. They keep a configuration of unknown origin from
+    taking all memory.
+    """
+    return field(default=default, metadata={"range": (least, most)})
+
+
+def check_numbers(settings: Any, section: str = "") -> None:
+    """Check every number of nested settings against the bounds of its field.
+
+    Raises:
+        ValueError: One is out of range, or not a number at all.
+    """
+    for path, value, (least, most) in _numbers(settings, section):
+        if not least <= value <= most:
+            raise ValueError(f"{path}={value} must be from {least:g} to {most:g}")
+
+
+def _numbers(settings: Any, section: str) -> Iterator[tuple[str, Any, Any]]:
+    """Path, value and range of every number."""
+    for item in fields(settings):
+        value, path = getattr(settings, item.name), f"{section}{item.name}"
+        bounds = item.metadata.get("range", (-math.inf, math.inf))
+        if is_dataclass(value):
+            yield from _numbers(value, f"{path}.")
+        elif isinstance(value, dict):
+            nested = {name: inner for name, inner in value.items() if is_dataclass(inner)}
+            for name, inner in nested.items():
+                yield from _numbers(inner, f"{path}.{name}.")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            yield from ((path, n, bounds) for n in values if isinstance(n, int | float))

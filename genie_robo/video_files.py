@@ -1,6 +1,5 @@
 """Videos as files: MP4, and image strips with a labelled row of frames per video."""
 
-import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil
@@ -10,6 +9,8 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from genie_robo.atomic import replacing
 
 LABEL_WIDTH, HEADER_HEIGHT, GAP, FONT_SIZE = 84, 22, 3, 13
 LABEL_GAP = 8
@@ -23,19 +24,16 @@ def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) ->
     """Write an H.264 video atomically; `fps` 0 means unknown and plays at 5."""
     video = enlarge(video, min_side=MIN_VIDEO_SIDE)
     height, width = (side - side % 2 for side in video.shape[1:3])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
-    try:
-        with av.open(str(temporary), "w") as container:
-            rate = Fraction(fps or 5).limit_denominator(1000)
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for frame in video[:, :height, :width]:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        av.open(str(temporary), "w", format="mp4") as container,
+    ):
+        rate = Fraction(fps or 5).limit_denominator(1000)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in video[:, :height, :width]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def draw_strip(
@@ -65,10 +63,8 @@ def draw_strip(
 
 def write_png(path: Path, image: Image.Image) -> None:
     """Write an image atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    image.save(temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        image.save(temporary, "PNG")
 
 
 def enlarge(

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import genie_robo
 from genie_robo.config import (
@@ -101,3 +102,66 @@ def test_importing_the_package_imports_no_torch():
     code = "import sys, genie_robo; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model.tokenizer.quantizer.num_codes", 0),
+        ("model.tokenizer.encoder.num_heads", 0),
+        ("model.dynamics.transformer.num_blocks", 10**9),
+        ("model.latent_action.encoder.dim", -16),
+        ("model.tokenizer.patch_size", 0),
+        ("image_height", 0),
+        ("image_width", 10**12),
+        ("num_frames", -5),
+    ],
+)
+def test_numbers_out_of_range_are_named_before_memory_is_taken(genie, tmp_path, path, value):
+    genie.save_pretrained(tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text())
+    *sections, name = path.split(".")
+    section = described
+    for each in sections:
+        section = section[each]
+    section[name] = value
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=rf"{name}={value} must be from"):
+        Genie.from_pretrained(tmp_path)
+
+
+def test_a_model_larger_than_its_weights_is_never_built(genie, tmp_path):
+    """60,000 x 240,000 numbers per layer would be 58 GB."""
+    genie.save_pretrained(tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text())
+    described["model"]["dynamics"]["transformer"] |= {"dim": 60_000, "num_blocks": 20}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    with pytest.raises(
+        ValueError, match=r"dynamics\..* is F32 .*16.* in the file, but F32 .*60000"
+    ):
+        Genie.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(genie, tmp_path, number):
+    genie.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in sorted(weights) if name.startswith("dynamics."))
+    weights[name].view(-1)[:2] = number
+    save_file(weights, path)
+    with pytest.raises(
+        ValueError, match=rf"2 of {weights[name].numel()} numbers of {name} are not"
+    ):
+        Genie.from_pretrained(tmp_path)
+
+
+def test_weights_of_another_type_or_shape_are_named(genie, tmp_path):
+    genie.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if weights[name].ndim == 2)
+    for changed, found in ((weights[name].half(), "F16"), (weights[name][1:], "F32")):
+        save_file(weights | {name: changed.contiguous()}, path)
+        with pytest.raises(ValueError, match=rf"{name} is {found} .* in the file, but F32"):
+            Genie.from_pretrained(tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from genie_robo.config import ModelConfig, Target, TrainConfig
+from genie_robo.config import DataConfig, ModelConfig, Source, Target, TrainConfig
 from genie_robo.config_file import from_plain, read_config, write_config
 from genie_robo.run_folder import RunFolder
 
@@ -41,3 +41,66 @@ def test_a_run_of_before_differs_in_nothing_from_one_of_today(tmp_path):
     run.config.write_text(yaml.safe_dump(stored))
 
     assert read_config(run, TrainConfig).model == TrainConfig(run="r").model
+
+
+@pytest.mark.parametrize("text", ["${oc.env:SECRET}", "a\\${seed}", "\\\\${seed}", "1e3", "true"])
+def test_text_is_read_back_as_it_was_written(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("SECRET", "never read")
+    run = RunFolder(tmp_path)
+    data = DataConfig(path="/nowhere", source=Source(camera=text))
+    write_config(run, TrainConfig(run=str(tmp_path), viewer=text, data=data))
+    found = read_config(run, TrainConfig)
+    assert (found.viewer, found.data.source.camera) == (text, text)
+
+
+@pytest.mark.parametrize("name", ["path", "frame_stride"])
+def test_a_stored_configuration_reads_no_environment_variable(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SECRET", "7777")
+    run = RunFolder(tmp_path)
+    data = DataConfig(path="/nowhere", source=Source(camera="x"))
+    write_config(run, TrainConfig(run=str(tmp_path), data=data))
+    stored = yaml.safe_load(run.config.read_text())
+    stored["data"][name] = "${oc.env:SECRET}"
+    run.config.write_text(yaml.safe_dump(stored))
+    try:
+        text = str(read_config(run, TrainConfig))
+    except ValueError as error:
+        text = str(error)
+    assert "oc.env:SECRET" in text
+    assert "7777" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model.tokenizer.encoder.num_heads", 0),
+        ("model.tokenizer.decoder.num_blocks", 10**9),
+        ("model.dynamics.transformer.dim", -1),
+        ("model.tokenizer.quantizer.num_codes", 0),
+        ("model.latent_action.downscale", 0),
+        ("model.dynamics.transformer.ff_multiplier", float("nan")),
+        ("data.image_height", 10**9),
+        ("data.image_width", -64),
+        ("world_model.num_frames", 0),
+    ],
+)
+def test_numbers_out_of_range_are_named(tmp_path, path, value):
+    run = RunFolder(tmp_path)
+    data = DataConfig(path="/nowhere", source=Source(camera="x"))
+    write_config(run, TrainConfig(run=str(tmp_path), data=data))
+    stored = yaml.safe_load(run.config.read_text())
+    *sections, name = path.split(".")
+    section = stored
+    for each in sections:
+        section = section[each]
+    section[name] = value
+    run.config.write_text(yaml.safe_dump(stored))
+    with pytest.raises(ValueError, match=rf"{path}={value} must be from .* to "):
+        read_config(run, TrainConfig)
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", "run: ${"])
+def test_what_is_no_configuration_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match="does not describe a TrainConfig"):
+        read_config(RunFolder(tmp_path), TrainConfig)

@@ -12,6 +12,7 @@ import rerun.blueprint as rrb
 from jaxtyping import Int
 from rerun.error_utils import RerunWarning
 
+from genie_robo.atomic import replacing
 from viz.entities import SECONDS, STEP
 
 _MAGIC = b"RRF2"
@@ -38,24 +39,21 @@ def write_recording(
     Raises:
         ValueError: Rerun rejects what is logged, or RERUN=off keeps it from writing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     recording = new_stream(application_id, recording_id)
     _check_enabled(recording)
     strict = rr.strict_mode()
     rr.set_strict_mode(True)
     try:
-        recording.save(temporary)
-        recording.send_blueprint(blueprint)
-        recording.send_recording_name(name or path.stem)
-        log(recording)
-        recording.disconnect()
-        check_recording(temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            recording.save(temporary)
+            recording.send_blueprint(blueprint)
+            recording.send_recording_name(name or path.stem)
+            log(recording)
+            recording.disconnect()
+            check_recording(temporary)
     finally:
         rr.set_strict_mode(strict)
         recording.disconnect()
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -198,8 +198,10 @@ class WindowLoader:
         """Windows drawn by all ranks so far, and the settings of their order."""
         return {"position": self._position, **self._settings()}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, int], *, other_windows: bool = False) -> None:
         """Resume where the loader with this state stopped.
+
+        `other_windows` lets the number of windows differ.
 
         Raises:
             ValueError: That loader had other windows or another seed.
@@ -208,7 +210,7 @@ class WindowLoader:
         differences = [
             f"{key} {state.get(key)} -> {mine[key]}"
             for key in _STATE_KEYS
-            if state.get(key) != mine[key]
+            if state.get(key) != mine[key] and not (other_windows and key == "num_windows")
         ]
         if differences or "position" not in state:
             raise ValueError(

@@ -4,7 +4,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from genie_robo.settings import REQUIRED, take_names
+from genie_robo.settings import REQUIRED, bounded, take_names
+
+_MAX_SIDE = 2**13
+"""Pixels."""
 
 
 class RotationFormat(StrEnum):
@@ -204,8 +207,8 @@ class DataConfig(DatasetConfig):
 
     mix: dict[str, DatasetConfig] = field(default_factory=dict)
     """More datasets to train on, by any name: +data@data.mix.NAME=CHOICE."""
-    image_height: int = 64
-    image_width: int = 64
+    image_height: int = bounded(64, least=1, most=_MAX_SIDE)
+    image_width: int = bounded(64, least=1, most=_MAX_SIDE)
     resize: Resize = Resize.stretch
     val_fraction: float = 0.15
     test_fraction: float = 0.15

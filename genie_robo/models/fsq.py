@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from genie_robo.models.quantizer import Quantized, Quantizer
+from genie_robo.models.settings import MAX_CODES
 
 LEVELS = {
     2: (2,),
@@ -42,12 +43,12 @@ class FiniteScalarQuantizer(Quantizer):
         """Make the grid from the number of levels of every dimension.
 
         Raises:
-            ValueError: No dimension, or one with fewer than two levels.
+            ValueError: No dimension, one with fewer than two levels, or more codes than MAX_CODES.
         """
-        if not levels or min(levels) < 2:
+        if not levels or min(levels) < 2 or math.prod(levels) > MAX_CODES:
             raise ValueError(
                 f"quantizer.levels={list(levels)} must name at least one dimension, each with 2 "
-                "levels or more; for example [8, 5, 5, 5]"
+                f"levels or more, and make at most {MAX_CODES} codes; for example [8, 5, 5, 5]"
             )
         super().__init__(num_codes=math.prod(levels), code_dim=len(levels), reset_after=reset_after)
         values = [math.prod(levels[:dimension]) for dimension in range(len(levels))]

@@ -3,6 +3,14 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from genie_robo.settings import bounded
+
+MAX_CODES = 2**20
+_MAX_STEPS = 2**40
+_MAX_WIDTH = 2**16
+_MAX_SIDE = 2**13
+"""Pixels of an image side, so also of a patch."""
+
 
 class Backend(StrEnum):
     """How attention is computed; `auto` picks by device, dtype and sequence length."""
@@ -83,13 +91,13 @@ class Penalty(StrEnum):
 class TransformerConfig:
     """A stack of blocks; a space-time block has two of the layers that the paper counts."""
 
-    num_blocks: int = 4
-    dim: int = 128
-    num_heads: int = 4
+    num_blocks: int = bounded(4, least=1, most=1000)
+    dim: int = bounded(128, least=1, most=_MAX_WIDTH)
+    num_heads: int = bounded(4, least=1, most=1024)
     """Heads times head_dim need not equal dim."""
-    head_dim: int = 32
+    head_dim: int = bounded(32, least=1, most=4096)
     """Even; a multiple of 8 with model.attention=xformers."""
-    ff_multiplier: float = 4.0
+    ff_multiplier: float = bounded(4.0, least=0.01, most=64)
     """Hidden width of the feed-forward, in units of dim."""
 
 
@@ -103,21 +111,21 @@ class QuantizerConfig:
     kind: QuantizerKind = QuantizerKind.vq
     """vq: learned codes; fsq: a fixed grid; continuous: encodings pass to the decoder unquantised,
     and codes are their clusters, which only the dynamics gets."""
-    num_codes: int = 1024
-    levels: tuple[int, ...] = ()
+    num_codes: int = bounded(1024, least=1, most=MAX_CODES)
+    levels: tuple[int, ...] = bounded((), least=2, most=MAX_CODES)
     """Levels of every dimension of an fsq grid; by default those for about num_codes."""
-    code_dim: int = 32
+    code_dim: int = bounded(32, least=1, most=_MAX_WIDTH)
     """Width of a code; an fsq grid has one dimension per entry of its levels instead."""
-    commitment: float = 0.25
-    reset_after: int = 50
+    commitment: float = bounded(0.25, least=0, most=1e6)
+    reset_after: int = bounded(50, least=1, most=_MAX_STEPS)
     """Training steps without use after which a code restarts from a live one."""
-    warmup_steps: int = 0
+    warmup_steps: int = bounded(0, least=0, most=_MAX_STEPS)
     """Training steps before encodings are quantised; the codebook then starts at their centres.
     Runs that are not longer than this quantise after a third of their steps."""
     space: Space = Space.sphere
     """sphere: encodings and codes of length 1; box: encodings keep their size, below 1 in every
     dimension."""
-    entropy_weight: float = 0.0
+    entropy_weight: float = bounded(0.0, least=0, most=1e6)
     """Weight of the joint code entropy term that works against collapse."""
 
 
@@ -127,7 +135,7 @@ class TokenizerConfig:
 
     kind: TokenizerKind = TokenizerKind.st_vivit
     """st_vivit: space, then time; vit: space only; c_vivit: space, then all of space-time."""
-    patch_size: int = 8
+    patch_size: int = bounded(8, least=1, most=_MAX_SIDE)
     patch_layers: PatchLayers = PatchLayers.convolutional
     """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
     patch sizes that are powers of two."""
@@ -172,7 +180,7 @@ class LatentActionDesign:
     decoder_sees_code: bool = False
     """The layers of the decoder get the code; otherwise it only scales the flow, so that motions
     are linear in it."""
-    codes_per_transition: int = 1
+    codes_per_transition: int = bounded(1, least=1, most=64)
     """Codes per latent action; num_codes to this power make the set of latent actions."""
 
 
@@ -182,9 +190,9 @@ class LatentActionConfig(LatentActionDesign):
 
     input: LatentActionInput = LatentActionInput.pixels
     """tokens: the tokenizer's; then downscale and patch_size have no effect."""
-    downscale: int = 4
+    downscale: int = bounded(4, least=1, most=_MAX_SIDE)
     """Frames are scaled down by this before the model gets them."""
-    patch_size: int = 4
+    patch_size: int = bounded(4, least=1, most=_MAX_SIDE)
     """Patch side in pixels of the scaled-down frame."""
     encoder: TransformerConfig = _LATENT_ACTION_STACK
     decoder: TransformerConfig = _LATENT_ACTION_STACK
@@ -227,7 +235,7 @@ class DynamicsConfig:
     """MaskGIT dynamics (paper section 2.1)."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    min_mask_rate: float = 0.5
+    min_mask_rate: float = bounded(0.5, least=0, most=1)
     """Tokens of frames 2..T are masked at a rate drawn from U(min_mask_rate, 1)."""
     steered_by: Steering = Steering.latent_actions
 

@@ -36,7 +36,7 @@ from genie_robo.train.live import (
     world_model_outputs,
 )
 from genie_robo.train.loop import Loop
-from genie_robo.train.metrics import CodebookWatch, open_logs
+from genie_robo.train.metrics import CodebookWatch, check_loggers, open_logs
 from genie_robo.train.optim import (
     WeightAverage,
     build_optimizers,
@@ -82,11 +82,7 @@ def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> Rob
     steers, wanted = is_steered_by_robot(config.model), config.labels.num_transitions
     if not steers and not wanted:
         return None
-    if len(datasets) > 1:
-        raise ValueError(
-            "model.dynamics.steered_by=robot_actions and labels.num_transitions need the scale of "
-            f"one dataset's actions, but data.mix has {len(datasets) - 1} more; train on one"
-        )
+    _check_one_dataset(config)
     (dataset,) = datasets.values()
     names = ("val_fraction", "test_fraction", "fold")
     split = {name: getattr(config.data, name) for name in names}
@@ -107,6 +103,42 @@ def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> Rob
     )
 
 
+def _check_one_dataset(config: TrainConfig) -> None:
+    if config.data.mix:
+        raise ValueError(
+            "model.dynamics.steered_by=robot_actions and labels.num_transitions need the scale of "
+            f"one dataset's actions, but data.mix has {len(config.data.mix)} more; train on one"
+        )
+
+
+def check_stage(
+    stage: Stage, run: RunFolder, config: TrainConfig, datasets: Datasets, fabric: Fabric
+) -> None:
+    """Check everything about a stage that can be checked without its weights; writes nothing.
+
+    Raises:
+        ValueError: The sizes of the models or of the batches do not fit, a period is not
+            positive, or the datasets cannot be mixed.
+        KeyError: There is no such camera.
+        ImportError: The package of a logger is not installed.
+    """
+    settings: StageConfig = getattr(config, stage)
+    if min(settings.validate_every, config.log_every) < 1:
+        raise ValueError(
+            f"{stage}.validate_every={settings.validate_every} and log_every="
+            f"{config.log_every} must be at least 1; {stage}.validation_windows=0 turns "
+            "validation off"
+        )
+    with torch.device("meta"):
+        build_genie(config)
+    if is_steered_by_robot(config.model) or config.labels.num_transitions:
+        _check_one_dataset(config)
+    _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
+    Checkpoints(run.checkpoints(stage), fabric, num_kept=config.num_checkpoints)
+    build_training_windows(config.data, datasets, num_frames=settings.num_frames)
+    check_loggers(config.loggers)
+
+
 def build_loop(
     stage: TrainedStage,
     run: RunFolder,
@@ -118,15 +150,9 @@ def build_loop(
     """Everything that trains a stage, with an optional live viewer.
 
     Raises:
-        ValueError: The batch cannot be divided among the processes, or a period is not positive.
+        ValueError: The batch cannot be divided among the processes.
     """
     settings: StageConfig = getattr(config, stage.name)
-    if min(settings.validate_every, config.log_every) < 1:
-        raise ValueError(
-            f"{stage.name}.validate_every={settings.validate_every} and log_every="
-            f"{config.log_every} must be at least 1; {stage.name}.validation_windows=0 turns "
-            "validation off"
-        )
     ranks, optim = make_ranks(fabric), settings.optim
     if config.engine.checkpoint_activations:
         checkpoint_activations(stage)
@@ -187,6 +213,7 @@ def build_loop(
         log_every=config.log_every,
         validate_every=settings.validate_every,
         save_every_s=config.save_every_s,
+        other_dataset=config.other_dataset,
     )
 
 

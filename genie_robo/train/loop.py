@@ -41,6 +41,8 @@ class Loop:
     log_every: int
     validate_every: int
     save_every_s: float
+    other_dataset: bool = False
+    """Whether the newest checkpoint may come from another dataset."""
     step: int = 0
 
     def run(self) -> None:
@@ -126,7 +128,7 @@ class Loop:
         )
         if self.train_step.average:
             self.train_step.average.load_state_dict(_below(tensors, "average."))
-        self.loader.load_state_dict(state["loader"])
+        self.loader.load_state_dict(state["loader"], other_windows=self.other_dataset)
         self.step = state["step"]
 
     def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

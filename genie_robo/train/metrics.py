@@ -134,6 +134,17 @@ def read_log(path: Path) -> list[dict[str, float | int | None]]:
     return lines
 
 
+def check_loggers(loggers: Sequence[Logger]) -> None:
+    """Check that the packages of the loggers can be imported.
+
+    Raises:
+        ImportError: One is not installed.
+    """
+    packages = {Logger.tensorboard: "tensorboardX", Logger.wandb: "wandb"}
+    for logger in loggers:
+        _import(packages[logger], logger)
+
+
 def _import(package: str, logger: Logger) -> ModuleType:
     try:
         return import_module(package)

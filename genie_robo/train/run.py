@@ -1,20 +1,24 @@
 """Train the stages of a run folder, one after the other."""
 
 import logging
+import re
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from genie_robo.build import build_datasets
-from genie_robo.checkpoint import has_weights, save_weights
+from genie_robo.build import build_datasets, build_genie
+from genie_robo.checkpoint import has_weights, require_weights, save_weights
 from genie_robo.config_file import config_differences, read_config, write_config
 from genie_robo.run_folder import RunFolder
-from genie_robo.train.assemble import Datasets, build_loop, build_stage
+from genie_robo.run_lock import only_writer
+from genie_robo.run_paths import to_stored, with_paths_of
+from genie_robo.train.assemble import Datasets, build_loop, build_stage, check_stage
 from genie_robo.train.engine import make_fabric
 from genie_robo.train.live import Viewer
 from genie_robo.train.settings import Stage, TrainConfig
+from genie_robo.trained_on import check_datasets, note_datasets
 
 logger = logging.getLogger(__name__)
 
@@ -27,50 +31,103 @@ FREE_TO_CHANGE = (
     "loggers",
     "engine.",
     "data.cache_mb",
+    "other_dataset",
     "viz",
     "viewer",
 )
 """Settings that do not affect what is learned, so a resume may change them."""
+_DATASET_PATH = re.compile(r"data\.(mix\..+\.)?path: ")
+"""Not compared: what lies there is, by its fingerprint."""
 
 
 def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
     """Train the stages that `config.stage` names; resume unfinished ones, skip finished ones.
 
-    The first process sends its progress to the `viewer`.
+    The first process sends its progress to the `viewer`. Nothing is written before everything is
+    checked that can be checked.
 
     Raises:
-        ValueError: The run folder was made with another configuration.
+        ValueError: The run folder was made with another configuration or dataset.
         FileNotFoundError: No dataset, or no trained tokenizer for the world model.
+        RuntimeError: Another process writes into the run.
     """
     run = RunFolder.at(config.run)
-    claim_run(run, config)
+    stages = (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
+    _check_settings(run, config)
     fabric = make_fabric(config.engine)
     with fabric.rank_zero_first():  # it writes the index that the others read
         datasets = build_datasets(config.data)
-    stages = (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
     for stage in stages:
-        _train_stage(stage, run, config, datasets, fabric, viewer)
+        check_stage(stage, run, config, datasets, fabric)
+    if Stage.tokenizer not in stages:
+        require_weights(run, "tokenizer")
+    with only_writer(run):
+        if fabric.is_global_zero:
+            _claim(run, config, datasets)
+        fabric.barrier()
+        for stage in stages:
+            _train_stage(stage, run, config, datasets, fabric, viewer)
 
 
-def claim_run(run: RunFolder, config: TrainConfig) -> None:
-    """Make the run folder, or check that it was made with this configuration.
+def check_training(config: TrainConfig) -> None:
+    """Check the settings, the device and the models of a training; reads no dataset.
+
+    Raises:
+        ValueError: Something cannot be trained like this, or the run was made with another
+            configuration.
+    """
+    _check_settings(RunFolder.at(config.run), config)
+    make_fabric(config.engine)
+    with torch.device("meta"):
+        build_genie(config)
+
+
+def _check_settings(run: RunFolder, config: TrainConfig) -> None:
+    """Check that what is trained in a run folder was trained with this configuration.
 
     Raises:
         ValueError: It was made with another one; the message lists the differences.
     """
-    if not run.config.exists():
-        write_config(run, config)
+    if not _is_begun(run):
         return
+    stored = to_stored(read_config(run, TrainConfig), run)
     different = [
         line
-        for line in config_differences(read_config(run, TrainConfig), config)
-        if not line.startswith(FREE_TO_CHANGE)
+        for line in config_differences(stored, to_stored(config, run))
+        if not line.startswith(FREE_TO_CHANGE) and not _DATASET_PATH.match(line)
     ]
     if different:
         raise ValueError(
             f"{run.path} was made with another configuration ({'; '.join(different)}). Give the "
             "same settings to go on, name another folder with run=FOLDER, or delete this one"
         )
+
+
+def _is_begun(run: RunFolder) -> bool:
+    """Whether a training has saved anything here; if not, the run may take another configuration.
+
+    Weights without config.yaml are a tokenizer that was copied from another run.
+    """
+    found = (*run.path.glob("*/checkpoints/step_*"), *run.path.glob("*/*.safetensors"))
+    return run.config.exists() and bool(found)
+
+
+def _claim(run: RunFolder, config: TrainConfig, datasets: Datasets) -> None:
+    """Write config.yaml and provenance.json, or check that this training may go on in the run.
+
+    Raises:
+        ValueError: The run was made with another configuration or dataset.
+    """
+    _check_settings(run, config)
+    if not _is_begun(run):
+        write_config(run, config)
+    else:
+        if not config.other_dataset:
+            check_datasets(run, config.data, datasets)
+        stored = read_config(run, TrainConfig)
+        if to_stored(moved := with_paths_of(stored, config), run) != to_stored(stored, run):
+            write_config(run, moved)
+    note_datasets(run, config.data, datasets, seed=config.seed)
 
 
 def _train_stage(

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED
+from genie_robo.settings import REQUIRED, bounded
 
 
 class Precision(StrEnum):
@@ -90,10 +90,10 @@ class OptimConfig:
 class StageConfig:
     """Length and batches of one training stage."""
 
-    num_steps: int = 1000
-    batch_size: int = 16
+    num_steps: int = bounded(1000, least=0, most=2**40)
+    batch_size: int = bounded(16, least=1, most=2**20)
     """Windows in one optimizer step, over all processes and accumulated parts."""
-    num_frames: int = 16
+    num_frames: int = bounded(16, least=1, most=2**13)
     """Frames per window."""
     validate_every: int = 100
     """Training steps between validations."""
@@ -171,6 +171,8 @@ class TrainConfig:
     loggers: tuple[Logger, ...] = ()
     """tensorboard, wandb or both; log.jsonl is always written."""
     labels: LabelConfig = field(default_factory=LabelConfig)
+    other_dataset: bool = False
+    """Train on in this run with other episodes than those it was begun with."""
     viz: Viz = Viz.none
     """live shows losses, codebooks, reconstructions and rollouts in the viewer."""
     viewer: str = "127.0.0.1:9876"

@@ -1,0 +1,75 @@
+"""Where the datasets of a run are, whatever the run's folder is called and wherever it lies.
+
+A run stores `run: .`, paths inside it relative to it, and all other paths absolute.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from genie_robo.data.settings import DataConfig
+from genie_robo.run_folder import RunFolder
+from genie_robo.settings import REQUIRED
+from genie_robo.train.settings import TrainConfig
+
+HERE = "."
+"""The run's own folder, as a run stores it."""
+
+
+def to_stored(config: TrainConfig, run: RunFolder) -> TrainConfig:
+    """A configuration of this run with the paths that the run stores."""
+    folder = run.path.resolve()
+
+    def store(path: str) -> str:
+        place = Path(path).resolve()
+        inside = place.is_relative_to(folder)
+        return place.relative_to(folder).as_posix() if inside else os.path.abspath(path)  # noqa: PTH100  keeps symbolic links
+
+    return replace(config, run=HERE, data=_with_paths(config.data, store))
+
+
+def from_stored(config: TrainConfig, run: RunFolder) -> TrainConfig:
+    """A stored configuration with paths that can be opened from any working directory."""
+    find = _beside(run.path) if config.run == HERE else _by_earlier_version(config.run, run.path)
+    return replace(config, run=str(run.path), data=_with_paths(config.data, find))
+
+
+def with_paths_of(config: TrainConfig, other: TrainConfig) -> TrainConfig:
+    """A configuration that reads its datasets where another one does."""
+    mix = {
+        name: replace(member, path=other.data.mix[name].path)
+        for name, member in config.data.mix.items()
+    }
+    return replace(config, data=replace(config.data, path=other.data.path, mix=mix))
+
+
+def _with_paths(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
+    def changed(path: str) -> str:
+        return path if path in ("", REQUIRED) else change(path)
+
+    mix = {name: replace(each, path=changed(each.path)) for name, each in data.mix.items()}
+    return replace(data, path=changed(data.path), mix=mix)
+
+
+def _beside(folder: Path) -> Callable[[str], str]:
+    return lambda path: str(folder / path)
+
+
+def _by_earlier_version(stored_run: str, folder: Path) -> Callable[[str], str]:
+    """Paths were relative to the working directory of the training, as was `stored_run`.
+
+    A dataset inside the run is found after the run was moved; another one while the run lies
+    where it was made, else from the working directory of today.
+    """
+
+    def find(path: str) -> str:
+        if Path(path).is_relative_to(stored_run):
+            return str(folder / Path(path).relative_to(stored_run))
+        parts, own = Path(stored_run).parts, folder.absolute().parts
+        if own[-len(parts) :] == parts:
+            first = Path(*own[: -len(parts)], path)
+            return str(first) if first.exists() else path
+        return path
+
+    return find
