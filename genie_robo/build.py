@@ -222,6 +222,7 @@ def build_windows(
         frame_stride=member.stride,
         cache_mb=config.cache_mb // num_sets,
         camera=view or member.views[0],
+        max_image_pixels=member.max_image_pixels,
     )
 
 

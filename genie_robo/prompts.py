@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from genie_robo.data.actions import compose_actions
-from genie_robo.data.transforms import decode_frames
+from genie_robo.data.images import FORMATS, TooLargeError
+from genie_robo.data.transforms import decode_frames, picture_frame
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import Prompt
 from genie_robo.sim.policies import make_policy, roll_policy
@@ -107,27 +109,33 @@ class RunPrompts:
         return self._clip(episode, window, cut, title=f"scene {seed}", file=f"simulator_{seed:03d}")
 
     def images(self, files: Sequence[tuple[str, bytes]]) -> Clip:
-        """JPEG or PNG images of any size, as name and content, one prompt frame each.
+        """Pictures of any format of `decode_picture`, as name and content, one frame each.
 
         Raises:
-            ValueError: A file is neither JPEG nor PNG, or is damaged.
+            ValueError: A file is too large, damaged, or no picture.
         """
-        frames = []
-        for name, content in files:
-            try:
-                size, resize = self._windows.image_size, self._windows.resize
-                frames += [*decode_frames([content], image_size=size, resize=resize)]
-            except ValueError as error:
-                raise ValueError(
-                    f"{name} cannot be a prompt ({error}): it is no JPEG or PNG image, or damaged; "
-                    "convert it, or give another"
-                ) from error
+        frames = [self._picture_frame(name, content) for name, content in files]
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(files[0][0]).stem)
         name = f"picture_{stem}"
         prompt = Prompt(
             frames=np.stack(frames), name=name, title=", ".join(name for name, _ in files)
         )
         return Clip(prompt=prompt, file=name)
+
+    def _picture_frame(self, name: str, content: bytes) -> UInt8[np.ndarray, "h w c"]:
+        try:
+            return picture_frame(
+                content,
+                image_size=self._windows.image_size,
+                resize=self._windows.resize,
+                max_pixels=self._windows.max_image_pixels,
+            )
+        except TooLargeError as error:
+            raise ValueError(f"{name} cannot be a prompt: {error}; scale it down") from error
+        except ValueError as error:
+            raise ValueError(
+                f"{name} cannot be a prompt: {error}. Save it again as {FORMATS}, or give another"
+            ) from error
 
     def _stored(self, number: int) -> Episode:
         return self._windows.dataset[self._windows.episodes[number]]

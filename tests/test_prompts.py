@@ -11,6 +11,7 @@ from genie_robo.data.settings import Resize
 from genie_robo.prompts import Cut, RunPrompts
 from genie_robo.sim.restore import restore, stored_scene
 from genie_robo.types import Split
+from tests.data.image_files import png_bomb
 from tests.play import conftest as play
 
 run, trained, prompts = play.run, play.trained, play.prompts
@@ -113,6 +114,10 @@ def test_several_images_are_several_frames(prompts):
 
 def test_files_that_are_no_images_are_refused(prompts):
     noise = np.random.default_rng(0).integers(256, size=(9, 9, 3), dtype=np.uint8)
-    for content in (b"a cup", encoded(noise)[:-40]):
-        with pytest.raises(ValueError, match=r"cup\.png cannot be a prompt .*no JPEG or PNG image"):
+    for content, reason in ((b"a cup", "it is no PNG, JPEG"), (encoded(noise)[:-40], "it is cut")):
+        with pytest.raises(
+            ValueError, match=rf"cup\.png cannot be a prompt: {reason}.* Save it ag"
+        ):
             prompts.images([("cup.png", content)])
+    with pytest.raises(ValueError, match=r"cup\.png cannot be a prompt: it has 9000 x 9000 pixels"):
+        prompts.images([("cup.png", png_bomb(9000, 9000))])

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from genie_robo.command_line import command_line, write_setting
 from genie_robo.config import InspectConfig
+from genie_robo.data.settings import MAX_IMAGE_PIXELS
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
 from genie_robo.inspection.recording import record_dataset
@@ -34,7 +35,8 @@ def run(config: InspectConfig) -> None:
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     given = config.data.source if config.data else None
-    found = inspect_dataset(Path(config.path), given)
+    max_pixels = config.data.max_image_pixels if config.data else MAX_IMAGE_PIXELS
+    found = inspect_dataset(Path(config.path), given, max_pixels=max_pixels)
     facts = found.facts
     console = Console(highlight=False)
     for part in describe(facts):
@@ -42,7 +44,9 @@ def run(config: InspectConfig) -> None:
     if config.output:
         folder = Path(config.output)
         write_atomic(folder / "inspect.json", json.dumps(asdict(facts), indent=2) + "\n")
-        figures = draw_figures(found.index, found.source, found.seen, found.commanded)
+        figures = draw_figures(
+            found.index, found.source, found.seen, found.commanded, max_pixels=max_pixels
+        )
         for name, figure in figures.items():
             write_png(folder / name, figure)
         written = ", ".join(["inspect.json", *figures])
@@ -50,7 +54,11 @@ def run(config: InspectConfig) -> None:
         if config.num_episodes and facts.cameras and facts.num_seen:
             path = folder / RECORDING
             num_shown = record_dataset(
-                path, found.index, found.source, num_episodes=config.num_episodes
+                path,
+                found.index,
+                found.source,
+                num_episodes=config.num_episodes,
+                max_pixels=max_pixels,
             )
             watch = command_line("view", write_setting("path", path))
             console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.settings import DataConfig, Source
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, DataConfig, Source
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
 from genie_robo.settings import REQUIRED, StringOrList
@@ -61,7 +61,7 @@ class ImagineConfig:
     run: StringOrList = REQUIRED
     """Run folder, or [FOLDER,FOLDER] to compare several models with one ground truth."""
     prompt: StringOrList = "episode"
-    """episode (of the test side), simulator (a fresh scene), or a PNG or JPEG file; [FILE,FILE]
+    """episode (of the test side), simulator (a fresh scene), or a picture file; [FILE,FILE]
     are several frames."""
     actions: Any = None
     """inferred (from the true frames, with error feedback), inferred_alone (each from its own
@@ -94,6 +94,8 @@ class InspectDataConfig:
     """How the dataset is to be read."""
 
     source: Source = field(default_factory=Source)
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Pixels of the largest image that is read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,9 +251,9 @@ def _to_episode(
 
 
 def _first_instruction(steps: Mapping[str, np.ndarray], source: Source) -> str:
-    """The first instruction of the episode that is not empty."""
-    texts = (_text(steps[key][0]) for key in source.instruction)
-    return next((text for text in texts if text), "")
+    """The first instruction in any step that is not empty; earlier keys go first."""
+    texts = (_text(row) for key in source.instruction for row in steps[key])
+    return next((text for text in texts if text.strip()), "")
 
 
 def _name(entry: RecordEntry) -> str:

@@ -9,6 +9,9 @@ from genie_robo.settings import REQUIRED, bounded, take_names
 _MAX_SIDE = 2**13
 """Pixels."""
 
+MAX_IMAGE_PIXELS = 64_000_000
+"""Default of `data.max_image_pixels`."""
+
 
 class RotationFormat(StrEnum):
     """How a rotation is stored."""
@@ -180,10 +183,15 @@ class DatasetConfig:
     one, all windows are equally likely."""
     bad_episode_limit: float = 0.01
     """Share of unreadable episodes above which a run stops."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Pixels of the largest image that is read, with sides up to twice the root of this (64
+    million: 16,000). An episode with a larger one is unreadable."""
 
     def __post_init__(self) -> None:
         """Refuse two ways of choosing frames at once, and a rate that is unknown."""
         take_names(self, "data")
+        if self.max_image_pixels < 1:
+            raise ValueError(f"data.max_image_pixels={self.max_image_pixels} must be at least 1")
         if self.target_hz and (self.frame_stride != 1 or self.source.control_hz <= 0):
             raise ValueError(
                 f"data.target_hz={self.target_hz} needs data.source.control_hz, which is "

@@ -1,16 +1,13 @@
-"""Encoded camera images to frames of the model's size."""
+"""Images of a camera to frames of the model's size."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from genie_robo.data.settings import Resize
-
-_JPEG_START = b"\xff\xd8"
+from genie_robo.data.images import check_stored, decode_picture, decode_stored
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
 
 
 def decode_frames(
@@ -19,27 +16,75 @@ def decode_frames(
     image_size: tuple[int, int] | None,
     resize: Resize = Resize.stretch,
     is_bgr: bool = False,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> UInt8[np.ndarray, "t h w c"]:
-    """Decode JPEG or PNG images to RGB frames of one size.
+    """Decode JPEG or PNG images of a camera to RGB frames of one size.
 
     Args:
         encoded: Images, one per frame.
         image_size: Height and width of the frames, in pixels; None keeps that of the first image.
         resize: How images become that size.
         is_bgr: The images store blue, green, red.
+        max_pixels: Limit on the size of an image, see `data.max_image_pixels`.
 
     Raises:
-        ValueError: An image cannot be decoded.
+        ValueError: An image is too large, damaged, or not what a camera column stores.
     """
-    image_size = image_size or stored_size(encoded[0])
+    image_size = image_size or stored_size(encoded[0], max_pixels=max_pixels)
     frames = np.empty((len(encoded), *image_size, 3), np.uint8)
     for number, image in enumerate(encoded):
         try:
-            pixels = _decode(image, image_size)
-        except (ValueError, OSError, SyntaxError) as error:
-            raise ValueError(f"the image of step {number} cannot be decoded: {error}") from error
+            pixels = decode_stored(image, at_least=image_size, max_pixels=max_pixels)
+        except ValueError as error:
+            raise _undecodable(number, error) from error
         frames[number] = resize_frame(pixels, image_size=image_size, resize=resize)
     return frames[..., ::-1].copy() if is_bgr else frames
+
+
+def picture_frame(
+    content: bytes,
+    *,
+    image_size: tuple[int, int],
+    resize: Resize,
+    max_pixels: int = MAX_IMAGE_PIXELS,
+) -> UInt8[np.ndarray, "h w c"]:
+    """The frame of a picture that someone gives as a prompt, see `images.decode_picture`.
+
+    Raises:
+        TooLargeError: It has more than `max_pixels`.
+        ValueError: It is no picture, or damaged.
+    """
+    pixels = decode_picture(content, at_least=image_size, max_pixels=max_pixels)
+    return resize_frame(pixels, image_size=image_size, resize=resize)
+
+
+def check_images(encoded: Iterable[bytes], *, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
+    """Check size, depth and completeness of a camera's images without decoding them.
+
+    Raises:
+        ValueError: An image fails.
+    """
+    for number, image in enumerate(encoded):
+        try:
+            check_stored(image, max_pixels=max_pixels)
+        except ValueError as error:
+            raise _undecodable(number, error) from error
+
+
+def stored_size(image: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
+    """Height and width of an episode's first image, from its header.
+
+    Raises:
+        ValueError: It is too large, damaged or no image.
+    """
+    try:
+        return check_stored(image, max_pixels=max_pixels)
+    except ValueError as error:
+        raise _undecodable(0, error) from error
+
+
+def _undecodable(number: int, error: ValueError) -> ValueError:
+    return ValueError(f"the image of step {number} cannot be decoded: {error}")
 
 
 def resize_frame(
@@ -60,30 +105,6 @@ def resize_frame(
     top, left = (image_size[0] - inner[0]) // 2, (image_size[1] - inner[1]) // 2
     frames[top : top + inner[0], left : left + inner[1]] = _scale(source, inner)
     return frames
-
-
-def stored_size(image: bytes) -> tuple[int, int]:
-    """Height and width of an encoded image, from its header.
-
-    Raises:
-        ValueError: It is not an image.
-    """
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            return (opened.height, opened.width)
-    except OSError as error:
-        raise ValueError(f"the image of step 0 cannot be decoded: {error}") from error
-
-
-def _decode(image: bytes, image_size: tuple[int, int]) -> UInt8[np.ndarray, "h w c"]:
-    """RGB pixels; JPEG is decoded at a reduced scale if that still covers `image_size`."""
-    if image.startswith(_JPEG_START):
-        return simplejpeg.decode_jpeg(
-            image, "RGB", min_height=image_size[0], min_width=image_size[1], min_factor=1
-        )
-    with Image.open(io.BytesIO(image), formats=("PNG",)) as opened:
-        # Converting RGB to RGB would decode and then copy.
-        return np.asarray(opened if opened.mode == "RGB" else opened.convert("RGB"))
 
 
 def _scale(

@@ -12,7 +12,7 @@ from genie_robo.data.actions import compose_actions
 from genie_robo.data.index import digest
 from genie_robo.data.loader import EpochOrder, MixedOrder
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
-from genie_robo.data.settings import Resize
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Split, Window
 
@@ -72,6 +72,7 @@ class WindowDataset:
         frame_stride: int = 1,
         cache_mb: int = 512,
         camera: str = "primary",
+        max_image_pixels: int = MAX_IMAGE_PIXELS,
     ) -> None:
         """Plan the windows; nothing is read yet.
 
@@ -84,6 +85,7 @@ class WindowDataset:
             frame_stride: Steps between two frames.
             cache_mb: Memory for decoded episodes.
             camera: `primary`, the name of another camera, or its key.
+            max_image_pixels: An episode with a larger image is unreadable.
 
         Raises:
             ValueError: There are no episodes, or a number is below one.
@@ -105,6 +107,7 @@ class WindowDataset:
         keys = dataset.source.camera_keys
         self.camera = {key: name for name, key in keys.items()}.get(camera, camera)
         self.resize = resize
+        self.max_image_pixels = max_image_pixels
         self._is_bgr = keys.get(self.camera, camera) in dataset.source.bgr
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
@@ -204,6 +207,7 @@ class WindowDataset:
                 image_size=self.image_size,
                 resize=self.resize,
                 is_bgr=self._is_bgr,
+                max_pixels=self.max_image_pixels,
             )
         except ValueError as error:
             name = self.dataset.name(self.episodes[e])

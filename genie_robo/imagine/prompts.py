@@ -50,7 +50,7 @@ def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
-                f"prompt={path} is not there: prompt is episode, simulator or a PNG or JPEG file"
+                f"prompt={path} is not there: prompt is episode, simulator or a picture file"
             )
     return [(path.name, path.read_bytes()) for path in paths]
 

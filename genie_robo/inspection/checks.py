@@ -128,12 +128,13 @@ def check_records(index: DatasetIndex) -> Iterator[Finding]:
 def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:
     """Cameras whose images are black or cannot be decoded."""
     for camera in cameras:
-        for kind, what, count in (
-            ("blank_camera", "is black", camera.num_blank),
-            ("undecodable", "cannot be decoded", camera.num_undecodable),
+        for kind, what, count, reason in (
+            ("blank_camera", "is black", camera.num_blank, ""),
+            ("undecodable", "cannot be decoded", camera.num_undecodable, camera.problem),
         ):
             if count:
-                text = f"{camera.key} {what} in {count} of {camera.num_looked_at} episodes"
+                where = f"in {count} of {camera.num_looked_at} episodes"
+                text = f"{camera.key} {what} {where}" + (f": {reason}" if reason else "")
                 yield Finding(kind, text)
 
 

@@ -9,15 +9,17 @@ from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
-from genie_robo.data.settings import Source
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import Part, action_parts
-from genie_robo.data.transforms import decode_frames
+from genie_robo.data.transforms import check_images, decode_frames
 from genie_robo.video_files import spread
 
 _EPISODES, _CAMERA_EPISODES, _COLUMN_EPISODES = 300, 60, 40
 """Limits on evenly spread episodes: for the checks, for decoding images, for a proposal."""
-_CAMERA_FRAMES, _CAMERA_SIZE = 3, (16, 16)
-"""First, middle and last image of an episode, large enough to see whether they are black."""
+_CAMERA_IMAGES, _LEAST_FRAMES = 300, 3
+"""Images decoded of a camera, spread over the episodes, but at least so many of each."""
+_CAMERA_SIZE = (16, 16)
+"""Large enough to see whether they are black."""
 _MAX_COLUMN_SIZE = 64
 """Longer vectors are embeddings or images."""
 
@@ -54,6 +56,15 @@ class CameraFacts:
     num_blank: int
     """Episodes whose images are all zero."""
     num_undecodable: int
+    problem: str
+    """The first such episode, and why; empty when all can be decoded."""
+
+
+class _Look(NamedTuple):
+    """Images of one camera in one episode."""
+
+    is_blank: bool
+    problem: str
 
 
 class Sample(NamedTuple):
@@ -63,7 +74,7 @@ class Sample(NamedTuple):
     is_last: Bool[np.ndarray, " n"]
     """Whether a row is the last step of its episode."""
     texts: Mapping[str, Sequence[bool]]
-    """Whether the first text of every episode is not empty, by key."""
+    """Whether a text of every episode is not empty, by key."""
 
     def take(self, part: Part | str) -> Rows:
         """A part of a column in every step."""
@@ -98,7 +109,7 @@ def sample_columns(index: DatasetIndex) -> Sample:
         for key, rows in numbers.items():
             rows.append(steps[key].reshape(len(steps[key]), -1).astype(np.float64))
         for key, is_given in texts.items():
-            is_given.append(bool(steps[key][0]))
+            is_given.append(any(text.strip() for text in steps[key]))
     return Sample(
         {key: np.concatenate(rows) for key, rows in numbers.items()},
         np.concatenate([np.arange(1, e.num_steps + 1) == e.num_steps for e in entries]),
@@ -139,22 +150,30 @@ def camera_keys(index: DatasetIndex) -> list[str]:
     return [key for key, feature in sorted(index.features.items()) if feature.is_camera]
 
 
-def camera_facts(index: DatasetIndex, bgr: Sequence[str] = ()) -> list[CameraFacts]:
-    """Every camera, and whether its images are black; `bgr` names those that store blue first."""
-    states: dict[str, list[str]] = {key: [] for key in camera_keys(index)}
-    for entry in some_readable(index, _CAMERA_EPISODES) if states else []:
+def camera_facts(
+    index: DatasetIndex, bgr: Sequence[str] = (), *, max_pixels: int = MAX_IMAGE_PIXELS
+) -> list[CameraFacts]:
+    """Every camera, and whether its images are black or damaged.
+
+    `bgr` names those that store blue first; `max_pixels` is `data.max_image_pixels`.
+    """
+    looks: dict[str, list[_Look]] = {key: [] for key in camera_keys(index)}
+    entries = some_readable(index, _CAMERA_EPISODES) if looks else []
+    count = max(_LEAST_FRAMES, _CAMERA_IMAGES // max(1, len(entries)))
+    for entry in entries:
         steps = index.read(entry).steps
-        for key, found in states.items():
-            found.append(_camera_state(take_frames(steps[key], _CAMERA_FRAMES)))
+        for key, found in looks.items():
+            found.append(_look_through(entry.episode_id, steps[key], count, max_pixels))
     return [
         CameraFacts(
             key=key,
             is_bgr=key in bgr,
             num_looked_at=len(found),
-            num_blank=found.count("blank"),
-            num_undecodable=found.count("undecodable"),
+            num_blank=sum(look.is_blank for look in found),
+            num_undecodable=sum(bool(look.problem) for look in found),
+            problem=next((look.problem for look in found if look.problem), ""),
         )
-        for key, found in states.items()
+        for key, found in looks.items()
     ]
 
 
@@ -186,8 +205,12 @@ def _motion(steps: Mapping[str, np.ndarray], source: Source) -> dict[str, Any]:
     return found
 
 
-def _camera_state(images: Sequence[bytes]) -> str:
+def _look_through(episode_id: str, encoded: np.ndarray, count: int, max_pixels: int) -> _Look:
+    """Check the headers of all images, and decode some."""
     try:
-        return "visible" if decode_frames(images, image_size=_CAMERA_SIZE).any() else "blank"
-    except ValueError:
-        return "undecodable"
+        check_images(encoded, max_pixels=max_pixels)
+        images = take_frames(encoded, min(count, len(encoded)))
+        frames = decode_frames(images, image_size=_CAMERA_SIZE, max_pixels=max_pixels)
+    except ValueError as error:
+        return _Look(is_blank=False, problem=f"in {episode_id}, {error}")
+    return _Look(is_blank=not frames.any(), problem="")

@@ -10,7 +10,7 @@ import numpy as np
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, build_index
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.settings import Source
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import check_source
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
@@ -118,8 +118,12 @@ class _Reading(NamedTuple):
     proposal: Proposal | None = None
 
 
-def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
+def inspect_dataset(
+    path: Path, given: Source | None = None, *, max_pixels: int = MAX_IMAGE_PIXELS
+) -> Inspection:
     """Look through a dataset, reading its actions by `given`, its own file or a proposal.
+
+    `max_pixels` is `data.max_image_pixels`.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
@@ -131,7 +135,7 @@ def inspect_dataset(path: Path, given: Source | None = None) -> Inspection:
         check_source(given, index.features)
     fits = fitting_sources(index.schema.name, index.features)
     source, read_as, words, proposal = _choose_reading(index, given, fits)
-    cameras = camera_facts(index, source.bgr if source else ())
+    cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval_suites.figures import BLUE, GREY, ORANGE
 from genie_robo.data.index import DatasetIndex
-from genie_robo.data.settings import Source
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.inspection.checks import units_of
@@ -28,6 +28,8 @@ from genie_robo.types import ACTION_NAMES, GRIPPER
 from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
+_MOST_ASPECT = 8.0
+"""Images that are wider or narrower are compressed to this."""
 _TITLE_HEIGHT, _TITLE_SIZE = 26, 15
 _BINS = 50
 _MARGIN = 0.5
@@ -39,16 +41,23 @@ def draw_figures(
     source: Source | None,
     seen: Sequence[SeenEpisode],
     statistics: ActionStatistics | None,
+    *,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> dict[str, Image.Image]:
-    """Every figure by file name; none without a camera or a readable episode."""
-    sheet = contact_sheet(index, source.bgr if source else ())
+    """Every figure by file name; none without a camera or a readable episode.
+
+    `max_pixels` is `data.max_image_pixels`.
+    """
+    sheet = contact_sheet(index, source.bgr if source else (), max_pixels=max_pixels)
     figures = {"contact_sheet.png": sheet} if sheet else {}
     if lengths := [entry.num_steps for entry in readable(index)]:
         figures["actions.png"] = action_figure(seen, lengths, statistics, units_of(source))
     return figures
 
 
-def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None:
+def contact_sheet(
+    index: DatasetIndex, bgr: Sequence[str], *, max_pixels: int = MAX_IMAGE_PIXELS
+) -> Image.Image | None:
     """Frames of some episodes, first to last, in a block for every camera.
 
     `bgr` names the cameras that store blue, green, red. None without a camera or an episode.
@@ -58,7 +67,10 @@ def contact_sheet(index: DatasetIndex, bgr: Sequence[str]) -> Image.Image | None
     headers = [f"{share:.0%}" for share in np.linspace(0, 1, SHEET_FRAMES)]
     blocks = {}
     for key in camera_keys(index):
-        rows = {name: _frames(steps[key], is_bgr=key in bgr) for name, steps in columns.items()}
+        rows = {
+            name: _frames(steps[key], is_bgr=key in bgr, max_pixels=max_pixels)
+            for name, steps in columns.items()
+        }
         shown = {name: frames for name, frames in rows.items() if frames is not None}
         if shown:
             order = "   stored as BGR, shown as RGB" if key in bgr else ""
@@ -102,13 +114,16 @@ def action_figure(
     return Image.open(file).convert("RGB")
 
 
-def _frames(encoded: np.ndarray, *, is_bgr: bool) -> UInt8[np.ndarray, "t h w c"] | None:
+def _frames(
+    encoded: np.ndarray, *, is_bgr: bool, max_pixels: int
+) -> UInt8[np.ndarray, "t h w c"] | None:
     """Some images of an episode, first to last; None when they cannot be decoded."""
     images = take_frames(encoded, SHEET_FRAMES)
     try:
-        height, width = stored_size(images[0])
-        size = (SHEET_HEIGHT, round(SHEET_HEIGHT * width / height))
-        return decode_frames(images, image_size=size, is_bgr=is_bgr)
+        height, width = stored_size(images[0], max_pixels=max_pixels)
+        aspect = min(max(width / height, 1 / _MOST_ASPECT), _MOST_ASPECT)
+        size = (SHEET_HEIGHT, round(SHEET_HEIGHT * aspect))
+        return decode_frames(images, image_size=size, is_bgr=is_bgr, max_pixels=max_pixels)
     except ValueError:
         return None
 

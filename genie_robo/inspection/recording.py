@@ -9,7 +9,8 @@ import numpy as np
 
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
-from genie_robo.data.settings import Source
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
+from genie_robo.data.transforms import check_images
 from genie_robo.inspection.episodes import camera_keys, readable, small_keys, text_keys
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
@@ -27,7 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 def record_dataset(
-    path: Path, index: DatasetIndex, source: Source | None, *, num_episodes: int
+    path: Path,
+    index: DatasetIndex,
+    source: Source | None,
+    *,
+    num_episodes: int,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> int:
     """Write evenly spread episodes to an .rrd file; returns how many.
 
@@ -51,7 +57,7 @@ def record_dataset(
     ) as advance:
         for i in chosen:
             try:
-                shown.append(show(i))
+                shown.append(_checked(show(i), max_pixels=max_pixels))
             except BadEpisodeError as error:
                 _log.warning("left out: %s", error)
             advance()
@@ -59,6 +65,16 @@ def record_dataset(
         raise ValueError(f"{index.folder} has no episode that can be shown")
     write_dataset(path, shown, name=name)
     return len(shown)
+
+
+def _checked(shown: ShownEpisode, *, max_pixels: int) -> ShownEpisode:
+    """The episode, whose images a viewer can decode: they are stored as they are."""
+    for images in shown.episode.images.values():
+        try:
+            check_images(images, max_pixels=max_pixels)
+        except ValueError as error:
+            raise BadEpisodeError(shown.episode.episode_id, str(error)) from error
+    return shown
 
 
 def _as_read(dataset: RldsDataset, i: int) -> ShownEpisode:
@@ -74,7 +90,8 @@ def _as_stored(index: DatasetIndex, entries: Sequence[RecordEntry], i: int) -> S
     steps = index.read(entry).steps
     first, *others = (key for key in camera_keys(index) if key in steps)
     cameras = {"primary": first} | {key: key for key in others}
-    instruction = next((text for key in text_keys(index) if (text := steps[key][0])), b"")
+    texts = (text for key in text_keys(index) for text in steps[key])
+    instruction = next((text for text in texts if text.strip()), b"")
     episode = Episode(
         episode_id=entry.episode_id,
         images={name: tuple(steps[key]) for name, key in cameras.items()},

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
 from genie_robo.data.settings import Resize
-from genie_robo.data.transforms import resize_frame
+from genie_robo.data.transforms import picture_frame, resize_frame
 from genie_robo.inference.world import (
     Actions,
     Codes,
@@ -27,6 +28,7 @@ from genie_robo.inference.world import (
 from genie_robo.models.genie import Genie
 from genie_robo.sim.actions import checked_action, robot_action_space
 
+_Prompt = np.ndarray | Prompt | str | Path
 _METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
 
 
@@ -41,8 +43,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
 
     Args:
         world: A world, or a trained Genie on its device.
-        prompt: uint8 image of any size, or a stack of p frames; it is scaled to the world's size.
-            A Prompt starts worlds that need its recording.
+        prompt: A picture file, read as by `imagine`, a uint8 image of any size, or a stack of p
+            frames; scaled to the world's size. A Prompt starts worlds that need its recording.
         image_size: Height and width of frames, for worlds that show any size.
         resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
         max_steps: Actions until the episode is truncated.
@@ -56,7 +58,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         self,
         world: World | Genie | None = None,
         *,
-        prompt: np.ndarray | Prompt | None = None,
+        prompt: _Prompt | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
         max_steps: int = 40,
@@ -78,6 +80,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         """Start from a prompt; the seed fixes everything that will be sampled.
 
         Raises:
+            FileNotFoundError: The prompt is a file that is not there.
             ValueError: There is no prompt, or it holds no uint8 RGB images.
         """
         super().reset(seed=seed, options=options)
@@ -169,10 +172,12 @@ def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarr
     return Codes(np.array(actions, dtype=np.int64))
 
 
-def _read_prompt(
-    prompt: np.ndarray | Prompt | None, *, image_size: tuple[int, int], resize: Resize
-) -> Prompt:
-    """An image or a stack of p frames, scaled to the world's size."""
+def _read_prompt(prompt: _Prompt | None, *, image_size: tuple[int, int], resize: Resize) -> Prompt:
+    """An image, its file or a stack of p frames, scaled to the world's size."""
+    if isinstance(prompt, str | Path):
+        content = Path(prompt).read_bytes()
+        frame = picture_frame(content, image_size=image_size, resize=resize)
+        return Prompt(frames=frame[None], title=Path(prompt).name)
     if prompt is None:
         raise ValueError(
             "an imagined episode starts from an image, but there is none; give prompt=image, or "
@@ -183,8 +188,8 @@ def _read_prompt(
     frames = prompt[None] if prompt.ndim == 3 else prompt
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise ValueError(
-            "the prompt must be a uint8 image of shape (height, width, 3), or p of them as "
-            f"(p, height, width, 3), with values 0 to 255; it is {prompt.dtype} of shape "
+            "the prompt must be a picture file, a uint8 image of shape (height, width, 3), or p of "
+            f"them as (p, height, width, 3), with values 0 to 255; it is {prompt.dtype} of shape "
             f"{prompt.shape}"
         )
     resized = np.stack([resize_frame(f, image_size=image_size, resize=resize) for f in frames])
@@ -211,7 +216,7 @@ _VectorStep = tuple[
     Bool[np.ndarray, " n"],
     dict[str, Any],
 ]
-_Prompts = np.ndarray | Prompt | Sequence[np.ndarray | Prompt]
+_Prompts = _Prompt | Sequence[_Prompt]
 
 
 @dataclass(slots=True)
@@ -342,7 +347,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
     def _read_prompts(self, prompt: _Prompts | None, envs: Int[np.ndarray, " m"]) -> list[Prompt]:
         size = {"image_size": self._image_size, "resize": self._resize}
         is_array = isinstance(prompt, np.ndarray)
-        if prompt is None or isinstance(prompt, Prompt) or (is_array and prompt.ndim < 5):
+        is_one = isinstance(prompt, Prompt | str | Path)
+        if prompt is None or is_one or (is_array and prompt.ndim < 5):
             return [_read_prompt(prompt, **size)] * len(envs)
         if len(prompt) != self.num_envs:
             raise ValueError(
