@@ -19,7 +19,7 @@ from eval_suites.metrics.image_metrics import (
 )
 from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.statistics import notes_on_units, perplexity
-from eval_suites.table import FEWER_CODES, OTHER_CODES, Fixed, Measurement, Sums, Table
+from eval_suites.table import FEWER_CODES, OTHER_CODES, Fixed, Interval, Measurement, Sums, Table
 
 UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {
@@ -160,9 +160,10 @@ def _codebook_measurements(measured: Sequence[_Measured], table: Table) -> dict[
     num_codes, total = counts.shape[1], counts.sum(axis=0)
     return {
         "perplexity": Measurement(
-            of=Sums(table, counts, perplexity, not_swappable=OTHER_CODES),
+            of=Sums(table, counts, perplexity, Interval.jackknife, OTHER_CODES),
             unit="codes",
-            protocol="exp of the entropy of token use over all patches of all test frames",
+            protocol="exp of the entropy of token use over all patches of all test frames; "
+            "interval by jackknife over test episodes",
             ceiling=float(num_codes),
         ),
         "used_codes": Measurement(

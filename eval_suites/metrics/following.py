@@ -8,6 +8,12 @@ from jaxtyping import Float
 
 MAX_LAG = 2
 """Frames by which imagined motion may come early or late."""
+_MARGIN = 2
+"""Lags that are tried beyond MAX_LAG, so that a motion that comes even later is noticed."""
+_ALIKE = 0.25
+"""Correlation below which the imagined motion has no lag, because it does not follow."""
+_TIE = 1e-9
+"""Correlations that differ by less are equal; the smaller lag is taken."""
 _STILL = 1e-6
 """Motion per frame (m) below which the tool counts as still."""
 
@@ -34,15 +40,15 @@ def gain_terms(
 def lag_terms(
     imagined: Float[np.ndarray, "t 3"], seen: Float[np.ndarray, "t 3"]
 ) -> Float[np.ndarray, "l 3"]:
-    """For each lag -MAX_LAG .. MAX_LAG: product, square of imagined and of true motion per frame.
+    """For each lag: product, square of imagined and of true motion per frame.
 
-    At lag k, imagined motion t is compared with true motion t - k, so a world that responds one
-    frame late peaks at 1.
+    Lags go from -MAX_LAG - 2 to MAX_LAG + 2, see `best_lag`. At lag k, imagined motion t is
+    compared with true motion t - k, so a world that responds one frame late peaks at 1.
     """
     late, on_time = np.diff(imagined, axis=0), np.diff(seen, axis=0)
     late = np.where(np.abs(late) < _STILL, 0.0, late)
     rows = []
-    for lag in range(-MAX_LAG, MAX_LAG + 1):
+    for lag in range(-MAX_LAG - _MARGIN, MAX_LAG + _MARGIN + 1):
         count = max(len(late) - abs(lag), 0)
         first, second = max(lag, 0), max(-lag, 0)
         a, b = late[first : first + count], on_time[second : second + count]
@@ -51,12 +57,19 @@ def lag_terms(
 
 
 def best_lag(totals: Float[np.ndarray, "... l 3"]) -> Float[np.ndarray, "..."]:
-    """The lag with the highest correlation; NaN where nothing moves."""
+    """The lag with the highest correlation, of equal ones the smallest.
+
+    NaN where nothing moves, where no lag correlates, and where the best one is beyond MAX_LAG: then
+    only the margin that was tried is known, not the lag.
+    """
     product, *squares = np.moveaxis(totals, -1, 0)
     scale = np.sqrt(squares[0] * squares[1])
     correlation = np.divide(product, scale, out=np.full_like(product, -np.inf), where=scale > 0)
-    lags = correlation.argmax(axis=-1) - MAX_LAG
-    return np.where(np.isfinite(correlation.max(axis=-1)), lags, np.nan)
+    is_alike = correlation.max(axis=-1) > _ALIKE
+    lags = np.arange(totals.shape[-2]) - totals.shape[-2] // 2
+    correlation = correlation - _TIE * np.abs(lags)
+    best = lags[correlation.argmax(axis=-1)]
+    return np.where(is_alike & (np.abs(best) <= MAX_LAG), best, np.nan)
 
 
 def slope(values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:

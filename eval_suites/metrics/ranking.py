@@ -5,7 +5,7 @@ Source of MMRV: Li et al. 2024, Evaluating Real-World Robot Manipulation Policie
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 _TIE = 1e-9
 """Values closer than this are equal."""
@@ -14,12 +14,13 @@ _TIE = 1e-9
 def pearson(
     predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
 ) -> Float[np.ndarray, "..."]:
-    """Linear correlation over policies; NaN where all values are equal."""
+    """Linear correlation over policies; NaN where all values are equal, up to rounding."""
     first = predicted - predicted.mean(axis=-1, keepdims=True)
     second = true - true.mean(axis=-1, keepdims=True)
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
     product = (first * second).sum(axis=-1)
-    return np.divide(product, scale, out=np.full_like(product, np.nan), where=scale > _TIE**2)
+    differ = _differ(predicted) & _differ(true)
+    return np.divide(product, scale, out=np.full_like(product, np.nan), where=differ)
 
 
 def spearman(
@@ -41,6 +42,12 @@ def mmrv(
     apart = np.abs(_differences(true))
     is_wrong = (_differences(predicted) < -_TIE) != (_differences(true) < -_TIE)
     return (apart * is_wrong).max(axis=-1).mean(axis=-1)
+
+
+def _differ(values: Float[np.ndarray, "... p"]) -> Bool[np.ndarray, "..."]:
+    """Whether values differ by more than the rounding of the largest."""
+    size = np.maximum(np.abs(values).max(axis=-1), 1.0)
+    return np.ptp(values, axis=-1) > _TIE * size
 
 
 def _differences(values: Float[np.ndarray, "... p"]) -> Float[np.ndarray, "... p p"]:

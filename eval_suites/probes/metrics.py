@@ -158,11 +158,16 @@ def lag_measurements(
 
 
 def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
-    """The lag of the highest R2, from errors at lags -n .. n and the deviation; NaN without one."""
+    """The lag of the highest R2, from errors at lags -n .. n and the deviation; NaN without one.
+
+    Of lags whose R2 is equal up to rounding the smallest is taken.
+    """
     max_lag = totals.shape[-2] // 2 - 1
     r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
+    lags = np.arange(-max_lag, max_lag + 1)
+    best = lags[(r2 - ROUNDING * np.abs(lags)).argmax(axis=-1)]
     # Codes that predict nothing at any lag are not aligned with any.
-    return np.where(r2.max(axis=-1) > ROUNDING, r2.argmax(axis=-1) - max_lag, np.nan)
+    return np.where(r2.max(axis=-1) > ROUNDING, best, np.nan)
 
 
 def information_measurements(probe: Probe, table: Table) -> dict[str, Measurement]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from eval_suites.metrics.regression import (
     cluster,
@@ -37,6 +37,9 @@ BASELINES = (
 
 SUPERVISED = "inverse_dynamics"
 """Supervised regression with all action labels, shown with the baselines."""
+
+ROUNDING = 1e-9
+"""Relative differences below this are rounding."""
 
 TRANSLATION = (0, 1, 2)
 """Action dimensions in metres."""
@@ -94,6 +97,12 @@ class Probe:
         return self.fit_targets.mean(axis=0)
 
     @cached_property
+    def varies(self) -> Bool[np.ndarray, " d"]:
+        """Dimensions in which a test motion differs from the mean by more than rounding."""
+        apart = np.abs(self.targets - self.mean).max(axis=0)
+        return apart > ROUNDING * np.abs(self.targets).max(axis=0)
+
+    @cached_property
     def oracle(self) -> CodePair:
         """The best possible codes of both splits: clusters of the true motions."""
         standardise = fit_standardiser(self.fit_targets)
@@ -137,11 +146,13 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
 def score(probe: Probe) -> Errors:
     """Squared errors on the test split of all predictors, fitted on the validation split."""
     predictions = _code_predictions(probe) | _action_predictions(probe)
-    return {
+    errors = {
         # Mean over draws of random codes.
         name: probe.test.sums(((guesses - probe.targets) ** 2).mean(axis=0))
         for name, guesses in predictions.items()
     }
+    # A motion that is constant up to rounding has no R2: its deviation is 0, not 1e-32.
+    return errors | {"mean": np.where(probe.varies, errors["mean"], 0.0)}
 
 
 def p_values(probe: Probe) -> dict[str, float | None]:
@@ -150,7 +161,7 @@ def p_values(probe: Probe) -> dict[str, float | None]:
     None where R2 is undefined, or where there is nothing to exchange.
     """
     test = probe.test
-    is_defined = (probe.targets != probe.mean).any(axis=0).all()
+    is_defined = probe.varies.all()
     guesses = probe.predict(probe.fit.codes, test.codes)
     cut = test.by_episode(probe.targets), test.by_episode(guesses)
     tests = {

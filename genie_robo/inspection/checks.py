@@ -303,8 +303,8 @@ def _is_other_size(ratio: float) -> bool:
 
 
 def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
-    """Pearson correlation; 0 where one of them is constant."""
-    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+    """Pearson correlation; 0 where one of them is constant, up to rounding."""
+    if len(one) < 2 or any(np.ptp(x) <= _ROUNDING * np.abs(x).max() for x in (one, other)):
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
 

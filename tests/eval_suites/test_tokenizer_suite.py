@@ -77,6 +77,7 @@ def test_codebook_use(robot):
     assert four["perplexity"].value == pytest.approx(4.0)
     assert four["used_codes"].value == 4 / 16
     assert four["perplexity"].ceiling == 16
+    assert "interval by jackknife" in four["perplexity"].protocol
 
 
 def test_still_episodes_have_no_changed_pixels():

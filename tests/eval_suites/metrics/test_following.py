@@ -34,6 +34,34 @@ def test_lag_is_where_motions_agree(path, lag):
     assert best_lag(lag_terms(imagined, path)) == lag
 
 
+@pytest.mark.parametrize("num_frames", [4, 12])
+def test_equal_motion_at_constant_velocity_has_no_lag(num_frames):
+    """All lags agree exactly; the smallest is taken."""
+    steady = np.linspace([0, 0, 0], [0.3, 0.1, -0.2], num_frames)
+    assert best_lag(lag_terms(steady, steady)) == 0
+    held = np.concatenate([steady[:1], steady[:-1]])  # one frame late
+    assert best_lag(lag_terms(held, steady)) == 1
+
+
+@pytest.mark.parametrize("lag", [-4, -3, 3, 4])
+@pytest.mark.parametrize("is_smooth", [True, False])
+def test_a_lag_beyond_the_range_claims_no_number(lag, is_smooth):
+    rng = np.random.default_rng(0)
+    velocity = rng.normal(size=(40, 3))
+    if is_smooth:
+        velocity = np.stack([np.convolve(v, np.ones(5), mode="same") for v in velocity.T], axis=1)
+    path = np.cumsum(velocity, axis=0)
+    imagined = path[np.clip(np.arange(40) - lag, 0, 39)]
+    assert np.isnan(best_lag(lag_terms(imagined, path)))
+
+
+def test_motion_that_does_not_follow_has_no_lag(path):
+    other = np.cumsum(np.random.default_rng(5).normal(size=(400, 3)), axis=0)
+    true = np.cumsum(np.random.default_rng(6).normal(size=(400, 3)), axis=0)
+    assert np.isnan(best_lag(lag_terms(other, true)))
+    assert np.isnan(best_lag(lag_terms(-path, path)))
+
+
 def test_nothing_that_moves_has_no_lag(path):
     assert np.isnan(best_lag(lag_terms(np.repeat(path[:1], 12, axis=0), path)))
 

@@ -1,5 +1,6 @@
 """Known answers of probes, of labels and of motion read off frames, on made-up transitions."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -215,3 +216,22 @@ KNOWN = (
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: f"{known.name}: {known.why}")
 def test_known_answer(known):
     assert float(known.compute()) == pytest.approx(known.expected, abs=known.tolerance)
+
+
+def test_a_motion_that_is_constant_up_to_rounding_has_no_r2():
+    """0.1 + 0.2 and 0.3 differ in the last bit: their R2 would be a ratio of rounding errors."""
+    data = _data(_late(0))
+    rows = np.zeros_like(data.targets[ACHIEVED])
+    rows[:, 0], rows[::3, 0] = 0.3, 0.1 + 0.2
+    still = replace(data, targets={ACHIEVED: rows})
+    probe = Probe(fit=still, test=still, motion=_DX, num_codes=8)
+    assert not score(probe)["mean"].any()
+    assert not probe.varies.any()
+
+
+def test_equal_lags_are_no_lag():
+    """Codes that predict equally well at every lag, up to rounding."""
+    totals = np.array([[0.3], [0.1 + 0.2], [0.3], [0.30000000000000004], [0.3], [1.0]])
+    assert best_lag(totals) == 0
+    totals[1] = 0.2
+    assert best_lag(totals) == -1

@@ -58,3 +58,14 @@ def test_equal_values_have_no_correlation():
 def test_leading_axes_are_kept():
     both = np.stack([REAL, SIMULATED])
     assert mmrv(both, np.stack([REAL, REAL])) == pytest.approx([0.0, mmrv(SIMULATED, REAL)])
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e6])
+def test_values_equal_up_to_rounding_have_no_correlation(scale):
+    equal, other = np.array([0.1 + 0.2, 0.3, 0.3, 0.3]) * scale, np.arange(4.0)
+    assert equal[0] != equal[1]
+    assert np.isnan(pearson(equal, other))
+    assert np.isnan(pearson(other, equal))
+    assert np.isnan(spearman(equal, other))
+    rows = pearson(np.stack([equal, other]), other)
+    np.testing.assert_allclose(rows, [np.nan, 1.0])
