@@ -31,7 +31,8 @@ CENTROID_EPISODES = 60
 def fit_motion_centroids(context: EvalContext, *, name: str) -> ErrorFeedback:
     """k-means centroids of commanded xyz motions (m), as many as there are latent actions.
 
-    MuJoCo driven by motions quantised to them is an upper bound for worlds driven by as many codes.
+    MuJoCo driven by motions quantised to them by greedy error feedback is a reference for worlds
+    driven by as many codes, not a bound: a search over whole sequences can come closer.
 
     Raises:
         UnavailableError: No validation episode can be read.

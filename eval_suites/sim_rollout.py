@@ -34,6 +34,7 @@ from eval_suites.simulated.poses import PoseTable, no_poses, pose_measurements
 from eval_suites.simulated.truth import Truth, look, stack
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
+from eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, UNINFORMED, uninformed_videos
 from genie_robo.inference.world import Codes, hold_last
 from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld
@@ -44,10 +45,13 @@ Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
 IMAGINED, ALONE, ROBOT, RANDOM = "imagined", "codes_alone", "robot_actions", "random_codes"
 """Rollouts steered by latent actions inferred on the recorded frames with error feedback, by the
 same quantised independently as in the paper, by the recorded robot actions, by random codes."""
-BEST_CODES = "best_codes"
-"""Upper bound: MuJoCo driven by motions quantised to as many centroids as there are codes."""
-PATHS = (IMAGINED, ALONE, ROBOT, RANDOM, BEST_CODES)
+GREEDY_CODES = "greedy_codes"
+"""MuJoCo driven by motions quantised to as many k-means centroids as there are codes, by greedy
+error feedback. A search over whole sequences, or other centroids, can come closer: no bound."""
+PATHS = (IMAGINED, ALONE, ROBOT, RANDOM, GREEDY_CODES)
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
+GIVEN = (COPY_LAST, MEAN_FRAME, BLURRED)
+"""Videos that are the same for every model."""
 MEASURES = {
     "psnr": "PSNR against MuJoCo's frame",
     "changed_psnr": "PSNR over the pixels that change from MuJoCo's frame t - 1 to t",
@@ -57,10 +61,10 @@ PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
     "prompt and latent actions inferred on the recorded frames with error feedback (codes_alone: "
     "each quantised alone; robot_actions: the recorded ones through the action map; random_codes); "
-    "best_codes is MuJoCo under the recorded actions, every xyz motion quantised to k-means "
-    "centroids with error feedback, as many centroids as latent actions; per-frame dB averaged "
-    "over prompts, interval over test episodes; copy_last holds the prompt frame, the ceiling is "
-    "the tokenizer's own reconstruction of MuJoCo's frames"
+    "greedy_codes is MuJoCo under the recorded actions, every xyz motion quantised to the nearest "
+    "k-means centroid with error feedback, as many centroids as latent actions; per-frame dB "
+    "averaged over prompts, interval over test episodes; copy_last holds the prompt frame, "
+    f"{ABOUT}; the ceiling is the tokenizer's own reconstruction of MuJoCo's frames"
 )
 POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 NOTHING_TO_FIT = "there is no episode to fit on"
@@ -111,10 +115,12 @@ class SimRollout:
         truths = self._execute(clips, MujocoWorld(renderer=self.renderer), "MuJoCo")
         paths = self._paths(context, clips)
         others = self._others(context, clips, truths)
+        others |= uninformed_videos(context, clips, paths[IMAGINED])
         table = clip_table(clips)
         true_video = np.stack([truth.video for truth in truths])
         self._add_decibels(table, true_video, paths | others, truths)
-        found = _decibels(table, list(paths), true_video.shape[1] - 1)
+        uninformed = [name for name in UNINFORMED if name in others]
+        found = _decibels(table, list(paths), uninformed, true_video.shape[1] - 1)
         found |= self._poses(context, table, truths, paths | others)
         result = SuiteResult.of(
             found,
@@ -159,7 +165,7 @@ class SimRollout:
             feedback = fit_motion_centroids(context, name=self.name)
             world = MujocoWorld(feedback=feedback, renderer=self.renderer)
             coded = self._execute(clips, world, "MuJoCo, quantised motions")
-            paths[BEST_CODES] = np.stack([truth.video[1:] for truth in coded])
+            paths[GREEDY_CODES] = np.stack([truth.video[1:] for truth in coded])
         return {path: paths[path] for path in PATHS if path in paths}
 
     def _execute(self, clips: Sequence[Clip], world: MujocoWorld, description: str) -> list[Truth]:
@@ -203,7 +209,7 @@ class SimRollout:
         for who, video in videos.items():
             measured = decibels(true_video, video, is_robot, threshold=self.change_threshold)
             for name, values in measured.items():
-                table.add_series(f"{name}_{who}", values, given=who == COPY_LAST)
+                table.add_series(f"{name}_{who}", values, given=who in GIVEN)
 
     def _poses(
         self, context: EvalContext, table: Table, truths: Sequence[Truth], videos: Videos
@@ -252,8 +258,10 @@ def decibels(
     return {name: np.stack(column) for name, column in zip(MEASURES, columns, strict=True)}
 
 
-def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Measurement]:
-    """Means over the horizon, gains over the held prompt, and values of every frame."""
+def _decibels(
+    table: Table, paths: Sequence[str], uninformed: Sequence[str], horizon: int
+) -> dict[str, Measurement]:
+    """Means over the horizon, gains over uninformed videos, and values of every frame."""
     frames = range(1, horizon + 1)
 
     def columns(name: str, who: str) -> list[str]:
@@ -263,18 +271,20 @@ def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Mea
     decibel = partial(Measurement, unit="dB", reason="there are no such pixels in MuJoCo's frames")
     for name, what in MEASURES.items():
         means = {w: table.mean(columns(name, w)) for w in (*paths, COPY_LAST, TOKENIZER)}
+        blind = {w: table.mean(columns(name, w)) for w in uninformed}
         for path in paths:
             others = [COPY_LAST, *(p for p in paths if p != path and path == IMAGINED)]
             found[f"{name}{_suffix(path)}"] = decibel(
                 of=means[path],
                 protocol=f"{what}, {path}, mean over the horizon; {PROTOCOL}",
-                baselines={other: means[other] for other in others},
+                baselines={other: means[other] for other in others} | blind,
                 ceiling=means[TOKENIZER],
             )
-        found[f"{name}/gain_over_copy_last"] = decibel(
-            of=table.mean_difference(columns(name, IMAGINED), columns(name, COPY_LAST)),
-            protocol=f"{what}, imagined minus copy_last; {PROTOCOL}",
-        )
+        for other in (COPY_LAST, *uninformed):
+            found[f"{name}/gain_over_{other}"] = decibel(
+                of=table.mean_difference(columns(name, IMAGINED), columns(name, other)),
+                protocol=f"{what}, imagined minus {other}; {PROTOCOL}",
+            )
         for who in means:
             for t in frames:
                 found[f"{name}/{who}/t{t}"] = decibel(
@@ -295,7 +305,7 @@ def _decibels(table: Table, paths: Sequence[str], horizon: int) -> dict[str, Mea
 
 def _missing(paths: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
     """Why some paths have no rollouts."""
-    reasons = {ROBOT: NO_ROBOT, BEST_CODES: NOTHING_TO_FIT}
+    reasons = {ROBOT: NO_ROBOT, GREEDY_CODES: NOTHING_TO_FIT}
     return {path: reason for path, reason in reasons.items() if path not in paths}
 
 

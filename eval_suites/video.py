@@ -23,6 +23,7 @@ from eval_suites.rollouts import (
 )
 from eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, notes_on_units
 from eval_suites.table import LeftOut, Measurement, Metric, Table, undefined
+from eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, uninformed_videos
 from eval_suites.video_features import (
     I3D_BYTES,
     I3D_SHA256,
@@ -36,13 +37,16 @@ from eval_suites.video_features import (
 from genie_robo.inference.world import hold_last
 
 IMAGINED, COPY_LAST, TOKENIZER = "imagined", "copy_last", "tokenizer"
+GIVEN = (COPY_LAST, MEAN_FRAME, BLURRED)
+"""Videos that are the same for every model."""
 FLOOR = "real_against_real"
 FAST_CLIPS = 8
 RANDOM_FEATURES = "random_conv3d"
 PROTOCOL = (
     "frames imagined from the prompt with the latent actions inferred on the true frames, against "
     "the true frames of test episodes; averaged over prompts, interval over test episodes; "
-    "copy_last holds the prompt frame; ceiling: the tokenizer's reconstruction of the true frames"
+    f"copy_last holds the prompt frame, {ABOUT}; ceiling: the tokenizer's reconstruction of the "
+    "true frames"
 )
 DISTANCE_PROTOCOL = (
     "test episodes are cut into two halves; features ({name}) of the imagined videos of one half "
@@ -107,15 +111,17 @@ class VideoSuite:
             fast_clips=FAST_CLIPS,
         )
         videos = self._videos(context, clips)
+        blind = uninformed_videos(context, clips, videos[IMAGINED])
         true = np.stack([clip.future for clip in clips])
         table = clip_table(clips)
         measures = self._frame_measures()
         for name, measure in measures.items():
-            for who, video in videos.items():
+            for who, video in (videos | blind).items():
                 values = _by_frame(measure, true, video)
-                table.add(f"{name}_{who}", values.mean(axis=1), given=who == COPY_LAST)
-                table.add_series(f"{name}_{who}", values, given=who == COPY_LAST)
-        found = _frame_measurements(table, list(measures), range(1, true.shape[1] + 1))
+                table.add(f"{name}_{who}", values.mean(axis=1), given=who in GIVEN)
+                table.add_series(f"{name}_{who}", values, given=who in GIVEN)
+        frames = range(1, true.shape[1] + 1)
+        found = _frame_measurements(table, list(measures), list(blind), frames)
         for name, features in self._video_features().items():
             found |= distance_measurements(table, true, videos, features, name=name)
         result = SuiteResult.of(
@@ -199,7 +205,7 @@ def _by_frame(
 
 
 def _frame_measurements(
-    table: Table, measures: Sequence[str], frames: range
+    table: Table, measures: Sequence[str], uninformed: Sequence[str], frames: range
 ) -> dict[str, Measurement]:
     found = {}
     for name in measures:
@@ -208,14 +214,15 @@ def _frame_measurements(
             of=means[IMAGINED],
             unit=UNITS[name],
             protocol=f"{name}, mean over the horizon; {PROTOCOL}",
-            baselines={COPY_LAST: means[COPY_LAST]},
+            baselines={w: table.mean([f"{name}_{w}"]) for w in (COPY_LAST, *uninformed)},
             ceiling=means[TOKENIZER],
         )
-        found[f"{name}/gain_over_copy_last"] = Measurement(
-            of=table.mean_difference([f"{name}_{IMAGINED}"], [f"{name}_{COPY_LAST}"]),
-            unit=UNITS[name],
-            protocol=f"{name}, imagined minus copy_last, paired; {PROTOCOL}",
-        )
+        for other in (COPY_LAST, *uninformed):
+            found[f"{name}/gain_over_{other}"] = Measurement(
+                of=table.mean_difference([f"{name}_{IMAGINED}"], [f"{name}_{other}"]),
+                unit=UNITS[name],
+                protocol=f"{name}, imagined minus {other}, paired; {PROTOCOL}",
+            )
         for who in means:
             for t in frames:
                 found[f"{name}/{who}/t{t}"] = Measurement(

@@ -10,7 +10,7 @@ MAX_LAG = 2
 """Frames by which imagined motion may come early or late."""
 _MARGIN = 2
 """Lags that are tried beyond MAX_LAG, so that a motion that comes even later is noticed."""
-_ALIKE = 0.25
+_ALIKE = 0.1
 """Correlation below which the imagined motion has no lag, because it does not follow."""
 _TIE = 1e-9
 """Correlations that differ by less are equal; the smaller lag is taken."""
@@ -49,7 +49,9 @@ def lag_terms(
     late = np.where(np.abs(late) < _STILL, 0.0, late)
     rows = []
     for lag in range(-MAX_LAG - _MARGIN, MAX_LAG + _MARGIN + 1):
-        count = max(len(late) - abs(lag), 0)
+        count = len(late) - abs(lag)
+        # A lag at which less than half of the motion overlaps agrees by chance.
+        count = count if 2 * count >= len(late) else 0
         first, second = max(lag, 0), max(-lag, 0)
         a, b = late[first : first + count], on_time[second : second + count]
         rows.append([(a * b).sum(), (a * a).sum(), (b * b).sum()])

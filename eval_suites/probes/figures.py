@@ -45,7 +45,7 @@ def probe_figures(
             ceilings=[metric.ceiling for metric in shown],
             labels=(
                 f"{num_codes} latent actions",
-                f"best {num_codes} codes (oracle)",
+                f"{num_codes} clusters of the true motions",
                 f"R2 of the {motion.target} motion, test episodes",
             ),
         ),

@@ -104,7 +104,7 @@ class Probe:
 
     @cached_property
     def oracle(self) -> CodePair:
-        """The best possible codes of both splits: clusters of the true motions."""
+        """Codes of both splits that know the motion: k-means clusters of the true motions."""
         standardise = fit_standardiser(self.fit_targets)
         points = standardise(self.fit_targets), standardise(self.targets)
         return cluster(*points, num_codes=self.num_codes, seed=self.seed)

@@ -25,8 +25,9 @@ LAG = (
     "delay of the imagined motion of the tool: the lag of the highest correlation of its motion "
     "per frame with that read from MuJoCo's frames, all rollouts together"
 )
+_DISTANCES = ("", "/above_floor", "/over_copy_last")
 UNITS = {
-    **{f"{thing}{part}": "mm" for thing in THINGS for part in ("", "/above_floor")},
+    **{f"{thing}{part}": "mm" for thing in THINGS for part in _DISTANCES},
     **{f"{thing}/drift": "mm/frame" for thing in THINGS},
     "gain": "ratio",
     "lag": "frames",
@@ -34,6 +35,7 @@ UNITS = {
 FLOOR, HELD = "true_frames", "copy_last"
 NO_THING = "there is no such thing on the table, or the horizon is a single frame"
 NO_MOTION = "the tool does not move, or the horizon is a single frame"
+NO_LAG = "the tool does not move as the true one does at any lag of up to two frames"
 
 
 @runtime_checkable
@@ -87,6 +89,10 @@ class PoseTable:
         """Mean distance minus that on MuJoCo's own frames."""
         return self._table.mean_difference(self._columns[thing, who], self._columns[thing, FLOOR])
 
+    def over_held(self, thing: str, who: str) -> Sums:
+        """Mean distance minus that of the held prompt frame; below 0 is better than holding."""
+        return self._table.mean_difference(self._columns[thing, who], self._columns[thing, HELD])
+
     def drift(self, thing: str, who: str) -> Sums:
         """Growth of the distance above the floor per frame."""
         errors, floor = (self._table.values(self._columns[thing, w]) for w in (who, FLOOR))
@@ -138,6 +144,12 @@ def pose_measurements(
             protocol=f"{what}; minus the ceiling, paired",
             reason=NO_THING,
         )
+        found[f"{thing}/over_copy_last"] = Measurement(
+            of=poses.over_held(thing, who),
+            unit="mm",
+            protocol=f"{what}; minus that of the held prompt frame, paired; below 0 is better",
+            reason=NO_THING,
+        )
         found[f"{thing}/drift"] = Measurement(
             of=poses.drift(thing, who),
             unit="mm/frame",
@@ -155,7 +167,7 @@ def pose_measurements(
         reason=NO_MOTION,
     )
     found["lag"] = Measurement(
-        of=poses.lag(who), unit="frames", protocol=f"{LAG}; {READ}", ceiling=0.0, reason=NO_MOTION
+        of=poses.lag(who), unit="frames", protocol=f"{LAG}; {READ}", ceiling=0.0, reason=NO_LAG
     )
     return found
 

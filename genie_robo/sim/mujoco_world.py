@@ -38,8 +38,8 @@ class MujocoWorld:
         Args:
             scale: Factor on every motion.
             delay: Frames by which every action is delayed; the robot holds still until then.
-            feedback: Quantises the xyz motion of every action: an upper bound for worlds that are
-                driven by the same number of codes.
+            feedback: Quantises the xyz motion of every action greedily, a reference for worlds that
+                are driven by the same number of codes.
             renderer: auto, raycast, egl or osmesa.
         """
         self._scale, self._delay, self._feedback = scale, delay, feedback

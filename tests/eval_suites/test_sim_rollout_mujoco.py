@@ -64,10 +64,10 @@ def test_a_held_frame_gains_nothing(mujoco_context):
 def test_mujoco_with_quantised_motions_is_the_upper_bound_of_codes(mujoco_context):
     metrics = simulate(mujoco_context, "mujoco_coded")
     for name in ("psnr", "changed_psnr", "tool_error", "gain"):
-        best = metrics[f"{name}/best_codes"].value
+        best = metrics[f"{name}/greedy_codes"].value
         assert metrics[name].value == metrics[f"{name}/robot_actions"].value == best
-    assert metrics["psnr/best_codes"].value < 100
-    assert metrics["tool_error/above_floor/best_codes"].value > 0
+    assert metrics["psnr/greedy_codes"].value < 100
+    assert metrics["tool_error/above_floor/greedy_codes"].value > 0
 
 
 def test_half_the_motion_is_half_the_gain(mujoco_context, monkeypatch):
