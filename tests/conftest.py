@@ -20,6 +20,13 @@ settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is written into the real user's cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("GENIE_ROBO_CACHE", None)
+
+
 @pytest.fixture(scope="session")
 def genie_robo() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `genie-robo WORDS` and return its status and both of its outputs."""

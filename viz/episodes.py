@@ -142,7 +142,7 @@ def dataset_blueprint(layout: EpisodeLayout) -> rrb.Blueprint:
 
 def _rows(layout: EpisodeLayout) -> list[tuple[Part, int]]:
     """Everything that changes with time, top to bottom, each with its share of the height."""
-    cameras = [image("", f"{CAMERA}/{name}", name) for name in layout.cameras]
+    cameras = [image("", f"{CAMERA}/{_escaped(name)}", name) for name in layout.cameras]
     rows: list[tuple[Part, int]] = [
         (rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)), 50)
     ]
@@ -195,7 +195,7 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
     steps, hz = first_step + np.arange(episode.num_steps), episode.control_hz
     times, start = time_columns(steps, control_hz=hz), time_columns(steps[:1], control_hz=hz)
     for name, frames in episode.images.items():
-        path = entity("", f"{CAMERA}/{name}")
+        path = entity("", f"{CAMERA}/{_escaped(name)}")
         if name in episode.bgr_cameras:
             video = decode_frames(frames, image_size=None, is_bgr=True)
             log_video(recording, path, video, times)

@@ -36,7 +36,9 @@ def run(config: InspectConfig) -> None:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     given = config.data.source if config.data else None
     max_pixels = config.data.max_image_pixels if config.data else MAX_IMAGE_PIXELS
-    found = inspect_dataset(Path(config.path), given, max_pixels=max_pixels)
+    found = inspect_dataset(
+        Path(config.path), given, rlds_splits=config.rlds_splits, max_pixels=max_pixels
+    )
     facts = found.facts
     console = Console(highlight=False)
     for part in describe(facts):

@@ -106,6 +106,8 @@ class InspectConfig:
     data: InspectDataConfig | None = None
     """How to read it, for example data=bridge_dataset; by default its file in conf/data/, or a
     proposal."""
+    rlds_splits: tuple[str, ...] = ()
+    """RLDS splits to look at, whole or in part as "train[:3shards]"; empty takes all."""
     output: str = ""
     """Folder for inspect.json, contact_sheet.png, actions.png and episodes.rrd; empty prints
     only."""

@@ -1,38 +1,30 @@
-"""The index of a dataset: location of every record, checked once and cached next to it."""
+"""The index of a dataset: location of every record, checked once, and the result cached."""
 
-import hashlib
 import json
 import logging
-import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genie_robo.data.schema import (
-    FEATURES_FILE,
-    INFO_FILE,
-    Columns,
-    Schema,
-    ShardFile,
-    open_schema,
-    parse_record,
-)
-from genie_robo.data.shards import Span, find_records, read_record
-from genie_robo.data.sources import Feature
+from genie_robo.data.cache import cache_file, digest, write_cache
+from genie_robo.data.download import check_shards
+from genie_robo.data.features import Feature
+from genie_robo.data.records import Columns, Steps, parse_record
+from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, Schema, open_schema
+from genie_robo.data.shards import ShardFile, Span, find_records, read_record
 from genie_robo.progress import progress_bar
-from genie_robo.run_folder import write_atomic
 
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 """Version of the cache; older index files are rebuilt."""
-_ID_BYTES = 8
+_EPISODE_ID = re.compile(r"[0-9a-f]{16}")
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
-_ANY_WRITE = 0o222
-_SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem")
+_SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
 _NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 """Raised by reading a file that is not an index."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -55,8 +47,13 @@ class RecordEntry:
     num_steps: int
     problem: str = ""
     """Why the record cannot be read; empty when it can."""
-    bad_keys: tuple[str, ...] = ()
-    """Columns that are missing or hold values that are not finite or not an image."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """Why columns in use cannot be used, by key: missing, not finite, no image and the like."""
+
+    @property
+    def bad_keys(self) -> tuple[str, ...]:
+        """Columns in use that cannot be used."""
+        return tuple(self.faults)
 
     @property
     def span(self) -> Span:
@@ -84,31 +81,38 @@ class DatasetIndex:
         return self.schema.features
 
     def read(self, entry: RecordEntry) -> Columns:
-        """The columns of one record.
+        """One record, whose columns are decoded when they are asked for.
 
         Raises:
             ValueError: The record is damaged.
             OSError: The shard cannot be read.
         """
-        return parse_record(
-            read_record(entry.shard, entry.span, self.schema.file_format), self.schema
-        )
+        raw = read_record(entry.shard, entry.span, self.schema.file_format)
+        return parse_record(raw, self.schema.features, num_steps=entry.num_steps)
 
 
-def build_index(path: Path, rlds_splits: Sequence[str] = ()) -> DatasetIndex:
+def build_index(
+    path: Path | Schema, rlds_splits: Sequence[str] = (), *, keys: Sequence[str] = ()
+) -> DatasetIndex:
     """Index an RLDS folder: one pass over its bytes, or the cached result of one.
 
-    The cache is a small JSON file per split in the dataset's folder, or in the user's cache folder
-    if that is read-only. It is rebuilt when a file has changed.
+    The cache is a small JSON file for each RLDS split in the user's cache folder. It is rebuilt
+    when a file of the dataset has changed.
+
+    Args:
+        path: The folder, or its schema if that is known already.
+        rlds_splits: RLDS splits to use, see `open_schema`.
+        keys: The columns in use, which are checked in every record. No other one is decoded.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
         ValueError: A shard is empty, a Git LFS pointer, cut, damaged or misses records.
     """
-    schema = open_schema(path, rlds_splits)
+    schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits)
+    check_shards(schema.shards)
     entries: list[RecordEntry] = []
-    for split, shards in groupby(schema.shards, key=lambda shard: shard.split):
-        entries += _index_split(schema, split, list(shards))
+    for _, shards in groupby(schema.shards, key=lambda shard: shard.split):
+        entries += _index_split(schema, list(shards), sorted(set(keys)))
     if not entries:
         raise ValueError(f"{schema.folder} holds no episodes; check data.rlds_splits")
     return DatasetIndex(
@@ -118,56 +122,36 @@ def build_index(path: Path, rlds_splits: Sequence[str] = ()) -> DatasetIndex:
     )
 
 
-def digest(*parts: bytes) -> str:
-    """blake2b of byte strings, as 16 hexadecimal characters."""
-    return hashlib.blake2b(b"".join(parts), digest_size=_ID_BYTES).hexdigest()
+def index_file(schema: Schema, shards: Sequence[ShardFile], keys: Sequence[str]) -> Path:
+    """The cached index of some shards, of which some columns were checked."""
+    names = [shard.path.name for shard in shards]
+    identity = [str(schema.folder.resolve()), json.dumps([names, sorted(set(keys))])]
+    return cache_file("index", *identity)
 
 
-def index_files(folder: Path, split: str) -> tuple[Path, ...]:
-    """Possible paths of the index of a split."""
-    return cache_files(folder, f"index_{split}")
-
-
-def cache_files(folder: Path, name: str) -> tuple[Path, ...]:
-    """Paths at which a result about a dataset may be cached: next to it, then the user's cache.
-
-    Nothing is written to a folder without write permission, even by the superuser.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = digest(str(folder.resolve()).encode())
-    elsewhere = cache / "genie_robo" / f"{folder.parent.name}_{place}_{name}.json"
-    if folder.stat().st_mode & _ANY_WRITE:
-        return (folder / f".genie_robo_{name}.json", elsewhere)
-    return (elsewhere,)
-
-
-def write_cache(files: Sequence[Path], text: str) -> bool:
-    """Write the first of the files that can be written; False when none can."""
-    for file in files:
-        try:
-            write_atomic(file, text)
-        except OSError as error:
-            _log.debug("cannot write %s: %s", file, error)
-        else:
-            return True
-    return False
-
-
-def _index_split(schema: Schema, split: str, shards: list[ShardFile]) -> list[RecordEntry]:
+def _index_split(
+    schema: Schema, shards: Sequence[ShardFile], keys: Sequence[str]
+) -> list[RecordEntry]:
     """Cached entries if they are valid, else new ones."""
-    files = index_files(schema.folder, split)
-    stamp = _stamp(schema.folder, shards)
-    for file in files if stamp else ():
-        cached = _load(file, stamp, schema.folder)
-        if cached is not None:
-            return cached
+    file, stamp = index_file(schema, shards, keys), _stamp(schema.folder, shards)
+    cached = _load(file, stamp, shards)
+    if cached is not None:
+        return cached
     spans = {shard.path: _spans(shard, schema.file_format) for shard in shards}
-    entries = list(_scan(schema, split, spans))
-    _save(files, stamp, entries, schema.folder)
+    title = f"index {schema.name} {shards[0].split}"
+    entries = list(_scan(schema, spans, keys, title=title))
+    if not write_cache(file, _to_json(stamp, entries, shards)):
+        _log.warning(
+            "the index of %s cannot be kept in %s: it will be made again next time",
+            schema.folder,
+            file.parent,
+        )
     return entries
 
 
 def _spans(shard: ShardFile, file_format: str) -> list[Span]:
+    if not shard.num_records and (not shard.path.exists() or not shard.path.stat().st_size):
+        return []
     spans = find_records(shard.path, file_format)
     if len(spans) != shard.num_records:
         raise ValueError(
@@ -177,19 +161,22 @@ def _spans(shard: ShardFile, file_format: str) -> list[Span]:
     return spans
 
 
-def _scan(schema: Schema, split: str, spans: Mapping[Path, list[Span]]) -> Iterator[RecordEntry]:
+def _scan(
+    schema: Schema, spans: Mapping[Path, list[Span]], keys: Sequence[str], *, title: str
+) -> Iterator[RecordEntry]:
     """Read every record once: checksum, identity, number of steps, unusable columns."""
     total = sum(len(found) for found in spans.values())
-    is_large = sum(shard.stat().st_size for shard in spans) >= _QUIET_BYTES
-    title = f"index {schema.name} {split}"
+    is_large = sum(shard.stat().st_size for shard, found in spans.items() if found) >= _QUIET_BYTES
     with progress_bar(title, total=total, unit="episodes", visible=is_large) as advance:
         for shard, found in spans.items():
             for number, span in enumerate(found):
-                yield _examine(schema, shard, number, span)
+                yield _examine(schema, keys, shard, number, span)
                 advance()
 
 
-def _examine(schema: Schema, shard: Path, number: int, span: Span) -> RecordEntry:
+def _examine(
+    schema: Schema, keys: Sequence[str], shard: Path, number: int, span: Span
+) -> RecordEntry:
     place = {"shard": shard, "number": number, "offset": span.offset, "length": span.length}
     try:
         raw = read_record(shard, span, schema.file_format)
@@ -197,70 +184,91 @@ def _examine(schema: Schema, shard: Path, number: int, span: Span) -> RecordEntr
         unknown = digest(f"{shard.name} {span.offset}".encode())
         return RecordEntry(**place, episode_id=unknown, num_steps=0, problem=str(error))
     try:
-        columns = parse_record(raw, schema)
+        steps = parse_record(raw, schema.features).steps
+        num_steps, faults = _check_columns(steps, schema.features, keys)
     except ValueError as error:
         return RecordEntry(**place, episode_id=digest(raw), num_steps=0, problem=str(error))
-    bad = tuple(
-        key
-        for key, feature in schema.features.items()
-        if feature.kind != "other" and _is_bad(key, columns.steps.get(key), feature)
-    )
-    return RecordEntry(**place, episode_id=digest(raw), num_steps=columns.num_steps, bad_keys=bad)
+    return RecordEntry(**place, episode_id=digest(raw), num_steps=num_steps, faults=faults)
 
 
-def _is_bad(key: str, column: np.ndarray | None, feature: Feature) -> bool:
-    """Whether a column is missing, not finite, or holds images that are not JPEG or PNG."""
-    if column is None:
-        return True
+def _check_columns(
+    steps: Steps, features: Mapping[str, Feature], keys: Sequence[str]
+) -> tuple[int, dict[str, str]]:
+    """The number of steps of some columns, and which of them cannot be used.
+
+    Raises:
+        ValueError: They have different lengths.
+    """
+    faults, lengths = {}, {}
+    for key in keys:
+        try:
+            column = steps.decode(key)
+        except ValueError as error:
+            faults[key] = str(error).removeprefix(f"{key} ")
+            continue
+        lengths[key] = len(column)
+        if fault := _fault(key, column, features[key]):
+            faults[key] = fault
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"its columns have different lengths: {lengths}")
+    return next(iter(lengths.values()), steps.num_steps), faults
+
+
+def _fault(key: str, column: np.ndarray, feature: Feature) -> str:
+    """Whether a column has values that are not finite, or images that are not JPEG or PNG."""
     if feature.kind == "image":
-        return not all(bytes(image).startswith(_IMAGE_STARTS) for image in column)
+        is_good = all(bytes(image).startswith(_IMAGE_STARTS) for image in column)
+        return "" if is_good else "is not JPEG or PNG"
     if column.dtype.kind != "f":
-        return False
+        return ""
     rows = column[:-1] if key.startswith("action") else column  # the last action is never used
-    return not bool(np.isfinite(rows).all())
+    return "" if np.isfinite(rows).all() else "has values that are not finite"
 
 
 def _stamp(folder: Path, shards: Sequence[ShardFile]) -> str:
-    """Names, sizes and times of the files an index was made from; empty if one is missing."""
+    """Names, sizes and times of the files an index was made from."""
     files = [shard.path for shard in shards] + [folder / FEATURES_FILE, folder / INFO_FILE]
-    try:
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    except FileNotFoundError:
-        return ""
+    there = [(file.name, file.stat()) for file in files if file.exists()]
+    stats = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in there]
     return digest(json.dumps([INDEX_FORMAT, stats]).encode())
 
 
-def _save(
-    files: tuple[Path, ...], stamp: str, entries: Sequence[RecordEntry], folder: Path
-) -> None:
-    shards = list(dict.fromkeys(entry.shard.name for entry in entries))
-    numbers = {name: number for number, name in enumerate(shards)}
-    rows = [
-        [numbers[e.shard.name], e.bad_keys, *(getattr(e, name) for name in _SAVED)] for e in entries
-    ]
-    content = {"stamp": stamp, "shards": shards, "records": rows}
-    if not write_cache(files, json.dumps({"checksum": _checksum(content), **content})):
-        _log.warning("the index of %s cannot be kept: it will be made again next time", folder)
+def _to_json(stamp: str, entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> str:
+    numbers = {shard.path: number for number, shard in enumerate(shards)}
+    rows = [[numbers[e.shard], *(getattr(e, name) for name in _SAVED)] for e in entries]
+    content = {"stamp": stamp, "records": rows}
+    return json.dumps({"checksum": _checksum(content), **content})
 
 
-def _load(file: Path, stamp: str, folder: Path) -> list[RecordEntry] | None:
-    """The cached entries, or None if there are none or the dataset has changed."""
+def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEntry] | None:
+    """The cached entries, or None if there are none, they do not fit or the dataset has changed."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_bytes())
         if content.pop("checksum") != _checksum(content) or content["stamp"] != stamp:
             return None
-        shards = [folder / name for name in content["shards"]]
-        return [
-            RecordEntry(
-                shard=shards[shard],
-                bad_keys=tuple(bad_keys),
-                **dict(zip(_SAVED, values, strict=True)),
-            )
-            for shard, bad_keys, *values in content["records"]
+        rows = content["records"]
+        entries = [
+            RecordEntry(shard=shards[shard].path, **dict(zip(_SAVED, values, strict=True)))
+            for shard, *values in rows
         ]
+        sizes = [shard.path.stat().st_size if shard.num_records else 0 for shard in shards]
+        is_good = all(_is_entry(e, sizes[row[0]]) for e, row in zip(entries, rows, strict=True))
+        return entries if is_good and len(entries) == sum(s.num_records for s in shards) else None
     except (OSError, *_NO_INDEX) as error:
         _log.debug("no usable index in %s: %s", file, error)
         return None
+
+
+def _is_entry(entry: RecordEntry, shard_bytes: int) -> bool:
+    """Whether what a file says of a record can be true."""
+    counts = (entry.number, entry.offset, entry.length, entry.num_steps)
+    return (
+        all(type(count) is int and count >= 0 for count in counts)
+        and entry.offset + entry.length <= shard_bytes
+        and _EPISODE_ID.fullmatch(entry.episode_id) is not None
+        and isinstance(entry.problem, str)
+        and all(isinstance(reason, str) for reason in entry.faults.values())
+    )
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

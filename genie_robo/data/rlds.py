@@ -12,10 +12,13 @@ import numpy as np
 from jaxtyping import Int
 
 from genie_robo.data.actions import to_pose, to_robot_actions
-from genie_robo.data.index import DatasetIndex, RecordEntry, build_index, digest
-from genie_robo.data.schema import Columns
+from genie_robo.data.cache import digest
+from genie_robo.data.features import Feature
+from genie_robo.data.index import DatasetIndex, RecordEntry, build_index
+from genie_robo.data.records import Columns
+from genie_robo.data.schema import FEATURES_FILE, Schema, open_schema
 from genie_robo.data.settings import Source
-from genie_robo.data.sources import Feature, check_source, source_keys
+from genie_robo.data.sources import check_source, source_keys
 from genie_robo.types import ACTION_NAMES, Episode
 
 _MIN_STEPS = 2
@@ -69,10 +72,16 @@ class BadEpisodes:
             return
         shown = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:_SHOWN]]
         more = f" and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
+        advice = "repair the dataset, or raise the limit to go on without these episodes"
+        if len(self) == self._num_episodes:
+            advice = (
+                f"no episode fits {FEATURES_FILE}: take it and the shards from one version of the "
+                "dataset, or name other columns with data.source"
+            )
         raise ValueError(
             f"{len(self)} of {self._num_episodes} episodes of {self._folder} cannot be read, "
             f"{share:.1%}, above data.bad_episode_limit={self._limit}: {', '.join(shown)}{more}; "
-            "repair the dataset, or raise the limit to go on without these episodes"
+            f"{advice}"
         )
 
 
@@ -100,7 +109,7 @@ class RldsDataset(Sequence[Episode]):
 
     def __init__(
         self,
-        path: Path,
+        path: Path | Schema,
         source: Source,
         *,
         rlds_splits: Sequence[str] = (),
@@ -109,9 +118,11 @@ class RldsDataset(Sequence[Episode]):
         """Open a dataset.
 
         Args:
-            path: Folder with features.json, or one above a single version folder.
+            path: Folder with features.json, or one above a single version folder; or its schema,
+                which has the splits.
             source: Which keys are the camera, the action and so on.
-            rlds_splits: RLDS splits to pool; empty takes all.
+            rlds_splits: RLDS splits to pool, whole or in part as `train[:3shards]`; empty takes
+                all.
             bad_episode_limit: Share of unreadable episodes above which opening or reading fails.
 
         Raises:
@@ -120,8 +131,9 @@ class RldsDataset(Sequence[Episode]):
             ValueError: A shard is damaged, the source does not fit, or too many episodes are
                 unreadable.
         """
-        self._index = build_index(path, rlds_splits)
-        check_source(source, self._index.features)
+        schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits)
+        check_source(source, schema.features)
+        self._index = build_index(schema, keys=source_keys(source))
         first: dict[str, RecordEntry] = {}
         for entry in self._index.entries:
             first.setdefault(entry.episode_id, entry)
@@ -187,13 +199,11 @@ class RldsDataset(Sequence[Episode]):
 
     def _readable(self, records: Sequence[RecordEntry]) -> list[RecordEntry]:
         """Records without a problem in what this source reads."""
-        wanted = set(source_keys(self.source))
         good = []
         for entry in records:
-            bad_keys = wanted.intersection(entry.bad_keys)
-            if entry.problem or bad_keys:
-                reason = f"missing, not finite or no image: {', '.join(sorted(bad_keys))}"
-                self.bad_episodes.add(_name(entry), entry.problem or reason)
+            faults = ", ".join(f"{key} {reason}" for key, reason in sorted(entry.faults.items()))
+            if entry.problem or faults:
+                self.bad_episodes.add(_name(entry), entry.problem or faults)
             else:
                 good.append(entry)
         self.bad_episodes.check()
@@ -231,7 +241,7 @@ def _to_episode(
     others = {
         key: key
         for key, feature in sorted(index.features.items())
-        if feature.is_camera and key in steps and key not in named.values()
+        if feature.is_camera and key not in named.values() and key in steps
     }
     actions, action_mask = to_robot_actions(steps, source)
     pose, pose_mask = to_pose(steps, source) or (None, np.zeros(len(ACTION_NAMES), bool))
@@ -244,7 +254,7 @@ def _to_episode(
         end_effector_pose=pose,
         pose_mask=pose_mask,
         sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,
-        scene=_text(columns.metadata.get("scene", b"")) if source.sim_state else "",
+        scene=_text(columns.scene) if source.sim_state else "",
         instruction=_first_instruction(steps, source),
         control_hz=source.control_hz,
     )

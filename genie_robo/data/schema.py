@@ -1,58 +1,26 @@
-"""The schema of an RLDS folder (features.json, dataset_info.json), and records parsed by it.
+"""An RLDS folder before any record is read: its columns and the files that hold its records.
 
-tensorflow_datasets reads both, without TensorFlow.
+Both JSON files are read as plain JSON. What they say about data that is not read is ignored, so
+files of newer versions of tensorflow_datasets can be read too.
 """
 
-import zlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
-from google.protobuf.json_format import Error as JsonError
-from google.protobuf.message import DecodeError
-
-from genie_robo.data.shards import ARRAY_RECORD, TFRECORD
-from genie_robo.data.sources import Feature
+from genie_robo.data.features import Feature, step_features
+from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
 
 FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
 _SEARCH_DEPTH = 2
-_PARSE_ERRORS = (
-    DecodeError,
-    JsonError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    RuntimeError,
-    ImportError,
-    zlib.error,
-)
-"""Raised by tensorflow_datasets and protobuf on bytes that are not an episode or a schema; an
-unknown dtype makes them import TensorFlow."""
-_MAX_INFLATED_BYTES = 2**28
-"""Limit for one step of a compressed tensor whose shape varies."""
-_TEXT = Feature(kind="text", dtype="string", shape=())
-"""Also used for string tensors, in which older datasets store their instructions."""
-
-
-class ShardFile(NamedTuple):
-    """One file of a dataset."""
-
-    path: Path
-    split: str
-    num_records: int
-    """According to dataset_info.json."""
-
-
-class Columns(NamedTuple):
-    """One episode as stored: every key below steps/ with one row per step, and the rest."""
-
-    steps: dict[str, np.ndarray]
-    metadata: dict[str, Any]
-    num_steps: int
+_MAX_JSON_BYTES = 2**26
+_SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_MIN_DIGITS = 5
+_SELECTION = re.compile(r"(?P<split>.+)\[(?P<start>-?\d+shards)?:(?P<stop>-?\d+shards)?\]")
+_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +33,6 @@ class Schema:
     features: Mapping[str, Feature]
     """Columns of a step by key, for example observation/image."""
     shards: tuple[ShardFile, ...]
-    connector: Any
-    """The tensorflow_datasets features, which parse records."""
 
 
 def find_version_folder(path: Path) -> Path:
@@ -93,7 +59,7 @@ def find_version_folder(path: Path) -> Path:
         if found:
             return found[0]
     content = sorted(item.name for item in path.iterdir())
-    inside = f"it holds {', '.join(content[:8])}" if content else "it is empty"
+    inside = f"it holds {', '.join(content[:_LISTED])}" if content else "it is empty"
     raise FileNotFoundError(
         f"data.path={path} is not an RLDS dataset: no {FEATURES_FILE} in it or up to "
         f"{_SEARCH_DEPTH} folders below ({inside}); give the folder that holds "
@@ -106,169 +72,155 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
 
     Args:
         path: The folder, or one above it.
-        rlds_splits: RLDS splits to use; empty takes all.
+        rlds_splits: RLDS splits to use, whole or in part as `train[:3shards]`; empty takes all.
 
     Raises:
         FileNotFoundError: There is no dataset.
         ValueError: The JSON files are damaged, a split is unknown, or it is not RLDS.
     """
-    import tensorflow_datasets as tfds
-
     folder = find_version_folder(path)
     if not (folder / INFO_FILE).exists():
         raise FileNotFoundError(
             f"{folder} has {FEATURES_FILE} but no {INFO_FILE}, which names the shards; complete "
             "the download"
         )
+    content = _read_json(folder / FEATURES_FILE)
     try:
-        builder = tfds.builder_from_directory(str(folder))
-        info = builder.info
-        connector: Any = info.features
-        splits = {name: info.splits[name] for name in info.splits}
-    except _PARSE_ERRORS as error:
+        features = step_features(content)
+    except ValueError as error:
         raise ValueError(
-            f"{FEATURES_FILE} or {INFO_FILE} in {folder} cannot be read "
-            f"({_first_line(error)}); they come from tensorflow_datasets: download them again"
+            f"{folder} is no RLDS dataset that genie_robo can read: according to {FEATURES_FILE} "
+            f"{error}; episodes are a FeaturesDict with `steps`, a Dataset of a FeaturesDict"
         ) from error
-    steps = _step_features(folder, connector.to_json()["content"])
-    chosen = _choose_splits(folder, list(splits), rlds_splits)
+    info = _Info(folder, _read_json(folder / INFO_FILE))
     return Schema(
         folder=folder,
         name=info.name,
-        file_format=_file_format(folder, info.file_format),
-        features=dict(sorted(_flatten(steps).items())),
-        shards=tuple(shard for name in chosen for shard in _shards(name, splits[name])),
-        connector=connector,
+        file_format=info.file_format,
+        features=features,
+        shards=info.shards(rlds_splits),
     )
 
 
-def parse_record(raw: bytes, schema: Schema) -> Columns:
-    """One stored record as columns; images stay encoded.
+class _Info:
+    """The content of dataset_info.json."""
+
+    def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self.name = _text(content.get("name"))
+        splits = content.get("splits", [])
+        if not self.name or not isinstance(splits, list):
+            raise ValueError(_not_written_by_tfds(folder, "a name and a list of splits"))
+        self.file_format = _text(content.get("fileFormat")) or TFRECORD
+        if self.file_format not in (TFRECORD, ARRAY_RECORD):
+            raise ValueError(
+                f"{folder} is stored as {self.file_format}; genie_robo reads {TFRECORD} and "
+                f"{ARRAY_RECORD}. Convert it with tfds.core.FileFormat, or ask for the format in "
+                "an issue"
+            )
+        self._splits = {_text(s.get("name")): s for s in splits if isinstance(s, Mapping)}
+
+    def shards(self, rlds_splits: Sequence[str]) -> tuple[ShardFile, ...]:
+        """The shards of the chosen splits or parts of splits, each once."""
+        chosen = [shard for word in rlds_splits or self._splits for shard in self._chosen(word)]
+        return tuple(dict.fromkeys(chosen))
+
+    def _chosen(self, word: str) -> list[ShardFile]:
+        selection = None if word in self._splits else _SELECTION.fullmatch(word)
+        split = selection["split"] if selection else word
+        if split not in self._splits:
+            raise ValueError(
+                f"data.rlds_splits: {self._folder} has no split {word}; it has "
+                f"{', '.join(self._splits) or 'none'}. Part of a split is written in shards: "
+                "train[:3shards]"
+            )
+        found = self._shards_of(split)
+        if selection is None:
+            return found
+        limits = [selection[name] for name in ("start", "stop")]
+        start, stop = (int(limit.removesuffix("shards")) if limit else None for limit in limits)
+        if not found[start:stop]:
+            raise ValueError(f"data.rlds_splits: {word} has none of the {len(found)} shards")
+        return found[start:stop]
+
+    def _shards_of(self, split: str) -> list[ShardFile]:
+        content = self._splits[split]
+        lengths = content.get("shardLengths", [])
+        try:
+            counts = [int(length) for length in lengths]
+        except (TypeError, ValueError, OverflowError) as error:
+            wanted = f"the number of records of every shard of the split {split}"
+            raise ValueError(_not_written_by_tfds(self._folder, wanted)) from error
+        template = _text(content.get("filepathTemplate")) or _SHARD_NAME
+        names = {"DATASET": self.name, "SPLIT": split, "FILEFORMAT": self.file_format}
+        files = (_shard_name(template, names | _place(i, len(counts))) for i in range(len(counts)))
+        paths = [self._folder / file for file in files]
+        return [ShardFile(path, split, i, counts[i]) for i, path in enumerate(paths)]
+
+
+def _place(number: int, count: int) -> dict[str, str]:
+    """How a shard's name says that it is number 2 of 7."""
+    digits = max(_MIN_DIGITS, len(str(count)))
+    index, total = f"{number:0{digits}d}", f"{count:0{digits}d}"
+    return {"SHARD_INDEX": index, "NUM_SHARDS": total, "SHARD_X_OF_Y": f"{index}-of-{total}"}
+
+
+def _shard_name(template: str, names: Mapping[str, str]) -> PurePosixPath:
+    """The path of a shard inside the dataset's folder.
 
     Raises:
-        ValueError: The bytes do not hold an episode with these features.
+        ValueError: It would lie outside, or the template is of an unknown kind.
     """
-    from tensorflow_datasets.core.decode import SkipDecoding
+    filled = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), template)
+    path = PurePosixPath(filled)
+    is_inside = path.parts and not path.is_absolute() and ".." not in path.parts
+    if not is_inside or not filled.isprintable() or "\\" in filled:
+        raise ValueError(
+            f"{INFO_FILE} names the shard {filled!r}, which is not a file in the dataset's folder. "
+            "No dataset of tensorflow_datasets has such names: do not use this copy"
+        )
+    return path
 
+
+def _read_json(file: Path) -> Mapping[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ValueError: The file is empty, cut, damaged, too large or something else.
+    """
+    check_downloaded(file)
+    if file.stat().st_size > _MAX_JSON_BYTES:
+        raise ValueError(f"{file} has more than {_MAX_JSON_BYTES} bytes: it describes no dataset")
     try:
-        episode = schema.connector.deserialize_example_np(raw, decoders={"steps": SkipDecoding()})
-        columns = dict(_columns(episode.pop("steps"), schema.features))
-    except _PARSE_ERRORS as error:
-        raise ValueError(f"it is not an episode ({_first_line(error)})") from error
-    lengths = {key: len(column) for key, column in columns.items()}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(f"its columns have different lengths: {lengths}")
-    metadata = episode.get("episode_metadata") or {}
-    return Columns(columns, metadata, next(iter(lengths.values())))
-
-
-def _columns(tree: Mapping[str, Any], features: Mapping[str, Feature], prefix: str = "") -> Any:
-    for name, value in tree.items():
-        key = prefix + name
-        if isinstance(value, Mapping):
-            yield from _columns(value, features, f"{key}/")
-        elif isinstance(value, np.ndarray) and key in features:
-            yield key, _inflate(value, features[key])
-
-
-def _inflate(column: np.ndarray, feature: Feature) -> np.ndarray:
-    """Tensors that are stored as bytes, back to numbers."""
-    if feature.kind != "tensor" or not feature.encoding:
-        return column
-    rows = [_decompress(row, feature) if feature.encoding == "zlib" else row for row in column]
-    shape = [-1 if axis is None else axis for axis in feature.shape]
-    return np.stack([np.frombuffer(row, feature.dtype).reshape(shape) for row in rows])
-
-
-def _decompress(row: bytes, feature: Feature) -> bytes:
-    """Decompress a tensor; more bytes than its shape allows are refused."""
-    size = feature.size
-    limit = _MAX_INFLATED_BYTES if size is None else size * np.dtype(feature.dtype).itemsize
-    inflated = zlib.decompressobj()
-    data = inflated.decompress(row, limit + 1)
-    if len(data) > limit or not inflated.eof:
-        raise ValueError(f"a compressed tensor does not have the {limit} bytes it should")
-    return data
-
-
-def _step_features(folder: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
-    top = content.get("features", {})
-    steps = top.get("steps", {}).get("sequence", {}).get("feature", {})
-    if "featuresDict" not in steps:
+        content = json.loads(file.read_bytes())
+    except json.JSONDecodeError as error:
         raise ValueError(
-            f"{folder} is a TFDS dataset but not RLDS: {FEATURES_FILE} has no `steps` dataset, "
-            f"only {', '.join(sorted(top)) or 'nothing'}"
-        )
-    return steps
-
-
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Feature]:
-    """Leaves of the feature tree by key."""
-    if "featuresDict" in node:
-        leaves = {}
-        for name, child in node["featuresDict"]["features"].items():
-            leaves |= _flatten(child, f"{prefix}/{name}" if prefix else name)
-        return leaves
-    return {prefix: _leaf(node)}
-
-
-def _leaf(node: Mapping[str, Any]) -> Feature:
-    for kind in ("image", "tensor"):
-        if kind in node:
-            content = node[kind]
-            encoding = content.get("encodingFormat") or content.get("encoding", "")
-            feature = Feature(
-                kind=kind,
-                dtype=content.get("dtype", "uint8"),
-                shape=_shape(content),
-                encoding="" if encoding == "none" else encoding,
-            )
-            return _TEXT if (feature.dtype, feature.shape) == (_TEXT.dtype, ()) else feature
-    if "text" in node:
-        return _TEXT
-    if "classLabel" in node:
-        return Feature(kind="tensor", dtype="int64", shape=())
-    name = str(node.get("pythonClassName", "unknown")).rpartition(".")[2]
-    return Feature(kind="other", dtype=name, shape=())
-
-
-def _shape(content: Mapping[str, Any]) -> tuple[int | None, ...]:
-    axes = [int(axis) for axis in content.get("shape", {}).get("dimensions", [])]
-    return tuple(None if axis < 0 else axis for axis in axes)
-
-
-def _choose_splits(folder: Path, there: list[str], wanted: Sequence[str]) -> Sequence[str]:
-    unknown = [name for name in wanted if name not in there]
-    if unknown:
+            f"{file} cannot be read: it is cut or damaged at line {error.lineno}, column "
+            f"{error.colno} ({error.msg}); download it again"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} cannot be read: it is not text; download it again") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} cannot be read: it describes no dataset ({error})") from error
+    if not isinstance(content, dict):
         raise ValueError(
-            f"data.rlds_splits={list(wanted)}: {folder} has no split {', '.join(unknown)}; it "
-            f"has {', '.join(there) or 'none'}"
+            f"{file} cannot be read: it holds a {type(content).__name__} instead of an object with "
+            "names; it is not the file that tensorflow_datasets wrote"
         )
-    return list(dict.fromkeys(wanted)) or there
+    return content
 
 
-def _shards(split: str, info: Any) -> list[ShardFile]:
-    if not info.num_shards:
-        return []
-    paths = (Path(path) for path in info.filepaths)
-    counts = zip(paths, info.shard_lengths, strict=True)
-    return [ShardFile(path, split, int(count)) for path, count in counts]
+def _not_written_by_tfds(folder: Path, wanted: str) -> str:
+    return (
+        f"{folder / INFO_FILE} cannot be read: it lacks {wanted}; take the file that "
+        "tensorflow_datasets wrote for this dataset"
+    )
 
 
-def _file_format(folder: Path, file_format: Any) -> str:
-    name = file_format.value if file_format else TFRECORD
-    if name not in (TFRECORD, ARRAY_RECORD):
-        raise ValueError(
-            f"{folder} is stored as {name}; genie_robo reads {TFRECORD} and {ARRAY_RECORD}. "
-            "Convert it with tfds.core.FileFormat, or ask for the format in an issue"
-        )
-    return name
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _is_hidden(folder: Path, below: Path) -> bool:
     """Whether it is inside a folder that is still being written."""
     return any(part.startswith(".") for part in folder.relative_to(below).parts)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0][:200] or type(error).__name__

@@ -171,7 +171,8 @@ class DatasetConfig:
     """Folder with features.json and dataset_info.json, or one above a single version folder."""
     source: Source = field(default_factory=Source)
     rlds_splits: tuple[str, ...] = ()
-    """RLDS splits to pool; empty takes all. Train, val and test are split by episode hash."""
+    """RLDS splits to pool, whole or in part as "train[:3shards]"; empty takes all. Train, val and
+    test are split by episode hash."""
     views: tuple[str, ...] = ("primary",)
     """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
     frame_stride: int = 1

@@ -21,6 +21,17 @@ _CRC_MASK_DELTA = 0xA282EAD8
 _MAX_OPEN_READERS = 32
 
 
+class ShardFile(NamedTuple):
+    """One file of a dataset."""
+
+    path: Path
+    split: str
+    number: int
+    """Its place among the shards of the split, from 0."""
+    num_records: int
+    """According to dataset_info.json."""
+
+
 class Span(NamedTuple):
     """Location of a record in its shard."""
 
@@ -37,7 +48,7 @@ def find_records(shard: Path, file_format: str) -> list[Span]:
         FileNotFoundError: The shard is missing.
         ValueError: The shard is empty, a Git LFS pointer, cut or damaged.
     """
-    _check_is_data(shard)
+    check_downloaded(shard)
     if file_format == ARRAY_RECORD:
         return _find_in_array_record(shard)
     with shard.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -45,6 +56,26 @@ def find_records(shard: Path, file_format: str) -> list[Span]:
             return parse_tfrecord(data)
         except ValueError as error:
             raise ValueError(f"shard {shard} is damaged: {error}; download it again") from error
+
+
+def check_downloaded(file: Path) -> None:
+    """Refuse files that a download has left out or empty, and pointers of Git LFS.
+
+    Raises:
+        FileNotFoundError: It is missing.
+        ValueError: It is empty or a pointer.
+    """
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing; complete the download")
+    if file.stat().st_size == 0:
+        raise ValueError(f"{file} has zero bytes: its download failed; download it again")
+    with file.open("rb") as opened:
+        start = opened.read(len(_LFS_MAGIC))
+    if start == _LFS_MAGIC:
+        raise ValueError(
+            f"{file} is a Git LFS pointer, not data; run `git lfs pull` in the repository it came "
+            "from"
+        )
 
 
 def read_record(shard: Path, span: Span, file_format: str) -> bytes:
@@ -106,22 +137,6 @@ def _masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF
 
 
-def _check_is_data(shard: Path) -> None:
-    if not shard.exists():
-        raise FileNotFoundError(
-            f"shard {shard} is missing, but dataset_info.json lists it; complete the download"
-        )
-    if shard.stat().st_size == 0:
-        raise ValueError(f"shard {shard} has zero bytes: its download failed; download it again")
-    with shard.open("rb") as file:
-        start = file.read(len(_LFS_MAGIC))
-    if start == _LFS_MAGIC:
-        raise ValueError(
-            f"shard {shard} is a Git LFS pointer, not data; run `git lfs pull` in the repository "
-            "it came from"
-        )
-
-
 class _ArrayRecordFile:
     """One open ArrayRecord file, used by one thread at a time."""
 
@@ -136,6 +151,8 @@ class _ArrayRecordFile:
         return self._reader.ok()
 
     def read(self, number: int) -> bytes:
+        if not 0 <= number < len(self):
+            raise ValueError(f"the shard has no record {number}")
         try:
             with self._lock:
                 records: Sequence[bytes] = self._reader.read([number])

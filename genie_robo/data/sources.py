@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.data.features import Feature
 from genie_robo.data.settings import ActionSource, Motion, PoseSource, RotationFormat, Source
 
 ROTATION_SIZES = {
@@ -22,8 +23,9 @@ ROTATION_SIZES = {
 """How many numbers a rotation has, by its format."""
 
 _PART = re.compile(
-    r"(?P<key>[^\[\]]+)(?:\[(?P<index>-?\d+)\]|\[(?P<start>-?\d*):(?P<stop>-?\d*)\])?"
+    r"(?P<key>.+?)(?:\[(?P<index>-?\d+)\]|\[(?P<start>-?\d*):(?P<stop>-?\d*)\])?", re.DOTALL
 )
+_SLICE = re.compile(r".*\[[^\[\]]*:[^\[\]]*\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,13 @@ class Part:
 
     @classmethod
     def parse(cls, text: str, *, setting: str) -> "Part":
-        """`KEY`, `KEY[3]` or `KEY[0:3]`.
+        """`KEY`, `KEY[3]` or `KEY[0:3]`; `KEY[:]` where the key itself ends like a part.
 
         Raises:
             ValueError: It is written in another way; the message names the setting.
         """
         found = _PART.fullmatch(text)
-        if found is None:
+        if found is None or (found["key"] == text and _SLICE.fullmatch(text)):
             raise ValueError(
                 f"data.source.{setting}={text} is not a part of a column; write KEY, KEY[6] or "
                 "KEY[0:3]"
@@ -68,51 +70,11 @@ class Part:
 
     def __str__(self) -> str:
         if self.start is None and self.stop is None:
-            return self.key
+            found = _PART.fullmatch(self.key)
+            is_plain = found and found["key"] == self.key and not _SLICE.fullmatch(self.key)
+            return self.key if is_plain else f"{self.key}[:]"
         start, stop = ("" if limit is None else limit for limit in (self.start, self.stop))
         return f"{self.key}[{start}:{stop}]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feature:
-    """One column, as described by features.json."""
-
-    kind: str
-    """image, text, tensor or other."""
-    dtype: str
-    shape: tuple[int | None, ...]
-    """Shape of one step; None where it varies."""
-    encoding: str = ""
-    """jpeg or png of an image, zlib or bytes of a tensor, empty when plain."""
-
-    @property
-    def size(self) -> int | None:
-        """Numbers in one step, or None when it varies."""
-        size = 1
-        for axis in self.shape:
-            if axis is None:
-                return None
-            size *= axis
-        return size
-
-    @property
-    def is_camera(self) -> bool:
-        """Whether this is an 8-bit colour image, not a depth image."""
-        return self.kind == "image" and self.dtype == "uint8" and self.shape[-1:] == (3,)
-
-    @property
-    def is_text(self) -> bool:
-        """Text, or the code points of one in a vector of integers."""
-        is_vector = self.kind == "tensor" and len(self.shape) == 1
-        return self.kind == "text" or (is_vector and self.dtype.startswith("int"))
-
-    def __str__(self) -> str:
-        if self.kind == "text":
-            return "text"
-        shape = ",".join("?" if axis is None else str(axis) for axis in self.shape)
-        text = f"{self.dtype}[{shape}]" if self.shape else self.dtype
-        words = (text, self.encoding, "image") if self.kind == "image" else (text,)
-        return " ".join(word for word in words if word)
 
 
 def action_parts(source: Source) -> dict[str, Part]:
@@ -163,7 +125,7 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
                 f"data.source.instruction names {key}, which must be text or code points, but it "
                 f"is {features[key]}"
             )
-    if source.sim_state and _find("sim_state", source.sim_state, features).kind != "tensor":
+    if source.sim_state and not _find("sim_state", source.sim_state, features).holds_numbers:
         raise ValueError(
             f"data.source.sim_state={source.sim_state} must be a tensor column, but it is "
             f"{features[source.sim_state]}"
@@ -244,7 +206,7 @@ def _check_part(
     name: str, part: Part, wanted: tuple[int, ...], features: Mapping[str, Feature]
 ) -> None:
     feature = _find(name, part.key, features)
-    size = feature.size if feature.kind == "tensor" else None
+    size = feature.size if feature.holds_numbers else None
     found = part.count(size) if size is not None else 0
     if found not in wanted:
         raise ValueError(
@@ -256,12 +218,19 @@ def _check_part(
 def _find(name: str, key: str, features: Mapping[str, Feature]) -> Feature:
     if key not in features:
         raise KeyError(_not_there(name, key, features))
+    if why := features[key].why_unreadable:
+        raise ValueError(
+            f"data.source.{name} wants {key}, which is {features[key]} and cannot be read: {why}; "
+            "name another column, or store it again as a plain tensor of one shape"
+        )
     return features[key]
 
 
 def _not_there(name: str, key: str, features: Mapping[str, Feature]) -> str:
+    inside = [k for k, f in features.items() if f.why_unreadable and key.startswith(f"{k}/")]
+    reason = f" ({inside[0]} is not read: {features[inside[0]].why_unreadable})" if inside else ""
     return (
-        f"data.source.{name} wants {key}, which this dataset does not have. It has: "
+        f"data.source.{name} wants {key}, which this dataset does not have{reason}. It has: "
         f"{_listing(features)}"
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas
-from genie_robo.data.index import cache_files, digest, write_cache
+from genie_robo.data.cache import cache_file, digest, write_cache
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
@@ -29,6 +29,9 @@ Actions = Float[np.ndarray, "*n 7"]
 _DIMS = len(ACTION_NAMES)
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q50", "q99")
 _NARROW = 0.5e-6
+
+_NO_STATISTICS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""Raised by reading a file that does not hold statistics."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +81,8 @@ def dataset_statistics(
 ) -> DatasetStatistics:
     """The statistics of a dataset: cached ones, or one pass over its episodes.
 
-    The cache is a small JSON file in the dataset's folder, or in the user's cache folder if that
-    is read-only. It is recomputed, and this is logged, when the dataset, its source or the split
-    changes. Unreadable episodes are skipped and counted.
+    The cache is a small JSON file in the user's cache folder, for each dataset, source and split.
+    Unreadable episodes are skipped and counted.
 
     Raises:
         ValueError: More episodes are unreadable than data.bad_episode_limit allows.
@@ -88,23 +90,21 @@ def dataset_statistics(
     split = {"val_fraction": val_fraction, "test_fraction": test_fraction, "fold": fold}
     settings = [STATISTICS_FORMAT, dataset.fingerprint, split]
     fingerprint = digest(json.dumps(settings).encode())
-    files = cache_files(dataset.folder, "statistics")
-    reason = "none are stored"
-    for file in files:
-        try:
-            stored = _from_json(json.loads(file.read_text()))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"{file} cannot be read ({type(error).__name__})"
-        else:
-            if stored.fingerprint == fingerprint:
-                return stored
-            reason = "those stored are for another fingerprint: other episodes, keys or split"
+    file = cache_file("statistics", fingerprint)
+    try:
+        stored = _from_json(json.loads(file.read_bytes()))
+    except FileNotFoundError:
+        reason = "none are stored for these episodes, keys and split"
+    except (OSError, *_NO_STATISTICS) as error:
+        reason = f"{file} cannot be read ({type(error).__name__})"
+    else:
+        if stored.fingerprint == fingerprint:
+            return stored
+        reason = f"{file} holds those of another dataset"
     _log.info("computing the statistics of %s: %s", dataset.folder, reason)
     found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, split))
-    if not write_cache(files, json.dumps(asdict(found), default=np.ndarray.tolist)):
-        _log.warning("the statistics of %s cannot be kept", dataset.folder)
+    if not write_cache(file, json.dumps(asdict(found), default=np.ndarray.tolist)):
+        _log.warning("the statistics of %s cannot be kept in %s", dataset.folder, file.parent)
     return found
 
 

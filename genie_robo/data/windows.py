@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from genie_robo.data.actions import compose_actions
-from genie_robo.data.index import digest
+from genie_robo.data.cache import digest
 from genie_robo.data.loader import EpochOrder, MixedOrder
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
@@ -191,6 +191,9 @@ class WindowDataset:
             return cached.frames[steps], cached.labels
         episode = self.dataset[self.episodes[e]]
         labels = _Labels(episode.episode_id, episode.robot_actions, episode.action_mask)
+        if self.camera not in episode.images:
+            name = self.dataset.name(self.episodes[e])
+            raise BadEpisodeError(name, f"the images of {self.camera} are missing or damaged")
         encoded = episode.images[self.camera]
         num_bytes = len(encoded) * self.image_size[0] * self.image_size[1] * _CHANNELS
         if self._cache.has_room(num_bytes):

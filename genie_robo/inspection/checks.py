@@ -106,9 +106,8 @@ def check_records(index: DatasetIndex) -> Iterator[Finding]:
     for entry in index.entries:
         if entry.problem:
             yield Finding("unreadable", f"{entry.episode_id}: {entry.problem}")
-        elif entry.bad_keys:
-            keys = ", ".join(entry.bad_keys)
-            yield Finding("bad_column", f"{entry.episode_id}: {keys} not finite or not an image")
+        for key, reason in entry.faults.items():
+            yield Finding("bad_column", f"{entry.episode_id}: {key} {reason}")
     ids = {name: {e.episode_id for e in entries} for name, entries in by_split(index).items()}
     for one, other in combinations(ids, 2):
         if count := len(ids[one] & ids[other]):

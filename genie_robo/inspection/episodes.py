@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
+from genie_robo.data.records import Steps
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import Part, action_parts
 from genie_robo.data.transforms import check_images, decode_frames
@@ -85,6 +86,10 @@ class Sample(NamedTuple):
         """How many numbers a part of a column has."""
         return self.take(part).shape[1]
 
+    def width(self, key: str) -> int:
+        """How many numbers a column has in a step."""
+        return self.numbers[key].shape[1]
+
     def without_last(self, rows: Rows) -> Rows:
         """The rows of all steps but the last of each episode."""
         return rows[~self.is_last]
@@ -100,20 +105,25 @@ def look_at(index: DatasetIndex, source: Source | None) -> list[SeenEpisode]:
 
 
 def sample_columns(index: DatasetIndex) -> Sample:
-    """Read the small columns of evenly spread episodes; at least one must be readable."""
-    numbers: dict[str, list[np.ndarray]] = {key: [] for key in small_keys(index)}
-    texts: dict[str, list[bool]] = {key: [] for key in text_keys(index)}
+    """Read the small columns of evenly spread episodes; at least one must be readable.
+
+    Columns that some of these episodes lack, or store in another way, are left out.
+    """
     entries = some_readable(index, _COLUMN_EPISODES)
-    for entry in entries:
-        steps = index.read(entry).steps
-        for key, rows in numbers.items():
-            rows.append(steps[key].reshape(len(steps[key]), -1).astype(np.float64))
-        for key, is_given in texts.items():
-            is_given.append(any(text.strip() for text in steps[key]))
+    episodes = [index.read(entry).steps for entry in entries]
+    numbers = {key: [steps.find(key) for steps in episodes] for key in small_keys(index)}
+    texts = {key: [steps.find(key) for steps in episodes] for key in text_keys(index)}
     return Sample(
-        {key: np.concatenate(rows) for key, rows in numbers.items()},
+        {
+            key: np.concatenate([rows.reshape(len(rows), -1).astype(float) for rows in found])
+            for key, columns in numbers.items()
+            if len(found := [rows for rows in columns if rows is not None]) == len(entries)
+        },
         np.concatenate([np.arange(1, e.num_steps + 1) == e.num_steps for e in entries]),
-        texts,
+        {
+            key: [rows is not None and any(text.strip() for text in rows) for rows in columns]
+            for key, columns in texts.items()
+        },
     )
 
 
@@ -134,7 +144,8 @@ def small_keys(index: DatasetIndex) -> list[str]:
     return [
         key
         for key, feature in index.features.items()
-        if feature.kind == "tensor"
+        if feature.holds_numbers
+        and not feature.why_unreadable
         and feature.dtype.startswith(("float", "int"))
         and 0 < (feature.size or 0) <= _MAX_COLUMN_SIZE
     ]
@@ -163,7 +174,7 @@ def camera_facts(
     for entry in entries:
         steps = index.read(entry).steps
         for key, found in looks.items():
-            found.append(_look_through(entry.episode_id, steps[key], count, max_pixels))
+            found.append(_look_through(entry.episode_id, steps, key, count, max_pixels))
     return [
         CameraFacts(
             key=key,
@@ -185,9 +196,11 @@ def take_frames(encoded: np.ndarray, count: int) -> list[bytes]:
 
 def _look(index: DatasetIndex, entry: RecordEntry, source: Source | None) -> SeenEpisode:
     steps = index.read(entry).steps
-    stored: dict[str, Any] = {"episode_id": entry.episode_id}
+    stored: dict[str, Any] = {"episode_id": entry.episode_id, "is_last": None, "is_terminal": None}
     for key in ("is_last", "is_terminal"):
-        stored[key] = steps[key].astype(bool).reshape(-1) if key in steps else None
+        rows = steps.find(key)
+        if rows is not None and rows.size == len(rows):
+            stored[key] = rows.astype(bool).reshape(-1)
     try:
         return SeenEpisode(**stored, **(_motion(steps, source) if source else {}))
     except ValueError as error:
@@ -205,9 +218,10 @@ def _motion(steps: Mapping[str, np.ndarray], source: Source) -> dict[str, Any]:
     return found
 
 
-def _look_through(episode_id: str, encoded: np.ndarray, count: int, max_pixels: int) -> _Look:
-    """Check the headers of all images, and decode some."""
+def _look_through(episode_id: str, steps: Steps, key: str, count: int, max_pixels: int) -> _Look:
+    """Check the headers of all images of a camera, and decode some."""
     try:
+        encoded = steps[key]
         check_images(encoded, max_pixels=max_pixels)
         images = take_frames(encoded, min(count, len(encoded)))
         frames = decode_frames(images, image_size=_CAMERA_SIZE, max_pixels=max_pixels)

@@ -1,5 +1,6 @@
 """Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
 from genie_robo.data.index import DatasetIndex, build_index
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.schema import Schema, open_schema
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
-from genie_robo.data.sources import check_source
+from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
     Finding,
@@ -41,8 +44,10 @@ from genie_robo.inspection.recording import record_dataset
 from genie_robo.inspection.words import source_words
 from genie_robo.types import ACTION_NAMES
 
-NOTES = ("constant", "unit", "motion_unchecked")
+NOTES = ("constant", "unit", "motion_unchecked", "not_read")
 """Kinds of findings that may be intended."""
+_LOOKED_AT = ("is_last", "is_terminal")
+"""Columns that `check_episodes` looks at, besides those of the source and the cameras."""
 _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
     "median": "q50"
 }
@@ -119,28 +124,37 @@ class _Reading(NamedTuple):
 
 
 def inspect_dataset(
-    path: Path, given: Source | None = None, *, max_pixels: int = MAX_IMAGE_PIXELS
+    path: Path,
+    given: Source | None = None,
+    *,
+    rlds_splits: Sequence[str] = (),
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Inspection:
     """Look through a dataset, reading its actions by `given`, its own file or a proposal.
 
-    `max_pixels` is `data.max_image_pixels`.
+    Args:
+        path: The folder of the dataset, or one above it.
+        given: How to read it.
+        rlds_splits: RLDS splits to look at, see `open_schema`; empty takes all.
+        max_pixels: `data.max_image_pixels`.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
         KeyError: The given source names a key that is not there.
         ValueError: A JSON file or a shard is damaged, or the given source does not fit.
     """
-    index = build_index(path)
+    schema = open_schema(path, rlds_splits)
     if given is not None:
-        check_source(given, index.features)
-    fits = fitting_sources(index.schema.name, index.features)
-    source, read_as, words, proposal = _choose_reading(index, given, fits)
+        check_source(given, schema.features)
+    fits = fitting_sources(schema.name, schema.features)
+    source, read_as, words, proposal = _choose_reading(schema, given, fits)
+    index = build_index(schema, keys=source_keys(source) if source else ())
     cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)
     findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
-    findings += [*check_episodes(seen), *check_motion(motion, source)]
+    findings += [*check_episodes(seen), *check_motion(motion, source), *_not_read(index, source)]
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source)
         findings += check_unit(motion, source)
@@ -151,7 +165,7 @@ def inspect_dataset(
         folder=str(index.folder),
         file_format=index.schema.file_format,
         num_shards=len(index.schema.shards),
-        size_mb=sum(shard.path.stat().st_size for shard in index.schema.shards) / 1e6,
+        size_mb=sum(s.path.stat().st_size for s in schema.shards if s.path.exists()) / 1e6,
         fingerprint=index.fingerprint,
         splits=split_facts(index),
         columns={key: str(feature) for key, feature in sorted(index.features.items())},
@@ -164,7 +178,7 @@ def inspect_dataset(
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
         proposal=proposal,
-        words=words,
+        words=" ".join([words, *_split_words(rlds_splits)]),
     )
     commanded = statistics.commanded if statistics else None
     return Inspection(facts=facts, index=index, source=source, seen=seen, commanded=commanded)
@@ -177,9 +191,10 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
         FileNotFoundError: There is no dataset, or a shard is missing.
         ValueError: A JSON file or a shard is damaged, or no episode can be read.
     """
-    index = build_index(path)
-    fits = fitting_sources(index.schema.name, index.features)
-    source = _choose_reading(index, None, fits).source
+    schema = open_schema(path)
+    fits = fitting_sources(schema.name, schema.features)
+    source = _choose_reading(schema, None, fits).source
+    index = build_index(schema, keys=source_keys(source) if source else ())
     return record_dataset(recording, index, source, num_episodes=num_episodes)
 
 
@@ -206,13 +221,31 @@ def _check_own_file(index: DatasetIndex) -> Iterator[Finding]:
         yield Finding("own_file", text)
 
 
-def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[str]) -> _Reading:
+def _not_read(index: DatasetIndex, source: Source | None) -> Iterator[Finding]:
+    """Columns that nothing here looks at; a training with this source does not read them either."""
+    used = {*(source_keys(source) if source else ()), *_LOOKED_AT}
+    rest = {k: f for k, f in index.features.items() if k not in used and not f.is_camera}
+    reasons = [f"{key} ({f.why_unreadable})" for key, f in rest.items() if f.why_unreadable]
+    others = [key for key, feature in rest.items() if not feature.why_unreadable]
+    if rest:
+        yield Finding("not_read", f"not read, so not checked: {', '.join([*reasons, *others])}")
+
+
+def _split_words(rlds_splits: Sequence[str]) -> list[str]:
+    """The setting of a training that reads the same splits, for a shell."""
+    if not rlds_splits:
+        return []
+    return [shlex.quote(write_setting("data.rlds_splits", rlds_splits))]
+
+
+def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -> _Reading:
     """The given source, else the file of the dataset's own name, else a proposal."""
-    name = index.schema.name
+    name = schema.name
     if given is not None:
         return _Reading(given, "data= says", source_words(given, known_sources()))
     if name in fits:
         return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
+    index = build_index(schema)
     if not readable(index):
         return _Reading(None, "", "data=rlds data.source.camera=KEY")
     proposal, source = propose(index.features, sample_columns(index), camera_facts(index))
@@ -221,7 +254,7 @@ def _choose_reading(index: DatasetIndex, given: Source | None, fits: Sequence[st
 
 def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     """Over all episodes; a training run with the default fractions reuses them."""
-    dataset = RldsDataset(index.folder, source, bad_episode_limit=1.0)
+    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
     fractions = DataConfig()
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction

@@ -68,8 +68,9 @@ def contact_sheet(
     blocks = {}
     for key in camera_keys(index):
         rows = {
-            name: _frames(steps[key], is_bgr=key in bgr, max_pixels=max_pixels)
+            name: _frames(found, is_bgr=key in bgr, max_pixels=max_pixels)
             for name, steps in columns.items()
+            if (found := steps.find(key)) is not None
         }
         shown = {name: frames for name, frames in rows.items() if frames is not None}
         if shown:

@@ -16,8 +16,9 @@ import yaml
 from genie_robo.command_line import write_list, write_text
 from genie_robo.config_file import conf_dir, from_plain
 from genie_robo.data.actions import to_rpy
+from genie_robo.data.features import Feature
 from genie_robo.data.settings import RotationFormat, Source
-from genie_robo.data.sources import Feature, Part, check_source
+from genie_robo.data.sources import Part, check_source
 from genie_robo.inspection.checks import correlation
 from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
 from genie_robo.rotations import relative_rpy, wrap_angle
@@ -65,7 +66,8 @@ class ProposedPart:
     @property
     def word(self) -> str:
         """The setting for a shell."""
-        value = self.value if self.value.startswith("[") else write_text(self.value)
+        is_list = self.setting == "instruction"
+        value = write_list([self.value[1:-1]]) if is_list else write_text(self.value)
         return shlex.quote(f"data.source.{self.setting}={value}")
 
 
@@ -231,7 +233,7 @@ def _instruction(sample: Sample) -> Iterator[ProposedPart]:
     for key, is_given in sample.texts.items():
         if any(is_given) and _TEXT.search(key):
             why = f"text in {sum(is_given)} of {len(is_given)} episodes"
-            yield ProposedPart("instruction", write_list([key]), LIKELY, why)
+            yield ProposedPart("instruction", f"[{key}]", LIKELY, why)
             return
 
 
@@ -325,7 +327,8 @@ def _layout_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
     """An action in several columns, each named for what it holds."""
 
     def first(pattern: re.Pattern[str], *sizes: int) -> str:
-        return next((k for k in keys if pattern.search(k) and sample.size(k) in sizes), "")
+        named = (k for k in keys if pattern.search(k) and sample.width(k) in sizes)
+        return next((str(Part(key)) for key in named), "")
 
     translation, rotation = first(_TRANSLATION, 2, 3), first(_ROTATION, 3, 4)
     if translation:
@@ -337,10 +340,11 @@ def _layout_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
 
 def _layouts_by_place(keys: list[str], sample: Sample) -> Iterator[_Layout]:
     """One vector for everything."""
-    gripper = next((k for k in keys if _GRIPPER.search(k) and sample.size(k) == 1), "")
+    grippers = (k for k in keys if _GRIPPER.search(k) and sample.width(k) == 1)
+    gripper = next((str(Part(key)) for key in grippers), "")
     # `action` before `action_dict/...`, Cartesian columns before all.
     for key in sorted(keys, key=lambda k: ("cartesian" not in k.lower(), len(k))):
-        size, (_, slash, name) = sample.size(key), key.rpartition("/")
+        size, (_, slash, name) = sample.width(key), key.rpartition("/")
         is_named_part = slash and (_GRIPPER.search(name) or _ROTATION.search(name))
         if size < 2 or size > 8 or size == 5 or is_named_part:
             continue
@@ -396,14 +400,14 @@ def _pose_rotation(
 ) -> tuple[list[ProposedPart], str]:
     """The rotation after a measured position, and the gripper in its column or another."""
     assert position.stop is not None
-    key, start, size = position.key, position.stop, sample.size(position.key)
+    key, start, size = position.key, position.stop, sample.width(position.key)
     grippers = [
         name
         for name, rows in sample.numbers.items()
         if _GRIPPER.search(name) and not name.startswith("action")
         if rows.shape[1] == 1 and np.ptp(rows)
     ]
-    gripper = grippers[0] if grippers else ""
+    gripper = str(Part(grippers[0])) if grippers else ""
     quaternion, angles = f"{key}[{start}:{start + 4}]", f"{key}[{start}:{start + 3}]"
     if size >= start + 4 and _is_unit(sample.take(quaternion)):
         part = quaternion

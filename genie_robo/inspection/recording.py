@@ -44,7 +44,7 @@ def record_dataset(
         ValueError: no episode can be read.
     """
     if source:
-        dataset = RldsDataset(index.folder, source, bad_episode_limit=1.0)
+        dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
         count, show = len(dataset), partial(_as_read, dataset)
     else:
         entries = readable(index) if camera_keys(index) else []
@@ -88,9 +88,12 @@ def _as_read(dataset: RldsDataset, i: int) -> ShownEpisode:
 def _as_stored(index: DatasetIndex, entries: Sequence[RecordEntry], i: int) -> ShownEpisode:
     entry = entries[i]
     steps = index.read(entry).steps
-    first, *others = (key for key in camera_keys(index) if key in steps)
+    first, *others = [key for key in camera_keys(index) if key in steps] or [""]
+    if not first:
+        raise BadEpisodeError(entry.episode_id, "it has no camera that can be read")
     cameras = {"primary": first} | {key: key for key in others}
-    texts = (text for key in text_keys(index) for text in steps[key])
+    columns = (steps.find(key) for key in text_keys(index))
+    texts = (text for column in columns if column is not None for text in column)
     instruction = next((text for text in texts if text.strip()), b"")
     episode = Episode(
         episode_id=entry.episode_id,
@@ -105,5 +108,9 @@ def _as_stored(index: DatasetIndex, entries: Sequence[RecordEntry], i: int) -> S
         instruction=instruction.decode(errors="replace"),
         control_hz=0.0,
     )
-    stored = {key: steps[key].reshape(entry.num_steps, -1) for key in small_keys(index)}
+    stored = {
+        key: rows.reshape(entry.num_steps, -1)
+        for key in small_keys(index)
+        if (rows := steps.find(key)) is not None
+    }
     return ShownEpisode(episode=episode, stored=stored, replay=None)

@@ -18,13 +18,24 @@ from rlds_files import (
 )
 
 from genie_robo.data import index as index_module
-from genie_robo.data.index import build_index, index_files
+from genie_robo.data.index import build_index
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Four episodes of 3, 4, 5 and 6 steps in one shard."""
     return write_rlds(tmp_path, {"train": [[table_episode(3 + i, tag=i) for i in range(4)]]})
+
+
+@pytest.fixture
+def index_file(cache_home):
+    """The only cached index."""
+
+    def find():
+        (file,) = cache_home.rglob("index_*.json")
+        return file
+
+    return find
 
 
 @pytest.fixture
@@ -49,7 +60,7 @@ def test_every_record_is_found(tmp_path, file_format):
     assert [entry.num_steps for entry in index.entries] == [3, 4, 5]
     assert [entry.number for entry in index.entries] == [0, 1, 0]
     assert [index.read(entry).num_steps for entry in index.entries] == [3, 4, 5]
-    assert not any(entry.problem or entry.bad_keys for entry in index.entries)
+    assert not any(entry.problem or entry.faults for entry in index.entries)
 
 
 def test_ids_are_of_the_content_not_of_the_place(tmp_path):
@@ -69,13 +80,13 @@ def test_ids_are_of_the_content_not_of_the_place(tmp_path):
     assert all(len(e.episode_id) == 16 for e in one.entries)
 
 
-def test_the_index_is_remembered_beside_the_dataset(folder, no_reading):
+def test_the_index_is_kept_in_the_cache_folder(folder, cache_home, index_file, no_reading):
+    before = sorted(folder.iterdir())
     first = build_index(folder)
-    (file, _) = index_files(folder, "train")
-    assert file.parent == folder
-    assert json.loads(file.read_text())["shards"] == [only_shard(folder).name]
+    assert sorted(folder.iterdir()) == before
+    assert index_file().parent == cache_home / "genie_robo"
     no_reading()
-    assert build_index(folder) == first or build_index(folder).entries == first.entries
+    assert build_index(folder).entries == first.entries
 
 
 def test_tensorflow_datasets_still_opens_the_folder(folder):
@@ -83,22 +94,20 @@ def test_tensorflow_datasets_still_opens_the_folder(folder):
     assert tfds.builder_from_directory(str(folder)).info.splits["train"].num_examples == 4
 
 
-def test_a_read_only_folder_is_left_alone(folder, cache_home, read_only, no_reading):
+def test_a_read_only_folder_is_left_alone(folder, read_only, no_reading):
     before = sorted(folder.iterdir())
     read_only(folder)
     first = build_index(folder)
     assert sorted(folder.iterdir()) == before
-    (file,) = index_files(folder, "train")
-    assert file.parent == cache_home / "genie_robo"
     no_reading()
     assert build_index(folder).entries == first.entries
 
 
-def test_no_place_to_remember(folder, cache_home, read_only, caplog):
+def test_no_place_to_remember(folder, cache_home, caplog):
     (cache_home / "genie_robo").write_text("a file where the folder should be")
-    read_only(folder)
     assert len(build_index(folder).entries) == 4
-    assert "cannot be kept: it will be made again next time" in caplog.text
+    assert "cannot be kept in" in caplog.text
+    assert "it will be made again next time" in caplog.text
 
 
 def test_a_changed_shard_is_indexed_anew(folder):
@@ -115,21 +124,30 @@ def test_a_changed_shard_is_indexed_anew(folder):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"stamp": 3}', '{"stamp": "%s"}'])
-def test_a_damaged_index_file_is_made_anew(folder, content):
+def test_a_damaged_index_file_is_made_anew(folder, index_file, content):
     first = build_index(folder)
-    (file, _) = index_files(folder, "train")
+    file = index_file()
     stamp = json.loads(file.read_text())["stamp"]
     file.write_text(content.replace("%s", stamp))
     assert build_index(folder).entries == first.entries
     assert json.loads(file.read_text())["stamp"] == stamp
 
 
-def test_a_moved_dataset_keeps_its_index(folder, tmp_path, no_reading):
-    build_index(folder)
+def test_a_moved_dataset_is_indexed_where_it_is(folder, tmp_path):
+    first = build_index(folder)
     shutil.move(folder, tmp_path / "elsewhere")
-    no_reading()
     moved = build_index(tmp_path / "elsewhere")
+    assert moved.fingerprint == first.fingerprint
     assert {entry.shard.parent for entry in moved.entries} == {tmp_path / "elsewhere"}
+
+
+def test_each_choice_of_columns_has_an_index(folder, no_reading):
+    build_index(folder)
+    both = build_index(folder, keys=["action", "observation/image"]).entries
+    no_reading()
+    assert build_index(folder, keys=["observation/image", "action"]).entries == both
+    with pytest.raises(AssertionError, match="a record was read"):
+        build_index(folder, keys=["action"])
 
 
 def test_records_are_missing_at_the_end(folder):
@@ -187,13 +205,15 @@ def test_unusable_columns_are_noted(tmp_path):
         table_episode(4, tag=3),
     ]
     episodes[3]["steps"][3]["observation"]["state"] = np.full(7, np.nan, np.float32)
-    entries = build_index(write_rlds(tmp_path, {"train": [episodes]})).entries
-    assert [entry.bad_keys for entry in entries] == [
-        ("action",),
-        (),  # the last action is never used
-        ("observation/image",),
-        ("observation/state",),
+    folder = write_rlds(tmp_path, {"train": [episodes]})
+    keys = ["action", "observation/image", "observation/state"]
+    assert [dict(entry.faults) for entry in build_index(folder, keys=keys).entries] == [
+        {"action": "has values that are not finite"},
+        {},  # the last action is never used
+        {"observation/image": "is not JPEG or PNG"},
+        {"observation/state": "has values that are not finite"},
     ]
+    assert not any(entry.faults for entry in build_index(folder, keys=["is_first"]).entries)
 
 
 def test_a_long_index_shows_its_progress(folder, monkeypatch, capsys):

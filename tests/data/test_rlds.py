@@ -162,7 +162,7 @@ def test_bad_episodes_are_skipped_counted_and_named(half_bad, caplog):
     assert len(dataset.bad_episodes) == 2
     nan, flipped = [record.getMessage() for record in caplog.records]
     assert "(record 1 of table-train.tfrecord-00000-of-00001)" in nan
-    assert "missing, not finite or no image: action" in nan
+    assert nan.endswith("action has values that are not finite")
     assert "(record 3 of table-train.tfrecord-00000-of-00001)" in flipped
     assert "the data does not match its checksum" in flipped
 
@@ -191,7 +191,7 @@ def test_a_column_that_a_record_lacks(tmp_path):
     dataset = open_table(folder, bad_episode_limit=0.5)
     assert len(dataset) == 1
     with pytest.raises(
-        ValueError, match="missing, not finite or no image: action, language_instruction, obs"
+        ValueError, match="action is missing, language_instruction is missing, observation/image"
     ):
         open_table(folder, bad_episode_limit=0.4)
 
@@ -237,7 +237,9 @@ def test_tensorflow_datasets_reads_the_same(tmp_path):
 
 def test_no_pickle_anywhere_on_disk(table, cache_home):
     open_table(table)
-    for file in [*table.glob(".genie*"), *cache_home.rglob("*.json")]:
+    files = list(cache_home.rglob("*.json"))
+    assert files
+    for file in files:
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(file.read_bytes())
 

@@ -87,7 +87,7 @@ def test_a_length_beyond_all_memory_is_refused():
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_what_is_no_data_at_all(tmp_path, file_format):
     shard = tmp_path / "shard"
-    with pytest.raises(FileNotFoundError, match=r"is missing, but dataset_info.json lists it"):
+    with pytest.raises(FileNotFoundError, match=r"shard is missing; complete the download"):
         find_records(shard, file_format)
     shard.write_bytes(b"")
     with pytest.raises(ValueError, match="has zero bytes: its download failed"):

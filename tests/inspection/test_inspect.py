@@ -127,10 +127,11 @@ def test_every_dataset_file_can_be_chosen():
     assert config.data.source.camera == "observation/image_0"
 
 
-def test_statistics_are_kept_for_training(tmp_path):
-    folder = make_dataset(tmp_path, map(make_episode, range(4)))
-    look(folder, SOURCE)
-    stored = json.loads((folder / ".genie_robo_statistics.json").read_text())
+def test_statistics_are_kept_for_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENIE_ROBO_CACHE", str(tmp_path / "kept"))
+    look(make_dataset(tmp_path, map(make_episode, range(4))), SOURCE)
+    (file,) = (tmp_path / "kept").glob("statistics_*.json")
+    stored = json.loads(file.read_text())
     assert set(stored["splits"]) == {"all", "train", "val", "test"}
 
 

@@ -33,7 +33,8 @@ def test_bridge(real):
     assert "RLDS train and val share 25 episodes" in found["split_overlap"]
     assert found["blank_camera"] == "observation/image_3 is black in 25 of 25 episodes"
     assert "the first action is all zero in 25 of 25 episodes" in found["first_action_zero"]
-    assert set(found) == {"split_overlap", "blank_camera", "first_action_zero", "terminal"}
+    kinds = {"split_overlap", "blank_camera", "first_action_zero", "terminal", "not_read"}
+    assert set(found) == kinds
     assert facts["motion"]["ratio"] == pytest.approx(1.08, abs=0.01)
 
 

@@ -105,7 +105,7 @@ def test_a_damaged_dataset_is_one_line(tmp_path, capsys):
     assert main([str(folder), "--recording-id", "r"]) == FAILED
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "features.json or dataset_info.json" in captured.err
+    assert "according to features.json it describes a feature without a class" in captured.err
     assert len(captured.err.splitlines()) == 1
 
 
