@@ -13,6 +13,7 @@ from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import GenieWorld, Prompt
+from genie_robo.play.access import served_names
 from genie_robo.play.game import Game
 from genie_robo.play.page import free_port, serve
 from genie_robo.play.recording import write_session
@@ -31,6 +32,7 @@ def run(config: PlayConfig) -> None:
     in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_piped())
     with contextlib.suppress(KeyboardInterrupt):
         port = 0 if in_terminal else free_port(config.host, config.port)
+        names = served_names(config.host, config.allowed_hosts)
         fitted = find_action_map(trained, num_labels=config.action_map.num_labels)
         make = partial(make_game, trained, prompt, fitted, config)
         if in_terminal:
@@ -43,7 +45,14 @@ def run(config: PlayConfig) -> None:
             title=config.run,
             note=describe_map(fitted),
         )
-        serve(session, host=config.host, port=port, browser=config.browser, announce=_announce)
+        serve(
+            session,
+            host=config.host,
+            port=port,
+            browser=config.browser,
+            announce=_announce,
+            names=names,
+        )
 
 
 def make_game(

@@ -167,6 +167,8 @@ class PlayConfig:
     """page, terminal, or auto: the page unless keys come from a pipe."""
     host: str = "127.0.0.1"
     """Address that serves the page; any other than this one lets other machines play too."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which browsers may open the page, besides the address served and localhost."""
     port: int = 8090
     """0 takes any free one."""
     browser: bool = True

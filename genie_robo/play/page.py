@@ -1,23 +1,32 @@
 """The web page of a game: frames, keys, the actions so far and prompts, and its server."""
 
+import asyncio
 import base64
+import gc
 import socket
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from jaxtyping import UInt8
-from nicegui import app, events, run, ui
+from nicegui import Client, app, core, events, run, ui
+from starlette.responses import PlainTextResponse
 
 from genie_robo.inference.world import Codes, Prompt
+from genie_robo.play.access import LOCAL_NAMES, MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES, Access
 from genie_robo.play.game import RECORD, Action, Game, code_keys, robot_keys, session_keys
-from genie_robo.play.session import Job, Session, Turns
+from genie_robo.play.session import EXPECTED, Job, Session, Turns
+from genie_robo.play.sockets import SocketGuard
 from genie_robo.sim.render import png_bytes
 from genie_robo.types import ACTION_NAMES, GRIPPER
 
 THUMBNAILS = 9
 """Test episodes shown at once."""
-MAX_UPLOAD_BYTES = 20_000_000
+MAX_TABS = 32
+UNCONNECTED_S = 20.0
+"""A page whose browser opened no socket for so long was closed, or was never in a browser."""
+TIDY_S = 10.0
+"""How often the memory of closed pages is freed."""
 _CSS = """
 .q-uploader__subtitle, .q-uploader__list { display: none; }
 .pixels { width: 100%; image-rendering: pixelated; background: #0002; }
@@ -51,7 +60,7 @@ class Page:
                     self._actions_title = ui.label().classes("font-medium")
                     self._actions = ui.label().classes("actions max-h-40 overflow-auto")
         session.changed.subscribe(self.refresh)
-        session.said.subscribe(self._notify)
+        session.said.subscribe(self._say)
         self.refresh()
 
     def refresh(self) -> None:
@@ -76,6 +85,7 @@ class Page:
         with ui.header().classes("items-center py-1 px-4"):
             ui.label("genie-robo play").classes("text-lg")
             ui.label(self._session.title).classes("opacity-80")
+            ui.label("one game, shared by all open tabs").classes("text-sm opacity-60")
             ui.space()
             self._status = ui.badge().classes("status px-3 py-1 text-sm")
 
@@ -119,7 +129,9 @@ class Page:
                         self._draw_button(RECORD, self._by_key[RECORD])
 
     def _draw_button(self, key: str, job: Job) -> None:
-        button = ui.button(on_click=partial(self._take, job)).props("outline dense no-caps")
+        button = ui.button(on_click=partial(_take, self._session, job)).props(
+            "outline dense no-caps"
+        )
         with button.classes("key px-2").mark(f"key-{job.name}"):
             ui.label(job.name)
             if key != job.name and key:
@@ -141,6 +153,7 @@ class Page:
         count = self._session.prompts.num_episodes
         ui.label(f"test episodes 0 to {count - 1}").classes("text-sm opacity-70")
         self._thumbnails = ui.grid(columns=3).classes("w-full gap-2")
+        self._thumbnails_lock, self._thumbnails_page = asyncio.Lock(), 0
         num_pages = -(-count // THUMBNAILS)
         if num_pages > 1:
             ui.pagination(1, num_pages, on_change=self._on_page)
@@ -150,6 +163,12 @@ class Page:
         await self._show_episodes((event.value or 1) - 1)
 
     async def _show_episodes(self, page: int) -> None:
+        self._thumbnails_page = page
+        async with self._thumbnails_lock:
+            if page == self._thumbnails_page:  # otherwise another page was chosen in the meantime
+                await self._draw_thumbnails(page)
+
+    async def _draw_thumbnails(self, page: int) -> None:
         prompts = self._session.prompts
         first = page * THUMBNAILS
         numbers = range(first, min(first + THUMBNAILS, prompts.num_episodes))
@@ -164,32 +183,32 @@ class Page:
                 with ui.column().classes("gap-0 items-center cursor-pointer") as thumbnail:
                     ui.interactive_image(image).classes("pixels thumbnail")
                     ui.label(str(number)).classes("text-xs")
-                thumbnail.on("click", partial(self._start, partial(prompt, number)))
+                thumbnail.on("click", partial(_start, self._session, partial(prompt, number)))
 
     def _draw_scene(self) -> None:
         ui.label("a fresh simulator scene").classes("text-sm opacity-70")
         seed = ui.number("seed", value=0, min=0, precision=0).classes("w-full")
 
         async def start() -> None:
-            chosen = int(seed.value or 0)
-            await self._start(lambda: self._session.prompts.scene(chosen).prompt)
+            chosen = seed.value
+            await _start(self._session, lambda: _scene(self._session, chosen))
 
         ui.button("start", on_click=start).props("outline no-caps").mark("start-scene")
 
     def _draw_upload(self) -> None:
         ui.label("any image, JPEG or PNG").classes("text-sm opacity-70")
 
-        async def start(upload: events.UploadEventArguments) -> None:
-            files = [(upload.file.name, await upload.file.read())]
-            await self._start(lambda: self._session.prompts.images(files).prompt)
-
+        # No method of this page: FastAPI keeps the route of an upload, and all it refers to.
         ui.upload(
             label="choose or drop a file",
-            on_upload=start,
-            on_rejected=lambda: ui.notify("this is no JPEG or PNG below 20 MB", type="negative"),
+            on_upload=partial(_start_from_image, self._session),
+            on_rejected=partial(_notify, "this is no JPEG or PNG below 20 MB"),
             max_file_size=MAX_UPLOAD_BYTES,
             auto_upload=True,
         ).props("accept='.jpg,.jpeg,.png' flat").classes("w-full")
+
+    def _say(self, text: str) -> None:  # a method, because each page unsubscribes its own
+        _notify(text)
 
     async def _on_key(self, event: events.KeyEventArguments) -> None:
         modifiers = event.modifiers
@@ -197,17 +216,39 @@ class Page:
             return
         job = self._by_key.get(event.key.name.lower())
         if job:
-            await self._take(job)
+            await _take(self._session, job)
 
-    async def _start(self, prompt: Callable[[], Prompt]) -> None:
-        await self._take(Job("start", partial(self._session.start, prompt)))
 
-    async def _take(self, job: Job) -> None:
-        if not await self._session.turns.take(job):
-            self._notify(f"busy: {job.name} was not taken, another action is waiting already")
+async def _take(session: Session, job: Job) -> None:
+    if not await session.turns.take(job):
+        _notify(f"busy: {job.name} was not taken, another action is waiting already")
 
-    def _notify(self, text: str) -> None:
-        ui.notify(text, position="bottom-right", multi_line=True)
+
+async def _start(session: Session, prompt: Callable[[], Prompt]) -> None:
+    await _take(session, Job("start", partial(session.start, prompt)))
+
+
+def _scene(session: Session, seed: float | int | None) -> Prompt:
+    number = float(seed or 0)
+    if not 0 <= number < 2**32:
+        raise ValueError(f"seed {seed} of a scene must be between 0 and {2**32 - 1}")
+    return session.prompts.scene(int(number)).prompt
+
+
+async def _start_from_image(session: Session, upload: events.UploadEventArguments) -> None:
+    """Read the image before it takes its turn, so that the game is playable meanwhile."""
+    files = [(upload.file.name, await upload.file.read())]
+    try:
+        clip = await run.io_bound(session.prompts.images, files)
+    except EXPECTED as error:
+        _notify(str(error))
+        return
+    if clip is not None:  # None when the server is stopping
+        await _start(session, lambda: clip.prompt)
+
+
+def _notify(text: str) -> None:
+    ui.notify(text, position="bottom-right", multi_line=True)
 
 
 def data_url(frame: UInt8[np.ndarray, "h w c"]) -> str:
@@ -248,7 +289,13 @@ def _describe_action(action: Action, code: int | None) -> str:
 
 
 def serve(
-    session: Session, *, host: str, port: int, browser: bool, announce: Callable[[str], None]
+    session: Session,
+    *,
+    host: str,
+    port: int,
+    browser: bool,
+    announce: Callable[[str], None],
+    names: frozenset[str] = LOCAL_NAMES,
 ) -> None:
     """Play in a web page; returns or raises KeyboardInterrupt when the server is stopped.
 
@@ -258,9 +305,14 @@ def serve(
         port: One that `free_port` gave.
         browser: Open the page.
         announce: Gets the address before the first page, and the speed at the end.
+        names: Under which browsers may open the page, of `served_names`.
     """
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app.on_startup(lambda: announce(f"play: {address}\nCtrl-C stops it"))
+    app.add_middleware(Access, names=names)
+    app.timer(TIDY_S, free_closed_pages)
+    SocketGuard(core.sio, max_sockets=2 * MAX_TABS)
+    gc.freeze()  # so that freeing closed pages need not search the world model
     try:
         ui.run(
             lambda: show_page(session),
@@ -271,6 +323,9 @@ def serve(
             reload=False,
             show_welcome_message=False,
             timeout_graceful_shutdown=1,
+            limit_concurrency=8 * MAX_TABS,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # the limit counts bytes before they are inflated
         )
     finally:
         session.turns.call(session.game.close)
@@ -278,9 +333,25 @@ def serve(
         announce(session.game.speed)
 
 
-def show_page(session: Session) -> None:
-    """Draw the page for a new browser tab."""
+def show_page(session: Session) -> PlainTextResponse | None:
+    """Draw the page for a new browser tab, or refuse it where too many are open."""
+    if len(Client.instances) > MAX_TABS:
+        Client.prune_instances(client_age_threshold=UNCONNECTED_S)
+    if len(Client.instances) > MAX_TABS:  # this one counts
+        ui.context.client.delete()
+        return PlainTextResponse(
+            f"play shows at most {MAX_TABS} tabs, and as many are open; close one, wait "
+            f"{UNCONNECTED_S:.0f} seconds and reload this page\n",
+            status_code=503,
+        )
     Page(session)
+    return None
+
+
+def free_closed_pages() -> None:
+    """Forget pages that no browser shows; the rest are closed by NiceGUI when their socket is."""
+    Client.prune_instances(client_age_threshold=UNCONNECTED_S)
+    gc.collect()  # their elements refer to each other
 
 
 def free_port(host: str, port: int) -> int:
