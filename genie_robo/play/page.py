@@ -237,9 +237,13 @@ def _scene(session: Session, seed: float | int | None) -> Prompt:
 
 async def _start_from_image(session: Session, upload: events.UploadEventArguments) -> None:
     """Read the image before it takes its turn, so that the game is playable meanwhile."""
-    files = [(upload.file.name, await upload.file.read())]
+    if session.reading.locked():
+        _notify(f"busy: {upload.file.name} was not taken, another image is being read")
+        return
     try:
-        clip = await run.io_bound(session.prompts.images, files)
+        async with session.reading:
+            files = [(upload.file.name, await upload.file.read())]
+            clip = await run.io_bound(session.prompts.images, files)
     except EXPECTED as error:
         _notify(str(error))
         return

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -96,6 +96,8 @@ class Session:
     turns: Turns
     changed: Event[[]]
     said: Event[[str]]
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an uploaded image is decoded, which may take half a gigabyte."""
 
     def keys(self) -> list[Key]:
         """Every key and button except recording."""

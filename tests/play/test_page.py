@@ -130,12 +130,55 @@ def test_every_kind_of_prompt_can_be_chosen(visit, make):
         picture = io.BytesIO()
         Image.fromarray(np.full((80, 80, 3), 200, np.uint8)).save(picture, "PNG")
         upload = user.find(ui.upload).elements.pop()
-        for name, content in (("wrong.png", b"no image"), ("cup.png", picture.getvalue())):
+        bomb = io.BytesIO()
+        Image.new("1", (13_000, 13_000)).save(bomb, "PNG")
+        files = {
+            "wrong.png": b"no image",
+            "bomb.png": bomb.getvalue(),
+            "cup.png": picture.getvalue(),
+        }
+        for name, content in files.items():
             await upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", content)])
             await asyncio.sleep(0.5)
         await user.should_see("wrong.png cannot be a prompt")
+        await user.should_see("bomb.png cannot be a prompt: it has 13000 x 13000 pixels")
         await user.should_see("actions from cup.png")
         await user.should_see("This prompt has no simulator state")
+
+    visit(make, story)
+
+
+def test_the_game_is_played_while_an_image_is_read(visit, make, monkeypatch):
+    gate = threading.Event()
+
+    def read(self, files):
+        gate.wait(10)
+        raise ValueError(f"{files[0][0]} cannot be a prompt")
+
+    async def story(user, session):
+        monkeypatch.setattr(type(session.prompts), "images", read)
+        user.find("image").click()
+        upload = user.find(ui.upload).elements.pop()
+        for name in ("first.png", "second.png"):
+            await upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", b"")])
+            await asyncio.sleep(0.05)
+        await user.should_see("busy: second.png was not taken, another image is being read")
+        user.find(marker="key-1").click()
+        await settled(session, 1)
+        gate.set()
+        await user.should_see("first.png cannot be a prompt")
+
+    visit(make, story)
+
+
+@pytest.mark.parametrize("seed", ["-3", "4294967296"])
+def test_a_seed_that_no_scene_has_is_refused(visit, make, seed):
+    async def story(user, session):
+        user.find("scene").click()
+        user.find("seed").clear().type(seed)
+        user.find(marker="start-scene").click()
+        await user.should_see("of a scene must be between 0 and 4294967295")
+        await user.should_see("actions from test episode 0")
 
     visit(make, story)
 
