@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from yaml import YAMLError
 from genie_robo.config_tree import from_tree, to_tree
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_paths import from_stored, to_stored
+from genie_robo.stored_files import read_yaml_text
 from genie_robo.train.settings import TrainConfig
 
 ConfigT = TypeVar("ConfigT")
@@ -58,7 +60,9 @@ def read_config(run: RunFolder, schema: type[TrainConfig]) -> TrainConfig:
             "`genie-robo train` or `genie-robo demo` has made, as run=FOLDER"
         )
     try:
-        return from_stored(from_plain(schema, OmegaConf.load(run.config)), run)
+        return from_stored(
+            from_plain(schema, OmegaConf.load(StringIO(read_yaml_text(run.config)))), run
+        )
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -16,6 +16,7 @@ from typing import Any
 
 from genie_robo.config_file import config_differences, plain
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.stored_files import read_json
 
 DIGEST_BYTES = 16
 
@@ -137,7 +138,7 @@ def stamps_of(run: RunFolder) -> Path:
 def seconds_spent(stamps: Path) -> dict[str, float]:
     """Time that each finished stage took, over all interruptions, in the order of finishing."""
     paths = sorted(stamps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    found = {path.stem: Stamp(**json.loads(path.read_text())) for path in paths}
+    found = {path.stem: Stamp(**read_json(path)) for path in paths}
     return {name: stamp.seconds for name, stamp in found.items() if stamp.finished}
 
 
@@ -151,8 +152,8 @@ def read_stamp(stamps: Path, stage: Stage) -> Stamp | None:
     if not path.exists():
         return None
     try:
-        return Stamp(**json.loads(path.read_text()))
-    except (json.JSONDecodeError, TypeError) as error:
+        return Stamp(**read_json(path))
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is not a stage stamp of this version of genie_robo ({error}); delete "
             f"{path} and {stage.folder} to make that stage again"

@@ -15,6 +15,7 @@ from genie_robo.build import build_genie
 from genie_robo.config_file import from_plain
 from genie_robo.models import genie as networks
 from genie_robo.run_folder import write_atomic
+from genie_robo.stored_files import read_json
 from genie_robo.train.settings import TrainConfig
 from genie_robo.weights import check_weights, load_checked
 
@@ -93,7 +94,7 @@ class Genie(networks.Genie):
 
 def _read_config(path: Path) -> TrainConfig:
     try:
-        described: dict[str, Any] = json.loads(path.read_text())
+        described: dict[str, Any] = read_json(path)
         version = described["format_version"]
         if described["model_type"] != "genie_robo" or version != FORMAT_VERSION:
             raise ValueError(
@@ -108,5 +109,5 @@ def _read_config(path: Path) -> TrainConfig:
             "world_model": {"num_frames": described["num_frames"]},
         }
         return from_plain(TrainConfig, config)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a Genie: {error}. Export it again") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.stored_files import read_json
 
 PACKAGES = (
     "genie-robo",
@@ -23,6 +24,8 @@ PACKAGES = (
     "rerun-sdk",
     "hydra-core",
 )
+_MAX_BYTES = 200_000_000
+"""It lists every episode: room for some million."""
 
 
 def write_provenance(
@@ -65,9 +68,9 @@ def read_provenance(run: RunFolder) -> dict[str, Any] | None:
     if not run.provenance.exists():
         return None
     try:
-        content = json.loads(run.provenance.read_text())
+        content = read_json(run.provenance, max_bytes=_MAX_BYTES)
         return {**content, "dataset_fingerprint": str(content["dataset_fingerprint"])}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{run.provenance} cannot be read ({type(error).__name__}: {error}); it was edited, or "
             "written by another version of genie_robo. Restore it from a copy of the run"

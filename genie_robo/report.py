@@ -1,6 +1,5 @@
 """report.md of a run: images, numbers, training curves and provenance."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from genie_robo.command_line import command_line, write_setting
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.provenance import read_provenance
 from genie_robo.run_folder import BRANCHES, RunFolder, write_atomic
+from genie_robo.stored_files import read_json
 from genie_robo.train.metrics import read_log
 
 CURVES = {
@@ -55,11 +55,11 @@ def read_suite(path: Path) -> tuple[dict[str, Metric], list[str]]:
         ValueError: It is not one that a suite wrote.
     """
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         metrics = {name: content["metrics"][name] for name in content["headline"]}
         headline = {name: _as_metric(fields) for name, fields in metrics.items()}
         return headline, content["notes"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not the result of a suite ({type(error).__name__}: {error}); delete "
             f"{path.parent} and evaluate again"

@@ -10,7 +10,6 @@
 | activations/tokenizer | MiB kept for the gradient of one window: fp32, attention written out |
 """
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from genie_robo.config_file import read_config
 from genie_robo.models.settings import Backend
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.run_folder import RunFolder
+from genie_robo.stored_files import read_json
 from genie_robo.train.metrics import read_log
 from genie_robo.train.settings import StageConfig, TrainConfig
 
@@ -87,7 +87,7 @@ def _metric(run: RunFolder, rest: str) -> Number:
     if not (folder / "metrics.json").exists():
         return Number(None, f"suite {suite} has not been evaluated")
     try:
-        headline = json.loads((folder / "metrics.json").read_text())["headline"]
+        headline = read_json(folder / "metrics.json")["headline"]
         table = pd.read_csv(folder / "metrics.csv", index_col="metric", dtype={"reason": str})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(

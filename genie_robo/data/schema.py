@@ -13,6 +13,7 @@ from typing import Any
 
 from genie_robo.data.features import Feature, step_features
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
+from genie_robo.stored_files import read_json
 
 FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
 _SEARCH_DEPTH = 2
@@ -192,7 +193,7 @@ def _read_json(file: Path) -> Mapping[str, Any]:
     if file.stat().st_size > _MAX_JSON_BYTES:
         raise ValueError(f"{file} has more than {_MAX_JSON_BYTES} bytes: it describes no dataset")
     try:
-        content = json.loads(file.read_bytes())
+        content = read_json(file, max_bytes=_MAX_JSON_BYTES)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{file} cannot be read: it is cut or damaged at line {error.lineno}, column "
@@ -200,7 +201,7 @@ def _read_json(file: Path) -> Mapping[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} cannot be read: it is not text; download it again") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{file} cannot be read: it describes no dataset ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(

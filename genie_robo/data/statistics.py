@@ -15,6 +15,7 @@ from genie_robo.data.cache import cache_file, digest, write_cache
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
+from genie_robo.stored_files import read_json
 from genie_robo.types import ACTION_NAMES, GRIPPER, Episode
 
 STATISTICS_FORMAT = 2
@@ -92,7 +93,7 @@ def dataset_statistics(
     fingerprint = digest(json.dumps(settings).encode())
     file = cache_file("statistics", fingerprint)
     try:
-        stored = _from_json(json.loads(file.read_bytes()))
+        stored = _from_json(read_json(file))
     except FileNotFoundError:
         reason = "none are stored for these episodes, keys and split"
     except (OSError, *_NO_STATISTICS) as error:

@@ -18,6 +18,7 @@ from jaxtyping import Integer
 
 from genie_robo.data.loader import EpochOrder, MixedOrder, WindowSet
 from genie_robo.run_folder import write_atomic
+from genie_robo.stored_files import read_json
 from genie_robo.types import Window
 
 STORE_FORMAT = 2
@@ -246,7 +247,7 @@ def _partial(path: Path) -> Path:
 
 def _read_manifest(folder: Path) -> TokenManifest:
     try:
-        return TokenManifest(**json.loads((folder / _MANIFEST).read_text()))
+        return TokenManifest(**read_json(folder / _MANIFEST))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(_damaged(folder, f"{_MANIFEST} cannot be read ({error})")) from error
 

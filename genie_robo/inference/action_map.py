@@ -13,10 +13,13 @@ from jaxtyping import Float, Int
 
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.run_folder import write_atomic
+from genie_robo.stored_files import read_bytes, read_json
 from genie_robo.types import XYZ
 
 FORMAT_VERSION = 1
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
+_MAX_ARRAY_BYTES = 100_000_000
+"""A map that is fitted to a million labels has less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +217,13 @@ class ActionMap:
         if not (folder / REPORT).exists():
             raise FileNotFoundError(f"there is no action map in {folder}: {REPORT} is missing")
         try:
-            described = json.loads((folder / REPORT).read_text())
-            content = (folder / ARRAYS).read_bytes()
+            described = read_json(folder / REPORT)
+            content = read_bytes(folder / ARRAYS, max_bytes=_MAX_ARRAY_BYTES)
             if described["format_version"] != FORMAT_VERSION:
                 raise ValueError(f"its format is {described['format_version']}")
             if described["arrays"] != _digest(content):
                 raise ValueError(f"{ARRAYS} is not the file that {REPORT} describes")
+            _check_inflated(content)
             with np.load(BytesIO(content), allow_pickle=False) as arrays:
                 ends = np.cumsum(arrays["counts"])[:-1]
                 lists = tuple(np.split(arrays["robot_actions"], ends))
@@ -230,11 +234,19 @@ class ActionMap:
                 report=_read_report(described["report"]),
                 origin=described["origin"],
             )
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, TypeError, ValueError, MemoryError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"the action map in {folder} cannot be read: {error}. Delete the folder, and it is "
                 "fitted again when it is needed"
             ) from error
+
+
+def _check_inflated(content: bytes) -> None:
+    """Check that the arrays of an .npz file are not much larger than a fit needs."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _MAX_ARRAY_BYTES:
+        raise ValueError(f"{ARRAYS} inflates to {size:,} bytes, above {_MAX_ARRAY_BYTES:,}")
 
 
 def _read_report(plain: dict) -> ActionMapReport:

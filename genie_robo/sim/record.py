@@ -31,6 +31,7 @@ from genie_robo.progress import progress_bar
 from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.tabletop import Tabletop
+from genie_robo.stored_files import read_json
 
 NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
@@ -80,8 +81,8 @@ def _is_recorded(folder: Path, config: RecordConfig) -> bool:
     if not folder.exists():
         return False
     try:
-        made_by = json.loads((folder / RECORDING_FILE).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        made_by = read_json(folder / RECORDING_FILE)
+    except (FileNotFoundError, ValueError):
         made_by = {}
     differences = [
         f"{key} {made_by.get(key)!r} instead of {value!r}"

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.sim.robots import MENAGERIE, Robot, attach_arm, attach_menagerie
+from genie_robo.stored_files import parse_json
 
 COLORS = {
     "red": (0.83, 0.1, 0.16),
@@ -85,11 +86,21 @@ class SceneSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "SceneSpec":
-        """The scene that `to_json` wrote."""
-        values = json.loads(text)
-        boxes = tuple(BoxSpec(**_tuples(box)) for box in values.pop("boxes"))
-        camera = CameraSpec(**_tuples(values.pop("camera")))
-        return cls(**_tuples(values), boxes=boxes, camera=camera)
+        """The scene that `to_json` wrote.
+
+        Raises:
+            ValueError: It is not one.
+        """
+        try:
+            values = parse_json(text)
+            boxes = tuple(BoxSpec(**_tuples(box)) for box in values.pop("boxes"))
+            camera = CameraSpec(**_tuples(values.pop("camera")))
+            return cls(**_tuples(values), boxes=boxes, camera=camera)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"an episode's scene is not one that `genie-robo record` wrote ({error}); record "
+                "it again, or set data.source.sim_state='' to read it without a simulator"
+            ) from error
 
 
 def _tuples(values: dict[str, object]) -> dict:

@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from genie_robo.run_folder import write_atomic
+from genie_robo.stored_files import read_json
 
 FORMAT_VERSION = 2
 STATE_FILE, BEST_FILE = "state.json", "best.json"
@@ -90,7 +91,7 @@ class Checkpoints:
     def best(self) -> dict[str, Any] | None:
         """Step and score of the best state."""
         path = self.folder / BEST_FILE
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     @property
     def steps(self) -> list[int]:
@@ -124,7 +125,7 @@ class Checkpoints:
     def _read_state(self, folder: Path) -> dict[str, Any]:
         advice = "Delete that folder to go on from the checkpoint before it"
         try:
-            state = json.loads((folder / STATE_FILE).read_text())
+            state = read_json(folder / STATE_FILE)
             version = state["format_version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(

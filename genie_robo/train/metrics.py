@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.stored_files import parse_json
 from genie_robo.train.settings import Logger
 
 _MEMORY = 50
@@ -128,8 +129,8 @@ def read_log(path: Path) -> list[dict[str, float | int | None]]:
     lines = []
     for text in path.read_text().splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            lines.append(parse_json(text))
+        except ValueError:
             break
     return lines
 

@@ -230,7 +230,8 @@ def test_no_place_to_keep_them(folder, cache_home, log):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "3", '{"fingerprint": "%s"}', '{"fingerprint": "%s", "splits": 3}']
+    "content",
+    ["", "{", "[]", "3", '{"fingerprint": "%s"}', '{"fingerprint": "%s", "splits": 3}', 9**5 * "["],
 )
 def test_a_broken_file_is_computed_anew(folder, stored, log, content):
     first = compute(open_table(folder))
