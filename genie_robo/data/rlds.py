@@ -26,6 +26,9 @@ _MIN_STEPS = 2
 _SHOWN = 5
 """Unreadable episodes named in an error."""
 
+_ADDING = Lock()
+"""Of all datasets, so that each can be pickled."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +48,6 @@ class BadEpisodes:
         self._num_episodes = num_episodes
         self._limit = limit
         self._reasons: dict[str, str] = {}
-        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._reasons)
@@ -55,7 +57,7 @@ class BadEpisodes:
 
     def add(self, name: str, reason: str) -> None:
         """Record and log an episode, once."""
-        with self._lock:
+        with _ADDING:
             if name in self._reasons:
                 return
             self._reasons[name] = reason

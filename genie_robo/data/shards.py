@@ -1,6 +1,7 @@
 """Records inside the shard files of a dataset: TFRecord and ArrayRecord, by random access."""
 
 import mmap
+import os
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +20,8 @@ _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _CRC_MASK_DELTA = 0xA282EAD8
 _MAX_OPEN_READERS = 32
+_READING_PROCESS: dict[str, int] = {}
+"""Process that opened the first ArrayRecord file, or whose parent did."""
 
 
 class ShardFile(NamedTuple):
@@ -141,6 +144,7 @@ class _ArrayRecordFile:
     """One open ArrayRecord file, used by one thread at a time."""
 
     def __init__(self, shard: Path) -> None:
+        claim_array_record()
         self._reader = ArrayRecordReader(str(shard), "readahead_buffer_size:0")
         self._lock = Lock()
 
@@ -151,6 +155,7 @@ class _ArrayRecordFile:
         return self._reader.ok()
 
     def read(self, number: int) -> bytes:
+        claim_array_record()
         if not 0 <= number < len(self):
             raise ValueError(f"the shard has no record {number}")
         try:
@@ -159,6 +164,25 @@ class _ArrayRecordFile:
         except RuntimeError as error:
             raise ValueError(f"the data does not match its checksum ({error})") from error
         return records[0]
+
+
+def claim_array_record() -> None:
+    """Refuse to use ArrayRecord files where the threads of their library were lost.
+
+    The library starts them with the first file that a process reads or writes, and they do not
+    exist in a forked process, where opening or reading a file crashes or hangs.
+
+    Raises:
+        RuntimeError: This process was forked after its parent had opened an ArrayRecord file.
+    """
+    _READING_PROCESS.setdefault("pid", os.getpid())
+    if _READING_PROCESS["pid"] != os.getpid():
+        raise RuntimeError(
+            "ArrayRecord files cannot be read in a process that was forked after its parent had "
+            "opened one, because the threads that read them are not copied; start worker processes "
+            "by spawn or forkserver, for example with "
+            "DataLoader(..., multiprocessing_context='spawn')"
+        )
 
 
 @lru_cache(maxsize=_MAX_OPEN_READERS)

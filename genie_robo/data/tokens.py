@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ class TokenStore:
         """
         if not (path / _MANIFEST).exists():
             raise FileNotFoundError(f"{path} is no token store; make it with genie-robo tokenize")
-        self.manifest = _read_manifest(path)
+        self._path, self.manifest = path, _read_manifest(path)
         wanted = {"tokenizer": tokenizer, "windows": windows, "store_format": STORE_FORMAT}
         _check_same(path, self.manifest, wanted)
         try:
@@ -179,6 +180,11 @@ class TokenStore:
             raise ValueError(_damaged(path, str(error))) from error
         if self._tokens.shape != self.manifest.shape or self._tokens.dtype != self.manifest.dtype:
             raise ValueError(_damaged(path, f"{_TOKENS} has shape {self._tokens.shape}"))
+
+    def __reduce__(self) -> tuple[Callable[[Path], "TokenStore"], tuple[Path]]:
+        """Another process maps the file itself."""
+        made_from = {"tokenizer": self.manifest.tokenizer, "windows": self.manifest.windows}
+        return partial(TokenStore, **made_from), (self._path,)
 
     def __len__(self) -> int:
         return self.manifest.num_windows

@@ -112,7 +112,7 @@ class WindowDataset:
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
         self._ends = np.cumsum(counts)
-        self._cache = _EpisodeCache(max_bytes=cache_mb * 1_000_000)
+        self._cache = _EpisodeCache(cache_mb * 1_000_000)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -231,12 +231,18 @@ class _Decoded(NamedTuple):
 
 
 class _EpisodeCache:
-    """Decoded episodes up to a number of bytes, for several threads."""
+    """Decoded episodes up to a number of bytes, for several threads.
 
-    def __init__(self, *, max_bytes: int) -> None:
-        self._free = max_bytes
+    A pickled one is empty: another process decodes what it needs.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = self._free = max_bytes
         self._episodes: dict[int, _Decoded] = {}
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["_EpisodeCache"], tuple[int]]:
+        return _EpisodeCache, (self._max_bytes,)
 
     def get(self, e: int) -> _Decoded | None:
         return self._episodes.get(e)

@@ -8,6 +8,7 @@ quantises every transition alone.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -35,7 +36,7 @@ class ErrorFeedback:
     def to_nearest(cls, centroids: Float[np.ndarray, "k e"]) -> "ErrorFeedback":
         """Quantise to the nearest centroid; all dimensions accumulate."""
         return cls(
-            quantise=lambda motions: cdist(motions, centroids).argmin(axis=1),
+            quantise=partial(_nearest, centroids),
             centroids=centroids,
             accumulates=np.ones(centroids.shape[1], bool),
         )
@@ -56,6 +57,12 @@ class ErrorFeedback:
         """The codes of n successive motions."""
         state = FeedbackState(self)
         return np.array([state.step(motion[None])[0] for motion in motions], dtype=np.int64)
+
+
+def _nearest(
+    centroids: Float[np.ndarray, "k e"], motions: Float[np.ndarray, "n e"]
+) -> Int[np.ndarray, " n"]:
+    return cdist(motions, centroids).argmin(axis=1)
 
 
 class FeedbackState:

@@ -6,7 +6,8 @@ A trained Genie, MuJoCo, a held frame and user classes implement it.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -156,6 +157,17 @@ class GenieWorld:
         self._to_codes = to_codes
         self._feedback: FeedbackState | None = None
 
+    def __copy__(self) -> "GenieWorld":
+        """An independent world that shares the weights; the map to codes is not looked up yet."""
+        world = object.__new__(GenieWorld)
+        vars(world).update(vars(self))
+        return world
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the map to codes in place of the function that finds it, which may be local."""
+        found = None if self._to_codes is None else partial(_always, self._to_codes())
+        return vars(self) | {"_to_codes": found}
+
     @property
     def takes(self) -> Collection[type[Actions]]:
         """Codes, and robot actions where there is a map from them to codes."""
@@ -225,6 +237,10 @@ class GenieWorld:
     @property
     def _device(self) -> torch.device:
         return next(self.genie.parameters()).device
+
+
+def _always(to_codes: ToCodes) -> ToCodes:
+    return to_codes
 
 
 def check_codes(codes: Int[np.ndarray, " b"], *, num_codes: int) -> None:

@@ -1,6 +1,7 @@
 """Gymnasium environments whose physics is a world model: a single one, and many as one batch."""
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
@@ -27,6 +29,10 @@ from genie_robo.inference.world import (
 )
 from genie_robo.models.genie import Genie
 from genie_robo.sim.actions import checked_action, robot_action_space
+
+# The OpenMP threads of torch do not exist in a forked process, where the first parallel loop would
+# wait for them forever. Workers of AsyncVectorEnv are forked by default.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 _Prompt = np.ndarray | Prompt | str | Path
 _METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}

@@ -1,7 +1,8 @@
 """MuJoCo as a world: it restores the recorded state of a prompt and executes actions."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -55,6 +56,11 @@ class MujocoWorld:
             feedback=self._feedback,
             renderer=self._renderer,
         )
+
+    def __reduce__(self) -> tuple[Callable[[], "MujocoWorld"], tuple[()]]:
+        """A pickled world keeps its settings, not its simulators: start it again."""
+        settings = {"scale": self._scale, "delay": self._delay, "feedback": self._feedback}
+        return partial(MujocoWorld, **settings, renderer=self._renderer), ()
 
     def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
         """Restore the recorded state of every last prompt frame; the seeds have no effect.

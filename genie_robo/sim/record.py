@@ -27,6 +27,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.file_adapters import FileFormat
 
 from genie_robo.config.sim import RecordConfig, Renderer
+from genie_robo.data.shards import claim_array_record
 from genie_robo.progress import progress_bar
 from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
@@ -270,6 +271,7 @@ class RldsWriter:
             path = self._template.sharded_filepath(
                 shard_index=len(self._shard_lengths), num_shards=self._num_shards
             )
+            claim_array_record()
             self._shard = ArrayRecordWriter(str(path), "group_size:1")
             self._shard_lengths.append(0)
         self._shard.write(record)

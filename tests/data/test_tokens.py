@@ -1,4 +1,5 @@
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,14 @@ def test_tokens_come_back(tmp_path):
         np.testing.assert_array_equal(store[k], everything[k])
         assert store[k].dtype == np.uint16
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["manifest.json", "tokens", "tokens.npy"]
+
+
+def test_a_pickled_store_maps_the_same_file(tmp_path):
+    fill(tmp_path / "tokens")
+    store = open_store(tmp_path / "tokens")
+    stored = pickle.dumps(store)
+    assert len(stored) < 1000
+    np.testing.assert_array_equal(pickle.loads(stored)[CHUNK], store[CHUNK])
 
 
 @settings(max_examples=20)
