@@ -255,17 +255,22 @@ def members(config: DataConfig) -> dict[str, DatasetConfig]:
     return {"": config, **config.mix}
 
 
-def build_device(name: str) -> torch.device:
+def build_device(name: str, *, setting: str = "device") -> torch.device:
     """`auto` is the GPU when there is one.
 
     Raises:
-        ValueError: cuda was requested and is not available.
+        ValueError: This machine has no such device; the message lists those that it has.
     """
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+        return torch.device("cuda" if num_gpus else "cpu")
+    gpus = ["cuda", *(f"cuda:{i}" for i in range(num_gpus))] if num_gpus else []
+    choices = ["auto", "cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+    if name in choices:
+        return torch.device(name)
+    if name.partition(":")[0] in ("cuda", "gpu") and not num_gpus:
         raise ValueError(
-            "device=cuda was requested, but torch sees no CUDA device here; use device=auto, or "
-            "run `genie-robo doctor` to see what is missing"
+            f"{setting}={name} needs a GPU, but torch sees no CUDA device here; use {setting}=auto "
+            f"or {setting}=cpu, or run `genie-robo doctor` to see what is missing"
         )
-    return torch.device(name)
+    raise ValueError(f"{setting}={name} is no device here; choose one of {', '.join(choices)}")

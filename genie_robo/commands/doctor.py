@@ -178,7 +178,7 @@ def _render_elsewhere(kind: str) -> str:
 
 def _render_once(kind: str) -> str:
     try:
-        # Imported here, as a broken GL driver already fails at import. Ours first: it explains a
+        # Imported here, as a broken GL driver already fails at import. Ours first: it ignores a
         # MUJOCO_GL that MuJoCo does not start with.
         from genie_robo.sim.render import make_renderer  # noqa: I001
         import mujoco

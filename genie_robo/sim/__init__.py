@@ -1,24 +1,45 @@
 """Two Gymnasium environments: a MuJoCo tabletop, and the world that a trained model imagines.
 
 `gymnasium.make("genie_robo.sim:Genie/Tabletop-v0")` finds them through this module.
-
-Raises:
-    ImportError: MUJOCO_GL names a graphics library that does not work on this machine.
 """
 
+import importlib
+import logging
 import os
 
 import gymnasium
 
-try:
-    import mujoco  # noqa: F401 (fails at once when MUJOCO_GL names a library that is not there)
-except (AttributeError, ImportError, RuntimeError) as error:
-    if "MUJOCO_GL" not in os.environ:
-        raise
-    raise ImportError(
-        f"MuJoCo does not start with MUJOCO_GL={os.environ['MUJOCO_GL']} here ({error}); unset "
-        f"MUJOCO_GL: renderer= names what draws, and renderer=raycast needs no graphics library"
-    ) from error
+_log = logging.getLogger(__name__)
+
+
+def _start_mujoco() -> None:
+    """Import MuJoCo, which fails where MUJOCO_GL names a graphics library that is not there.
+
+    Nothing here draws through that library: `renderer=` names what draws, and reading a dataset
+    draws nothing. So MuJoCo is then imported without one.
+    """
+    wanted, platform = os.environ.get("MUJOCO_GL"), os.environ.get("PYOPENGL_PLATFORM")
+    try:
+        importlib.import_module("mujoco")
+    except (AttributeError, ImportError, OSError, RuntimeError) as error:
+        if wanted is None:
+            raise
+        _log.warning(
+            "MUJOCO_GL=%s does not work here (%s) and is ignored: renderer= names what draws",
+            wanted,
+            error,
+        )
+        os.environ["MUJOCO_GL"] = "disable"
+        try:
+            importlib.import_module("mujoco")
+        finally:
+            os.environ["MUJOCO_GL"] = wanted
+            # A library that fails leaves its name behind, which stops the next one.
+            if platform is None:
+                os.environ.pop("PYOPENGL_PLATFORM", None)
+
+
+_start_mujoco()
 
 gymnasium.register(id="Genie/Tabletop-v0", entry_point="genie_robo.sim.tabletop:Tabletop")
 gymnasium.register(

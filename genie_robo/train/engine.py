@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from genie_robo.build import build_device
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import OneProcess, Ranks
 from genie_robo.train.settings import EngineConfig, Precision, Strategy
@@ -146,17 +147,13 @@ def _count(tensor: Tensor) -> Tensor:
 
 
 def _accelerator(device: str) -> str:
-    has_cuda = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_cuda else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"engine.device={device!r} must be auto, cpu or cuda")
-    if device == "cuda" and not has_cuda:
+    found = build_device(device, setting="engine.device")
+    if found.index is not None:
         raise ValueError(
-            "engine.device=cuda was requested, but torch sees no CUDA device here; use "
-            "engine.device=auto, or run `genie-robo doctor` to see what is missing"
+            f"engine.device={device} names one GPU, but each process of a training takes its own; "
+            f"use engine.device=cuda with CUDA_VISIBLE_DEVICES={found.index} in the environment"
         )
-    return device
+    return found.type
 
 
 def _is_bf16(precision: Precision, accelerator: str) -> bool:
