@@ -22,6 +22,7 @@ from rlds_files import (
 from genie_robo.data.records import parse_record
 from genie_robo.data.schema import open_schema
 from genie_robo.data.windows import WindowDataset
+from tests.memory_limit import run_limited
 
 FORMATS = ("tfrecord", "array_record")
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
@@ -208,3 +209,28 @@ def test_a_compressed_column_beyond_the_limit(tmp_path):
     assert len(open_table(folder)) == 1
     with pytest.raises(ValueError, match=r"would have 402653184 bytes, more than the 268435456 th"):
         open_table(folder, action=READS_MATRIX)
+
+
+def test_a_bomb_in_little_memory(tmp_path):
+    """As under `ulimit -v`: 512 MB of zeros in 2 MB, in a column that is read."""
+    folder = write_five(tmp_path)
+    change_columns(folder, lambda columns: columns["action"]["tensor"].update(encoding="zlib"))
+    stream = zlib.compressobj(1)
+    bomb = b"".join(stream.compress(bytes(2**20)) for _ in range(512)) + stream.flush()
+    plain = F.FeaturesDict({"steps": F.Dataset({"action": F.Text()})})
+    record = serialize(table_features(), table_episode(2)) + serialize(
+        plain, {"steps": [{"action": bomb}] * 2}
+    )
+    write_shard(only_shard(folder), [record] * 5, "tfrecord")
+    code = (
+        "try:\n    RldsDataset(Path(sys.argv[1]), Source(camera='observation/image'))\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    imports = (
+        "from pathlib import Path\nfrom genie_robo.data.rlds import RldsDataset\n"
+        "from genie_robo.data.settings import Source\n"
+        "from tensorflow_datasets.proto import tf_example_pb2\n"
+    )
+    found = run_limited(imports, code, folder, extra_mb=200)
+    assert "a compressed step that does not have the 28 bytes it should" in found
+    assert "Traceback" not in found
