@@ -109,7 +109,11 @@ def _sweep(command: Command, overrides: Sequence[str]) -> int:
 def _report(error: Exception) -> None:
     """Print one paragraph; a KeyError would quote its own text."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    _say(f"error: {str(text).strip() or type(error).__name__}")
+    advice = ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        advice = f"; the package {package} is missing or broken: install it, or genie_robo, again"
+    _say(f"error: {str(text).strip() or type(error).__name__}{advice}")
 
 
 def _explain_fault(

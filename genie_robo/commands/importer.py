@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _answer(find(options.path, application_id=options.application_id))
     except BrokenPipeError:  # the viewer was closed
         return FAILED
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, ImportError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
 

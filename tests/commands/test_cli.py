@@ -194,7 +194,8 @@ def test_command_that_cannot_be_loaded_is_listed_with_the_reason(run_cli, monkey
     monkeypatch.setattr(table, "entry_points", entry_points)
     assert "(cannot be loaded: No module named 'wheels')" in run_cli("--help").out
     outcome = run_cli("cart")
-    assert (outcome.status, outcome.err.strip()) == (1, "error: No module named 'wheels'")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: No module named 'wheels'; the package wheels is missing")
 
 
 def test_cfg_prints_the_composed_configuration(run_cli, cart):

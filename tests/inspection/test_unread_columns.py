@@ -1,6 +1,7 @@
 """Columns that no source names: whatever they are, they stop nothing, and one note lists them."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -203,3 +204,13 @@ def test_an_unused_column_with_other_lengths(tmp_path):
     assert "extra" in problems_of(facts)["not_read"]
     change_columns(folder, lambda columns: columns["extra"]["tensor"].update(shape={}))
     assert look(folder)["num_seen"] == 4
+
+
+def test_a_missing_package_is_what_the_message_is_about(run_cli, tmp_path, monkeypatch):
+    """Not the dataset, which is whole."""
+    folder = make_dataset(tmp_path, [make_episode(0)])
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets.proto", None)
+    outcome = run_cli("inspect", f"path={folder}")
+    assert outcome.status == cli.FAILED
+    assert "the package tensorflow_datasets is missing or broken: install it" in outcome.err
+    assert "download" not in outcome.err
