@@ -1,5 +1,6 @@
 """Which requests the page answers, by address, site of origin, size and rate."""
 
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_logger = logging.getLogger(__name__)
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_UPLOAD_BYTES = 20_000_000
 MAX_MESSAGE_BYTES = 65_536
@@ -82,6 +84,12 @@ class Access:
             if uploader is not None:
                 self._uploading.add(uploader)
             await self._app(scope, receive, _unframed(send))
+        except ValueError as error:
+            if scope["type"] == "http":
+                raise
+            # Engine.IO lets what it cannot parse end as an error of the server.
+            _logger.warning("a socket sent a malformed frame (%.200s) and was closed", error)
+            await send({"type": "websocket.close", "code": 1002})
         finally:
             if uploader is not None:
                 self._uploading.discard(uploader)

@@ -28,6 +28,7 @@ class SocketGuard:
         self._server, self._max_sockets = server, max_sockets
         self._rate = RateLimit(rate_hz=50.0, burst=100)
         server.eio.max_http_buffer_size = MAX_MESSAGE_BYTES
+        server.eio.logger.setLevel(logging.CRITICAL)  # otherwise a trace for each malformed packet
         self._connect = server.eio.handlers["connect"]
         self._receive = server.eio.handlers["message"]
         server.eio.on("connect", self._on_connect)

@@ -13,6 +13,7 @@ import weakref
 import httpx
 import numpy as np
 import pytest
+from aiohttp import ClientSession
 from nicegui import Client, core, ui
 from nicegui.server import Server
 from nicegui.testing.general import nicegui_reset_globals
@@ -232,6 +233,23 @@ def test_malformed_messages_end_their_socket_alone(address, event, message, capl
     asyncio.run(story())
     assert "was disconnected" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("frame", ["x", "4x", "42[", "44", '451-["event"]'])
+def test_malformed_frames_end_their_socket_without_a_trace(address, frame, caplog):
+    async def story():
+        async with ClientSession() as web:
+            path = f"{address}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+            async with web.ws_connect(path) as raw:
+                for text in ("40", frame):  # connects to the namespace, see the protocol
+                    await raw.send_str(text)
+                assert [message.type.name async for message in raw][-1] == "TEXT"
+                assert raw.closed
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+    assert "malformed" in caplog.text or "binary" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert http.get(address).status_code == 200
 
 
 def test_a_message_that_is_too_large_ends_its_socket(address):
