@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from genie_robo.config import ImagineConfig
 from genie_robo.data.settings import Resize
+from genie_robo.imagine.prompts import read_files
 from genie_robo.inference.world import Codes, Step
 from genie_robo.prompts import RunPrompts
 from genie_robo.types import Split
@@ -65,3 +67,17 @@ def test_a_bomb_is_refused_by_the_environment(tmp_path):
     env = gymnasium.make("genie_robo.sim:Genie/Imagined-v0", world=Held(), prompt=path)
     with pytest.raises(ValueError, match="has 30000 x 30000 pixels, above"):
         env.reset(seed=0)
+
+
+def test_a_file_without_end_is_refused(tmp_path):
+    """A sparse file takes no disk."""
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(50_000_000_000)
+    env = gymnasium.make("genie_robo.sim:Genie/Imagined-v0", world=Held(), prompt=path)
+    for read in (
+        lambda: env.reset(seed=0),
+        lambda: read_files(ImagineConfig(run="x", prompt=str(path))),
+    ):
+        with pytest.raises(ValueError, match=r"huge\.png has more than the 512,000,000 bytes"):
+            read()

@@ -9,7 +9,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 from jaxtyping import Float, Shaped
 
-from genie_robo.data.transforms import decode_frames
+from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.sim.replay import GeomShape, Replay
 from genie_robo.types import Episode
 from viz.entities import (
@@ -25,7 +25,7 @@ from viz.entities import (
     STORED,
     entity,
 )
-from viz.images import log_encoded, log_video
+from viz.images import SMALLEST_JPEG, log_encoded, log_jpeg, log_video
 from viz.recording import (
     Times,
     log_columns,
@@ -197,8 +197,7 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
     for name, frames in episode.images.items():
         path = entity("", f"{CAMERA}/{_escaped(name)}")
         if name in episode.bgr_cameras:
-            video = decode_frames(frames, image_size=None, is_bgr=True)
-            log_video(recording, path, video, times)
+            _log_swapped(recording, path, frames, times)
         else:
             log_encoded(recording, path, frames, times)
     action_times = time_columns(steps[:-1], control_hz=hz)
@@ -214,6 +213,19 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
         rr.TextDocument.columns(text=[_description(episode)]),
         static=rr.TextDocument.from_fields(media_type=rr.MediaType.MARKDOWN),
     )
+
+
+def _log_swapped(
+    recording: rr.RecordingStream, path: str, frames: Sequence[bytes], times: Times
+) -> None:
+    """Log images that store blue, green, red; large ones are decoded one at a time."""
+    size = stored_size(frames[0])
+    if max(size) < SMALLEST_JPEG:
+        video = decode_frames(frames, image_size=size, is_bgr=True)
+        log_video(recording, path, video, times)
+        return
+    swapped = (decode_frames([frame], image_size=size, is_bgr=True)[0] for frame in frames)
+    log_jpeg(recording, path, swapped, times)
 
 
 def _log_pose(

@@ -1,6 +1,6 @@
 """Images and heat maps in a recording."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -38,6 +38,18 @@ def log_video(
     if max(video.shape[1:3]) < SMALLEST_JPEG:
         log_exact(recording, path, video, times, magnification_filter=_SMOOTH)
         return
+    log_jpeg(recording, path, video, times, quality=quality)
+
+
+def log_jpeg(
+    recording: rr.RecordingStream,
+    path: str,
+    video: Iterable[UInt8[np.ndarray, "h w c"]],
+    times: Times,
+    *,
+    quality: int = JPEG_QUALITY,
+) -> None:
+    """Log one RGB frame per time as JPEG; of an iterator only one is in memory at a time."""
     frames = [simplejpeg.encode_jpeg(np.ascontiguousarray(f), quality=quality) for f in video]
     log_encoded(recording, path, frames, times)
 

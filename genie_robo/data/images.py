@@ -21,6 +21,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+MAX_PICTURE_BYTES = 512_000_000
+"""Of a file: 64 million pixels of four channels of 16 bits."""
 BACKGROUND = (255, 255, 255)
 """Colour behind the transparent parts of a picture."""
 FORMATS = "PNG, JPEG, GIF, WebP, TIFF or BMP"

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from genie_robo.config import ImagineConfig
+from genie_robo.data.images import MAX_PICTURE_BYTES
 from genie_robo.prompts import Clip, Cut, RunPrompts
+from genie_robo.stored_files import read_bytes
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
 
@@ -52,7 +54,7 @@ def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
             raise FileNotFoundError(
                 f"prompt={path} is not there: prompt is episode, simulator or a picture file"
             )
-    return [(path.name, path.read_bytes()) for path in paths]
+    return [(path.name, read_bytes(path, max_bytes=MAX_PICTURE_BYTES)) for path in paths]
 
 
 def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
+from genie_robo.data.images import MAX_PICTURE_BYTES
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import picture_frame, resize_frame
 from genie_robo.inference.world import (
@@ -29,6 +30,7 @@ from genie_robo.inference.world import (
 )
 from genie_robo.models.genie import Genie
 from genie_robo.sim.actions import checked_action, robot_action_space
+from genie_robo.stored_files import read_bytes
 
 # The OpenMP threads of torch do not exist in a forked process, where the first parallel loop would
 # wait for them forever. Workers of AsyncVectorEnv are forked by default.
@@ -181,7 +183,7 @@ def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarr
 def _read_prompt(prompt: _Prompt | None, *, image_size: tuple[int, int], resize: Resize) -> Prompt:
     """An image, its file or a stack of p frames, scaled to the world's size."""
     if isinstance(prompt, str | Path):
-        content = Path(prompt).read_bytes()
+        content = read_bytes(Path(prompt), max_bytes=MAX_PICTURE_BYTES)
         frame = picture_frame(content, image_size=image_size, resize=resize)
         return Prompt(frames=frame[None], title=Path(prompt).name)
     if prompt is None:

@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rerun.blueprint as rrb
+import simplejpeg
+from PIL import Image
 
+from tests.data.image_files import encoded
 from tests.viz.checks import views_of
 from viz.episodes import (
     EpisodeLayout,
@@ -15,6 +18,7 @@ from viz.episodes import (
     first_steps,
     write_dataset,
 )
+from viz.images import SMALLEST_JPEG
 from viz.scene import Eye
 
 NUM_FRAMES = 7
@@ -239,3 +243,18 @@ def test_frames_that_are_no_images_are_reported(make_episode, tmp_path):
     with pytest.raises(ValueError, match=r"frame 6 of /camera/primary is neither.*b'GIF8'"):
         write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("side", [32, 160])
+def test_swapped_colours_are_logged_the_right_way_round(make_episode, tmp_path, read, side):
+    """Blue is stored first: exact when small, as JPEG frame by frame when large."""
+    stored = encoded(Image.fromarray(np.full((side, side, 3), (10, 60, 200), np.uint8)), "PNG")
+    images = {"primary": (stored,) * NUM_FRAMES}
+    episode = replace(make_episode(), images=images, bgr_cameras=frozenset(images))
+    contents = read(write_dataset(tmp_path / "a.rrd", [_shown(episode)], name="bridge"))
+    if side < SMALLEST_JPEG:
+        pixels = np.array(contents["/camera/primary:Image:buffer"].values[3][0], np.uint8)[:3]
+    else:
+        blob = contents["/camera/primary:EncodedImage:blob"].values[3][0]
+        pixels = simplejpeg.decode_jpeg(bytes(np.array(blob, np.uint8)))[80, 80]
+    assert pixels.tolist() == pytest.approx([200, 60, 10], abs=3)
