@@ -33,6 +33,7 @@ from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
 from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
+from genie_robo.workers import end_with_parent
 
 P = ParamSpec("P")
 Found = TypeVar("Found")
@@ -46,7 +47,9 @@ LEARNING_RATE, BETAS, WEIGHT_DECAY = 1e-4, (0.9, 0.9), 1e-4
 
 def run_alone(program: Callable[P, Found], *args: P.args, **kwargs: P.kwargs) -> Found:
     """Run a program in a fresh process and return its result."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as process:
         return process.submit(program, *args, **kwargs).result()
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 from genie_robo.config import DoctorConfig
 from genie_robo.models.attention import xformers_works
 from genie_robo.provenance import memory_bytes, package_version
+from genie_robo.workers import end_with_parent
 
 DEMO_DISK_GB, DEMO_MEMORY_GB = 5, 6
 RENDER_TIMEOUT_S = 60
@@ -167,7 +168,7 @@ def _finding(
 def _render_elsewhere(kind: str) -> str:
     """Why this renderer does not draw; empty when it does."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         try:
             return pool.submit(_render_once, kind).result(timeout=RENDER_TIMEOUT_S)
         except BrokenProcessPool:

@@ -3,21 +3,12 @@
 import io
 import json
 import logging
-import multiprocessing
 import os
-import shutil
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,6 +17,7 @@ from etils import epath
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.file_adapters import FileFormat
 
+from genie_robo.atomic import replacing
 from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.shards import claim_array_record
 from genie_robo.progress import progress_bar
@@ -33,6 +25,7 @@ from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.stored_files import read_json
+from genie_robo.workers import in_order
 
 NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
@@ -41,8 +34,6 @@ REVISION = 1
 """Raise it when scenes, policies or images change: older recordings are then not kept."""
 _TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
 _EPISODES_PER_SHARD = 60
-
-_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -68,13 +59,12 @@ def record_dataset(config: RecordConfig) -> Path:
         _log.info("keeping %s: the same settings made it", folder)
         return folder
     policies = _policy_order(config)
-    temporary = folder.with_name(f".{VERSION}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        _write(temporary, config, policies)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    # What this machine cannot record is refused before a folder is made.
+    with closing(_open(config, "explore")) as env:
+        drawn_by, features = env.renderer_name, _features(config, num_states=env.padded_state_size)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        _write(temporary, config, policies, drawn_by=drawn_by, features=features)
     return folder
 
 
@@ -115,10 +105,10 @@ def _policy_order(config: RecordConfig) -> list[str]:
     return np.random.default_rng(config.seed).permutation(names).tolist()
 
 
-def _write(folder: Path, config: RecordConfig, policies: list[str]) -> None:
+def _write(
+    folder: Path, config: RecordConfig, policies: list[str], *, drawn_by: str, features: Any
+) -> None:
     counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
-    with closing(_open(config, "explore")) as env:
-        drawn_by, features = env.renderer_name, _features(config, num_states=env.padded_state_size)
     _log.info("robot=%s, frames drawn by %s", config.robot, drawn_by)
     # Chosen once, so that all workers use the same renderer.
     decided = replace(config, renderer=Renderer(drawn_by))
@@ -298,60 +288,3 @@ class RldsWriter:
         self._info.set_file_format(FileFormat.ARRAY_RECORD)
         self._info.set_splits(tfds.core.SplitDict([split]))
         self._info.write_to_directory(self._folder)
-
-
-def in_order(
-    function: Callable[..., _Result], jobs: Sequence[tuple[Any, ...]], *, num_workers: int
-) -> Generator[_Result]:
-    """`function(*job)` for every job, in the order of the jobs; one worker means no processes.
-
-    Closing the iterator ends the processes after the call that each is in.
-
-    Raises:
-        RuntimeError: a worker died.
-    """
-    if num_workers == 1:
-        for job in jobs:
-            yield function(*job)
-        return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
-    futures = (executor.submit(function, *job) for job in jobs)
-    try:
-        with _interrupts_ignored():
-            waiting = deque(islice(futures, 4 * num_workers))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(islice(futures, 1))
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            f"one of {num_workers} worker processes was killed, most likely because memory ran "
-            f"out; use fewer workers"
-        ) from error
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent was killed; it would wait for its next call forever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C: only the parent reacts to it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

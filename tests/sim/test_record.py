@@ -36,6 +36,22 @@ if __name__ == "__main__":
 """
 
 
+def test_a_recording_that_cannot_be_made_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="robot=panda is not known"):
+        record_dataset(replace(SPEC, path=str(tmp_path / "new"), robot="panda"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_recording_left_is_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / "tabletop" / f".1.0.0.{ended.pid}.tmp"
+    left.mkdir(parents=True)
+    (left / "tabletop-train.array_record-00000-of-00001").touch()
+    folder = record_dataset(replace(SPEC, path=str(tmp_path)))
+    assert list((tmp_path / "tabletop").iterdir()) == [folder]
+
+
 def test_tfds_opens_it_and_the_steps_are_rlds(raw_episodes):
     assert len(raw_episodes) == 4
     for raw in raw_episodes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genie_robo.sim.record import in_order
+from genie_robo.workers import in_order
 
 
 def wait(seconds: float, value: int) -> int:
@@ -48,7 +48,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(program)
     note.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    tests = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     wait_until(lambda: len(list(note.iterdir())) == 2)
     parent.kill()
@@ -58,6 +59,16 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
     assert len(workers) == 2
+
+
+def test_importing_the_workers_module_is_light():
+    """A worker whose parent is killed while it imports the rest ends as soon as it can."""
+    program = (
+        "import sys, genie_robo.workers\n"
+        "sys.exit(str({'torch', 'numpy', 'mujoco', 'tensorflow_datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == "set()\n"
 
 
 def leave_note(folder: Path, number: int) -> int:
