@@ -224,6 +224,16 @@ def test_a_long_index_shows_its_progress(folder, monkeypatch, capsys):
     assert "4/4" in shown
 
 
+def test_a_name_with_brackets_is_no_markup_of_the_progress_bar(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(index_module, "_QUIET_BYTES", 0)
+    folder = write_rlds(tmp_path, {"train": [[table_episode(3)]]})
+    named = {"name": "a[b] [red]", "splits": [{"name": "t[/]", "shardLengths": ["1"]}]}
+    named["splits"][0]["filepathTemplate"] = "table-train.tfrecord-{SHARD_X_OF_Y}"
+    (folder / "dataset_info.json").write_text(json.dumps(named))
+    assert len(build_index(folder).entries) == 1
+    assert "index a[b] [red] t[/]" in capsys.readouterr().err
+
+
 def test_only_the_chosen_splits_are_read(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     splits = {"train": [[table_episode(3)]], "val": [[table_episode(4, tag=1)]]}
