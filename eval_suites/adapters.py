@@ -43,11 +43,9 @@ class GenieEncoder:
         latent_action = self.genie.latent_action
         if not latent_action.quantizer.is_additive:
             return encoded.codes[start:]
-        motions = latent_action.quantizer.bound(torch.from_numpy(encoded.latents[start:]))
         codes = latent_action.codes(torch.arange(self.num_codes, device=self.device))
-        return ErrorFeedback.to_nearest(codes.double().cpu().numpy()).encode_sequence(
-            motions.numpy()
-        )
+        feedback = ErrorFeedback.to_nearest(codes.double().cpu().numpy())
+        return feedback.encode_sequence(encoded.latents[start:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,8 @@ class EvalContext:
     world_without_feedback: World | None = None
     """The same world, but it maps each robot action to a code independently, for measurements of
     single transitions; None where both are equal."""
+    other_untrained: tuple[LatentActionEncoder, ...] = ()
+    """More draws of fresh weights: the baseline is the mean over all draws."""
     action_is_achieved: bool = False
     """True when the stored actions are the achieved motion, not the commanded one."""
     seed: int = 0

@@ -38,7 +38,7 @@ HEADLINE = {
     "fraction_of_ceiling": "share",
     "r2_latent": "R2",
     "partial_r2_previous_action": "R2",
-    "gain_over/optical_flow_clusters": "R2",
+    "gain_over/dense_flow_clusters": "R2",
     "best_lag": "transitions",
 }
 """Headline metrics, reported for the first probed motion."""
@@ -58,7 +58,8 @@ class LatentProbe:
     """Largest shift of codes against motions, in either direction (transitions)."""
     num_random_draws: int = 5
     num_components: int = 16
-    """Principal components of frame differences or flow given to a clustering baseline."""
+    """Most principal components of frame differences or flow given to a clustering baseline; how
+    many of 1, 2, 4, ... is chosen by cross-validation in the validation split."""
     labels: Sequence[int] = (10, 50, 200, 1000)
     """Labelled transitions for the label-efficiency curve."""
     min_move: float = 1e-3
@@ -143,7 +144,7 @@ class LatentProbe:
         scored.add(score(probe))
         lags = lag_errors(probe, max_lag=self.max_lag)
         return table, {
-            **r2_measurements(scored),
+            **r2_measurements(scored, num_labels=len(probe.fit.codes)),
             **lag_measurements(scored, lags, max_lag=self.max_lag),
             **p_value_measurements(table, p_values(probe)),
             **information_measurements(probe, table),

@@ -14,8 +14,12 @@ from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld, World
+from genie_robo.models.genie import Genie
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
+
+UNTRAINED_DRAWS, UNTRAINED_SEED = 3, 2**20
+"""Draws of fresh weights, and the seed that those after the first are counted from."""
 
 
 def eval_context(
@@ -40,9 +44,10 @@ def eval_context(
         keep_action_map: Keep the map in the run folder; False for another dataset than the run's.
     """
     genie, device = trained.genie, trained.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        untrained = build_genie(trained.config).to(device).eval()
+    untrained, *others = (
+        GenieEncoder(genie=_untrained(trained, seed=number), device=device)
+        for number in (seed, *(UNTRAINED_SEED + draw for draw in range(1, UNTRAINED_DRAWS)))
+    )
 
     @cache
     def action_map() -> ActionMap:
@@ -52,7 +57,8 @@ def eval_context(
 
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
-        untrained_encoder=GenieEncoder(genie=untrained, device=device),
+        untrained_encoder=untrained,
+        other_untrained=tuple(others),
         world=GenieWorld(genie, sampler=sampler, to_codes=lambda: action_map().feedback),
         world_without_feedback=GenieWorld(
             genie, sampler=sampler, to_codes=lambda: action_map().regressor.predict
@@ -66,6 +72,13 @@ def eval_context(
         seed=seed,
         fast=fast,
     )
+
+
+def _untrained(trained: TrainedRun, *, seed: int) -> Genie:
+    """The run's architecture with fresh weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_genie(trained.config).to(trained.device).eval()
 
 
 def find_world(trained: TrainedRun, name: str, *, genie: Callable[[], GenieWorld]) -> World:

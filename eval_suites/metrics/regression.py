@@ -10,8 +10,14 @@ ALPHAS = np.logspace(-3, 5, 17)
 """Candidate ridge penalties, for standardised features."""
 
 FEATURE_REACH = 5.0
-"""Standardised features of the other split are clipped to this, so that a dimension that hardly
+"""Standardised features of the other split may be clipped to this, so that a dimension that hardly
 varied in the fit split cannot dominate a prediction."""
+
+REACHES = (FEATURE_REACH, np.inf)
+"""Candidate reaches: clipping helps some features and costs others."""
+
+ROUNDING = 1e-9
+"""A feature that varies by less, relative to its mean or to 1, is constant."""
 
 KMEANS_RESTARTS = 10
 
@@ -29,8 +35,9 @@ class Standardiser(NamedTuple):
 
 def fit_standardiser(values: Float[np.ndarray, "n d"]) -> Standardiser:
     """Mean and spread of the rows."""
-    spread = values.std(axis=0)
-    return Standardiser(values.mean(axis=0), np.where(spread > 0, spread, 1.0))
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    varies = spread > ROUNDING * np.maximum(np.abs(mean), 1.0)
+    return Standardiser(mean, np.where(varies, spread, 1.0))
 
 
 def predict_from_codes(
@@ -56,8 +63,9 @@ def predict_by_ridge(
     groups: Int[np.ndarray, " n"],
     num_folds: int = 5,
 ) -> Float[np.ndarray, "m d"]:
-    """Linear regression with a penalty per target, chosen by cross-validation inside the fit split.
+    """Linear regression with penalty and clipping per target, chosen by cross-validation.
 
+    Both are chosen inside the fit split, see `ALPHAS` and `REACHES`.
     `groups` are episodes, which folds never divide; a single episode is divided in time.
     """
     return ridge_of_both(fit_features, fit_targets, features, groups=groups, num_folds=num_folds)[1]
@@ -76,7 +84,7 @@ def ridge_of_both(
     Both predictions have out-of-sample errors, so that another model can be fitted on top of them.
     """
     folds = _folds(groups, num_folds)
-    held_path = np.zeros((len(ALPHAS), *fit_targets.shape))
+    held_path = np.zeros((len(REACHES) * len(ALPHAS), *fit_targets.shape))
     for fold in range(folds.max() + 1):
         held = folds == fold
         held_path[:, held] = _ridge_path(
@@ -93,16 +101,54 @@ def cluster(
     *,
     num_codes: int,
     seed: int = 0,
+    num_restarts: int = KMEANS_RESTARTS,
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
     """k-means codes of both sets of points; fewer codes when there are fewer distinct points."""
-    kmeans = fit_clusters(fit_points, num_codes=num_codes, seed=seed)
+    kmeans = fit_clusters(fit_points, num_codes=num_codes, seed=seed, num_restarts=num_restarts)
     return np.asarray(kmeans.predict(fit_points)), np.asarray(kmeans.predict(points))
 
 
-def fit_clusters(points: Float[np.ndarray, "n d"], *, num_codes: int, seed: int = 0) -> KMeans:
+def fit_clusters(
+    points: Float[np.ndarray, "n d"],
+    *,
+    num_codes: int,
+    seed: int = 0,
+    num_restarts: int = KMEANS_RESTARTS,
+) -> KMeans:
     """k-means; fewer clusters when there are fewer distinct points."""
     num_clusters = min(num_codes, len(np.unique(points, axis=0)))
-    return KMeans(num_clusters, random_state=seed).set_params(n_init=KMEANS_RESTARTS).fit(points)
+    return KMeans(num_clusters, random_state=seed).set_params(n_init=num_restarts).fit(points)
+
+
+def choose_components(
+    features: Float[np.ndarray, "n f"],
+    targets: Float[np.ndarray, "n d"],
+    *,
+    num_codes: int,
+    most: int,
+    groups: Int[np.ndarray, " n"],
+    seed: int = 0,
+    num_folds: int = 2,
+) -> int:
+    """How many principal components, 1, 2, 4, .. `most`, to cluster so that codes predict best.
+
+    Chosen by cross-validation inside the fit split, as the penalty of a ridge is.
+    """
+    folds = _folds(groups, num_folds)
+    candidates = sorted({2**k for k in range(most.bit_length()) if 2**k <= most} | {most})
+    spread = np.maximum(targets.var(axis=0), np.finfo(float).tiny)
+    errors = np.zeros(len(candidates))
+    for fold in range(folds.max() + 1):
+        held = folds == fold
+        if held.all():
+            continue
+        seen = principal_components(features[~held], features[held], num_components=most)
+        for number, count in enumerate(candidates):
+            points = (side[:, :count] for side in seen)
+            codes, held_codes = cluster(*points, num_codes=num_codes, seed=seed, num_restarts=1)
+            guess = predict_from_codes(codes, targets[~held], held_codes, num_codes=num_codes)
+            errors[number] += (((guess - targets[held]) ** 2) / spread).sum()
+    return candidates[int(errors.argmin())]
 
 
 def principal_components(
@@ -129,7 +175,7 @@ def _ridge_path(
     targets: Float[np.ndarray, "n d"],
     new_features: Float[np.ndarray, "m f"],
 ) -> Float[np.ndarray, "p m d"]:
-    """Predictions for every penalty of ALPHAS, from one eigendecomposition."""
+    """Predictions for every reach and penalty, from one eigendecomposition."""
     standardise = fit_standardiser(features)
     mean = targets.mean(axis=0)
     inputs, centred = standardise(features), targets - mean
@@ -138,7 +184,8 @@ def _ridge_path(
         weights = inputs.T @ _penalised_solutions(inputs @ inputs.T, centred)
     else:
         weights = _penalised_solutions(inputs.T @ inputs, inputs.T @ centred)
-    return np.clip(standardise(new_features), -FEATURE_REACH, FEATURE_REACH) @ weights + mean
+    inputs = standardise(new_features)
+    return np.concatenate([np.clip(inputs, -reach, reach) @ weights for reach in REACHES]) + mean
 
 
 def _penalised_solutions(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from eval_suites.base import EpisodeSet, EvalContext
+from eval_suites.probes.dense_flow import dense_flow, has_dense_flow
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
 from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.statistics import episode_sums
@@ -34,11 +35,21 @@ class ProbeData:
     differences: Float[np.ndarray, "n f"]
     """Change of that image up to the next frame."""
     flow: Float[np.ndarray, "n g"] | None
-    """Optical flow from this frame to the next; None if not requested."""
+    """Optical flow of blocks from this frame to the next; None if not requested."""
     targets: Mapping[str, Float[np.ndarray, "n 7"]]
     """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
     masks: Mapping[str, Bool[np.ndarray, " 7"]]
     """Which of the seven dimensions are recorded for a target."""
+    other_untrained: tuple[Float[np.ndarray, "n u"], ...] = ()
+    """Latents of more draws of untrained weights."""
+    dense_flow: Float[np.ndarray, "n g"] | None = None
+    """Dense optical flow; None if not requested, or without its library."""
+
+    @property
+    def untrained_draws(self) -> tuple[Float[np.ndarray, "n u"], ...]:
+        """Latents of every draw of untrained weights."""
+        first = () if self.untrained_latents is None else (self.untrained_latents,)
+        return (*first, *self.other_untrained)
 
     @property
     def num_episodes(self) -> int:
@@ -120,6 +131,8 @@ def _collect(
             values = _transitions(context, window, episode, stride=episodes.frame_stride)
             if with_flow:
                 values["flow"] = block_flow(window.video)
+                if has_dense_flow():
+                    values["dense_flow"] = dense_flow(window.video)
             valid = {n: value[:num_transitions] for n, value in values.items()}
             if not all(np.isfinite(valid[n]).all() for n in (ACHIEVED, COMMANDED) if n in valid):
                 _log.warning("%s: episode %s has an action that is not finite", description, e)
@@ -175,6 +188,8 @@ def _transitions(
     }
     if context.untrained_encoder is not None:
         values["untrained_latents"] = context.untrained_encoder.encode(window).latents
+    for draw, untrained in enumerate(context.other_untrained):
+        values[f"other_untrained_{draw}"] = untrained.encode(window).latents
     actions = window.robot_actions.astype(np.float64)
     if context.action_is_achieved:
         return values | {ACHIEVED: actions}
@@ -200,6 +215,8 @@ def _stack(
         frames=joined["frames"],
         differences=joined["differences"],
         flow=joined.get("flow"),
+        other_untrained=tuple(v for k, v in joined.items() if k.startswith("other_untrained")),
+        dense_flow=joined.get("dense_flow"),
         targets={name: joined[name] for name in (ACHIEVED, COMMANDED) if name in joined},
         masks=masks,
     )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from eval_suites import figures
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import BASELINES, SUPERVISED, TRANSLATION, Motion
+from eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, TRANSLATION, Motion
 from eval_suites.table import Metric
 from genie_robo.types import ACTION_NAMES
 
@@ -17,9 +17,11 @@ SHOWN = (
     "untrained_encoder",
     "frame_difference_clusters",
     "optical_flow_clusters",
+    "dense_flow_clusters",
     "previous_action",
     "current_frame",
     SUPERVISED,
+    DENSE_FLOW,
 )
 """Baselines in the figure; the others are all close to 0."""
 

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 
 from eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import BASELINES, SUPERVISED, Errors, Probe
+from eval_suites.probes.dense_flow import MISSING
+from eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, Errors, Probe
 from eval_suites.statistics import Statistic, mean_r2, perplexity, r2_difference, r2_fraction
 from eval_suites.table import (
     FEWER_CODES,
@@ -71,7 +72,7 @@ class ProbeTable:
         """Mean R2 of every baseline, None where it was not measured."""
         return {
             name: self.r2(name, only) if name in self.predictors else None
-            for name in (*BASELINES, SUPERVISED)
+            for name in (*BASELINES, SUPERVISED, DENSE_FLOW)
         }
 
 
@@ -79,14 +80,21 @@ def _error(predictor: str) -> str:
     return "error" if predictor == "codes" else f"error_{predictor}"
 
 
-def r2_measurements(probe: ProbeTable) -> dict[str, Measurement]:
-    """R2 of codes and of the latent, by dimension, fraction of the ceiling, partial R2."""
+def r2_measurements(probe: ProbeTable, *, num_labels: int) -> dict[str, Measurement]:
+    """R2 of codes and of the latent, by dimension, fraction of the ceiling, partial R2.
+
+    `num_labels` is how many labelled validation transitions everything is fitted to.
+    """
+    supervised = (
+        f"{SUPERVISED} and {DENSE_FLOW}: a ridge on grey frame differences and on dense optical "
+        f"flow with all {num_labels:,} labels of the validation split"
+    )
     oracle, baselines = probe.r2("oracle"), probe.baselines()
     ceiling = oracle.value
     found = {
         "r2": _r2(
             probe.r2("codes"),
-            f"least squares on one-hot codes; {PROTOCOL}; {CEILING_PROTOCOL}",
+            f"least squares on one-hot codes; {PROTOCOL}; {supervised}; {CEILING_PROTOCOL}",
             baselines=baselines,
             ceiling=oracle,
         ),
@@ -102,8 +110,9 @@ def r2_measurements(probe: ProbeTable) -> dict[str, Measurement]:
         ),
         "r2_latent": _r2(
             probe.r2("latent"),
-            "ridge on the encoding before quantisation, penalty chosen by cross-validation inside "
-            f"the validation split; {PROTOCOL}",
+            "ridge on the latent that is decoded and clustered (bounded, before quantisation), "
+            "penalty and clipping chosen by cross-validation inside the validation split; "
+            f"{PROTOCOL}; {supervised}",
             baselines=baselines,
         ),
     }
@@ -127,7 +136,7 @@ def r2_measurements(probe: ProbeTable) -> dict[str, Measurement]:
         found[f"gain_over/{name}"] = _r2(
             probe.total(*parts, statistic=r2_difference) if is_known else None,
             f"R2 of the codes minus R2 of this baseline on the same resampled episodes; {PROTOCOL}",
-            reason="no untrained encoder was given",
+            reason=MISSING if name == "dense_flow_clusters" else "no untrained encoder was given",
         )
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from eval_suites.metrics.regression import (
+    choose_components,
     cluster,
     fit_standardiser,
     predict_by_ridge,
@@ -30,13 +31,15 @@ BASELINES = (
     "untrained_encoder",
     "frame_difference_clusters",
     "optical_flow_clusters",
+    "dense_flow_clusters",
     "previous_action",
     "current_frame",
 )
 """Predictors that latent actions must beat."""
 
-SUPERVISED = "inverse_dynamics"
-"""Supervised regression with all action labels, shown with the baselines."""
+SUPERVISED, DENSE_FLOW = "inverse_dynamics", "dense_flow_ridge"
+"""Regressions on frame differences and on dense flow, with the action labels of all validation
+transitions; shown with the baselines."""
 
 ROUNDING = 1e-9
 """Relative differences below this are rounding."""
@@ -79,7 +82,7 @@ class Probe:
     seed: int = 0
     num_random_draws: int = 1
     num_components: int = 1
-    """Principal components that a clustering baseline is given."""
+    """Most principal components of a clustering baseline; how many is cross-validated."""
 
     @cached_property
     def fit_targets(self) -> Float[np.ndarray, "n d"]:
@@ -208,27 +211,43 @@ def _code_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "r m d"]]:
     permuted = [
         probe.predict(rng.permutation(fit.codes), rng.permutation(test.codes)) for _ in draws
     ]
+    found = {
+        "codes": probe.predict(fit.codes, test.codes)[None],
+        "random_codes": np.stack(random),
+        "permuted_codes": np.stack(permuted),
+    }
+    for name, features in _seen(probe).items():
+        points = principal_components(*features, num_components=_num_components(probe, features[0]))
+        found[name] = probe.predict(*cluster(*points, num_codes=k, seed=seed))[None]
+    draws_of_both = zip(fit.untrained_draws, test.untrained_draws, strict=True)
+    # An untrained codebook is arbitrary: cluster the encodings instead.
+    untrained = [probe.predict(*cluster(*d, num_codes=k, seed=seed)) for d in draws_of_both]
+    return found | ({"untrained_encoder": np.stack(untrained)} if untrained else {})
+
+
+def _seen(probe: Probe) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Features of both splits that clustering baselines see, by the baseline's name."""
+    fit, test = probe.fit, probe.test
     assert fit.flow is not None  # the latent probe asks for it
     assert test.flow is not None
     seen = {
         "frame_difference_clusters": (fit.differences, test.differences),
         "optical_flow_clusters": (fit.flow, test.flow),
     }
-    points = {
-        name: principal_components(*features, num_components=probe.num_components)
-        for name, features in seen.items()
-    }
-    if fit.untrained_latents is not None and test.untrained_latents is not None:
-        # An untrained codebook is arbitrary: cluster the encodings instead.
-        points["untrained_encoder"] = fit.untrained_latents, test.untrained_latents
-    return {
-        "codes": probe.predict(fit.codes, test.codes)[None],
-        "random_codes": np.stack(random),
-        "permuted_codes": np.stack(permuted),
-    } | {
-        name: probe.predict(*cluster(*pair, num_codes=k, seed=seed))[None]
-        for name, pair in points.items()
-    }
+    if fit.dense_flow is not None and test.dense_flow is not None:
+        seen["dense_flow_clusters"] = fit.dense_flow, test.dense_flow
+    return seen
+
+
+def _num_components(probe: Probe, features: Float[np.ndarray, "n f"]) -> int:
+    return choose_components(
+        features,
+        probe.fit_targets,
+        num_codes=probe.num_codes,
+        most=min(probe.num_components, features.shape[1]),
+        groups=probe.fit.episode,
+        seed=probe.seed,
+    )
 
 
 def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
@@ -255,6 +274,8 @@ def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
     past = (data.previous(data.targets[probe.motion.target]) for data in (fit, test))
     ridge("latent", fit.latents, test.latents, partial=False)
     ridge(SUPERVISED, fit.differences, test.differences, partial=False)
+    if fit.dense_flow is not None and test.dense_flow is not None:
+        ridge(DENSE_FLOW, fit.dense_flow, test.dense_flow, partial=False)
     ridge("previous_action", *past, partial=True)
     ridge("current_frame", fit.frames, test.frames, partial=True)
     return {name: guess[None] for name, guess in guesses.items()}

@@ -210,9 +210,9 @@ _ROWS = (
         details=(
             "Every suite writes metrics.json, metrics.csv, per_episode.csv, figures and report.md "
             "to RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
-            "episodes; every number comes with an interval over episodes, with baselines and, "
-            "where one exists, a ceiling. Several runs, run=[A,B], are evaluated one after the "
-            "other on the same prompts and then compared: OUTPUT/SUITE receives paired.md, "
+            "episodes; headline numbers come with an interval over episodes and, where they "
+            "exist, with baselines and a ceiling. Several runs, run=[A,B], are evaluated one after "
+            "the other on the same prompts and then compared: OUTPUT/SUITE receives paired.md, "
             "paired.json, paired.csv and paired.png with the paired differences from the first "
             "run over the test episodes that both have."
         ),

@@ -21,7 +21,8 @@ class LatentActions(NamedTuple):
 
     indices: Int[Tensor, "b t-1"]
     continuous: Float[Tensor, "b t-1 e"]
-    """The encoding before quantisation, for probes."""
+    """The bounded encoding before quantisation, for probes: what a decoder that is not quantised
+    gets, and what codes are clusters of."""
 
 
 class LatentActionOutput(NamedTuple):
@@ -136,7 +137,8 @@ class LatentActionModel(nn.Module, ABC):
             ValueError: A model that reads tokens got none.
         """
         continuous = self._encode(self.to_frames(video, tokens))
-        return LatentActions(self.quantizer.nearest(continuous), continuous.float())
+        bounded = self.quantizer.bound(continuous.float())
+        return LatentActions(self.quantizer.nearest(continuous), bounded)
 
     def codes(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codebook vectors of latent actions."""

@@ -1,8 +1,11 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from eval_fakes import ToyEpisodes, ToyRobot, make_context
 from small_genie import CPU, build_small_genie
+from torch import nn
 
 from eval_suites.adapters import GenieEncoder, GenieTokenizer, overlapping_chunks
 from eval_suites.base import FrameTokenizer, LatentActionEncoder, SequenceEncoder
@@ -98,8 +101,7 @@ def test_padding_of_the_last_chunk_changes_no_code(genie):
 def test_sequence_codes_carry_the_residual_of_each_code_to_the_next(genie):
     encoder = GenieEncoder(genie=genie, device=CPU)
     window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
-    quantizer = genie.latent_action.quantizer
-    motions = quantizer.bound(torch.from_numpy(encoder.encode(window).latents)).numpy()
+    motions = encoder.encode(window).latents
     book = genie.latent_action.codes(torch.arange(encoder.num_codes)).detach().numpy()
     for start in (0, 5):
         expected, residual = [], np.zeros(motions.shape[1])
@@ -109,6 +111,20 @@ def test_sequence_codes_carry_the_residual_of_each_code_to_the_next(genie):
             expected.append(code)
         assert encoder.encode_sequence(window, start).tolist() == expected
     assert encoder.encode_sequence(window, 0).tolist() != encoder.encode(window).codes.tolist()
+
+
+def test_latents_are_what_is_decoded_and_clustered(genie):
+    """Bounded by the space of the codes, so that codes are the nearest of the codebook to them."""
+    encoder = GenieEncoder(genie=copy.deepcopy(genie), device=CPU)
+    latent_action = encoder.genie.latent_action
+    nn.init.constant_(latent_action.to_code.bias, 2.0)
+    window = ToyEpisodes(ToyRobot(1, num_frames=17), [0]).whole_episode(0)
+    encoded = encoder.encode(window)
+    assert np.abs(encoded.latents).max() < 1
+    assert np.abs(encoded.latents).max() > 0.8
+    book = latent_action.codes(torch.arange(encoder.num_codes)).detach().numpy()
+    distances = np.linalg.norm(encoded.latents[:, None] - book, axis=-1)
+    assert distances.argmin(axis=1).tolist() == encoded.codes.tolist()
 
 
 def test_codes_on_a_sphere_carry_no_residual(genie, monkeypatch):

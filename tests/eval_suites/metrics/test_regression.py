@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from eval_suites.metrics.regression import (
+    choose_components,
     cluster,
     fit_standardiser,
     predict_by_ridge,
@@ -97,3 +98,39 @@ def test_principal_components_are_ordered_and_centred():
 def test_standardiser_leaves_constant_columns_at_zero():
     values = np.array([[1.0, 3.0], [3.0, 3.0]])
     np.testing.assert_allclose(fit_standardiser(values)(values), [[-1.0, 0.0], [1.0, 0.0]])
+
+
+def test_clipping_is_kept_only_where_it_helps():
+    """A rare feature that is linear far beyond five spreads: clipping it would lose the tail."""
+    rng = np.random.default_rng(0)
+    feature = rng.standard_t(2, size=(2, 2000, 1))
+    targets = 0.5 * feature
+    guess = predict_by_ridge(feature[0], targets[0], feature[1], groups=np.arange(2000) % 20)
+    assert np.abs(feature[1]).max() > 10
+    np.testing.assert_allclose(guess, targets[1], rtol=0.01, atol=0.01)
+
+
+def test_a_feature_that_is_constant_up_to_rounding_predicts_nothing():
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(200, 1))
+    almost = np.full((200, 1), 0.3)
+    almost[::2] = 0.1 + 0.2
+    fit = np.concatenate([known, almost], axis=1)
+    other = np.concatenate([known, np.full((200, 1), 0.9)], axis=1)
+    guess = predict_by_ridge(fit, known, other, groups=np.arange(200) % 10)
+    np.testing.assert_allclose(guess, known, atol=0.05)
+
+
+def test_the_number_of_components_is_the_one_that_predicts():
+    """The target is in the first component; the others are louder together than it is."""
+    rng = np.random.default_rng(0)
+    signal = rng.choice([-1.0, 1.0], size=(400, 1))
+    features = np.concatenate([3 * signal, rng.normal(size=(400, 15)) * 2.0], axis=1)
+    found = choose_components(
+        features, signal, num_codes=2, most=16, groups=np.arange(400) % 20, seed=0
+    )
+    assert found < 16
+    only = choose_components(
+        features[:, :1], signal, num_codes=2, most=1, groups=np.zeros(400, int)
+    )
+    assert only == 1
