@@ -18,8 +18,10 @@ _on_write: ContextVar[Callable[[Path], None] | None] = ContextVar("on_write", de
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write a file or a folder to, which then takes the place of `path`.
 
-    It is removed if the block fails; what killed processes left for the same path goes as well.
+    If the block fails, it is removed, with the folders that were made for it. What killed processes
+    left for the same path goes as well.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
         _remove_if_left(left)
@@ -27,12 +29,16 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if notify := _on_write.get():
-            notify(path)
+            for file in _files_below(temporary):
+                notify(path / file.relative_to(temporary))
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
     finally:
         remove(temporary)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def remove(path: Path) -> None:
@@ -51,12 +57,16 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def noting_writes(note: Callable[[Path], None]) -> Iterator[None]:
-    """Call `note` with the path of each file or folder just before it appears."""
+    """Call `note` with the path of each file just before it appears."""
     token = _on_write.set(note)
     try:
         yield
     finally:
         _on_write.reset(token)
+
+
+def _files_below(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 def _remove_if_left(path: Path) -> None:

@@ -42,15 +42,17 @@ class Labels(NamedTuple):
 def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
     """The action map in a run's folder; a missing or outdated one is fitted and saved.
 
+    On another dataset than the run's own it is fitted and not saved.
+
     Raises:
         ValueError: The saved one is damaged, there are no labels, or an action is not finite.
     """
+    if not trained.is_own_data:
+        return fit_action_map(trained, num_labels=num_labels, origin={})
     origin = {
-        "latent_action": weights_digest(trained.folder, "latent_action"),
-        "tokenizer": weights_digest(trained.folder, "tokenizer"),
+        **_origin(trained, num_labels=num_labels),
         "fit": trained.windows(Split.val).fingerprint,
         "test": trained.windows(Split.test).fingerprint,
-        "num_labels": num_labels,
     }
     try:
         found = ActionMap.load(trained.folder.action_map)
@@ -61,6 +63,28 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
     fitted = fit_action_map(trained, num_labels=num_labels, origin=origin)
     fitted.save(trained.folder.action_map)
     return fitted
+
+
+def saved_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
+    """The action map in a run's folder if it is of these models; opens no dataset.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        found = ActionMap.load(trained.folder.action_map)
+    except FileNotFoundError:
+        return None
+    wanted = _origin(trained, num_labels=num_labels)
+    return found if found.origin.items() >= wanted.items() else None
+
+
+def _origin(trained: TrainedRun, *, num_labels: int) -> dict[str, str | int]:
+    return {
+        "latent_action": weights_digest(trained.folder, "latent_action"),
+        "tokenizer": weights_digest(trained.folder, "tokenizer"),
+        "num_labels": num_labels,
+    }
 
 
 def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:

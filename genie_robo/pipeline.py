@@ -1,24 +1,31 @@
 """A long job as a list of stages: finished ones are skipped, unfinished ones resume.
 
-A run folder holds one small stamp per stage: the settings and inputs its results were made from.
+A run folder holds one small stamp per stage: the settings and inputs its results were made from,
+and a list of the files that the stage wrote, the only ones that are removed when it is made again.
 A stamp is marked `finished` only after the stage has returned.
 """
 
 import hashlib
 import json
-import shutil
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from genie_robo.atomic import noting_writes
 from genie_robo.config_file import config_differences, plain
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.stored_files import read_json
 
+CACHE = ".genie_robo_"
+"""Beginning of the names of caches that earlier versions kept next to a dataset."""
 DIGEST_BYTES = 16
+_SHOWN = 5
+"""Files that an error names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +174,37 @@ def digest(outputs: Sequence[Path]) -> str:
     """
     total = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for output in outputs:
-        files = sorted(output.rglob("[!.]*")) if output.is_dir() else [output]
+        files = sorted(_visible_files(output)) if output.is_dir() else [output]
         for path in (path for path in files if path.is_file()):
             total.update(str(path.relative_to(output.parent)).encode())
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, hashlib.blake2b).digest())
     return total.hexdigest()
+
+
+def read_settings(stamps: Path, name: str) -> dict[str, Any] | None:
+    """What the result of a stage was made with; None where the stage was never begun."""
+    path = stamps / f"{name}.json"
+    return json.loads(path.read_text())["settings"] if path.exists() else None
+
+
+def written_files(stamps: Path, name: str) -> list[str] | None:
+    """Files that a stage wrote, relative to the job's folder; None where no list was kept."""
+    path = _list_path(stamps, name)
+    return path.read_text().splitlines() if path.exists() else None
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Files below a folder that are not hidden, and in no hidden folder."""
+    return [path for path in _all_files(folder) if not _is_hidden(path, folder)]
+
+
+def _all_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() or path.is_symlink()]
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _run_stage(
@@ -183,21 +215,72 @@ def _run_stage(
     announce: Callable[[str], None],
 ) -> None:
     before = read_stamp(stamps, stage)
-    if before and not stage.is_long and stage.folder.exists():
-        shutil.rmtree(stage.folder)
+    if before is None:
+        _list_path(stamps, stage.name).unlink(missing_ok=True)
+    elif not stage.is_long:
+        _remove_own_files(stage, stamps)
     spent = before.seconds if before and verdict is Verdict.resume else 0.0
     stamp = Stamp(settings=plain(stage.settings), inputs=inputs, seconds=spent)
     path = _stamp_path(stamps, stage)
     _write_stamp(path, stamp)
     started = time.monotonic()
     try:
-        stage.run()
+        with _listing_files(stage, stamps):
+            stage.run()
         stamp = replace(stamp, finished=True)
     finally:
         stamp = replace(stamp, seconds=spent + time.monotonic() - started)
         _write_stamp(path, stamp)
         end = verdict.value if stamp.finished else "stopped"
         announce(f"{end} ({stamp.seconds:.0f} s)")
+
+
+def _remove_own_files(stage: Stage, stamps: Path) -> None:
+    """Remove what the stage wrote, so that it can be made again.
+
+    Raises:
+        ValueError: There are other files in its folder; names them.
+    """
+    own = {stamps.parent.absolute() / line for line in written_files(stamps, stage.name) or ()}
+    present = _all_files(stage.folder.absolute())
+    others = [path for path in present if path not in own and not path.name.startswith(CACHE)]
+    if others:
+        folder = stage.folder.absolute()
+        shown = ", ".join(str(path.relative_to(folder)) for path in sorted(others)[:_SHOWN])
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        raise ValueError(
+            f"{stage.folder} has to be made again, but holds files that stage {stage.name} did not "
+            f"write: {shown}{more}. Move them to another folder, or delete {stage.folder}"
+        )
+    for path in present:
+        path.unlink()
+    for folder in sorted(stage.folder.rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    _list_path(stamps, stage.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _listing_files(stage: Stage, stamps: Path) -> Iterator[None]:
+    """Keep the list of the files that a stage writes, also when its process is killed."""
+    job = stamps.parent.absolute()
+    kept = set(written_files(stamps, stage.name) or ())
+    present = set(_all_files(stage.folder))
+    path = _list_path(stamps, stage.name)
+
+    def line(file: Path) -> str:
+        return os.path.relpath(file.absolute(), job)
+
+    def note(written: Path) -> None:
+        with path.open("a") as lines:
+            lines.write(f"{line(written)}\n")
+
+    try:
+        with noting_writes(note):
+            yield
+    finally:
+        made = {line(file) for file in _all_files(stage.folder) if file not in present}
+        write_atomic(path, "".join(f"{each}\n" for each in sorted(kept | made)))
 
 
 def _is_kept(stage: Stage, stamp: Stamp) -> bool:
@@ -207,6 +290,10 @@ def _is_kept(stage: Stage, stamp: Stamp) -> bool:
 
 def _stamp_path(stamps: Path, stage: Stage) -> Path:
     return stamps / f"{stage.name}.json"
+
+
+def _list_path(stamps: Path, name: str) -> Path:
+    return stamps / f"{name}.files"
 
 
 def _write_stamp(path: Path, stamp: Stamp) -> None:

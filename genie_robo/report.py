@@ -1,6 +1,7 @@
 """report.md of a run: images, numbers, training curves and provenance."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ def draw_training(run: RunFolder) -> dict[str, Path]:
         curves = [name for name in CURVES if name in log]
         if curves:
             drawn[stage] = run.path / "report" / f"{stage}.png"
-            drawn[stage].parent.mkdir(parents=True, exist_ok=True)
-            draw_curves(log, curves).savefig(drawn[stage])
+            picture = BytesIO()
+            draw_curves(log, curves).savefig(picture)
+            write_atomic(drawn[stage], picture.getvalue())
     return drawn
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from filelock import FileLock, Timeout
 
@@ -12,18 +12,24 @@ from genie_robo.run_folder import RunFolder
 
 
 @contextmanager
-def only_writer(run: RunFolder) -> Iterator[None]:
-    """Hold the run's lock, which the system releases when this process ends, even if killed.
+def only_writer(*runs: RunFolder) -> Iterator[None]:
+    """Hold the locks of runs, which the system releases when this process ends, even if killed.
 
     Removes the temporary files of killed writers. Blocks of one process may be nested; of the
     processes that torchrun starts, the first one holds the lock for all.
 
     Raises:
-        RuntimeError: Another process writes into this run.
+        RuntimeError: Another process writes into one of the runs.
     """
-    if os.environ.get("RANK", "0") != "0":
+    with ExitStack() as locks:
+        if os.environ.get("RANK", "0") == "0":
+            for run in runs:
+                locks.enter_context(_locked(run))
         yield
-        return
+
+
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[None]:
     run.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.lock.resolve(), blocking=False, is_singleton=True)
     try:

@@ -50,6 +50,14 @@ def check_datasets(run: RunFolder, data: DataConfig, datasets: Datasets) -> None
         )
 
 
+def trained_test_episodes(run: RunFolder, data: DataConfig, dataset: RldsDataset) -> int:
+    """How many test episodes of a dataset the run was trained on; 0 where that is unknown."""
+    content = read_provenance(run) or {}
+    known = [content, *(content.get("mixed") or {}).values()]
+    trained = {e for each in known for e in each.get("episodes", {}).get(Split.train.value, ())}
+    return len(trained & set(_sides(data, dataset)[Split.test.value]))
+
+
 def _difference(
     was: Mapping[str, object], dataset: RldsDataset, sides: Mapping[str, list[str]]
 ) -> str:

@@ -1,6 +1,9 @@
 """A trained run, opened: its models and a dataset."""
 
+import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -9,13 +12,17 @@ from genie_robo.checkpoint import load_genie
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.windows import WindowDataset
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
+from genie_robo.trained_on import OWN, check_datasets, trained_test_episodes
 from genie_robo.types import Split
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class TrainedRun:
     """The input of all commands on a finished run."""
 
@@ -24,9 +31,35 @@ class TrainedRun:
     """As the run was trained."""
     data: DataConfig
     """The dataset in use: the run's own unless another one was given."""
+    is_own_data: bool
+    """Whether the dataset in use is the one that the run was trained on."""
     genie: Genie
-    dataset: RldsDataset
     device: torch.device
+
+    @cached_property
+    def dataset(self) -> RldsDataset:
+        """The episodes, opened at first use.
+
+        Raises:
+            FileNotFoundError: There is no dataset.
+            ValueError: It is not the one that the run was trained on, or damaged.
+        """
+        if not Path(self.data.path).exists():
+            raise FileNotFoundError(
+                f"the dataset of {self.folder.path} is not at {self.data.path}; if it was moved, "
+                "give data.path=FOLDER"
+            )
+        dataset = build_dataset(self.data)
+        if self.is_own_data:
+            check_datasets(self.folder, self.data, {OWN: dataset})
+        elif num_known := trained_test_episodes(self.folder, self.data, dataset):
+            _log.warning(
+                "%s was trained on %d of the test episodes of %s",
+                self.folder.path,
+                num_known,
+                dataset.folder,
+            )
+        return dataset
 
     def windows(self, split: Split) -> WindowDataset:
         """The windows of one split, of the length that the dynamics was trained on."""
@@ -35,24 +68,45 @@ class TrainedRun:
         )
 
 
-def open_run(run: str, *, device: str, data: DataConfig | None = None) -> TrainedRun:
-    """Load a run; frames of another dataset are scaled to the size the run was trained at.
+def open_run(
+    run: str, *, device: str, data: DataConfig | None = None, other_dataset: bool = False
+) -> TrainedRun:
+    """Load the models of a run; the dataset is opened when it is first used.
+
+    Args:
+        run: Its folder.
+        device: auto, cpu or cuda.
+        data: Another dataset, whose frames are scaled to the size the run was trained at; or the
+            run's own at another path.
+        other_dataset: Take other episodes than those that the run was trained on.
 
     Raises:
-        FileNotFoundError: Not a run folder, training has not finished, or no dataset.
+        FileNotFoundError: Not a run folder, or training has not finished.
         ValueError: The weights do not fit, or the device is not there.
     """
     folder = RunFolder.at(run)
     config = read_config(folder, TrainConfig)
-    size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
-    used = replace(data, **size) if data else config.data
     place = build_device(device)
-    genie = load_genie(folder, place)
     return TrainedRun(
         folder=folder,
         config=config,
-        data=used,
-        genie=genie,
-        dataset=build_dataset(used),
+        data=used_data(config, data),
+        is_own_data=not other_dataset and not is_other(data),
+        genie=load_genie(folder, place),
         device=place,
     )
+
+
+def used_data(config: TrainConfig, given: DataConfig | None) -> DataConfig:
+    """The run's dataset, the same at another path, or another one at the run's image size."""
+    if given is None:
+        return config.data
+    if not is_other(given):
+        return replace(config.data, path=given.path)
+    size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
+    return replace(given, **size)
+
+
+def is_other(given: DataConfig | None) -> bool:
+    """Whether a dataset was named that is read in its own way, with data=NAME."""
+    return given is not None and given.source.camera != OWN_CAMERA

@@ -1,4 +1,6 @@
 import json
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from genie_robo.pipeline import (
     seconds_spent,
     stamps_of,
 )
-from genie_robo.run_folder import RunFolder
+from genie_robo.run_folder import RunFolder, write_atomic
 
 
 class Job:
@@ -92,10 +94,10 @@ def test_interrupted_stage_runs_again_and_only_long_ones_keep_partial_results(jo
     job.stop_in = "eat"
     with pytest.raises(KeyboardInterrupt):
         job.run(is_long=is_long)
-    (job.folder / "table" / "half").touch()
     job.stop_in = ""
+    (job.folder / "table" / "crumbs").write_text("of the first meal")
     assert job.run(is_long=is_long) == ["eat"]
-    assert (job.folder / "table" / "half").exists() is is_long
+    assert bool((job.folder / "table" / "crumbs").read_text()) is is_long
     assert ("resumed" in job.lines[-1]) is is_long
 
 
@@ -209,4 +211,64 @@ def test_digest_sees_names_and_bytes(tmp_path):
     assert len({first, make("a", "other"), make("b", "text")}) == 3
     assert make("a", "text") == first
     (tmp_path / "folder" / ".index").touch()
+    (tmp_path / "folder" / ".git" / "objects").mkdir(parents=True)
+    (tmp_path / "folder" / ".git" / "objects" / "head").touch()
     assert digest((tmp_path / "folder",)) == first
+
+
+@pytest.mark.parametrize("name", ["notes.md", "deep/notes.md", ".notes", ".git/head", "plate.bak"])
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_stage_is_not_made_again_over_files_of_the_user(job, name, is_interrupted):
+    job.run()
+    notes = job.folder / "table" / name
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_text("mine")
+    (job.folder / "kitchen" / "meal").write_text("something else")
+    if is_interrupted:
+        (job.folder / "stages" / "eat.json").write_text(
+            json.dumps({"settings": {"bites": 3}, "inputs": {}, "finished": False})
+        )
+
+    with pytest.raises(ValueError, match=rf"table has to be made again.*write: {name}\. Move"):
+        job.run()
+
+    assert notes.read_text() == "mine"
+    assert (job.folder / "table" / "plate").exists()
+    notes.unlink()
+    assert job.run() == ["eat"]
+
+
+def test_every_file_of_the_user_is_named(job):
+    job.run()
+    for number in range(7):
+        (job.folder / "table" / f"{number}.txt").touch()
+    (job.folder / "kitchen" / "meal").write_text("something else")
+    with pytest.raises(ValueError, match=r"write: 0\.txt, 1\.txt, .*4\.txt and 2 more"):
+        job.run()
+
+
+def test_a_hidden_file_does_not_make_a_stage_again(job):
+    job.run()
+    (job.folder / "kitchen" / ".git").mkdir()
+    (job.folder / "kitchen" / ".git" / "head").touch()
+    assert job.run() == []
+
+
+def test_files_of_a_killed_stage_are_its_own(job, monkeypatch):
+    """Nothing after the last write happens in a process that is killed."""
+    job.run()
+    (job.folder / "kitchen" / "meal").write_text("something else")
+
+    def killed(name, folder, file, text):
+        write_atomic(job.folder / folder / "half", text)
+        os._exit(9)
+
+    monkeypatch.setattr(job, "_do", killed)
+    child = multiprocessing.get_context("fork").Process(target=job.run)
+    child.start()
+    child.join()
+    assert child.exitcode == 9
+    assert (job.folder / "table" / "half").exists()
+    monkeypatch.undo()
+    assert job.run() == ["eat"]
+    assert not (job.folder / "table" / "half").exists()

@@ -6,6 +6,7 @@ An error message is one paragraph that names what would be valid instead.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from genie_robo.commands.table import Command, UsageError, did_you_mean
 from genie_robo.commands.words import to_overrides, type_at
 from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import editable, from_tree
+from genie_robo.data.settings import OWN_CAMERA
+
+_OWN_DATA, _DATA_PATH = "own", "data.path"
+"""data.path=FOLDER without data=NAME: the run's own dataset, which is at another path."""
 
 
 def compose_config(command: Command, words: Sequence[str], *, is_sweep: bool = False) -> Any:
@@ -76,7 +81,9 @@ def prepare(
         UsageError: An override cannot be read, or sets something that is no setting.
     """
     schema = f"{command.name}_schema"
-    ConfigStore.instance().store(name=schema, node=editable(command.config), provider="genie_robo")
+    store = partial(ConfigStore.instance().store, provider="genie_robo")
+    store(name=schema, node=editable(command.config))
+    store(name=_OWN_DATA, node={"source": {"camera": OWN_CAMERA}}, group="data")
     has_file = (conf_dir() / f"{command.name}.yaml").exists()
     settings = list_settings(command.config)
     # Hydra only adds keys to a mapping where the override begins with ++.
@@ -86,7 +93,9 @@ def prepare(
         f"++{override}" if adds.match(override) else override
         for override in to_overrides(words, command.config, is_sweep=is_sweep)
     ]
-    _check_overrides(command, overrides, settings)
+    keys = _check_overrides(command, overrides, settings)
+    if _DATA_PATH in keys and "data" not in keys and _is_optional("data", settings):
+        overrides = [f"data={_OWN_DATA}", *overrides]
     return command.name if has_file else schema, overrides
 
 
@@ -127,16 +136,18 @@ def explain(error: Exception, command: Command) -> str:
 
 def _check_overrides(
     command: Command, overrides: Sequence[str], settings: Sequence[Setting]
-) -> None:
-    """Refuse overrides of unknown settings, which Hydra would accept silently."""
+) -> set[str]:
+    """Refuse overrides of unknown settings, which Hydra would accept silently; returns the keys."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise UsageError(_explain_unreadable(error.override, command)) from error
-    _check_sections({override.key_or_group for override in parsed}, settings)
+    keys = {override.key_or_group for override in parsed}
+    _check_sections(keys, settings)
     for override in parsed:
         if override.is_add() and not _is_known(override, settings):
             raise UsageError(_explain_key(override.key_or_group, command))
+    return keys
 
 
 def _explain_unreadable(override: str, command: Command) -> str:
@@ -166,13 +177,18 @@ def _first_value(override: str) -> str:
 
 def _check_sections(keys: set[str], settings: Sequence[Setting]) -> None:
     """Refuse a setting inside an optional section that no config group has filled."""
+    given = keys - ({_DATA_PATH} if _DATA_PATH in {setting.path for setting in settings} else set())
     for section in (setting.path for setting in settings if setting.is_optional):
-        inside = sorted(key for key in keys if key.startswith(f"{section}."))
+        inside = sorted(key for key in given if key.startswith(f"{section}."))
         if inside and section not in keys:
             raise UsageError(
                 f"{inside[0]} belongs to {section}, which is not chosen: give {section}=NAME as "
                 f"well (--help lists the names), or leave {inside[0]} out"
             )
+
+
+def _is_optional(section: str, settings: Sequence[Setting]) -> bool:
+    return any(setting.path == section and setting.is_optional for setting in settings)
 
 
 def _is_known(override: Override, settings: Sequence[Setting]) -> bool:

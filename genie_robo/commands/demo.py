@@ -17,15 +17,20 @@ from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
 from genie_robo.commands.compare import check_columns
 from genie_robo.config_file import config_differences, read_config
+from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.pipeline import Stage, run_stages, stamps_of
 from genie_robo.report import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
-from genie_robo.train.run import FREE_TO_CHANGE
+from genie_robo.run_lock import only_writer
+from genie_robo.train.run import FREE_TO_CHANGE, check_training
 
 _log = logging.getLogger(__name__)
 
 _WHERE_AND_HOW_FAST = frozenset(
-    {"run", "path", "device", "num_workers", "num_threads", "cache_mb", "bad_episode_limit"}
+    {
+        *("run", "path", "device", "num_workers", "num_threads", "cache_mb", "bad_episode_limit"),
+        "other_dataset",
+    }
 )
 """Settings that do not affect results."""
 _TOKENIZER_SETTINGS = ("data.", "model.tokenizer.", "tokenizer.")
@@ -43,7 +48,10 @@ def run(config: cfg.DemoConfig) -> None:
     folder = RunFolder.at(config.run)
     console = Console(highlight=False, soft_wrap=True)
     say = partial(console.print, markup=False)
-    run_stages(demo_stages(config), stamps_of(folder), announce=say)
+    stages = demo_stages(config)
+    check_training(train_config(config, cfg.Stage.all))
+    with only_writer(folder):
+        run_stages(stages, stamps_of(folder), announce=say)
     recordings = sorted(folder.rollouts.glob("*.rrd"))
     say(f"\nreport      {folder.report}")
     say(f"recordings  {' '.join(map(str, recordings))}")
@@ -92,15 +100,9 @@ def _record(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
     )
 
 
-def _train(
-    config: cfg.DemoConfig,
-    folder: RunFolder,
-    stage: cfg.Stage,
-    *,
-    needs: tuple[str, ...],
-    origin: Mapping[str, Any],
-) -> Stage:
-    settings = cfg.TrainConfig(
+def train_config(config: cfg.DemoConfig, stage: cfg.Stage) -> cfg.TrainConfig:
+    """The training of a demo."""
+    return cfg.TrainConfig(
         run=config.run,
         stage=stage,
         data=config.data,
@@ -111,6 +113,17 @@ def _train(
         seed=config.seed,
         labels=config.labels,
     )
+
+
+def _train(
+    config: cfg.DemoConfig,
+    folder: RunFolder,
+    stage: cfg.Stage,
+    *,
+    needs: tuple[str, ...],
+    origin: Mapping[str, Any],
+) -> Stage:
+    settings = train_config(config, stage)
     is_first = stage is cfg.Stage.tokenizer
     parts = ("tokenizer",) if is_first else ("latent_action", "dynamics")
     shaping = _shaping(settings)
@@ -155,20 +168,26 @@ def _evaluate(
         settings=_shaping(settings),
         folder=folder.suite(suite),
         outputs=(folder.suite(suite) / "metrics.json",),
-        run=lambda: evaluate.run(settings),
+        run=lambda: evaluate.run(replace(settings, data=_own_data(config))),
         needs=needs,
     )
 
 
 def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:
+    settings: dict[str, Any] = {**vars(config.imagine), "data": _own_data(config)}
     return Stage(
         name="imagine",
         settings={"imagine": _shaping(config.imagine), "atlas": True},
         folder=folder.rollouts,
         outputs=(folder.rollouts,),
-        run=lambda: _imagine_all(config.imagine),
+        run=lambda: _imagine_all(cfg.ImagineConfig(**settings)),
         needs=needs,
     )
+
+
+def _own_data(config: cfg.DemoConfig) -> cfg.DataConfig:
+    """The run's dataset at the path that was given today."""
+    return cfg.DataConfig(path=config.data.path, source=cfg.Source(camera=OWN_CAMERA))
 
 
 def _imagine_all(config: cfg.ImagineConfig) -> None:

@@ -23,6 +23,7 @@ from genie_robo.config import EvalConfig, FitOn
 from genie_robo.eval_context import eval_context
 from genie_robo.provenance import git_commit
 from genie_robo.run_folder import COMPARISON
+from genie_robo.run_lock import only_writer
 from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
 
@@ -44,7 +45,20 @@ def run(config: EvalConfig) -> None:
         purpose="the run folder to measure; only suite=selfcheck needs none",
     )
     check_plugs(world_model=config.world_model, encoder=config.encoder)
-    opened = {name: open_run(name, device=config.device, data=config.data) for name in names}
+    opened = {name: _open(name, config) for name in names}
+    with only_writer(*(trained.folder for trained in opened.values())):
+        _evaluate_runs(config, suites, opened)
+
+
+def _open(name: str, config: EvalConfig) -> TrainedRun:
+    return open_run(
+        name, device=config.device, data=config.data, other_dataset=config.other_dataset
+    )
+
+
+def _evaluate_runs(
+    config: EvalConfig, suites: Sequence[EvalSuite], opened: Mapping[str, TrainedRun]
+) -> None:
     notes = check_shared(opened) if len(opened) > 1 else []
     results = {name: _evaluate(config, trained, suites) for name, trained in opened.items()}
     if len(opened) > 1:
@@ -101,7 +115,7 @@ def _evaluate(
         fit_on=Split(config.fit_on),
         seed=config.seed,
         fast=config.fast,
-        keep_action_map=config.data is None,
+        keep_action_map=trained.is_own_data,
     )
     context = plug(own, **plugged)
     results = []
@@ -156,7 +170,7 @@ def _fit_notes(config: EvalConfig) -> tuple[str, ...]:
 
 def _suffix(config: EvalConfig, trained: TrainedRun) -> str:
     """What distinguishes results of another dataset, model or fit from the run's own."""
-    dataset = f"@{trained.dataset.folder.parent.name}" if config.data else ""
+    dataset = f"@{trained.dataset.folder.parent.name}" if not trained.is_own_data else ""
     plugged = [name for name in (config.world_model, config.encoder) if name != "genie"]
     fitted = [] if config.fit_on is FitOn.val else [f"fit_on_{config.fit_on}"]
     return dataset + "".join(f"+{name.replace(':', '.')}" for name in (*plugged, *fitted))

@@ -1,5 +1,6 @@
 """`genie-robo imagine`: rollouts from prompts, next to the ground truth."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
+from genie_robo.imagine.names import beside_report
 from genie_robo.imagine.prompts import check_same_prompts, find_prompts
 from genie_robo.imagine.rollout import (
     RolloutReaders,
@@ -22,6 +24,7 @@ from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.world import GenieWorld, World
 from genie_robo.progress import Advance, progress_bar
 from genie_robo.prompts import Clip
+from genie_robo.run_lock import only_writer
 from genie_robo.trained_run import TrainedRun, open_run
 
 
@@ -47,7 +50,13 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
     if len(names) > 1:
         check_one_truth(config)
     # Everything that can be refused is refused before the first frame is imagined.
-    plans = {name: _plan(open_run(name, device=config.device), config) for name in names}
+    opened = {name: _open(name, config) for name in names}
+    with only_writer(*(trained.folder for trained in opened.values())):
+        return _imagine_runs(config, opened)
+
+
+def _imagine_runs(config: ImagineConfig, opened: Mapping[str, TrainedRun]) -> list[Path]:
+    plans = {name: _plan(trained, config) for name, trained in opened.items()}
     check_same_prompts({name: plan.clips for name, plan in plans.items()})
     num_frames = sum(len(plan.clips) for plan in plans.values()) * config.horizon
     recordings: list[Path] = []
@@ -59,7 +68,7 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
             else:
                 written, episodes[name] = _imagine(plan, config, advance)
                 recordings += written
-    return [*recordings, write_comparison(config, episodes)] if len(names) > 1 else recordings
+    return [*recordings, write_comparison(config, episodes)] if len(plans) > 1 else recordings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +90,8 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
         config.world_model,
         genie=lambda: GenieWorld(trained.genie, sampler=config.sampler),
     )
-    clips, is_steered = find_prompts(trained, config), not config.branches
+    clips = beside_report(trained, find_prompts(trained, config), config)
+    is_steered = not config.branches
     return _Plan(
         trained=trained,
         world=world,
@@ -122,6 +132,12 @@ def _imagine_branches(plan: _Plan, config: ImagineConfig, advance: Advance) -> l
         branches = Branches(clip, imagined, plan.readers.action_map)
         recordings.append(write_branches(plan.trained.folder.rollouts, branches))
     return recordings
+
+
+def _open(name: str, config: ImagineConfig) -> TrainedRun:
+    return open_run(
+        name, device=config.device, data=config.data, other_dataset=config.other_dataset
+    )
 
 
 def _runs_of(config: ImagineConfig) -> list[str]:

@@ -26,7 +26,9 @@ from genie_robo.types import Split
 
 def run(config: PlayConfig) -> None:
     """Play in a web page, in the terminal, or by keys from a pipe."""
-    trained = open_run(config.run, device=config.device)
+    trained = open_run(
+        config.run, device=config.device, data=config.data, other_dataset=config.other_dataset
+    )
     prompts = RunPrompts(trained.windows(Split.test), renderer=config.renderer)
     prompt = prompts.episode(config.episode).prompt
     in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_piped())

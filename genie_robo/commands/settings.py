@@ -6,6 +6,7 @@ import inspect
 import itertools
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -57,15 +58,17 @@ def list_settings(config: type, prefix: str = "") -> list[Setting]:
 
 @cache
 def field_meanings(config: type) -> dict[str, str]:
-    """First paragraph of the docstring below each field that has one."""
+    """First paragraph of the docstring below each field that has one, inherited ones included."""
+    bases = filter(dataclasses.is_dataclass, config.__bases__)
     tree = ast.parse(inspect.getsource(config).strip())
     assert isinstance(tree.body[0], ast.ClassDef)
     body = tree.body[0].body
-    return {
+    own = {
         name: " ".join(text.strip().split("\n\n")[0].split())
         for statement, following in itertools.pairwise(body)
         for name, text in _documented(statement, following)
     }
+    return dict(ChainMap(own, *map(field_meanings, bases)))
 
 
 def describe_type(hint: Any) -> str:

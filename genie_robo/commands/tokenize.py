@@ -21,7 +21,10 @@ from genie_robo.data.windows import MixedWindows
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.progress import progress_bar
 from genie_robo.run_folder import RunFolder
+from genie_robo.run_lock import only_writer
 from genie_robo.train.engine import make_fabric
+from genie_robo.trained_on import check_datasets
+from genie_robo.trained_run import is_other, used_data
 from genie_robo.types import video_to_float
 
 _log = logging.getLogger(__name__)
@@ -36,9 +39,18 @@ def run(config: TokenizeConfig) -> None:
     fabric = make_fabric(trained.engine)
     fabric.to_device(tokenizer.eval())
     num_frames = trained.world_model.num_frames
-    windows = build_training_windows(
-        trained.data, build_datasets(trained.data), num_frames=num_frames
-    )
+    data = used_data(trained, config.data)
+    datasets = build_datasets(data)
+    if not config.other_dataset and not is_other(config.data):
+        check_datasets(folder, data, datasets)
+    windows = build_training_windows(data, datasets, num_frames=num_frames)
+    with only_writer(folder):
+        _tokenize(folder, tokenizer, windows, fabric)
+
+
+def _tokenize(
+    folder: RunFolder, tokenizer: VideoTokenizer, windows: MixedWindows, fabric: Fabric
+) -> None:
     weights = weights_digest(folder, "tokenizer")
     if folder.tokens.exists():
         TokenStore(folder.tokens, tokenizer=weights, windows=windows.fingerprint)
@@ -50,7 +62,7 @@ def run(config: TokenizeConfig) -> None:
             windows=windows.fingerprint,
             num_codes=tokenizer.num_codes,
             num_windows=len(windows),
-            num_frames=num_frames,
+            num_frames=windows.parts[0].num_frames,
             tokens_per_frame=tokenizer.tokens_per_frame,
         )
         begin_store(folder.tokens, manifest)

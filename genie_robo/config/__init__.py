@@ -16,6 +16,7 @@ from genie_robo.config.commands import (
     InspectConfig,
     Interface,
     PlayConfig,
+    RolloutConfig,
     TokenizeConfig,
     ViewConfig,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "RecordConfig",
     "Renderer",
     "Resize",
+    "RolloutConfig",
     "RotationFormat",
     "Sampler",
     "Schedule",

@@ -34,7 +34,10 @@ class EvalConfig:
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/."""
     data: DataConfig | None = None
-    """Another dataset than the run's own, for example data=bridge_dataset data.path=FOLDER."""
+    """data.path=FOLDER: where the run's own dataset is now. data=NAME data.path=FOLDER: another
+    dataset, for example data=bridge_dataset."""
+    other_dataset: bool = False
+    """Accept other episodes at data.path than those that the run was trained on."""
     fast: bool = False
     """Fewer episodes and draws, for a first look."""
     fit_on: FitOn = FitOn.val
@@ -55,8 +58,8 @@ class EvalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagineConfig:
-    """`genie-robo imagine`: roll the world model out from a prompt."""
+class RolloutConfig:
+    """Rollouts of the world model from prompts."""
 
     run: StringOrList = REQUIRED
     """Run folder, or [FOLDER,FOLDER] to compare several models with one ground truth."""
@@ -87,6 +90,17 @@ class ImagineConfig:
     """Where the recording of several runs goes; null is runs/comparison."""
     device: str = "auto"
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagineConfig(RolloutConfig):
+    """`genie-robo imagine`: roll the world model out from a prompt."""
+
+    data: DataConfig | None = None
+    """data.path=FOLDER: where the run's own dataset is now. data=NAME data.path=FOLDER: another
+    dataset, for example data=bridge_dataset."""
+    other_dataset: bool = False
+    """Accept other episodes at data.path than those that the run was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +151,11 @@ class TokenizeConfig:
     """`genie-robo tokenize`: a run's training windows as tokens on disk."""
 
     run: str = REQUIRED
+    data: DataConfig | None = None
+    """data.path=FOLDER: where the run's own dataset is now. data=NAME data.path=FOLDER: another
+    dataset, for example data=bridge_dataset."""
+    other_dataset: bool = False
+    """Accept other episodes at data.path than those that the run was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +180,11 @@ class PlayConfig:
     """`genie-robo play`: press a key, see the next frame."""
 
     run: str = REQUIRED
+    data: DataConfig | None = None
+    """data.path=FOLDER: where the run's own dataset is now. data=NAME data.path=FOLDER: another
+    dataset, for example data=bridge_dataset."""
+    other_dataset: bool = False
+    """Accept other episodes at data.path than those that the run was trained on."""
     episode: int = 0
     """Test episode whose first frame is the prompt."""
     ui: Interface = Interface.auto
@@ -239,7 +263,7 @@ class DemoConfig:
     fast: bool = False
     """Fewer episodes and draws in every suite."""
     sampler: Sampler = field(default_factory=Sampler)
-    imagine: ImagineConfig = field(default_factory=ImagineConfig)
+    imagine: RolloutConfig = field(default_factory=RolloutConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     seed: int = 0
     """Of every stage."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from genie_robo.settings import REQUIRED, bounded, take_names
 
+OWN_CAMERA = ""
+"""Camera of a source that is the run's own: only the dataset's path is given."""
 _MAX_SIDE = 2**13
 """Pixels."""
 

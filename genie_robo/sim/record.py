@@ -65,6 +65,7 @@ def record_dataset(config: RecordConfig) -> Path:
     with replacing(folder) as temporary:
         temporary.mkdir()
         _write(temporary, config, policies, drawn_by=drawn_by, features=features)
+        _is_recorded(folder, config)  # by another process meanwhile
     return folder
 
 
