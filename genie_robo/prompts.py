@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.data.images import FORMATS, TooLargeError
+from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames, picture_frame
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import Prompt
@@ -114,28 +115,13 @@ class RunPrompts:
         Raises:
             ValueError: A file is too large, damaged, or no picture.
         """
-        frames = [self._picture_frame(name, content) for name, content in files]
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(files[0][0]).stem)
-        name = f"picture_{stem}"
-        prompt = Prompt(
-            frames=np.stack(frames), name=name, title=", ".join(name for name, _ in files)
+        windows = self._windows
+        return read_pictures(
+            files,
+            image_size=windows.image_size,
+            resize=windows.resize,
+            max_pixels=windows.max_image_pixels,
         )
-        return Clip(prompt=prompt, file=name)
-
-    def _picture_frame(self, name: str, content: bytes) -> UInt8[np.ndarray, "h w c"]:
-        try:
-            return picture_frame(
-                content,
-                image_size=self._windows.image_size,
-                resize=self._windows.resize,
-                max_pixels=self._windows.max_image_pixels,
-            )
-        except TooLargeError as error:
-            raise ValueError(f"{name} cannot be a prompt: {error}; scale it down") from error
-        except ValueError as error:
-            raise ValueError(
-                f"{name} cannot be a prompt: {error}. Save it again as {FORMATS}, or give another"
-            ) from error
 
     def _stored(self, number: int) -> Episode:
         return self._windows.dataset[self._windows.episodes[number]]
@@ -151,6 +137,37 @@ class RunPrompts:
             recording=episode,
         )
         return Clip(prompt=prompt, window=_cut_window(whole, cut, stride), file=file)
+
+
+def read_pictures(
+    files: Sequence[tuple[str, bytes]],
+    *,
+    image_size: tuple[int, int],
+    resize: Resize,
+    max_pixels: int,
+) -> Clip:
+    """Pictures as a prompt; needs no dataset.
+
+    Raises:
+        ValueError: A file is too large, damaged, or no picture.
+    """
+
+    def frame(name: str, content: bytes) -> UInt8[np.ndarray, "h w c"]:
+        try:
+            return picture_frame(
+                content, image_size=image_size, resize=resize, max_pixels=max_pixels
+            )
+        except TooLargeError as error:
+            raise ValueError(f"{name} cannot be a prompt: {error}; scale it down") from error
+        except ValueError as error:
+            raise ValueError(
+                f"{name} cannot be a prompt: {error}. Save it again as {FORMATS}, or give another"
+            ) from error
+
+    frames = np.stack([frame(name, content) for name, content in files])
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(files[0][0]).stem)
+    name, title = f"picture_{stem}", ", ".join(name for name, _ in files)
+    return Clip(prompt=Prompt(frames=frames, name=name, title=title), file=name)
 
 
 def _cut_window(window: Window, cut: Cut, stride: int) -> Window:

@@ -12,12 +12,13 @@ from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.names import beside_report
-from genie_robo.imagine.prompts import check_same_prompts, find_prompts
+from genie_robo.imagine.prompts import check_same_prompts, find_prompts, needs_no_dataset
 from genie_robo.imagine.rollout import (
     RolloutReaders,
     find_readers,
     imagine_branches,
     imagine_prompt,
+    saved_readers,
 )
 from genie_robo.imagine.steering import Steering, check_one_truth, check_steering, steer
 from genie_robo.imagine.view import ImaginedEpisode, make_view
@@ -91,13 +92,15 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
         genie=lambda: GenieWorld(trained.genie, sampler=config.sampler),
     )
     clips = beside_report(trained, find_prompts(trained, config), config)
-    is_steered = not config.branches
+    is_steered, num_labels = not config.branches, config.action_map.num_labels
     return _Plan(
         trained=trained,
         world=world,
         clips=clips,
         steered=[steer(trained, clip, config, n) for n, clip in enumerate(clips) if is_steered],
-        readers=find_readers(trained, num_labels=config.action_map.num_labels, poses=is_steered),
+        readers=saved_readers(trained, num_labels=num_labels)
+        if needs_no_dataset(config)
+        else find_readers(trained, num_labels=num_labels, poses=is_steered),
     )
 
 

@@ -7,10 +7,12 @@ import numpy as np
 
 from genie_robo.config import ImagineConfig
 from genie_robo.data.images import MAX_PICTURE_BYTES
-from genie_robo.prompts import Clip, Cut, RunPrompts
+from genie_robo.prompts import Clip, Cut, RunPrompts, read_pictures
 from genie_robo.stored_files import read_bytes
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
+
+EPISODE, SIMULATOR = "episode", "simulator"
 
 
 def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
@@ -20,16 +22,28 @@ def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
         FileNotFoundError: There is no such image.
         ValueError: An episode is too short, or a file is not an image.
     """
+    if needs_no_dataset(config):
+        data = trained.data
+        size = (data.image_height, data.image_width)
+        return [
+            read_pictures(
+                read_files(config),
+                image_size=size,
+                resize=data.resize,
+                max_pixels=data.max_image_pixels,
+            )
+        ]
     prompts = RunPrompts(trained.windows(Split.test), renderer=config.renderer)
     cut = Cut(config.start, config.num_prompt_frames, config.horizon)
-    match config.prompt:
-        case "episode":
-            count = min(config.num_episodes, prompts.num_episodes)
-            return [prompts.episode(number, cut) for number in range(count)]
-        case "simulator":
-            return [prompts.scene(config.seed + n, cut) for n in range(config.num_episodes)]
-        case _:
-            return [prompts.images(read_files(config))]
+    if config.prompt == SIMULATOR:
+        return [prompts.scene(config.seed + n, cut) for n in range(config.num_episodes)]
+    count = min(config.num_episodes, prompts.num_episodes)
+    return [prompts.episode(number, cut) for number in range(count)]
+
+
+def needs_no_dataset(config: ImagineConfig) -> bool:
+    """Whether the prompts are pictures."""
+    return config.prompt not in (EPISODE, SIMULATOR)
 
 
 def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:

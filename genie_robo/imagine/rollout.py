@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import eval_context
-from genie_robo.fit_action_map import find_action_map
+from genie_robo.fit_action_map import find_action_map, saved_action_map
 from genie_robo.imagine.steering import Steering
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import Actions, Codes, Prompt, Step, World, code_steps
@@ -40,6 +40,11 @@ def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) ->
     context = eval_context(trained)
     reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
     return RolloutReaders(action_map=action_map, poses=reader)
+
+
+def saved_readers(trained: TrainedRun, *, num_labels: int) -> RolloutReaders:
+    """The run's saved action map, without opening a dataset."""
+    return RolloutReaders(action_map=saved_action_map(trained, num_labels=num_labels), poses=None)
 
 
 Video = UInt8[np.ndarray, "t h w c"]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from eval_suites.adapters import GenieEncoder
 from genie_robo.config import ImagineConfig
-from genie_robo.fit_action_map import fetch_action_map
+from genie_robo.fit_action_map import fetch_action_map, saved_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import (
     Actions,
@@ -125,7 +125,9 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
     word = config.actions or (INFERRED if window else RANDOM)
 
     def fetch() -> ActionMap:
-        return fetch_action_map(trained, num_labels=config.action_map.num_labels)
+        num_labels = config.action_map.num_labels
+        saved = None if window else saved_action_map(trained, num_labels=num_labels)
+        return saved or fetch_action_map(trained, num_labels=num_labels)
 
     if isinstance(word, list) and isinstance(word[0], list):
         given = np.array(word, dtype=np.float64)
