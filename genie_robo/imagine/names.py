@@ -45,7 +45,7 @@ def _suffix(made_with: dict[str, object], config: ImagineConfig, *, is_own_data:
     if not is_own_data:
         lines.append(f"data: -> {config.data and config.data.path}")
     words = [re.sub(r": .*-> ", "_", line) for line in lines]
-    text = "".join(f"+{word}" for word in words)
-    if re.fullmatch(rf"[\w.+-]{{0,{_MAX_LENGTH}}}", text):
-        return text
-    return f"+settings_{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    text = "".join(f"-{word}" for word in words)
+    if re.fullmatch(rf"[\w.-]{{0,{_MAX_LENGTH}}}", text, re.ASCII):
+        return text.replace(".", "_")
+    return f"-settings_{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
