@@ -185,7 +185,7 @@ def digest(outputs: Sequence[Path]) -> str:
 def read_settings(stamps: Path, name: str) -> dict[str, Any] | None:
     """What the result of a stage was made with; None where the stage was never begun."""
     path = stamps / f"{name}.json"
-    return json.loads(path.read_text())["settings"] if path.exists() else None
+    return read_json(path)["settings"] if path.exists() else None
 
 
 def written_files(stamps: Path, name: str) -> list[str] | None:
