@@ -1,6 +1,7 @@
 """JSON and YAML of folders that others may have made, read within limits of size and depth."""
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{path} is not a regular file")
     with path.open("rb") as file:
-        content = file.read(max_bytes + 1)
+        # Reading n bytes reserves n bytes, however small the file is.
+        content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > max_bytes:
         raise ValueError(f"{path.name} has more than the {max_bytes:,} bytes that are read of it")
     return content
