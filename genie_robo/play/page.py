@@ -313,10 +313,7 @@ def serve(
     """
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app.on_startup(lambda: announce(f"play: {address}\nCtrl-C stops it"))
-    app.add_middleware(Access, names=names)
-    app.timer(TIDY_S, free_closed_pages)
-    SocketGuard(core.sio, max_sockets=2 * MAX_TABS)
-    gc.freeze()  # so that freeing closed pages need not search the world model
+    _set_limits(names)
     try:
         ui.run(
             lambda: show_page(session),
@@ -335,6 +332,14 @@ def serve(
         session.turns.call(session.game.close)
         session.turns.close()
         announce(session.game.speed)
+
+
+def _set_limits(names: frozenset[str]) -> None:
+    """Limit who may ask, how much, and the memory of pages; once for a server, before it starts."""
+    app.add_middleware(Access, names=names)
+    SocketGuard(core.sio, max_sockets=2 * MAX_TABS)
+    app.timer(TIDY_S, free_closed_pages)
+    gc.freeze()  # so that freeing closed pages need not search the world model
 
 
 def show_page(session: Session) -> PlainTextResponse | None:

@@ -57,6 +57,14 @@ async def settled(session, num_actions):
     raise AssertionError(f"{len(session.game.actions)} actions after 10 s")
 
 
+async def until_read(session):
+    for _ in range(500):
+        if not session.reading.locked() and session.turns.running is None:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("an image is still being read after 10 s")
+
+
 def test_a_button_imagines_a_frame_and_undo_takes_it_back(visit, make):
     async def story(user, session):
         await user.should_see("runs/mine")
@@ -139,7 +147,8 @@ def test_every_kind_of_prompt_can_be_chosen(visit, make):
         }
         for name, content in files.items():
             await upload.handle_uploads([ui.upload.SmallFileUpload(name, "image/png", content)])
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)
+            await until_read(session)
         await user.should_see("wrong.png cannot be a prompt")
         await user.should_see("bomb.png cannot be a prompt: it has 13000 x 13000 pixels")
         await user.should_see("actions from cup.png")

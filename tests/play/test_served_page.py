@@ -59,6 +59,7 @@ def address(session):
         http.close()
         Server.instance.should_exit = True
         thread.join(20)
+        gc.unfreeze()
     for now, before in handlers:
         now.update(before)
 
