@@ -222,15 +222,15 @@ def test_root_that_is_no_path_is_an_error(make_view, tmp_path, root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"robot_actions": np.zeros((7, 7))}, "robot_actions has 7 steps.*want 6"),
-        ({"latent_actions": np.zeros(5, int)}, "latent_actions has 5 steps.*want 6"),
-        ({"true_video": np.zeros((6, 16, 24, 3), np.uint8)}, "true_video has 6 steps.*want 7"),
-        ({"decoded_actions": np.zeros((7, 7))}, "decoded_actions has 7 steps.*want 6"),
-        ({"code_chances": np.zeros((7, 4))}, "code_chances has 7 steps.*want 6"),
+        ({"robot_actions": np.zeros((7, 7))}, "robot_actions has 7 steps.*need 6"),
+        ({"latent_actions": np.zeros(5, int)}, "latent_actions has 5 steps.*need 6"),
+        ({"true_video": np.zeros((6, 16, 24, 3), np.uint8)}, "true_video has 6 steps.*need 7"),
+        ({"decoded_actions": np.zeros((7, 7))}, "decoded_actions has 7 steps.*need 6"),
+        ({"code_chances": np.zeros((7, 4))}, "code_chances has 7 steps.*need 6"),
         ({"code_names": ("0", "1")}, "code_names has 2 names for 4 codes"),
-        ({"uncertainty": np.zeros(6)}, "uncertainty has 6 steps.*want 7"),
-        ({"read_path": ReadPath(positions=np.zeros((6, 3)))}, "read_path has 6 steps.*want 7"),
-        ({"psnr": {"imagined": np.zeros(6)}}, r"psnr\['imagined'\] has 6 steps.*want 7"),
+        ({"uncertainty": np.zeros(6)}, "uncertainty has 6 steps.*need 7"),
+        ({"read_path": ReadPath(positions=np.zeros((6, 3)))}, "read_path has 6 steps.*need 7"),
+        ({"psnr": {"imagined": np.zeros(6)}}, r"psnr\['imagined'\] has 6 steps.*need 7"),
         ({"num_prompt_frames": 7}, "num_prompt_frames=7 must be at least 1 and below 7"),
         ({"num_prompt_frames": 0}, "num_prompt_frames=0"),
         ({"num_codes": 3}, r"latent actions span 0\.\.3, outside the 3 codes"),
@@ -243,7 +243,7 @@ def test_parts_that_do_not_belong_together_are_refused(make_view, changes, messa
 
 def test_replay_of_another_length_is_refused(make_view):
     longer = np.zeros((8, 16, 24, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"replay has 7 steps.*want 8"):
+    with pytest.raises(ValueError, match=r"replay has 7 steps.*need 8"):
         make_view(
             true_video=longer,
             imagined_video=longer,

@@ -117,7 +117,7 @@ def test_page_says_what_was_done_and_what_is_missing(found):
     assert page.count("- a note") == 1
     assert "| +2 [2, 2], p = 0.0078, 8 episodes |" in page
     assert "- ratio. runs/b: not paired: it is about all" in page
-    assert "training again with another seed" in page
+    assert "Mean ± standard deviation over training seeds" in page
 
 
 def test_folder_holds_four_files(found, tmp_path):
