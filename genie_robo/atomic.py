@@ -18,10 +18,8 @@ _on_write: ContextVar[Callable[[Path], None] | None] = ContextVar("on_write", de
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write a file or a folder to, which then takes the place of `path`.
 
-    If the block fails, it is removed, with the folders that were made for it. What killed processes
-    left for the same path goes as well.
+    It is removed if the block fails; what killed processes left for the same path goes as well.
     """
-    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
         _remove_if_left(left)
@@ -36,9 +34,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         remove(temporary)
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
 
 
 def remove(path: Path) -> None:

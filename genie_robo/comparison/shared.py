@@ -67,7 +67,10 @@ def _test_episodes(trained: TrainedRun) -> set[str]:
 def _differs_by_seed(one: TrainedRun, other: TrainedRun) -> bool:
     """Whether only seed and folders differ; a copied dataset counts as the same one."""
     first, second = (replace(trained.config, run="", seed=0) for trained in (one, other))
-    is_own = one.is_own_data and other.is_own_data
+    is_own = all(
+        replace(trained.data, path="") == replace(trained.config.data, path="")
+        for trained in (one, other)
+    )
     if is_own and one.dataset.fingerprint == other.dataset.fingerprint:
         second = replace(second, data=replace(second.data, path=first.data.path))
     return not config_differences(first, second)
