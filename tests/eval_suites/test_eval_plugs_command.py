@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -31,10 +32,16 @@ def test_unknown_plugs_are_refused_before_the_run_is_opened(capsys, monkeypatch,
 
 
 def test_results_of_plugs_lie_beside_the_runs_own():
-    trained = Mock(spec=TrainedRun)
+    trained = Mock(spec=TrainedRun, is_own_data=True)
     plain = settings()
     assert (plain.world_model, plain.encoder) == ("genie", "genie")
     assert evaluate._suffix(plain, trained) == ""
     plugged = settings("world_model=my.package:Model", "encoder=oracle")
     assert evaluate._suffix(plugged, trained) == "+my.package.Model+oracle"
     assert evaluate._suffix(settings("fit_on=train"), trained) == "+fit_on_train"
+
+
+def test_results_on_another_dataset_name_it():
+    dataset = Mock(folder=Path("data/bridge/1.0.0"))
+    trained = Mock(spec=TrainedRun, is_own_data=False, dataset=dataset)
+    assert evaluate._suffix(settings(), trained) == "@bridge"

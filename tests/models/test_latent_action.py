@@ -107,7 +107,7 @@ def test_shapes_and_ranges(genie, video):
     assert output.steering.shape == output.continuous.shape == (3, 5, model.code_dim)
     assert 0 <= output.indices.min() <= output.indices.max() < model.num_codes
     assert torch.equal(actions.indices, output.indices)
-    assert torch.equal(actions.continuous, output.continuous)
+    assert torch.equal(actions.continuous, model.quantizer.bound(output.continuous))
     assert model.codes(actions.indices).shape == output.steering.shape
     assert (model.error_unit(video) > 0).all()
     assert genie.dynamics.embed_action.in_features == model.code_dim
