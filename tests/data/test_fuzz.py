@@ -211,6 +211,7 @@ def test_a_description_of_anything(copy_small, small_ids, name, data):
     assert found <= small_ids
 
 
+@pytest.mark.slow
 @fuzz
 @given(data=st.data())
 def test_a_remembered_index_of_anything(small_index, small_ids, cache_home, data):

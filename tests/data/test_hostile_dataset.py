@@ -81,6 +81,7 @@ def test_no_module_is_imported_in_this_process(folder, payload, tmp_path, place)
             use()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["used", "top"])
 @pytest.mark.parametrize(
     "module", [("genie_robo", "inspect", "path=."), ("genie_robo.commands.importer", ".")]
