@@ -155,4 +155,6 @@ def test_compare_finds_the_same_numbers(batches, run_cli, tmp_path):
     assert outcome.status == cli.OK
     assert "| batch_2 | 1 |" in outcome.out
     title = "validation cross-entropy (nat)"
-    assert [row[title] for row in rows_of(tmp_path)] == [row[title] for row in rows_of(folder)]
+    # The run that failed in the sweep has left no folder.
+    swept = [row[title] for row in rows_of(folder) if row[title]]
+    assert [row[title] for row in rows_of(tmp_path)] == swept

@@ -11,6 +11,7 @@ from eval_suites.comparing import compare
 from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from eval_suites.simulated.cloning_task import CloningTask, goal_of, privileged
 from eval_suites.table import Table
+from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.sim.policies import make_policy
 from genie_robo.sim.scene import COLORS, sample_scene
 
@@ -126,6 +127,31 @@ def test_clones_learn_what_can_be_seen():
     assert [choose(f, g) for f, g in zip(frames, goals, strict=True)] == codes.tolist()
     found = np.stack([act(f, g) for f, g in zip(frames, goals, strict=True)])
     np.testing.assert_allclose(found, actions, atol=0.008)
+
+
+def test_a_perfect_choice_among_enough_codes_solves_every_scene(demonstrations):
+    """The choice is the expert's; codes and dictionary are those of a latent policy."""
+    actions = np.concatenate([shown.robot_actions for shown in demonstrations])
+
+    def solved(num_codes):
+        centers = actions[np.random.default_rng(0).choice(len(actions), num_codes, replace=False)]
+
+        def nearest(action):
+            return int(np.linalg.norm(centers - action, axis=-1).argmin())
+
+        codes = np.array([nearest(action) for action in actions])
+        dictionary = ActionDictionary.fit(codes, actions, num_codes=num_codes)
+
+        def policy(seed):
+            expert = make_policy("reach", seed=seed, noise=0.0)
+            return lambda env, frame: behaviour_cloning._through(
+                dictionary, lambda *_: nearest(expert.act(env)), seed=seed
+            )(env, frame)
+
+        return [TASK.try_policy(policy(seed), [seed], ignore)[0] for seed in range(8)]
+
+    assert all(solved(16))
+    assert sum(solved(2)) <= 2
 
 
 @pytest.mark.slow
