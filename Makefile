@@ -1,5 +1,5 @@
 # make demo       the whole pipeline in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
-# make test       the test suite, without what is slow: four minutes on two cores
+# make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
 # make install    the virtual environment; the others do it when it is missing or out of date
