@@ -47,7 +47,7 @@ from genie_robo.train.stages import masked_token_loss
 
 TOKENS_PER_FRAME = (64, 256)
 PLAIN = "plain_fp32"
-"""F.scaled_dot_product_attention in fp32: what one writes first."""
+"""The baseline: F.scaled_dot_product_attention in fp32."""
 PEAK_BF16_TFLOPS = {
     "B200": 2250.0,
     "H200": 989.0,

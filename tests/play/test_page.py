@@ -174,6 +174,7 @@ def test_the_game_is_played_while_an_image_is_read(visit, make, monkeypatch):
         await user.should_see("busy: second.png was not taken, another image is being read")
         user.find(marker="key-1").click()
         await settled(session, 1)
+        assert [action.name for action in session.game.actions] == ["1"]
         gate.set()
         await user.should_see("first.png cannot be a prompt")
 
@@ -186,8 +187,10 @@ def test_a_seed_that_no_scene_has_is_refused(visit, make, seed):
         user.find("scene").click()
         user.find("seed").clear().type(seed)
         user.find(marker="start-scene").click()
+        before = session.game.prompt
         await user.should_see("of a scene must be between 0 and 4294967295")
         await user.should_see("actions from test episode 0")
+        assert session.game.prompt is before
 
     visit(make, story)
 

@@ -258,8 +258,10 @@ def test_a_message_that_is_too_large_ends_its_socket(address):
         async with Tab(address) as mine:
             await mine.send({"client_id": mine.client.id, "args": ["x" * MAX_MESSAGE_BYTES]})
             wait_for(lambda: not mine.client.has_socket_connection)
+            assert not mine.client.has_socket_connection
 
     asyncio.run(story())
+    assert http.get(address).status_code == 200
 
 
 def test_a_flood_of_events_is_thinned(address, actions, monkeypatch):
