@@ -1,15 +1,16 @@
 """Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
+from genie_robo.config_file import plain
 from genie_robo.data.index import DatasetIndex, build_index
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.schema import Schema, open_schema
@@ -41,13 +42,13 @@ from genie_robo.inspection.episodes import (
 )
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
-from genie_robo.inspection.words import source_words
 from genie_robo.types import ACTION_NAMES
 
 NOTES = ("constant", "unit", "motion_unchecked", "not_read")
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
+_CAMERAS = "cameras."
 _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
     "median": "q50"
 }
@@ -259,3 +260,30 @@ def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
     ).splits[ALL]
+
+
+def source_words(source: Source, known: Mapping[str, Source]) -> str:
+    """`data=NAME` for one of the known sources, else `data=rlds` and what differs from it."""
+    for name, other in known.items():
+        if other == source:
+            return f"data={name}"
+    default = dict(_flatten(plain(Source())))
+    words = [
+        write_setting(_key(name), value)
+        for name, value in _flatten(plain(source))
+        if default.get(name) != value
+    ]
+    return shlex.join(["data=rlds", *words])
+
+
+def _key(name: str) -> str:
+    """Hydra wants a + before a new name in a mapping."""
+    return f"{'+' if name.startswith(_CAMERAS) else ''}data.source.{name}"
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -10,8 +10,8 @@ from genie_robo import config as cfg
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS, load_command
 from genie_robo.commands.view import run as view
+from genie_robo.inspection.facts import source_words
 from genie_robo.inspection.proposal import known_sources
-from genie_robo.inspection.words import source_words
 from genie_robo.report import write_report
 from genie_robo.run_folder import RunFolder
 
