@@ -14,6 +14,7 @@ from eval_suites.probes.data import collect
 from eval_suites.probes.imagined import read_motions, true_motions
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.rollouts import (
+    NO_LATENTS,
     ROBOT_ACTIONS_ONLY,
     Clip,
     choose_clips,
@@ -21,15 +22,23 @@ from eval_suites.rollouts import (
     episode_limit,
     imagine,
     infer_codes,
+    infer_latents,
     random_codes,
     sampler_seeds,
 )
 from eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
 from eval_suites.table import Measurement, Metric, Sums, Table, UnavailableError, undefined
-from genie_robo.inference.world import hold_last
+from genie_robo.inference.world import Latents, RobotActions, hold_last
 from genie_robo.types import ACTION_NAMES
 
-REAL, LATENT, ROBOT, RANDOM, COPY = "real", "inferred", "robot", "random", "copy_last"
+REAL, LATENT, CONTINUOUS, ROBOT, RANDOM, COPY = (
+    "real",
+    "inferred",
+    "latents",
+    "robot",
+    "random",
+    "copy_last",
+)
 READABLE = 0.1
 """Below this R2 on real frames, the motion counts as unreadable."""
 PROTOCOL = (
@@ -39,13 +48,15 @@ PROTOCOL = (
     "test episodes, both resampled together"
 )
 WAYS = {
-    LATENT: "the latent actions inferred on the true frames",
+    LATENT: "the codes inferred on the true frames",
+    CONTINUOUS: "the latents inferred on the true frames",
     ROBOT: "the true robot actions",
-    RANDOM: "latent actions drawn at random",
+    RANDOM: "codes drawn at random",
     COPY: "nothing: the prompt frame is held",
 }
 
 
+UNMAPPED = "nothing maps robot actions to this world model"
 FIRST_FRAME = 2
 """Motion is read from the second imagined frame on, because between the prompt and the first
 imagined frame blur looks like motion."""
@@ -59,6 +70,7 @@ class ActionFollowing:
     summary: ClassVar[str] = "whether the robot in imagined frames follows the actions"
     headline: ClassVar[Mapping[str, str]] = {
         f"ratio/{LATENT}": "ratio",
+        f"ratio/{CONTINUOUS}": "ratio",
         f"ratio/{ROBOT}": "ratio",
         f"r2/{REAL}": "R2",
     }
@@ -149,6 +161,16 @@ class ActionFollowing:
                 description=f"{self.name}: imagine",
             )
             futures |= {LATENT: both[: len(clips)], RANDOM: both[len(clips) :]}
+        if context.takes_latents:
+            futures[CONTINUOUS] = imagine(
+                context,
+                prompts,
+                infer_latents(context.encoder, clips),
+                seeds,
+                by=Latents,
+                batch_size=self.batch_size,
+                description=f"{self.name}: latents",
+            )
         futures[COPY] = hold_last(prompts, inferred.shape[1])
         if context.takes_robot_actions:
             futures[ROBOT] = imagine(
@@ -156,6 +178,7 @@ class ActionFollowing:
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
                 seeds,
+                by=RobotActions,
                 batch_size=self.batch_size,
                 description=f"{self.name}: robot actions",
                 world=context.world_without_feedback,
@@ -201,8 +224,8 @@ def _measurements(
     found = {}
     for way, steered_by in WAYS.items():
         if way not in ways:
-            unmapped = "nothing maps robot actions to this world model"
-            reason = unmapped if way == ROBOT else ROBOT_ACTIONS_ONLY
+            reasons = {ROBOT: UNMAPPED, CONTINUOUS: NO_LATENTS}
+            reason = reasons.get(way, ROBOT_ACTIONS_ONLY)
             found[f"ratio/{way}"] = undefined(reason, unit="ratio", protocol=PROTOCOL)
         elif real is None or real < READABLE:
             found[f"ratio/{way}"] = undefined(unreadable, unit="ratio", protocol=PROTOCOL)

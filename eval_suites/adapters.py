@@ -24,6 +24,11 @@ class GenieEncoder:
         """Size of the latent action codebook."""
         return self.genie.latent_action.num_codes
 
+    @property
+    def latents_steer(self) -> bool:
+        """Whether the dynamics was trained on these latents."""
+        return self.genie.takes_latents
+
     @torch.no_grad()
     def encode(self, window: Window) -> Transitions:
         """Latent actions of a window of any length, each transition encoded exactly once."""

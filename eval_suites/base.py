@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
-from genie_robo.inference.world import Codes, RobotActions, World
+from genie_robo.inference.world import Codes, Latents, RobotActions, World
 from genie_robo.types import Episode, Window
 
 
@@ -113,7 +113,7 @@ class EvalContext:
     untrained_encoder: LatentActionEncoder | None
     """The same architecture with fresh weights, a baseline of the probe."""
     world: World
-    """Where it maps robot actions to codes, it quantises a rollout with error feedback."""
+    """It maps robot actions to latents where these steer it, else to codes with error feedback."""
     tokenizer: FrameTokenizer
     dataset: Sequence[Episode]
     fit: EpisodeSet
@@ -122,6 +122,9 @@ class EvalContext:
     """Test episodes: reported once, never fitted to."""
     num_frames: int
     """Length of the models' window."""
+    world_by_codes: World | None = None
+    """The same world, but it maps robot actions to codes with error feedback; None where `world`
+    does."""
     world_without_feedback: World | None = None
     """The same world, but it maps each robot action to a code independently, for measurements of
     single transitions; None where both are equal."""
@@ -140,6 +143,11 @@ class EvalContext:
     def takes_codes(self) -> bool:
         """Whether latent actions steer the world."""
         return Codes in self.world.takes
+
+    @property
+    def takes_latents(self) -> bool:
+        """Whether the latents of the encoder steer the world."""
+        return Latents in self.world.takes and getattr(self.encoder, "latents_steer", False)
 
     @property
     def takes_robot_actions(self) -> bool:

@@ -13,7 +13,18 @@ from jaxtyping import Float, Int, UInt8
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, SequenceEncoder
 from eval_suites.table import Table, UnavailableError
 from genie_robo.data.rlds import BadEpisodeError
-from genie_robo.inference.world import Prompt, World, code_steps, robot_steps, roll_out
+from genie_robo.inference.world import (
+    Actions,
+    Codes,
+    Latents,
+    Prompt,
+    RobotActions,
+    World,
+    code_steps,
+    latent_steps,
+    robot_steps,
+    roll_out,
+)
 from genie_robo.progress import progress_bar
 from genie_robo.types import Episode, Window
 
@@ -24,6 +35,8 @@ FAST_EPISODES = 12
 FAST_CLIPS = 6
 """Clips under fast=true."""
 ROBOT_ACTIONS_ONLY = "this world model takes robot actions only, no latent actions"
+NO_LATENTS = "the latents of this encoder do not steer the world model"
+_STEPS = {Codes: code_steps, Latents: latent_steps, RobotActions: robot_steps}
 CACHE_BYTES = 256 * 2**20
 """Most memory for cached rollouts."""
 
@@ -177,6 +190,14 @@ def infer_codes(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.n
     return np.stack(codes)
 
 
+def infer_latents(
+    encoder: LatentActionEncoder, clips: Sequence[Clip]
+) -> Float[np.ndarray, "m n e"]:
+    """Latents of the future transitions of each clip."""
+    latents = [encoder.encode(clip.window).latents[clip.num_prompt_frames - 1 :] for clip in clips]
+    return np.stack(latents)
+
+
 def infer_sequences(encoder: LatentActionEncoder, clips: Sequence[Clip]) -> Int[np.ndarray, "m n"]:
     """As `infer_codes`, with error feedback where the encoder supports it."""
     if not isinstance(encoder, SequenceEncoder):
@@ -202,26 +223,26 @@ def sampler_seeds(clips: Sequence[Clip], seed: int) -> list[int]:
 def imagine(
     context: EvalContext,
     prompts: Sequence[Prompt],
-    actions: Int[np.ndarray, "r n"] | Float[np.ndarray, "r n 7"],
+    actions: Int[np.ndarray, "r n"] | Float[np.ndarray, "r n d"],
     seeds: Sequence[int],
     *,
+    by: type[Actions] = Codes,
     batch_size: int,
     description: str,
     world: World | None = None,
 ) -> UInt8[np.ndarray, "r n h w c"]:
-    """Roll out a world, by default the context's, under codes or robot actions.
+    """Roll out a world, by default the context's, under one kind of actions.
 
     Cached rollouts are reused; new ones are cached up to CACHE_BYTES.
 
     Raises:
         UnavailableError: These are codes, and the context's world takes robot actions only.
     """
-    is_steered_by_robot = actions.ndim == 3
-    if not (is_steered_by_robot or context.takes_codes):
+    if by is Codes and not context.takes_codes:
         raise UnavailableError(ROBOT_ACTIONS_ONLY)
     world = world or context.world
     keys = [
-        (id(world), p.name, p.start, _digest(p.frames), row.dtype.kind, row.tobytes(), seed)
+        (id(world), p.name, p.start, _digest(p.frames), by, row.tobytes(), seed)
         for p, row, seed in zip(prompts, actions, seeds, strict=True)
     ]
     cache = context.cache
@@ -230,7 +251,7 @@ def imagine(
     with progress_bar(description, total=len(missing), unit="rollouts") as advance:
         for first in range(0, len(missing), batch_size):
             rows = missing[first : first + batch_size]
-            steps = (robot_steps if is_steered_by_robot else code_steps)(actions[rows])
+            steps = _STEPS[by](actions[rows])
             batch = [prompts[row] for row in rows]
             made = roll_out(world, batch, steps, seeds=[seeds[row] for row in rows])
             videos |= dict(zip(rows, made, strict=True))

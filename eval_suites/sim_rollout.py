@@ -20,11 +20,13 @@ from eval_suites.metrics.image_metrics import (
 )
 from eval_suites.plugs import fit_motion_centroids
 from eval_suites.rollouts import (
+    NO_LATENTS,
     Clip,
     choose_clips,
     clip_table,
     imagine,
     infer_codes,
+    infer_latents,
     infer_sequences,
     random_codes,
     sampler_seeds,
@@ -35,20 +37,22 @@ from eval_suites.simulated.truth import Truth, look, stack
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
 from eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, UNINFORMED, uninformed_videos
-from genie_robo.inference.world import Codes, hold_last
+from genie_robo.inference.world import Actions, Codes, Latents, RobotActions, World, hold_last
 from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld
 
 Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
 """Frames after the prompt of every clip, by kind of rollout."""
 
-IMAGINED, ALONE, ROBOT, RANDOM = "imagined", "codes_alone", "robot_actions", "random_codes"
-"""Rollouts steered by latent actions inferred on the recorded frames with error feedback, by the
-same quantised independently as in the paper, by the recorded robot actions, by random codes."""
+IMAGINED, ALONE, LATENTS = "imagined", "codes_alone", "latents"
+"""Rollouts steered by what is inferred on the recorded frames: codes with error feedback, codes of
+each transition alone as in the paper, the latents themselves."""
+ROBOT, ROBOT_BY_CODES, RANDOM = "robot_actions", "robot_actions_by_codes", "random_codes"
+"""Rollouts steered by the recorded robot actions, by the same through codes, by random codes."""
 GREEDY_CODES = "greedy_codes"
 """MuJoCo driven by motions quantised to as many k-means centroids as there are codes, by greedy
 error feedback. A search over whole sequences, or other centroids, can come closer: no bound."""
-PATHS = (IMAGINED, ALONE, ROBOT, RANDOM, GREEDY_CODES)
+PATHS = (IMAGINED, ALONE, LATENTS, ROBOT, ROBOT_BY_CODES, RANDOM, GREEDY_CODES)
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
 GIVEN = (COPY_LAST, MEAN_FRAME, BLURRED)
 """Videos that are the same for every model."""
@@ -59,8 +63,9 @@ MEASURES = {
 }
 PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
-    "prompt and latent actions inferred on the recorded frames with error feedback (codes_alone: "
-    "each quantised alone; robot_actions: the recorded ones through the action map; random_codes); "
+    "prompt and codes inferred on the recorded frames with error feedback (codes_alone: each "
+    "quantised alone; latents: not quantised; robot_actions: the recorded ones through the action "
+    "map, to latents where the model takes them; robot_actions_by_codes; random_codes); "
     "greedy_codes is MuJoCo under the recorded actions, every xyz motion quantised to the nearest "
     "k-means centroid with error feedback, as many centroids as latent actions; per-frame dB "
     "averaged over prompts, interval over test episodes; copy_last holds the prompt frame, "
@@ -69,6 +74,7 @@ PROTOCOL = (
 POSE_EPISODES, FAST_POSE_EPISODES = 60, 12
 NOTHING_TO_FIT = "there is no episode to fit on"
 NO_ROBOT = "nothing maps robot actions to what steers this world model"
+ONE_MAP = "this world model has no second way from robot actions to what steers it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +85,12 @@ class SimRollout:
     summary: ClassVar[str] = "how far imagined rollouts are from MuJoCo's"
     headline: ClassVar[Mapping[str, str]] = {
         "tool_error": "mm",
+        f"tool_error/{LATENTS}": "mm",
+        f"tool_error/{ROBOT}": "mm",
         "box_error": "mm",
         "gain": "ratio",
+        f"gain/{ROBOT}": "ratio",
         "lag": "frames",
-        f"tool_error/{ROBOT}": "mm",
-        "changed_psnr": "dB",
-        "psnr": "dB",
         "replay_psnr": "dB",
     }
 
@@ -140,27 +146,31 @@ class SimRollout:
             ALONE: alone,
             RANDOM: random_codes(clips, context.encoder.num_codes, alone.shape[1], context.seed),
         }
+        given: list[tuple[str, np.ndarray, type[Actions], World]] = [
+            (path, values, Codes, context.world) for path, values in codes.items()
+        ]
+        if context.takes_latents:
+            latents = infer_latents(context.encoder, clips)
+            given.append((LATENTS, latents, Latents, context.world))
+        if context.takes_robot_actions:
+            motions = np.stack([clip.robot_actions for clip in clips])
+            given.append((ROBOT, motions, RobotActions, context.world))
+            if context.world_by_codes is not None:
+                given.append((ROBOT_BY_CODES, motions, RobotActions, context.world_by_codes))
         prompts, seeds = [clip.prompt for clip in clips], sampler_seeds(clips, context.seed)
         paths = {
             path: imagine(
                 context,
                 prompts,
-                steering,
+                values,
                 seeds,
+                by=kind,
+                world=world,
                 batch_size=self.batch_size,
                 description=f"{self.name}: {path}",
             )
-            for path, steering in codes.items()
+            for path, values, kind, world in given
         }
-        if context.takes_robot_actions:
-            paths[ROBOT] = imagine(
-                context,
-                prompts,
-                np.stack([clip.robot_actions for clip in clips]),
-                seeds,
-                batch_size=self.batch_size,
-                description=f"{self.name}: {ROBOT}",
-            )
         if len(context.fit.episodes):
             feedback = fit_motion_centroids(context, name=self.name)
             world = MujocoWorld(feedback=feedback, renderer=self.renderer)
@@ -305,7 +315,12 @@ def _decibels(
 
 def _missing(paths: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
     """Why some paths have no rollouts."""
-    reasons = {ROBOT: NO_ROBOT, GREEDY_CODES: NOTHING_TO_FIT}
+    reasons = {
+        LATENTS: NO_LATENTS,
+        ROBOT: NO_ROBOT,
+        ROBOT_BY_CODES: ONE_MAP,
+        GREEDY_CODES: NOTHING_TO_FIT,
+    }
     return {path: reason for path, reason in reasons.items() if path not in paths}
 
 

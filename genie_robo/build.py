@@ -48,6 +48,7 @@ def build_genie(config: TrainConfig) -> Genie:
         latent_action=latent_action,
         dynamics=build_dynamics(model, tokenizer, latent_action),
         num_frames=config.world_model.num_frames,
+        takes_latents=model.dynamics.latents_share > 0 and not is_steered_by_robot(model),
     )
 
 

@@ -13,7 +13,7 @@ from genie_robo.config import ActionMapConfig
 from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.settings import Sampler
-from genie_robo.inference.world import GenieWorld, World
+from genie_robo.inference.world import GenieWorld, RobotMap, World
 from genie_robo.models.genie import Genie
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
@@ -55,13 +55,18 @@ def eval_context(
             return fetch_action_map(trained, num_labels=num_labels)
         return fit_action_map(trained, num_labels=num_labels, origin={})
 
+    def world(find_map: Callable[[], RobotMap]) -> GenieWorld:
+        return GenieWorld(genie, sampler=sampler, robot_map=find_map)
+
+    by_latents = genie.takes_latents
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=untrained,
         other_untrained=tuple(others),
-        world=GenieWorld(genie, sampler=sampler, to_codes=lambda: action_map().feedback),
-        world_without_feedback=GenieWorld(
-            genie, sampler=sampler, to_codes=lambda: action_map().regressor.predict
+        world=world(lambda: action_map().robot_map(by_latents=by_latents)),
+        world_by_codes=world(lambda: action_map().feedback) if by_latents else None,
+        world_without_feedback=(
+            None if by_latents else world(lambda: action_map().regressor.predict)
         ),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,

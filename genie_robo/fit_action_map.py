@@ -16,6 +16,7 @@ from genie_robo.inference.action_map import (
     ActionMap,
     ActionMapReport,
     CodeRegressor,
+    LatentRegressor,
     Measured,
 )
 from genie_robo.trained_run import TrainedRun
@@ -31,6 +32,7 @@ class Labels(NamedTuple):
     """Transitions with both kinds of action."""
 
     codes: Int[np.ndarray, " n"]
+    latents: Float[np.ndarray, "n e"]
     robot_actions: Float[np.ndarray, "n 7"]
     """From frame to frame: composed from the actions of the steps between them."""
     episode: Int[np.ndarray, " n"]
@@ -109,10 +111,12 @@ def fit_action_map(
     test = _collect_labels(trained, Split.test, max_episodes=MAX_TEST_EPISODES)
     dictionary = ActionDictionary.fit(fit.codes, fit.robot_actions, num_codes=num_codes)
     regressor = CodeRegressor.fit(fit.robot_actions, fit.codes, num_codes=num_codes)
+    latents = LatentRegressor.fit(fit.robot_actions, fit.latents)
     return ActionMap(
         dictionary=dictionary,
         regressor=regressor,
-        report=measure(dictionary, regressor, fit=fit, test=test),
+        latents=latents,
+        report=measure(dictionary, regressor, latents, fit=fit, test=test),
         origin=origin,
     )
 
@@ -141,10 +145,11 @@ def _collect_labels(
             f"an action map needs labelled steps of {split.value} episodes, but there are "
             f"{num_found} and action_map.num_labels={max_labels}"
         )
-    codes, actions, masks = zip(*rows, strict=True)
+    codes, latents, actions, masks = zip(*rows, strict=True)
     episode = np.repeat(np.arange(len(rows)), [len(row) for row in codes])
     return Labels(
         np.concatenate(codes)[:max_labels],
+        np.concatenate(latents)[:max_labels],
         np.concatenate(actions)[:max_labels].astype(np.float64),
         episode[:max_labels],
         np.all(masks, axis=0),
@@ -152,9 +157,14 @@ def _collect_labels(
 
 
 def measure(
-    dictionary: ActionDictionary, regressor: CodeRegressor, *, fit: Labels, test: Labels
+    dictionary: ActionDictionary,
+    regressor: CodeRegressor,
+    latents: LatentRegressor,
+    *,
+    fit: Labels,
+    test: Labels,
 ) -> ActionMapReport:
-    """Accuracy of both directions on test episodes."""
+    """Accuracy of all three maps on test episodes."""
     errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
     deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
     num_episodes = int(test.episode.max()) + 1
@@ -164,6 +174,11 @@ def measure(
     hit_sums = episode_sums(counts, test.episode, num_episodes=num_episodes)
     majority = np.bincount(fit.codes).argmax()
     known = fit.mask & test.mask
+    latent_errors = (latents.predict(test.robot_actions) - test.latents) ** 2
+    spread = (fit.latents.mean(0) - test.latents) ** 2
+    latent_sums = episode_sums(
+        np.stack([latent_errors, spread], 1), test.episode, num_episodes=num_episodes
+    )
     return ActionMapReport(
         num_labels=len(fit.codes),
         num_fit_episodes=int(fit.episode.max()) + 1,
@@ -175,6 +190,10 @@ def measure(
         },
         accuracy=_measured(bootstrap(hit_sums, ratio_of_sums)),
         majority=float((test.codes == majority).mean()),
+        latent_r2=tuple(
+            _measured(bootstrap(latent_sums[:, :, [d]], mean_r2))
+            for d in range(test.latents.shape[1])
+        ),
     )
 
 
@@ -184,13 +203,14 @@ def _measured(estimate: Estimate) -> Measured:
 
 def _read(
     trained: TrainedRun, split: Split, *, max_episodes: int | None
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, robot actions and action mask, episode by episode."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Codes, latents, robot actions and action mask, episode by episode."""
     windows = trained.windows(split)
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     count = max_episodes or len(windows.episodes)
     description = f"action map: {split.value}"
     for _, window in read_episodes(windows, max_episodes=count, description=description):
         num_transitions = int((~window.is_pad[1:]).sum())
-        codes = encoder.encode(window).codes[:num_transitions]
-        yield codes, window.robot_actions[:num_transitions], window.action_mask
+        codes, latents = encoder.encode(window)
+        labels = window.robot_actions[:num_transitions]
+        yield codes[:num_transitions], latents[:num_transitions], labels, window.action_mask

@@ -42,6 +42,7 @@ class Genie(networks.Genie):
             latent_action=built.latent_action,
             dynamics=built.dynamics,
             num_frames=built.num_frames,
+            takes_latents=built.takes_latents,
         )
         self.config = config
 

@@ -14,7 +14,7 @@ from eval_suites.simulated.pose_reading import fit_pose_reader
 from eval_suites.simulated.truth import PALETTE, Poses, Truth, look, stack
 from eval_suites.table import UnavailableError
 from genie_robo.data.actions import compose_actions
-from genie_robo.inference.world import Prompt
+from genie_robo.inference.world import Prompt, RobotActions
 from genie_robo.sim.policies import roll_policy
 from genie_robo.sim.restore import restore
 from genie_robo.sim.scene import DIRECTIONS, SceneSpec
@@ -114,6 +114,7 @@ class TrialSuite:
             np.stack([trial.robot_actions for trial in trials]),
             # All trials of a start share the sampler's noise, so that none has an advantage.
             [stable_seed("sampler", context.seed, trial.prompt.name) for trial in trials],
+            by=RobotActions,
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
         )

@@ -63,9 +63,11 @@ def make_game(
     """A game at its prompt."""
 
     def genie() -> GenieWorld:
-        feedback = None if fitted is None else fitted.feedback
-        to_codes = None if feedback is None else lambda: feedback
-        return GenieWorld(trained.genie, sampler=config.sampler, to_codes=to_codes)
+        model = trained.genie
+        if fitted is None:
+            return GenieWorld(model, sampler=config.sampler)
+        found = fitted.robot_map(by_latents=model.takes_latents)
+        return GenieWorld(model, sampler=config.sampler, robot_map=lambda: found)
 
     return Game(
         find_world(trained, config.world_model, genie=genie),

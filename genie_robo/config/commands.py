@@ -67,8 +67,9 @@ class RolloutConfig:
     """episode (of the test side), simulator (a fresh scene), or a picture file; [FILE,FILE]
     are several frames."""
     actions: Any = None
-    """inferred (from the true frames, with error feedback), inferred_alone (each from its own
-    transition, as in the paper), robot (the true ones, mapped to codes), random,
+    """inferred (codes from the true frames, with error feedback), inferred_alone (each from its own
+    transition, as in the paper), latents (not quantised), robot (the true ones, mapped to latents
+    or, where a model was trained on codes alone, to codes), random,
     [CODE,CODE,...], or [[dx,dy,dz,droll,dpitch,dyaw,gripper],...]; null takes inferred, and random
     after an image."""
     branches: bool = False

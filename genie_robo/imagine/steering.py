@@ -14,9 +14,11 @@ from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import (
     Actions,
     Codes,
+    Latents,
     RobotActions,
     World,
     code_steps,
+    latent_steps,
     robot_steps,
 )
 from genie_robo.prompts import Clip
@@ -25,7 +27,13 @@ from genie_robo.sim.restore import split_actions
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import ACTION_NAMES, Window
 
-INFERRED, ALONE, ROBOT, RANDOM = WORDS = "inferred", "inferred_alone", "robot", "random"
+INFERRED, ALONE, LATENTS, ROBOT, RANDOM = WORDS = (
+    "inferred",
+    "inferred_alone",
+    "latents",
+    "robot",
+    "random",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +41,9 @@ class Steering:
     """One action for each frame after the prompt."""
 
     codes: Int[np.ndarray, " n"]
+    """For worlds that take no latents."""
+    latents: Float[np.ndarray, "n e"] | None = None
+    """None for codes."""
     robot_actions: Float[np.ndarray, "n 7"] | None
     """None for codes that no robot executes."""
     is_true: bool
@@ -46,6 +57,8 @@ class Steering:
         """
         if self.robot_actions is not None and RobotActions in world.takes:
             return robot_steps(self.robot_actions[None])
+        if self.latents is not None and Latents in world.takes:
+            return latent_steps(self.latents[None])
         if Codes not in world.takes:
             raise ValueError(
                 f"world_model={type(world).__name__} takes robot actions only, but these latent "
@@ -104,13 +117,13 @@ def check_one_truth(config: ImagineConfig) -> None:
     actions = config.actions
     by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
     has_truth = config.prompt in ("episode", "simulator")
-    known = (INFERRED, ALONE, ROBOT, *([None] if has_truth else []))
+    known = (INFERRED, ALONE, LATENTS, ROBOT, *([None] if has_truth else []))
     if config.branches or not (by_robot or actions in known):
         asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
         raise ValueError(
             f"{asked} steers by codes, which mean something else in every run, so run={config.run} "
-            f"share no truth to compare with. Give actions={INFERRED}, actions={ROBOT} or a list "
-            "of robot actions, or one run"
+            f"share no truth to compare with. Give actions={INFERRED}, actions={LATENTS}, "
+            f"actions={ROBOT} or a list of robot actions, or one run"
         )
 
 
@@ -119,9 +132,10 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
 
     Raises:
         ValueError: True actions are requested after an image prompt, or no map to robot actions
-            can be fitted.
+            can be fitted, or latents for a model that was trained on codes alone.
     """
     window, num_codes = clip.window, trained.genie.latent_action.num_codes
+    by_latents = trained.genie.takes_latents
     word = config.actions or (INFERRED if window else RANDOM)
 
     def fetch() -> ActionMap:
@@ -133,8 +147,8 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
         given = np.array(word, dtype=np.float64)
         if clip.prompt.is_simulated:
             _check_bounds(given, stride=clip.prompt.stride)
-        codes = fetch().feedback.encode_sequence(given)
-        return Steering(codes=codes, robot_actions=given, is_true=False)
+        codes, latents = _map(fetch(), given, by_latents=by_latents)
+        return Steering(codes=codes, latents=latents, robot_actions=given, is_true=False)
     if isinstance(word, list) or word == RANDOM:
         rng = np.random.default_rng(config.seed + number)
         random = rng.integers(num_codes, size=config.horizon)
@@ -149,20 +163,37 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
         )
     true = window.robot_actions[-config.horizon :].astype(np.float64)
     if word == ROBOT:
-        codes = fetch().feedback.encode_sequence(true)
+        codes, latents = _map(fetch(), true, by_latents=by_latents)
     else:
-        codes = _infer(trained, window, horizon=config.horizon, alone=word == ALONE)
-    return Steering(codes=codes, robot_actions=true, is_true=True)
+        codes, latents = _infer(trained, window, word, horizon=config.horizon)
+    return Steering(codes=codes, latents=latents, robot_actions=true, is_true=True)
+
+
+def _map(
+    fitted: ActionMap, robot_actions: Float[np.ndarray, "n 7"], *, by_latents: bool
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n e"] | None]:
+    """Robot actions as codes, and as latents where these steer the model."""
+    codes = fitted.feedback.encode_sequence(robot_actions)
+    return codes, fitted.latents.predict(robot_actions) if by_latents else None
 
 
 def _infer(
-    trained: TrainedRun, window: Window, *, horizon: int, alone: bool
-) -> Int[np.ndarray, " n"]:
-    """The latent actions of the last transitions, each alone or with error feedback."""
+    trained: TrainedRun, window: Window, word: str, *, horizon: int
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n e"] | None]:
+    """What led to the last frames: latents, codes of each transition alone, or by feedback."""
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
-    if alone:
-        return encoder.encode(window).codes[-horizon:]
-    return encoder.encode_sequence(window, len(window.video) - 1 - horizon)
+    if word == INFERRED:
+        return encoder.encode_sequence(window, len(window.video) - 1 - horizon), None
+    codes, latents = (found[-horizon:] for found in encoder.encode(window))
+    if word == ALONE:
+        return codes, None
+    if not encoder.latents_steer:
+        raise ValueError(
+            f"actions={LATENTS} needs a model that was trained on latents, but this one was "
+            "trained on codes alone (model.dynamics.latents_share=0); give "
+            f"actions={INFERRED}"
+        )
+    return codes, latents
 
 
 def _check_robot_actions(actions: Sequence[object]) -> None:

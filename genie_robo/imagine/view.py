@@ -14,16 +14,17 @@ from eval_suites.metrics.image_metrics import frame_psnr
 from eval_suites.plugs import GENIE
 from genie_robo.config import ImagineConfig
 from genie_robo.imagine.rollout import RolloutParts, Video
-from genie_robo.imagine.steering import ALONE, INFERRED, RANDOM, ROBOT
+from genie_robo.imagine.steering import ALONE, INFERRED, LATENTS, RANDOM, ROBOT
 from genie_robo.inference.code_names import dictionary_names
 from viz.rollout import RolloutView
 from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES, ReadPath, TokenMaps
 
 Curves = dict[str, Float[np.ndarray, " t"]]
 _SOURCES = {
-    INFERRED: "inferred from the true frames, with error feedback",
-    ALONE: "inferred from the true frames, each from its own transition alone",
-    ROBOT: "the true robot actions, mapped to codes",
+    INFERRED: "codes inferred from the true frames, with error feedback",
+    ALONE: "codes inferred from the true frames, each from its own transition alone",
+    LATENTS: "latents inferred from the true frames",
+    ROBOT: "the true robot actions",
     RANDOM: "drawn at random",
 }
 
@@ -114,7 +115,7 @@ def _token_maps(parts: RolloutParts, rebuilt: Reconstruction | None) -> TokenMap
 def _infer_chances(parts: RolloutParts, config: ImagineConfig) -> Float[np.ndarray, "n k"] | None:
     """Probability of each latent action per transition; None where actions were given."""
     window, trained = parts.clip.window, parts.trained
-    if window is None or (config.actions or INFERRED) not in (INFERRED, ALONE):
+    if window is None or (config.actions or INFERRED) not in (INFERRED, ALONE, LATENTS):
         return None
     encoder = GenieEncoder(genie=trained.genie, device=trained.device)
     latents = torch.from_numpy(encoder.encode(window).latents).to(trained.device)
@@ -193,9 +194,10 @@ def _source(parts: RolloutParts, config: ImagineConfig) -> str:
     word = config.actions or (INFERRED if parts.clip.window else RANDOM)
     if word == INFERRED and not parts.trained.genie.latent_action.quantizer.is_additive:
         word = ALONE
+    mapped = "mapped to " + ("codes" if parts.steering.latents is None else "latents")
     if isinstance(word, str):
-        return _SOURCES[word]
-    return "given robot actions, mapped to codes" if isinstance(word[0], list) else "given codes"
+        return _SOURCES[word] + (f", {mapped}" if word == ROBOT else "")
+    return f"given robot actions, {mapped}" if isinstance(word[0], list) else "given codes"
 
 
 def _truth(parts: RolloutParts) -> str:

@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from genie_robo.inference.error_feedback import ErrorFeedback
+from genie_robo.inference.world import RobotMap
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_bytes, read_json
 from genie_robo.types import XYZ
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
+_PENALTIES = np.logspace(-3, 4, 15)
 _MAX_ARRAY_BYTES = 100_000_000
 """A map that is fitted to a million labels has less."""
 
@@ -132,6 +134,63 @@ class CodeRegressor:
         return self.codes[(features @ self.weights.T + self.bias).argmax(1)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentRegressor:
+    """Robot action to latent: ridge regression on the action, its squares and products.
+
+    Actions are standardised and clipped to the range of the labels, because squares extrapolate
+    badly; so are the predicted latents.
+    """
+
+    centre: Float[np.ndarray, " a"]
+    scale: Float[np.ndarray, " a"]
+    action_range: Float[np.ndarray, "2 a"]
+    """Smallest and largest of the labels."""
+    latent_range: Float[np.ndarray, "2 e"]
+    weights: Float[np.ndarray, "e f"]
+    bias: Float[np.ndarray, " e"]
+
+    @classmethod
+    def fit(
+        cls, robot_actions: Float[np.ndarray, "n a"], latents: Float[np.ndarray, "n e"]
+    ) -> "LatentRegressor":
+        """Learn from labelled transitions; the penalty is chosen by leave-one-out error.
+
+        Raises:
+            ValueError: There is no transition, or an action is not finite.
+        """
+        from sklearn.linear_model import RidgeCV
+
+        if len(robot_actions) == 0:
+            raise ValueError("an action map needs at least one labelled transition, got 0")
+        _check_finite(robot_actions)
+        spread = robot_actions.std(0)
+        centre, scale = robot_actions.mean(0), np.where(spread > 1e-8, spread, 1.0)
+        features = _with_products((robot_actions - centre) / scale)
+        # The penalty is chosen by leaving one out, so a single label is counted twice.
+        repeats = 2 if len(features) == 1 else 1
+        model = RidgeCV(_PENALTIES).fit(*(np.tile(x, (repeats, 1)) for x in (features, latents)))
+        return cls(
+            centre=centre.astype(np.float64),
+            scale=scale.astype(np.float64),
+            action_range=np.stack([robot_actions.min(0), robot_actions.max(0)]).astype(np.float64),
+            latent_range=np.stack([latents.min(0), latents.max(0)]).astype(np.float64),
+            weights=np.asarray(model.coef_, np.float64).reshape(latents.shape[1], -1),
+            bias=np.broadcast_to(model.intercept_, latents.shape[1:]).astype(np.float64),
+        )
+
+    def predict(self, robot_actions: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n e"]:
+        """The latent of each robot action.
+
+        Raises:
+            ValueError: An action is not finite.
+        """
+        _check_finite(robot_actions)
+        known = np.clip(robot_actions, *self.action_range)
+        features = _with_products((known - self.centre) / self.scale)
+        return np.clip(features @ self.weights.T + self.bias, *self.latent_range)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A number on held-out episodes, None where it is undefined."""
@@ -156,6 +215,8 @@ class ActionMapReport:
     """Share of steps whose code the regressor predicts."""
     majority: float
     """Accuracy of always predicting the most frequent code of the labels."""
+    latent_r2: tuple[Measured, ...]
+    """R2 of each dimension of the latent, predicted from the robot action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +225,7 @@ class ActionMap:
 
     dictionary: ActionDictionary
     regressor: CodeRegressor
+    latents: LatentRegressor
     report: ActionMapReport
     origin: Mapping[str, str | int]
     """Fingerprints of what it was fitted to; a map with another origin is outdated."""
@@ -186,6 +248,10 @@ class ActionMap:
 
         return ErrorFeedback(quantise=quantise, centroids=centroids, accumulates=accumulates)
 
+    def robot_map(self, *, by_latents: bool) -> RobotMap:
+        """Robot actions to latents where they steer the model, else to codes."""
+        return self.latents.predict if by_latents else self.feedback
+
     def save(self, folder: Path) -> None:
         """Write arrays, then the report, which has their digest."""
         lists = self.dictionary.robot_actions
@@ -195,6 +261,7 @@ class ActionMap:
             robot_actions=np.concatenate(lists),
             counts=np.array([len(seen) for seen in lists]),
             **{name: getattr(self.regressor, name) for name in CodeRegressor.__slots__},
+            **{f"latents_{n}": getattr(self.latents, n) for n in LatentRegressor.__slots__},
         )
         content = buffer.getvalue()
         described = {
@@ -211,13 +278,15 @@ class ActionMap:
         """Read what `save` wrote; nothing in it can execute code.
 
         Raises:
-            FileNotFoundError: There is none.
-            ValueError: It is damaged, or of another version.
+            FileNotFoundError: There is none, or one of an earlier version.
+            ValueError: It is damaged, or of a later version.
         """
         if not (folder / REPORT).exists():
             raise FileNotFoundError(f"there is no action map in {folder}: {REPORT} is missing")
         try:
             described = read_json(folder / REPORT)
+            if described["format_version"] in range(1, FORMAT_VERSION):
+                raise _EarlierVersionError(f"the action map in {folder} is of an earlier version")
             content = read_bytes(folder / ARRAYS, max_bytes=_MAX_ARRAY_BYTES)
             if described["format_version"] != FORMAT_VERSION:
                 raise ValueError(f"its format is {described['format_version']}")
@@ -228,17 +297,27 @@ class ActionMap:
                 ends = np.cumsum(arrays["counts"])[:-1]
                 lists = tuple(np.split(arrays["robot_actions"], ends))
                 regressor = CodeRegressor(**{n: arrays[n] for n in CodeRegressor.__slots__})
+                latents = LatentRegressor(
+                    **{n: arrays[f"latents_{n}"] for n in LatentRegressor.__slots__}
+                )
             return cls(
                 dictionary=ActionDictionary(robot_actions=lists),
                 regressor=regressor,
+                latents=latents,
                 report=_read_report(described["report"]),
                 origin=described["origin"],
             )
+        except _EarlierVersionError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, MemoryError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"the action map in {folder} cannot be read: {error}. Delete the folder, and it is "
                 "fitted again when it is needed"
             ) from error
+
+
+class _EarlierVersionError(FileNotFoundError):
+    """As if there were no map: it is fitted again."""
 
 
 def _check_inflated(content: bytes) -> None:
@@ -252,7 +331,8 @@ def _check_inflated(content: bytes) -> None:
 def _read_report(plain: dict) -> ActionMapReport:
     measured = {name: _measured(value) for name, value in plain["r2"].items()}
     accuracy = _measured(plain["accuracy"])
-    return ActionMapReport(**plain | {"r2": measured, "accuracy": accuracy})
+    latent_r2 = tuple(_measured(value) for value in plain["latent_r2"])
+    return ActionMapReport(**plain | {"r2": measured, "accuracy": accuracy, "latent_r2": latent_r2})
 
 
 def _measured(plain: dict) -> Measured:
@@ -266,6 +346,12 @@ def _digest(content: bytes) -> str:
 
 def _with_squares(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n f"]:
     return np.concatenate([x, x**2], axis=1)
+
+
+def _with_products(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n f"]:
+    """The numbers, their squares and all their products."""
+    first, second = np.triu_indices(x.shape[1])
+    return np.concatenate([x, x[:, first] * x[:, second]], axis=1)
 
 
 def _check_finite(robot_actions: Float[np.ndarray, "n a"]) -> None:

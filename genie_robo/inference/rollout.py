@@ -2,6 +2,7 @@
 
     z_1..p = tokenizer(prompt),   z_t+1 ~ dynamics(z_1..t, a_1..t),   frame t = decoder(z_1..t)
 
+a_t is the code of a latent action, or a latent itself if the dynamics was trained on both.
 Generated pixels are never encoded again.
 """
 
@@ -24,7 +25,7 @@ from genie_robo.types import Rollout, video_to_bytes, video_to_float
 def imagine(
     genie: Genie,
     prompt: UInt8[Tensor, "prompts p h w c"],
-    latent_actions: Int[Tensor, "b n"],
+    latent_actions: Int[Tensor, "b n"] | Float[Tensor, "b n e"],
     *,
     seeds: Sequence[int],
     sampler: Sampler | None = None,
@@ -32,11 +33,13 @@ def imagine(
     """Imagine the n frames after a prompt of p frames under n latent actions.
 
     Latent action i leads from frame p - 1 + i to frame p + i; those inside the prompt are inferred.
-    A seed gives the same rollout in any batch. A single prompt may be shared by all rollouts.
+    Integers are codes, floating-point numbers are latents. A seed gives the same rollout in any
+    batch. A single prompt may be shared by all rollouts.
 
     Raises:
-        ValueError: A latent action outside the codebook, another number of seeds or actions
-            than of prompts, or frames of another size than the tokenizer's.
+        ValueError: A latent action outside the codebook, latents for a model that was trained on
+            codes alone, another number of seeds or actions than of prompts, or frames of another
+            size than the tokenizer's.
     """
     _check_actions(genie, latent_actions, num_rollouts=len(seeds))
     genie.eval()
@@ -90,7 +93,7 @@ class Imagination:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._past = Past(genie)
         self._moments: list[_Moment] = []
-        self._actions: list[Tensor] = []
+        self._codes: list[Tensor] = []
         self._start(prompt)
         if len(prompt) < len(seeds):
             self._fan_out(len(seeds))
@@ -115,22 +118,38 @@ class Imagination:
         """Mean token entropy of the last frame (nats)."""
         return self.token_entropy.mean(-1)
 
+    @property
+    def code(self) -> Int[Tensor, " b"]:
+        """The latent action that led to the last frame; the nearest one if a latent did.
+
+        Raises:
+            IndexError: There is one frame only.
+        """
+        return self._codes[-1]
+
     @torch.no_grad()
-    def step(self, latent_action: Int[Tensor, " b"]) -> UInt8[Tensor, "b h w c"]:
-        """Imagine the next frame."""
-        dynamics = self.genie.dynamics
-        code = self.genie.latent_action.codes(latent_action)
-        size = (len(latent_action), dynamics.tokens_per_frame)
-        hidden = torch.full(size, dynamics.mask_token, device=latent_action.device)
+    def step(
+        self, latent_action: Int[Tensor, " b"] | Float[Tensor, "b e"]
+    ) -> UInt8[Tensor, "b h w c"]:
+        """Imagine the next frame, under codes or latents."""
+        dynamics, latent_model = self.genie.dynamics, self.genie.latent_action
+        if latent_action.is_floating_point():
+            check_latents(self.genie, latent_action, num_rollouts=len(self._generators))
+            steering, code = latent_action, latent_model.nearest(latent_action)
+        else:
+            steering, code = latent_model.codes(latent_action), latent_action
+        size = (len(steering), dynamics.tokens_per_frame)
+        hidden = torch.full(size, dynamics.mask_token, device=steering.device)
         decoded = decode_frame(
-            lambda known, places: self._logits(known, code, places),
+            lambda known, places: self._logits(known, steering, places),
             hidden,
             sampler=self.sampler,
             generators=self._generators,
         )
         if not self._keep:
-            self._moments, self._actions, self._has_all = [], [], False
-        self._finish(decoded, latent_action)
+            self._moments, self._codes, self._has_all = [], [], False
+        self._codes.append(code)
+        self._finish(decoded, steering)
         return self.frame
 
     def rollout(self) -> Rollout:
@@ -148,7 +167,7 @@ class Imagination:
         return Rollout(
             tokens=tokens,
             video=frames,
-            latent_actions=torch.stack(self._actions, dim=1) if self._actions else none,
+            latent_actions=torch.stack(self._codes, dim=1) if self._codes else none,
             num_prompt_frames=self.num_prompt_frames,
             token_entropy=entropy,
         )
@@ -157,11 +176,14 @@ class Imagination:
     def _start(self, prompt: UInt8[Tensor, "prompts p h w c"]) -> None:
         video = video_to_float(prompt)
         tokens = self.genie.tokenizer.encode(video)
-        actions: list[Tensor | None] = [None]
+        steering: list[Tensor | None] = [None]
         if prompt.shape[1] > 1:
-            actions += self.genie.latent_action.encode(video, tokens).indices.unbind(1)
+            inferred = self.genie.latent_action.encode(video, tokens)
+            self._codes += inferred.indices.unbind(1)
+            codes = self.genie.latent_action.codes(inferred.indices)
+            steering += (inferred.continuous if self.genie.takes_latents else codes).unbind(1)
         sure = torch.zeros(tokens[:, 0].shape, device=tokens.device)
-        for frame, action in zip(tokens.unbind(1), actions, strict=True):
+        for frame, action in zip(tokens.unbind(1), steering, strict=True):
             self._finish(DecodedFrame(frame, sure), action)
 
     def _fan_out(self, num_rollouts: int) -> None:
@@ -171,29 +193,27 @@ class Imagination:
             _Moment(*(part.repeat_interleave(num_rollouts, 0) for part in moment))
             for moment in self._moments
         ]
-        self._actions = [action.repeat_interleave(num_rollouts, 0) for action in self._actions]
+        self._codes = [code.repeat_interleave(num_rollouts, 0) for code in self._codes]
 
     def _logits(
-        self, known: Int[Tensor, "b s"], code: Float[Tensor, "b e"], places: Int[Tensor, "b r"]
+        self, known: Int[Tensor, "b s"], steering: Float[Tensor, "b e"], places: Int[Tensor, "b r"]
     ) -> Float[Tensor, "b r k"]:
         """Logits of the frame being decoded, at the given places."""
-        conditioned = self._past.logits(known, code, places)
+        conditioned = self._past.logits(known, steering, places)
         if self.sampler.guidance == 1:
             return conditioned
-        any_code = mean_code(self.genie).expand_as(code)
+        any_code = mean_code(self.genie).expand_as(steering)
         unconditioned = self._past.logits(known, any_code, places)
         return guide(conditioned, unconditioned, guidance=self.sampler.guidance)
 
-    def _finish(self, decoded: DecodedFrame, action: Int[Tensor, " b"] | None) -> None:
+    def _finish(self, decoded: DecodedFrame, steering: Float[Tensor, "b e"] | None) -> None:
         """Append a frame whose tokens are final."""
-        frame = self._past.finish(decoded.tokens, action)
-        if action is not None:
-            self._actions.append(action)
+        frame = self._past.finish(decoded.tokens, steering)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 
 
-TokensAndAction = tuple[Int[Tensor, "b s"], Int[Tensor, " b"] | None]
-"""Tokens of a frame, and the latent action that leads to it."""
+TokensAndAction = tuple[Int[Tensor, "b s"], Float[Tensor, "b e"] | None]
+"""Tokens of a frame, and the code or latent that leads to it."""
 
 
 class Past:
@@ -214,17 +234,17 @@ class Past:
     def logits(
         self,
         tokens: Int[Tensor, "b s"],
-        code: Float[Tensor, "b e"],
+        steering: Float[Tensor, "b e"],
         places: Int[Tensor, "b r"],
     ) -> Float[Tensor, "b r k"]:
         """Logits of the next, partly masked frame at some places."""
         self._make_room()
         return self._genie.dynamics.next_frame(
-            tokens[:, None], code[:, None], self._dynamics_cache, places
+            tokens[:, None], steering[:, None], self._dynamics_cache, places
         )
 
     def finish(
-        self, tokens: Int[Tensor, "b s"], action: Int[Tensor, " b"] | None
+        self, tokens: Int[Tensor, "b s"], action: Float[Tensor, "b e"] | None
     ) -> UInt8[Tensor, "b h w c"]:
         """Append a frame and return its pixels; `action` leads to it, None for the first frame."""
         self._make_room()
@@ -255,15 +275,13 @@ class Past:
         tokens = torch.stack(frames, dim=1)
         # As in training, no action leads to the first frame of a window.
         leading = actions if self._num_cached else actions[1:]
-        codes = self._genie.latent_action.codes(_stack(leading, like=tokens))
-        self._genie.dynamics.remember(tokens, codes, self._dynamics_cache)
+        known = [action for action in leading if action is not None]
+        width = self._genie.dynamics.embed_action.in_features
+        none = self._genie.dynamics.position.new_zeros(len(tokens), 0, width)
+        steering = torch.stack(known, dim=1) if known else none
+        self._genie.dynamics.remember(tokens, steering, self._dynamics_cache)
         self._num_cached += len(frames)
         return video_to_bytes(self._genie.tokenizer.decode(tokens, self._decoder_cache))
-
-
-def _stack(actions: Sequence[Tensor | None], *, like: Tensor) -> Int[Tensor, "b n"]:
-    known = [action for action in actions if action is not None]
-    return torch.stack(known, dim=1) if known else like.new_zeros(len(like), 0)
 
 
 def mean_code(genie: Genie) -> Float[Tensor, " e"]:
@@ -278,6 +296,26 @@ def mean_code(genie: Genie) -> Float[Tensor, " e"]:
     ).mean(0)
 
 
+def check_latents(genie: Genie, latents: Float[Tensor, "b *n e"], *, num_rollouts: int) -> None:
+    """Refuse latents that a model does not understand.
+
+    Raises:
+        ValueError: It was trained on codes alone, or these are not the finite numbers of a latent
+            for each rollout.
+    """
+    width, num_codes = genie.latent_action.code_dim, genie.latent_action.num_codes
+    if not genie.takes_latents:
+        raise ValueError(
+            "this model was trained on codes alone (model.dynamics.latents_share=0), so latents "
+            f"do not steer it; give codes 0..{num_codes - 1}"
+        )
+    if (len(latents), latents.shape[-1]) != (num_rollouts, width) or not latents.isfinite().all():
+        raise ValueError(
+            f"a latent of this model has {width} finite numbers, for each of {num_rollouts} "
+            f"rollouts; got an array of shape {tuple(latents.shape)}"
+        )
+
+
 def _refuse_robot_steering(genie: Genie) -> None:
     width, code_dim = genie.dynamics.embed_action.in_features, genie.latent_action.code_dim
     if width != code_dim:
@@ -290,6 +328,9 @@ def _refuse_robot_steering(genie: Genie) -> None:
 
 def _check_actions(genie: Genie, latent_actions: Tensor, *, num_rollouts: int) -> None:
     num_codes = genie.latent_action.num_codes
+    if latent_actions.is_floating_point():
+        check_latents(genie, latent_actions, num_rollouts=num_rollouts)
+        return
     if (
         latent_actions.numel()
         and not 0 <= int(latent_actions.min()) <= int(latent_actions.max()) < num_codes

@@ -65,6 +65,13 @@ class Codes:
 
 
 @dataclass(frozen=True, slots=True)
+class Latents:
+    """A continuous latent action for each rollout: what the codes are clusters of."""
+
+    values: Float[np.ndarray, "b e"]
+
+
+@dataclass(frozen=True, slots=True)
 class RobotActions:
     """A robot action for each rollout: the motion from one frame to the next.
 
@@ -74,7 +81,7 @@ class RobotActions:
     values: Float[np.ndarray, "b a"]
 
 
-Actions = Codes | RobotActions
+Actions = Codes | Latents | RobotActions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,8 @@ class Step:
     token_entropy: Float[np.ndarray, "b s"] | None = None
     """Entropy of each token (nats); None for worlds without tokens."""
     codes: Int[np.ndarray, " b"] | None = None
-    """The latent actions that led to the frames; None for worlds without codes."""
+    """The latent actions that led to the frames, nearest to the latents if those did; None for
+    worlds without codes."""
     earlier: "tuple[Step, ...]" = ()
     """After a start: the prompt frames before the last one, as the world represents them."""
 
@@ -104,7 +112,7 @@ class World(Protocol):
 
     @property
     def takes(self) -> Collection[type[Actions]]:
-        """The kinds of actions that `step` understands: Codes, RobotActions or both."""
+        """The kinds of actions that `step` understands: Codes, Latents, RobotActions."""
         ...
 
     def start(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Step:
@@ -129,8 +137,13 @@ def roll_out(
 
 
 def code_steps(codes: Int[np.ndarray, "b n"]) -> list[Codes]:
-    """Sequences of latent actions, one for each rollout, step by step."""
+    """Sequences of codes, one for each rollout, step by step."""
     return [Codes(values) for values in codes.T]
+
+
+def latent_steps(latents: Float[np.ndarray, "b n e"]) -> list[Latents]:
+    """Sequences of latents, one for each rollout, step by step."""
+    return [Latents(values) for values in latents.swapaxes(0, 1)]
 
 
 def robot_steps(actions: Float[np.ndarray, "b n a"]) -> list[RobotActions]:
@@ -138,45 +151,58 @@ def robot_steps(actions: Float[np.ndarray, "b n a"]) -> list[RobotActions]:
     return [RobotActions(values) for values in actions.swapaxes(0, 1)]
 
 
-ToCodes = ErrorFeedback | Callable[[Float[np.ndarray, "b a"]], Int[np.ndarray, " b"]]
-"""Robot actions to latent actions, with error feedback or each action alone."""
+RobotMap = (
+    ErrorFeedback
+    | Callable[[Float[np.ndarray, "b a"]], Int[np.ndarray, " b"] | Float[np.ndarray, "b e"]]
+)
+"""Robot actions to codes with error feedback, or each action alone to a code or a latent: a
+function that returns integers gives codes, one that returns floating-point numbers latents."""
 
 
 class GenieWorld:
-    """A trained Genie as a world: codes steer it, and robot actions where a map is given."""
+    """A trained Genie as a world.
+
+    Codes steer it, latents where it was trained on them, robot actions where a map is given.
+    """
 
     def __init__(
         self,
         genie: Genie,
         *,
         sampler: Sampler | None = None,
-        to_codes: Callable[[], ToCodes] | None = None,
+        robot_map: Callable[[], RobotMap] | None = None,
     ) -> None:
-        """Wrap a model on its device; `to_codes` is called only when robot actions arrive."""
+        """Wrap a model on its device; `robot_map` is called only when robot actions arrive."""
         self.genie, self.sampler = genie.eval(), sampler or Sampler()
-        self._to_codes = to_codes
+        self._robot_map = robot_map
         self._feedback: FeedbackState | None = None
 
     def __copy__(self) -> "GenieWorld":
-        """An independent world that shares the weights; the map to codes is not looked up yet."""
+        """An independent world that shares the weights; the map is not looked up yet."""
         world = object.__new__(GenieWorld)
         vars(world).update(vars(self))
         return world
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the map to codes in place of the function that finds it, which may be local."""
-        found = None if self._to_codes is None else partial(_always, self._to_codes())
-        return vars(self) | {"_to_codes": found}
+        """With the map itself in place of the function that finds it, which may be local."""
+        found = None if self._robot_map is None else partial(_always, self._robot_map())
+        return vars(self) | {"_robot_map": found}
 
     @property
     def takes(self) -> Collection[type[Actions]]:
-        """Codes, and robot actions where there is a map from them to codes."""
-        return (Codes,) if self._to_codes is None else (Codes, RobotActions)
+        """Codes, latents if the model was trained on them, robot actions if there is a map."""
+        latents = (Latents,) if self.genie.takes_latents else ()
+        return (Codes, *latents, *(() if self._robot_map is None else (RobotActions,)))
 
     @property
     def num_codes(self) -> int:
         """Codes are 0 .. num_codes - 1."""
         return self.genie.latent_action.num_codes
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of a latent."""
+        return self.genie.latent_action.code_dim
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -197,50 +223,59 @@ class GenieWorld:
         """Imagine the next frame of every rollout.
 
         Raises:
-            ValueError: A code outside the codebook, or robot actions without a map to codes.
+            ValueError: A code outside the codebook, latents that the model was not trained on, or
+                robot actions without a map.
         """
-        codes = actions.values if isinstance(actions, Codes) else self._quantise(actions)
-        check_codes(codes, num_codes=self.num_codes)
-        self._imagination.step(torch.from_numpy(codes).long().to(self._device))
+        steering = (
+            self._map(actions) if isinstance(actions, RobotActions) else np.asarray(actions.values)
+        )
+        if isinstance(actions, Codes):
+            check_codes(steering, num_codes=self.num_codes)
+        self._imagination.step(self._to_tensor(steering))
         now = self._imagination
         return Step(
             frames=now.frame.cpu().numpy(),
             uncertainty=now.uncertainty.cpu().double().numpy(),
             tokens=now.tokens.cpu().numpy(),
             token_entropy=now.token_entropy.cpu().numpy(),
-            codes=codes,
+            codes=now.code.cpu().numpy(),
         )
 
-    def _quantise(self, actions: RobotActions) -> Int[np.ndarray, " b"]:
-        if self._to_codes is None:
+    def _map(self, actions: RobotActions) -> Int[np.ndarray, " b"] | Float[np.ndarray, "b e"]:
+        """The codes or latents of robot actions."""
+        if self._robot_map is None:
             raise ValueError(
                 "this world is steered by latent actions alone: nothing maps robot actions to them"
             )
-        to_codes = self._to_codes()
-        if isinstance(to_codes, ErrorFeedback):
-            self._feedback = self._feedback or FeedbackState(to_codes)
-            codes = self._feedback.step(actions.values)
+        robot_map = self._robot_map()
+        if isinstance(robot_map, ErrorFeedback):
+            self._feedback = self._feedback or FeedbackState(robot_map)
+            found = self._feedback.step(actions.values)
         else:
-            codes = np.asarray(to_codes(actions.values))
+            found = np.asarray(robot_map(actions.values))
         num, highest = len(actions.values), self.num_codes - 1
-        if (
-            codes.shape != (num,)
-            or codes.dtype.kind not in "iu"
-            or not 0 <= codes.min() <= codes.max() <= highest
+        if found.dtype.kind != "f" and (
+            found.shape != (num,)
+            or found.dtype.kind not in "iu"
+            or not 0 <= found.min() <= found.max() <= highest
         ):
             raise ValueError(
-                f"to_codes must give {num} codes from 0 to {highest}, one per action, but it gave "
-                f"{codes}"
+                f"robot_map must give {num} codes from 0 to {highest}, one per action, but it gave "
+                f"{found}"
             )
-        return codes.astype(np.int64)
+        return found
+
+    def _to_tensor(self, steering: np.ndarray) -> torch.Tensor:
+        kind = torch.float32 if steering.dtype.kind == "f" else torch.int64
+        return torch.from_numpy(steering).to(self._device, kind)
 
     @property
     def _device(self) -> torch.device:
         return next(self.genie.parameters()).device
 
 
-def _always(to_codes: ToCodes) -> ToCodes:
-    return to_codes
+def _always(robot_map: RobotMap) -> RobotMap:
+    return robot_map
 
 
 def check_codes(codes: Int[np.ndarray, " b"], *, num_codes: int) -> None:
@@ -276,7 +311,7 @@ def _prompt_steps(prompt: Rollout) -> Step:
 class HeldFrame:
     """A world in which nothing moves: a prompt frame is repeated."""
 
-    takes = (Codes, RobotActions)
+    takes = (Codes, Latents, RobotActions)
 
     def __init__(self, frame: int = -1) -> None:
         """Hold the prompt frame of this index."""

@@ -59,9 +59,9 @@ class FiniteScalarQuantizer(Quantizer):
         """Encodings squashed into the cube of the grid."""
         return encoded.tanh()
 
-    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+    def nearest(self, bounded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the grid point that an encoding rounds to."""
-        digits = ((self.bound(encoded.float()) + 1) / 2 * self.top).round().long()
+        digits = ((bounded.float().clamp(-1, 1) + 1) / 2 * self.top).round().long()
         return (digits * self.digit_values).sum(-1)
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
@@ -74,7 +74,7 @@ class FiniteScalarQuantizer(Quantizer):
     ) -> Quantized:
         del noise
         bounded = self.bound(encoded.float())
-        indices = self.nearest(encoded)
+        indices = self.nearest(bounded)
         self._count(indices, valid)
         codes = self.lookup(indices)
         straight_through = bounded + (codes - bounded).detach()

@@ -18,6 +18,7 @@ class Genie(nn.Module):
         latent_action: LatentActionModel,
         dynamics: DynamicsModel,
         num_frames: int,
+        takes_latents: bool,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
@@ -25,6 +26,8 @@ class Genie(nn.Module):
         self.dynamics = dynamics
         self.num_frames = num_frames
         """Length of the dynamics' window, the frame that is decoded included."""
+        self.takes_latents = takes_latents
+        """Whether the dynamics was trained on latents too, not on their codes alone."""
 
     def infer_actions(self, video: Float[Tensor, "b t h w c"]) -> LatentActions:
         """The latent action of every transition."""

@@ -30,6 +30,8 @@ class LatentActionOutput(NamedTuple):
 
     steering: Float[Tensor, "b t-1 e"]
     """Input of the dynamics, without a gradient: the code, or the encoding during warm-up."""
+    bounded: Float[Tensor, "b t-1 e"]
+    """The encoding in the space of the codes, without a gradient: the other input."""
     indices: Int[Tensor, "b t-1"]
     continuous: Float[Tensor, "b t-1 e"]
     """The encoding before quantisation."""
@@ -124,8 +126,9 @@ class LatentActionModel(nn.Module, ABC):
         encoded = self._encode(frames)
         quantized = self.quantizer(encoded, valid, noise)
         error = self._error(self.predict(frames[:, :-1], quantized.codes), frames[:, 1:])
+        bounded = self.quantizer.bound(encoded.detach().float())
         return LatentActionOutput(
-            quantized.chosen, quantized.indices, encoded.float(), error, quantized.loss
+            quantized.chosen, bounded, quantized.indices, encoded.float(), error, quantized.loss
         )
 
     def encode(
@@ -138,7 +141,11 @@ class LatentActionModel(nn.Module, ABC):
         """
         continuous = self._encode(self.to_frames(video, tokens))
         bounded = self.quantizer.bound(continuous.float())
-        return LatentActions(self.quantizer.nearest(continuous), bounded)
+        return LatentActions(self.quantizer.nearest(bounded), bounded)
+
+    def nearest(self, latents: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """The latent action whose code is nearest to a bounded encoding."""
+        return self.quantizer.nearest(latents)
 
     def codes(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codebook vectors of latent actions."""

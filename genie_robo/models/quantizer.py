@@ -105,23 +105,23 @@ class Quantizer(nn.Module, ABC):
         """Map encodings into the space of the codes."""
 
     @abstractmethod
-    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
-        """Index of the nearest code."""
+    def nearest(self, bounded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+        """Index of the code nearest to an encoding that `bound` returned."""
 
     @abstractmethod
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The codes of the given indices."""
 
     @torch.no_grad()
-    def code_probabilities(self, encoded: Float[Tensor, "n e"]) -> Float[Tensor, "n k"]:
-        """Soft assignment of encodings to codes; the nearest code has the highest probability.
+    def code_probabilities(self, bounded: Float[Tensor, "n e"]) -> Float[Tensor, "n k"]:
+        """Soft assignment of bounded encodings to codes; the nearest code is the likeliest.
 
         As in the entropy term: softmax of the negative squared distance over twice
         ENTROPY_TEMPERATURE, which on the unit sphere is softmax(cosine / temperature).
         """
-        codes = self.lookup(torch.arange(self.num_codes, device=encoded.device)).double()
-        bounded = self.bound(encoded).double()
-        distances = torch.cdist(bounded, codes, compute_mode="donot_use_mm_for_euclid_dist")
+        codes = self.lookup(torch.arange(self.num_codes, device=bounded.device)).double()
+        mode = "donot_use_mm_for_euclid_dist"
+        distances = torch.cdist(bounded.double(), codes, compute_mode=mode)
         return (-distances.square() / (2 * ENTROPY_TEMPERATURE)).softmax(-1)
 
     @torch.no_grad()
@@ -225,10 +225,10 @@ class VectorQuantizer(Quantizer):
         """The codes of the given indices, of unit length on the sphere."""
         return F.embedding(indices, self._project(self.codebook))
 
-    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+    def nearest(self, bounded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the nearest code."""
-        with torch.autocast(encoded.device.type, enabled=False):
-            return self._closeness(self.bound(encoded.float())).argmax(-1)
+        with torch.autocast(bounded.device.type, enabled=False):
+            return self._closeness(bounded.float()).argmax(-1)
 
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
@@ -360,9 +360,9 @@ class JointQuantizer(Quantizer):
         """Bound every part as the codebook does."""
         return self.part.bound(self._split(encoded)).flatten(-2)
 
-    def nearest(self, encoded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
+    def nearest(self, bounded: Float[Tensor, "*n e"]) -> Int[Tensor, "*n"]:
         """Index of the nearest joint code."""
-        return self._join(self.part.nearest(self._split(encoded)))
+        return self._join(self.part.nearest(self._split(bounded)))
 
     def lookup(self, indices: Int[Tensor, "*n"]) -> Float[Tensor, "*n e"]:
         """The concatenated codes of the parts."""

@@ -237,6 +237,9 @@ class DynamicsConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     min_mask_rate: float = bounded(0.5, least=0, most=1)
     """Tokens of frames 2..T are masked at a rate drawn from U(min_mask_rate, 1)."""
+    latents_share: float = bounded(0.5, least=0, most=1)
+    """Share of training windows that are steered by latents instead of their codes. Above 0, a
+    rollout can be steered by either; 0 is the paper's."""
     steered_by: Steering = Steering.latent_actions
 
 

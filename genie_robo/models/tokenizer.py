@@ -91,7 +91,7 @@ class VideoTokenizer(nn.Module):
 
     def encode(self, video: Float[Tensor, "b t h w c"]) -> Int[Tensor, "b t s"]:
         """The token of every patch of every frame."""
-        return self.quantizer.nearest(self._encode(video))
+        return self.quantizer.nearest(self.quantizer.bound(self._encode(video).float()))
 
     def decode(
         self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None

@@ -22,6 +22,7 @@ from genie_robo.inference.world import (
     Actions,
     Codes,
     GenieWorld,
+    Latents,
     Prompt,
     RobotActions,
     Step,
@@ -46,8 +47,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     An episode starts from a prompt, given here or as `reset(options={"prompt": image})`, which then
     stays the prompt. Observations are `pixels`, as Tabletop's; the first one is the world's view of
     the last prompt frame. Actions are Tabletop's where the world takes robot actions, else its
-    codes. There is no reward and no success. `info` has `uncertainty`, and where the world has
-    them `tokens` of the frame and, after a step, its `code`.
+    codes; `actions` chooses another kind. There is no reward and no success. `info` has
+    `uncertainty`, and where the world has them `tokens` of the frame and, after a step, its `code`.
 
     Args:
         world: A world, or a trained Genie on its device.
@@ -55,6 +56,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             frames; scaled to the world's size. A Prompt starts worlds that need its recording.
         image_size: Height and width of frames, for worlds that show any size.
         resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
+        actions: What steers: robot, latents or codes; by default robot actions where the world
+            takes them, else codes.
         max_steps: Actions until the episode is truncated.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
         former: Arguments of earlier versions, refused with what replaced them.
@@ -69,6 +72,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         prompt: _Prompt | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
+        actions: str | None = None,
         max_steps: int = 40,
         render_mode: str | None = "rgb_array",
         **former: Any,
@@ -76,10 +80,11 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         self._world = _as_world(world, former)
         self._image_size = image_size or _frame_size(self._world)
         self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
+        self._kind = actions
         self._now: Step | None = None
         self._num_actions = 0
         self.render_mode = render_mode
-        self.action_space = _action_space(self._world)
+        self.action_space = _action_space(self._world, actions)
         self.observation_space = _observation_space(self._image_size)
 
     def reset(
@@ -108,7 +113,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             RuntimeError: The environment was not reset.
         """
         self._started()
-        self._now = self._world.step(_read_actions(self.action_space, [action]))
+        self._now = self._world.step(_read_actions(self.action_space, [action], self._kind))
         self._num_actions += 1
         is_truncated = self._num_actions >= self._max_steps
         return {"pixels": self.render()}, 0.0, False, is_truncated, _step_info(self._now, 0)
@@ -137,7 +142,7 @@ def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
         raise TypeError(
             f"{', '.join(f'{name}=' for name in former)} became world=: give world=genie, or with "
             "from genie_robo.inference.world import GenieWorld "
-            "world=GenieWorld(genie, sampler=sampler, to_codes=lambda: to_codes)"
+            "world=GenieWorld(genie, sampler=sampler, robot_map=lambda: to_codes)"
         )
     if former or world is None:
         raise TypeError(
@@ -157,19 +162,46 @@ def _observation_space(image_size: tuple[int, int]) -> gymnasium.Space[dict[str,
     return gymnasium.spaces.Dict({"pixels": pixels})
 
 
-def _action_space(world: World) -> gymnasium.Space[Any]:
-    if RobotActions in world.takes:
-        return robot_action_space()
-    num_codes = getattr(world, "num_codes", None)
-    if num_codes is None:
+_KINDS = {"robot": RobotActions, "latents": Latents, "codes": Codes}
+
+
+def _action_space(world: World, actions: str | None) -> gymnasium.Space[Any]:
+    """The space of one kind of action of a world; latents are bounded by -1 and 1."""
+    if actions not in (None, *_KINDS):
+        raise ValueError(f"actions={actions!r} is not known; choose one of {', '.join(_KINDS)}")
+    name = actions or ("robot" if RobotActions in world.takes else "codes")
+    if actions and _KINDS[actions] not in world.takes:
+        known = ", ".join(other for other, kind in _KINDS.items() if kind in world.takes)
         raise ValueError(
-            f"{type(world).__name__} takes latent actions only, so it needs an attribute "
-            "num_codes, the number of them"
+            f"this world is not steered by actions={actions}; it takes {known}. A trained Genie "
+            "takes latents if model.dynamics.latents_share was above 0, and robot actions with "
+            "GenieWorld(genie, robot_map=...)"
         )
-    return gymnasium.spaces.Discrete(num_codes)
+    if name == "robot":
+        return robot_action_space()
+    attribute = "num_codes" if name == "codes" else "latent_dim"
+    size = getattr(world, attribute, None)
+    if size is None:
+        raise ValueError(
+            f"{type(world).__name__} is steered by {name}, so it needs an attribute {attribute}, "
+            "the number of them"
+        )
+    if name == "codes":
+        return gymnasium.spaces.Discrete(size)
+    return gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
 
 
-def _read_actions(space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray) -> Actions:
+def _read_actions(
+    space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray, kind: str | None
+) -> Actions:
+    if kind == "latents":
+        for action in actions:
+            if np.shape(action) != space.shape or not np.isfinite(action).all():
+                raise ValueError(
+                    f"a latent of this world has the shape {space.shape} and finite numbers; got "
+                    f"{action}"
+                )
+        return Latents(np.clip(np.array(actions, dtype=np.float64), -1, 1))
     if not isinstance(space, gymnasium.spaces.Discrete):
         return RobotActions(np.stack([checked_action(action) for action in actions]))
     for action in actions:
@@ -251,6 +283,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             (num_envs p h w 3).
         image_size: Height and width of frames, for worlds that show any size.
         resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
+        actions: What steers: robot, latents or codes; by default robot actions where the world
+            takes them, else codes.
         max_steps: Actions until an episode is truncated.
         autoreset_mode: NextStep (default), SameStep or Disabled, as Gymnasium defines them.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
@@ -265,6 +299,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         prompt: _Prompts | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
+        actions: str | None = None,
         max_steps: int = 40,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = "rgb_array",
@@ -276,7 +311,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         self._world = _as_world(world, former)
         self._image_size = image_size or _frame_size(self._world)
         self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
-        self.single_action_space = _action_space(self._world)
+        self._kind = actions
+        self.single_action_space = _action_space(self._world, actions)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.single_observation_space = _observation_space(self._image_size)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -319,7 +355,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             raise ValueError(
                 f"got {len(actions)} actions for {self.num_envs} worlds; give one each"
             )
-        known = _read_actions(self.single_action_space, actions)
+        known = _read_actions(self.single_action_space, actions, self._kind)
         ended = self._checked_ended()
         if ended.any():
             self._start(ended, self._prompt)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
-from genie_robo.inference.world import Actions, Codes, Prompt, RobotActions, Step
+from genie_robo.inference.world import Actions, Codes, Latents, Prompt, RobotActions, Step
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import restore, split_actions
 from genie_robo.sim.tabletop import Tabletop
@@ -24,7 +24,7 @@ class MujocoWorld:
     the robot's bounds.
     """
 
-    takes = (Codes, RobotActions)
+    takes = (Codes, Latents, RobotActions)
 
     def __init__(
         self,

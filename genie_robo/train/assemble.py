@@ -72,6 +72,7 @@ def build_stage(
         genie.dynamics,
         encode_tokens=genie.tokenizer.encode,
         min_mask_rate=config.model.dynamics.min_mask_rate,
+        latents_share=config.model.dynamics.latents_share,
         seed=config.seed,
         robot_actions=_robot_actions(config, genie, datasets),
     )
@@ -291,6 +292,7 @@ def _look(
             latent_action=stage.latent_action,
             dynamics=stage.dynamics,
             num_frames=config.world_model.num_frames,
+            takes_latents=False,
         )
         imagines = not is_steered_by_robot(config.model)
         outputs = partial(world_model_outputs, genie, video, imagines=imagines)

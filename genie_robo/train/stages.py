@@ -22,7 +22,7 @@ from genie_robo.ranks import Ranks
 from genie_robo.train.labels import RobotActions
 from genie_robo.types import EpisodeBatch, video_to_float
 
-STEP, MASK, ENCODING = 1, 2, 3
+STEP, MASK, ENCODING, STEERING = 1, 2, 3, 4
 """Purposes of random numbers. None is 0: numpy's SeedSequence ignores trailing zeros."""
 STILL = 1e-6
 """Mean square change of a frame below which nothing moves: a quarter of a grey level."""
@@ -120,6 +120,7 @@ class WorldModelStage(nn.Module):
         *,
         encode_tokens: Callable[[Float[Tensor, "b t h w c"]], Int[Tensor, "b t s"]],
         min_mask_rate: float,
+        latents_share: float,
         seed: int,
         robot_actions: RobotActions | None = None,
     ) -> None:
@@ -133,6 +134,7 @@ class WorldModelStage(nn.Module):
         self.dynamics = dynamics
         self.encode_tokens = encode_tokens
         self.min_mask_rate = min_mask_rate
+        self.latents_share = latents_share
         self.seed = seed
         self.robot_actions = robot_actions
 
@@ -174,7 +176,8 @@ class WorldModelStage(nn.Module):
         unexplained = (action.error * valid[:, 1:]).sum() / totals["change"]
         vq_loss = (action.vq_loss * valid[:, 1:]).sum() / totals["transitions"]
 
-        steering = action.steering
+        by_latents = WindowNoise(self.seed, positions, STEERING).uniform(1, 1) < self.latents_share
+        steering = torch.where(by_latents, action.bounded, action.steering)
         if self.robot_actions and self.robot_actions.steer:
             steering = labels["actions"]
         cross_entropy, correct = masked_token_loss(

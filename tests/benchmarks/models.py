@@ -76,5 +76,9 @@ def small_genie(num_frames: int) -> Genie:
         transformer=stack(),
     )
     return Genie(
-        tokenizer=tokenizer, latent_action=latent_action, dynamics=dynamics, num_frames=num_frames
+        tokenizer=tokenizer,
+        latent_action=latent_action,
+        dynamics=dynamics,
+        num_frames=num_frames,
+        takes_latents=False,
     ).eval()

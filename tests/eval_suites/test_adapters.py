@@ -18,9 +18,12 @@ from genie_robo.inference.world import (
     Codes,
     GenieWorld,
     HeldFrame,
+    Latents,
     Prompt,
+    RobotActions,
     World,
     code_steps,
+    latent_steps,
     robot_steps,
     roll_out,
 )
@@ -149,7 +152,7 @@ def codes_of(world, robot_actions):
 def test_robot_actions_are_mapped_rollout_by_rollout(genie):
     robot_actions = np.zeros((2, 3, 7))
     robot_actions[..., 0] = [[0, 1, 2], [1, 2, 3]]
-    world = GenieWorld(genie, to_codes=lambda: lambda actions: actions[:, 0].astype(int))
+    world = GenieWorld(genie, robot_map=lambda: lambda actions: actions[:, 0].astype(int))
     assert codes_of(world, robot_actions).tolist() == [[0, 1, 2], [1, 2, 3]]
     with pytest.raises(ValueError, match=r"must give 2 codes from 0 to 7, one per action"):
         codes_of(world, robot_actions + 6)
@@ -159,15 +162,49 @@ def test_error_feedback_carries_the_residual_of_each_rollout_alone(genie):
     rng = np.random.default_rng(0)
     feedback = ErrorFeedback.to_nearest(rng.normal(size=(8, 7)))
     robot_actions = rng.normal(size=(2, 3, 7))
-    found = codes_of(GenieWorld(genie, to_codes=lambda: feedback), robot_actions)
+    found = codes_of(GenieWorld(genie, robot_map=lambda: feedback), robot_actions)
     assert found.tolist() == [
         feedback.encode_sequence(actions).tolist() for actions in robot_actions
     ]
 
 
+def test_a_latent_that_equals_a_code_leads_to_the_same_frame(genie):
+    prompts, codes = [prompt_of(ToyRobot(1).video(0)[:1])] * 2, np.array([[0, 3, 5], [6, 1, 1]])
+    latents = genie.latent_action.codes(torch.from_numpy(codes)).detach().double().numpy()
+    world = GenieWorld(genie, robot_map=lambda: lambda actions: actions)
+    by_codes, by_latents, by_robot = (
+        roll_out(world, prompts, steps, seeds=[1, 2])
+        for steps in (code_steps(codes), latent_steps(latents), robot_steps(latents))
+    )
+    assert np.array_equal(by_codes, by_latents)
+    assert np.array_equal(by_codes, by_robot)
+    world.start(prompts, [1, 2])
+    assert [world.step(step).codes.tolist() for step in latent_steps(latents)] == codes.T.tolist()
+
+
+@pytest.mark.parametrize("latents", [np.zeros((2, 3)), np.zeros((1, 4)), np.full((2, 4), np.nan)])
+def test_numbers_that_are_no_latents_are_refused(genie, latents):
+    prompts = [prompt_of(ToyRobot(1).video(0)[:1])] * 2
+    mapped = GenieWorld(genie, robot_map=lambda: lambda _: latents)
+    for world, actions in ((GenieWorld(genie), Latents(latents)), (mapped, RobotActions(latents))):
+        world.start(prompts, [0, 0])
+        with pytest.raises(ValueError, match="has 4 finite numbers, for each of 2 rollouts"):
+            world.step(actions)
+
+
+def test_a_model_of_codes_alone_takes_no_latents(genie):
+    alone = copy.copy(genie)
+    alone.takes_latents = False
+    world = GenieWorld(alone)
+    assert world.takes == (Codes,)
+    world.start([prompt_of(ToyRobot(1).video(0)[:1])], [0])
+    with pytest.raises(ValueError, match=r"latents_share=0.*give codes 0\.\.7"):
+        world.step(Latents(np.zeros((1, 4))))
+
+
 def test_robot_actions_without_a_map_are_refused(genie):
     world = GenieWorld(genie)
-    assert world.takes == (Codes,)
+    assert world.takes == (Codes, Latents)
     with pytest.raises(ValueError, match="nothing maps robot actions"):
         codes_of(world, np.zeros((1, 1, 7)))
 

@@ -11,6 +11,7 @@ from genie_robo.inference.action_map import (
     ActionMap,
     ActionMapReport,
     CodeRegressor,
+    LatentRegressor,
     Measured,
 )
 from genie_robo.inference.world import HeldFrame, Prompt, RobotActions
@@ -46,6 +47,7 @@ def fitted():
     return ActionMap(
         dictionary=ActionDictionary.fit(codes, actions, num_codes=NUM_CODES),
         regressor=CodeRegressor.fit(actions, codes, num_codes=NUM_CODES),
+        latents=LatentRegressor.fit(actions, actions[:, :2]),
         report=ActionMapReport(
             num_labels=4,
             num_fit_episodes=1,
@@ -54,6 +56,7 @@ def fitted():
             r2={},
             accuracy=unknown,
             majority=0.5,
+            latent_r2=(),
         ),
         origin={},
     )

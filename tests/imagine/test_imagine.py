@@ -45,7 +45,7 @@ FAST = ("horizon=4", "num_episodes=1", "sampler.num_steps=2", "renderer=raycast"
     [
         (
             {"actions": "forward"},
-            "actions=forward is not inferred, inferred_alone, robot, random",
+            "actions=forward is not inferred, inferred_alone, latents, robot, random",
         ),
         ({"actions": []}, r"actions=\[\] is not inferred"),
         ({"actions": [0, 8, 1]}, r"wants codes 0\.\.7, .*; got 8"),
@@ -201,7 +201,7 @@ def test_fits_the_first_labels_of_val_and_measures_on_test(run, monkeypatch):
         asked.append((split, max_episodes))
         side = labels([0, 1, 0, 1]) if split is Split.val else labels([1, 1, 0])
         for _ in range(9):
-            yield side.codes, side.robot_actions, side.mask
+            yield side.codes, side.latents, side.robot_actions, side.mask
 
     monkeypatch.setattr(fitting, "_read", read)
     trained = open_run(str(run.path), device="cpu")

@@ -19,6 +19,7 @@ from genie_robo.inference.action_map import (
     ActionMap,
     ActionMapReport,
     CodeRegressor,
+    LatentRegressor,
     Measured,
 )
 from genie_robo.inference.world import GenieWorld
@@ -70,6 +71,7 @@ def action_map(trained) -> ActionMap:
     return ActionMap(
         dictionary=ActionDictionary.fit(codes, actions, num_codes=len(codes)),
         regressor=CodeRegressor.fit(actions, codes, num_codes=len(codes)),
+        latents=LatentRegressor.fit(actions, actions[:, :2]),
         report=ActionMapReport(
             num_labels=len(codes),
             num_fit_episodes=1,
@@ -78,6 +80,7 @@ def action_map(trained) -> ActionMap:
             r2={"dx": Measured(None, None)},
             accuracy=Measured(None, None),
             majority=0.0,
+            latent_r2=(),
         ),
         origin={},
     )

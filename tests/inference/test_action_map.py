@@ -10,6 +10,7 @@ from genie_robo.inference.action_map import (
     ActionMap,
     ActionMapReport,
     CodeRegressor,
+    LatentRegressor,
     Measured,
 )
 
@@ -93,6 +94,41 @@ def test_regressor_refuses_what_is_no_action():
             act(actions)
 
 
+def test_latents_that_are_quadratic_in_the_action_are_found():
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.05, 0.05, size=(300, 7))
+    actions[:, 4] = 0.0  # a dimension that the robot does not have
+
+    def true(a):
+        return np.stack([10 * a[:, 0] - 90 * a[:, 0] * a[:, 1], 0.2 + 80 * a[:, 2] ** 2], axis=1)
+
+    regressor = LatentRegressor.fit(actions, true(actions))
+    new = rng.uniform(-0.05, 0.05, size=(100, 7)) * [1, 1, 1, 1, 0, 1, 1]
+    np.testing.assert_allclose(regressor.predict(new), true(new), atol=0.01)
+
+
+def test_actions_beyond_the_labels_are_mapped_as_the_nearest_known_one():
+    actions = np.linspace(-0.05, 0.05, 21)[:, None] * np.eye(7)[0]
+    regressor = LatentRegressor.fit(actions, 10 * actions[:, :1])
+    far = np.array([[0.05], [0.5], [-3.0]]) * np.eye(7)[0]
+    np.testing.assert_allclose(regressor.predict(far), [[0.5], [0.5], [-0.5]], atol=0.01)
+
+
+def test_latents_need_labels_and_finite_actions():
+    with pytest.raises(ValueError, match="at least one labelled transition, got 0"):
+        LatentRegressor.fit(np.zeros((0, 7)), np.zeros((0, 2)))
+    actions, _ = labelled(50)
+    regressor = LatentRegressor.fit(actions, actions[:, :2])
+    actions[7, 2] = np.nan
+    with pytest.raises(ValueError, match=r"finite numbers, but number 7 of 50"):
+        regressor.predict(actions)
+
+
+def test_one_label_maps_every_action_to_its_latent():
+    regressor = LatentRegressor.fit(np.full((1, 7), 0.02), np.array([[0.3, -0.2]]))
+    np.testing.assert_allclose(regressor.predict(np.zeros((3, 7))), [[0.3, -0.2]] * 3)
+
+
 @pytest.fixture
 def action_map():
     actions, codes = labelled(60)
@@ -104,10 +140,12 @@ def action_map():
         r2={"dx": Measured(0.5, (0.4, 0.6)), "dyaw": Measured(None, None)},
         accuracy=Measured(0.75, None),
         majority=0.25,
+        latent_r2=(Measured(0.9, (0.8, 1.0)), Measured(None, None)),
     )
     return ActionMap(
         dictionary=ActionDictionary.fit(codes, actions, num_codes=6),
         regressor=CodeRegressor.fit(actions, codes, num_codes=6),
+        latents=LatentRegressor.fit(actions, actions[:, :2]),
         report=report,
         origin={"weights": "abc", "num_labels": 60},
     )
@@ -137,6 +175,11 @@ def test_saved_map_comes_back(action_map, tmp_path):
     actions, codes = labelled(40, seed=3)
     assert np.array_equal(loaded.regressor.predict(actions), action_map.regressor.predict(actions))
     assert np.array_equal(loaded.dictionary.mean(codes), action_map.dictionary.mean(codes))
+    assert np.array_equal(loaded.latents.predict(actions), action_map.latents.predict(actions))
+    described = json.loads((tmp_path / "map" / REPORT).read_text())
+    (tmp_path / "map" / REPORT).write_text(json.dumps(described | {"format_version": 1}))
+    with pytest.raises(FileNotFoundError, match="of an earlier version"):
+        ActionMap.load(tmp_path / "map")
 
 
 def test_missing_and_damaged_maps_are_refused(action_map, tmp_path):
@@ -152,8 +195,8 @@ def test_missing_and_damaged_maps_are_refused(action_map, tmp_path):
         ActionMap.load(tmp_path)
     (tmp_path / ARRAYS).write_bytes(content)
     described = json.loads((tmp_path / REPORT).read_text())
-    (tmp_path / REPORT).write_text(json.dumps(described | {"format_version": 2}))
-    with pytest.raises(ValueError, match="its format is 2"):
+    (tmp_path / REPORT).write_text(json.dumps(described | {"format_version": 3}))
+    with pytest.raises(ValueError, match="its format is 3"):
         ActionMap.load(tmp_path)
     (tmp_path / REPORT).write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):

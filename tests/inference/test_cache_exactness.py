@@ -40,6 +40,16 @@ def draw_prompt(batch, num_frames=1):
     return torch.randint(256, (batch, num_frames, 16, 32, 3), generator=generator).byte()
 
 
+def steering_of(genie, prompt, rollout):
+    """What led to every frame: in the prompt the latents, after it the codes that were given."""
+    codes = genie.latent_action.codes(rollout.latent_actions)
+    if prompt.shape[1] > 1:
+        with torch.no_grad():
+            latents = genie.infer_actions(video_to_float(prompt)).continuous
+        codes[:, : latents.shape[1]] = latents
+    return codes
+
+
 def draw_actions(batch, count):
     return torch.randint(5, (batch, count), generator=torch.Generator().manual_seed(7))
 
@@ -61,16 +71,11 @@ def test_logits_of_every_decode_step_are_those_of_the_whole_window(
         return logits
 
     monkeypatch.setattr(genie.dynamics, "next_frame", remember)
-    rollout = imagine(
-        genie,
-        draw_prompt(batch, num_prompt),
-        draw_actions(batch, horizon),
-        seeds=range(batch),
-        sampler=SAMPLER,
-    )
+    prompt, actions = draw_prompt(batch, num_prompt), draw_actions(batch, horizon)
+    rollout = imagine(genie, prompt, actions, seeds=range(batch), sampler=SAMPLER)
 
     assert len(asked) == horizon * SAMPLER.num_steps
-    codes = genie.latent_action.codes(rollout.latent_actions)
+    codes = steering_of(genie, prompt, rollout)
     for number, (tokens, places, logits) in enumerate(asked):
         frame = num_prompt + number // SAMPLER.num_steps
         window = torch.cat([rollout.tokens[:, :frame], tokens], dim=1)
@@ -115,7 +120,7 @@ def test_beyond_the_window_logits_are_those_of_the_frames_since_the_last_beginni
     prompt, actions = draw_prompt(2, num_prompt), draw_actions(2, horizon)
     rollout = imagine(genie, prompt, actions, seeds=[0, 1], sampler=SAMPLER)
 
-    codes = genie.latent_action.codes(rollout.latent_actions)
+    codes = steering_of(genie, prompt, rollout)
     lengths = []
     for step in range(horizon):
         frame = num_prompt + step

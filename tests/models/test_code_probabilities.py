@@ -8,8 +8,12 @@ from genie_robo.models.fsq import FiniteScalarQuantizer
 from genie_robo.models.quantizer import ENTROPY_TEMPERATURE, JointQuantizer, VectorQuantizer
 
 
+def bounded(quantizer, latents: np.ndarray) -> torch.Tensor:
+    return quantizer.bound(torch.from_numpy(latents))
+
+
 def probabilities(quantizer, latents: np.ndarray) -> np.ndarray:
-    return quantizer.code_probabilities(torch.from_numpy(latents)).numpy()
+    return quantizer.code_probabilities(bounded(quantizer, latents)).numpy()
 
 
 def vector_quantizer() -> VectorQuantizer:
@@ -31,7 +35,7 @@ def test_the_likeliest_code_is_the_one_taken(quantizer):
     chances = probabilities(quantizer, latents)
     assert chances.shape == (200, quantizer.num_codes)
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
-    taken = quantizer.nearest(torch.from_numpy(latents)).numpy()
+    taken = quantizer.nearest(bounded(quantizer, latents)).numpy()
     assert (chances.argmax(axis=1) == taken).all()
 
 

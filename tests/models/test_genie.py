@@ -32,6 +32,7 @@ def world_model(config, actions_from=LatentActionInput.pixels):
         genie.dynamics,
         encode_tokens=genie.tokenizer.encode,
         min_mask_rate=0.5,
+        latents_share=0.5,
         seed=0,
     )
 

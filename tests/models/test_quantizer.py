@@ -37,7 +37,8 @@ def test_in_the_box_nearest_is_the_smallest_distance_and_sizes_differ():
     model = quantizer(num_codes=2, code_dim=2, space=Space.box)
     set_codebook(model, [[0.9, 0.0], [0.1, 0.0]])
 
-    assert model.nearest(torch.tensor([[0.2, 0.0], [3.0, 0.0]])).tolist() == [1, 0]
+    encoded = torch.tensor([[0.2, 0.0], [3.0, 0.0]])
+    assert model.nearest(model.bound(encoded)).tolist() == [1, 0]
     output = model(torch.tensor([[0.1, 0.2]]))
     torch.testing.assert_close(output.codes, torch.tensor([[0.1, 0.0]]))
     squared = (torch.tensor([[0.1, 0.2]]).tanh() - output.codes).square().sum(-1)

@@ -87,7 +87,7 @@ def make(trained, prompts):
     def build(prompt=None, *, action_map=None, seed=0) -> Game:
         to_codes = action_map and (lambda: action_map.feedback)
         game = Game(
-            GenieWorld(trained.genie, sampler=SAMPLER, to_codes=to_codes),
+            GenieWorld(trained.genie, sampler=SAMPLER, robot_map=to_codes),
             prompt or prompts.episode(0).prompt,
             num_codes=trained.genie.latent_action.num_codes,
             seed=seed,

@@ -4,16 +4,16 @@ import numpy as np
 
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
-from genie_robo.inference.world import GenieWorld, ToCodes
+from genie_robo.inference.world import GenieWorld, RobotMap
 from genie_robo.models.genie import Genie
 
 SAMPLER = Sampler(num_steps=2)
 
 
-def world_of(genie: Genie, to_codes: ToCodes | None = None) -> GenieWorld:
+def world_of(genie: Genie, to_codes: RobotMap | None = None) -> GenieWorld:
     """A Genie that decodes in two steps, steered by robot actions where they are mapped."""
     mapped = None if to_codes is None else lambda: to_codes
-    return GenieWorld(genie, sampler=SAMPLER, to_codes=mapped)
+    return GenieWorld(genie, sampler=SAMPLER, robot_map=mapped)
 
 
 def to_codes(robot_actions: np.ndarray) -> np.ndarray:

@@ -127,6 +127,36 @@ def test_robot_actions_become_codes(genie, prompt):
     assert np.array_equal(obs["pixels"], by_code.step(4)[0]["pixels"])
 
 
+def test_another_kind_of_action_can_be_chosen(genie, prompt):
+    """The same motion as robot action, as code and as latent; gymnasium accepts each space."""
+    frames = {}
+    code = np.array([[4]])
+    latent = genie.latent_action.codes(torch.from_numpy(code))[0, 0].detach().numpy()
+    given = {"robot": STILL + np.eye(7)[0] * 0.05, "codes": 4, "latents": latent}
+    for actions, action in given.items():
+        world = world_of(genie, to_codes)
+        made = gymnasium.make(
+            "genie_robo.sim:Genie/Imagined-v0", world=world, prompt=prompt, actions=actions
+        )
+        env = made.unwrapped
+        check_env(env)
+        env.reset(seed=3)
+        frames[actions] = env.step(action)[0]["pixels"]
+    assert np.array_equal(frames["robot"], frames["codes"])
+    assert np.array_equal(frames["robot"], frames["latents"])
+    width = genie.latent_action.code_dim
+    assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (width,), np.float32)
+    with pytest.raises(ValueError, match="finite numbers; got"):
+        env.step(np.full(width, np.nan))
+
+
+def test_a_kind_of_action_that_the_world_does_not_take_is_refused(genie):
+    with pytest.raises(ValueError, match=r"not steered by actions=robot; it takes latents, codes"):
+        Imagined(world_of(genie), actions="robot")
+    with pytest.raises(ValueError, match="actions='joints' is not known; choose one of robot"):
+        Imagined(world_of(genie), actions="joints")
+
+
 def test_the_residual_is_carried_along_the_episode(genie, prompt):
     env = Imagined(world_of(genie, FEEDBACK), prompt=prompt)
     action = STILL + [0.007, 0, 0, 0, 0, 0, 0]  # noqa: RUF005 (a sum, not a list)
@@ -155,11 +185,11 @@ def test_bad_robot_actions_are_refused_as_on_the_tabletop(genie, prompt, index, 
             env.step(action)
 
 
-@pytest.mark.parametrize("codes", [np.array([5]), np.array([0, 1]), np.array([0.5])])
+@pytest.mark.parametrize("codes", [np.array([5]), np.array([0, 1]), np.array([False])])
 def test_codes_that_the_model_does_not_know_are_refused(genie, prompt, codes):
     env = Imagined(world_of(genie, lambda actions: codes), prompt=prompt)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="to_codes must give 1 codes from 0 to 4, one per action"):
+    with pytest.raises(ValueError, match="robot_map must give 1 codes from 0 to 4, one per action"):
         env.step(STILL)
 
 

@@ -80,7 +80,7 @@ def test_a_pickled_environment_continues_where_it_was(genie, prompt, mapped, is_
 def test_copies_of_a_world_look_up_no_map_to_codes(genie, prompt):
     looked_up = []
     world = world_of(genie)
-    world._to_codes = lambda: looked_up.append(True)
+    world._robot_map = lambda: looked_up.append(True)
     env = ImaginedVector(world, num_envs=2, prompt=prompt)
     env.reset(seed=0)
     assert not looked_up

@@ -104,6 +104,7 @@ def test_robot_actions_change_no_loss(config):
             genie.dynamics,
             encode_tokens=genie.tokenizer.encode,
             min_mask_rate=0.5,
+            latents_share=0.5,
             seed=0,
         ),
     ]

@@ -12,6 +12,7 @@ from genie_robo.ranks import OneProcess
 from genie_robo.train.stages import (
     ENCODING,
     MASK,
+    STEERING,
     STEP,
     TokenizerStage,
     WindowNoise,
@@ -46,6 +47,7 @@ def stage(config, request) -> TokenizerStage | WorldModelStage:
         genie.dynamics,
         encode_tokens=genie.tokenizer.eval().encode,
         min_mask_rate=0.5,
+        latents_share=0.5,
         seed=5,
     ).train()
 
@@ -129,6 +131,35 @@ def test_latent_actions_learn_from_their_own_loss_alone(stage, batch):
     for name in gradients:
         if name.startswith("latent_action."):
             assert torch.equal(gradients[name], others[name]), name
+
+
+@pytest.mark.parametrize("stage", ["world_model"], indirect=True)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_windows_is_steered_by_latents(stage, batch, share, monkeypatch):
+    """The others by the codes of the same latents; a window is never steered by both."""
+    for part in stage.modules():
+        if hasattr(part, "warmup_steps"):
+            part.warmup_steps = 0
+    steering, forward = [], type(stage.dynamics).features
+
+    def remember(model, tokens, actions):
+        steering.append(actions)
+        return forward(model, tokens, actions)
+
+    monkeypatch.setattr(type(stage.dynamics), "features", remember)
+    stage.latents_share = share
+    learn(stage.eval(), [batch])
+    with torch.no_grad():
+        indices, latents = stage.latent_action.encode(batch.video.float() / 255)
+    codes = stage.latent_action.codes(indices)
+    draws = WindowNoise(5, batch.positions, STEERING).uniform(1)[:, 0]
+    assert (draws < 0.5).any()
+    assert (draws >= 0.5).any()
+    for row, draw in enumerate(draws.tolist()):
+        wanted = latents[row] if draw < share else codes[row]
+        torch.testing.assert_close(steering[0][row], wanted, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(latents[row], codes[row])
+    assert not steering[0].requires_grad
 
 
 def drawn(*positions: int, seed=0, purpose=MASK, shape=(3,)):
