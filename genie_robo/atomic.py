@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from genie_robo.disk_space import is_no_space, no_space
+
 _TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.(tmp|mp4|png)")
 """Names of unfinished files and folders; earlier versions ended those of videos and images in mp4
 and png."""
@@ -15,16 +17,20 @@ _on_write: ContextVar[Callable[[Path], None] | None] = ContextVar("on_write", de
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, num_bytes: int | None = None) -> Iterator[Path]:
     """A temporary path to write a file or a folder to, which then takes the place of `path`.
 
     It is removed if the block fails; what killed processes left for the same path goes as well.
+    `num_bytes` is the space needed, where it is known.
+
+    Raises:
+        NoSpaceError: It does not fit on the disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
-        _remove_if_left(left)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
+            _remove_if_left(left)
         yield temporary
         if notify := _on_write.get():
             for file in _files_below(temporary):
@@ -32,6 +38,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
+    except OSError as error:
+        if is_no_space(error):
+            written = _written_bytes(temporary)
+            raise no_space(error, path, num_bytes=num_bytes, num_written=written) from error
+        raise
     finally:
         remove(temporary)
 
@@ -62,6 +73,10 @@ def noting_writes(note: Callable[[Path], None]) -> Iterator[None]:
 
 def _files_below(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+
+
+def _written_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files_below(path) if file.exists())
 
 
 def _remove_if_left(path: Path) -> None:

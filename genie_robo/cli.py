@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.logging import RichHandler
 from genie_robo.command_line import command_line
 from genie_robo.commands.help import help_console, print_command, print_overview
 from genie_robo.commands.table import Command, UsageError, load_command
+from genie_robo.disk_space import is_no_space, no_space
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -109,6 +111,8 @@ def _sweep(command: Command, overrides: Sequence[str]) -> int:
 def _report(error: Exception) -> None:
     """Print one paragraph; a KeyError would quote its own text."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    if isinstance(error, OSError) and is_no_space(error):
+        text = no_space(error, Path(error.filename or Path.cwd()))
     advice = ""
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from genie_robo.atomic import noting_writes
 from genie_robo.config_file import config_differences, plain
+from genie_robo.disk_space import explaining_no_space
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.stored_files import read_json
 
@@ -227,12 +228,15 @@ def _run_stage(
     try:
         with _listing_files(stage, stamps):
             stage.run()
-        stamp = replace(stamp, finished=True)
-    finally:
+    except BaseException:
         stamp = replace(stamp, seconds=spent + time.monotonic() - started)
-        _write_stamp(path, stamp)
-        end = verdict.value if stamp.finished else "stopped"
-        announce(f"{end} ({stamp.seconds:.0f} s)")
+        with suppress(OSError):  # a full disk may be what stopped the stage
+            _write_stamp(path, stamp)
+        announce(f"stopped ({stamp.seconds:.0f} s)")
+        raise
+    stamp = replace(stamp, finished=True, seconds=spent + time.monotonic() - started)
+    _write_stamp(path, stamp)
+    announce(f"{verdict.value} ({stamp.seconds:.0f} s)")
 
 
 def _remove_own_files(stage: Stage, stamps: Path) -> None:
@@ -272,15 +276,22 @@ def _listing_files(stage: Stage, stamps: Path) -> Iterator[None]:
         return os.path.relpath(file.absolute(), job)
 
     def note(written: Path) -> None:
-        with path.open("a") as lines:
-            lines.write(f"{line(written)}\n")
+        text = f"{line(written)}\n"
+        with explaining_no_space(path, num_bytes=len(text)), path.open("a") as lines:
+            lines.write(text)
+
+    def complete() -> None:
+        made = {line(file) for file in _all_files(stage.folder) if file not in present}
+        write_atomic(path, "".join(f"{each}\n" for each in sorted(kept | made)))
 
     try:
         with noting_writes(note):
             yield
-    finally:
-        made = {line(file) for file in _all_files(stage.folder) if file not in present}
-        write_atomic(path, "".join(f"{each}\n" for each in sorted(kept | made)))
+    except BaseException:
+        with suppress(OSError):
+            complete()
+        raise
+    complete()
 
 
 def _is_kept(stage: Stage, stamp: Stamp) -> bool:

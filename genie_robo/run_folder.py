@@ -83,7 +83,7 @@ class RunFolder:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new, never a part of it."""
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, num_bytes=len(data)) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -44,12 +44,14 @@ def write_recording(
     strict = rr.strict_mode()
     rr.set_strict_mode(True)
     try:
-        with replacing(path) as temporary:
-            recording.save(temporary)
-            recording.send_blueprint(blueprint)
-            recording.send_recording_name(name or path.stem)
-            log(recording)
-            recording.disconnect()
+        # Not with `save`: when the disk is full its thread ends, and what is logged waits for ever.
+        stream = recording.binary_stream()
+        recording.send_blueprint(blueprint)
+        recording.send_recording_name(name or path.stem)
+        log(recording)
+        content = stream.read(flush=True) or b""
+        with replacing(path, num_bytes=len(content)) as temporary:
+            temporary.write_bytes(content)
             check_recording(temporary)
     finally:
         rr.set_strict_mode(strict)

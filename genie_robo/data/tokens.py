@@ -7,6 +7,7 @@ temporary folder, which is renamed when complete.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from genie_robo.data.loader import EpochOrder, MixedOrder, WindowSet
+from genie_robo.disk_space import explaining_no_space
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_json
 from genie_robo.types import Window
@@ -84,10 +86,14 @@ def begin_store(path: Path, manifest: TokenManifest) -> None:
         _check_same(partial, _read_manifest(partial), asdict(manifest))
         return
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    np.lib.format.open_memmap(
-        partial / _TOKENS, mode="w+", dtype=manifest.dtype, shape=manifest.shape
-    )
+    num_bytes = math.prod(manifest.shape) * np.dtype(manifest.dtype).itemsize
+    try:
+        with explaining_no_space(path, num_bytes=num_bytes):
+            partial.mkdir(parents=True)
+            _reserve(partial / _TOKENS, manifest)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     # The manifest is written last: a folder without one counts as not started.
     write_atomic(partial / _MANIFEST, json.dumps(asdict(manifest)))
 
@@ -132,8 +138,9 @@ class TokenStoreWriter:
             )
         self._tokens[rows.start : rows.stop] = tokens
         self._tokens.flush()
-        with self._done.open("a") as file:
-            file.write(f"{chunk}\n")
+        line = f"{chunk}\n"
+        with explaining_no_space(self._done, num_bytes=len(line)), self._done.open("a") as file:
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
@@ -245,6 +252,14 @@ def write_chunks(
         rows = writer.manifest.chunk(chunk)
         writer.write(chunk, encode(np.stack([windows[k].video for k in rows])))
         advance(len(rows))
+
+
+def _reserve(file: Path, manifest: TokenManifest) -> None:
+    """Make the array file at its full size: a mapped write without space kills its process."""
+    np.lib.format.open_memmap(file, mode="w+", dtype=manifest.dtype, shape=manifest.shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def _partial(path: Path) -> Path:

@@ -4,7 +4,8 @@ import io
 import json
 import logging
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from tensorflow_datasets.core.file_adapters import FileFormat
 from genie_robo.atomic import replacing
 from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.shards import claim_array_record
+from genie_robo.disk_space import check_growth
 from genie_robo.progress import progress_bar
 from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
@@ -251,6 +253,7 @@ class RldsWriter:
         self._shard_lengths: list[int] = []
         self._num_bytes = 0
         self._shard: Any = None
+        self._path = folder
 
     def write(self, episode: dict[str, Any]) -> None:
         """Append one episode: a dict as the features describe it, images as encoded bytes."""
@@ -263,15 +266,26 @@ class RldsWriter:
                 shard_index=len(self._shard_lengths), num_shards=self._num_shards
             )
             claim_array_record()
-            self._shard = ArrayRecordWriter(str(path), "group_size:1")
+            self._shard, self._path = ArrayRecordWriter(str(path), "group_size:1"), Path(path)
             self._shard_lengths.append(0)
-        self._shard.write(record)
+        with self._finding_room():
+            self._shard.write(record)
         self._shard_lengths[-1] += 1
         self._num_bytes += len(record)
 
     def _close_shard(self) -> None:
         if self._shard is not None:
-            self._shard.close()
+            with self._finding_room():
+                self._shard.close()
+
+    @contextmanager
+    def _finding_room(self) -> Iterator[None]:
+        """Raise an OSError where the shard could not grow; ArrayRecord raises without a number."""
+        try:
+            yield
+        except (RuntimeError, ValueError):
+            check_growth(self._path)
+            raise
 
     def __enter__(self) -> "RldsWriter":
         return self

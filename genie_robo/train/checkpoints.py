@@ -5,6 +5,7 @@ One folder per step holds safetensors of every process and a state.json. Loading
 
 import json
 import logging
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,11 +25,14 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from genie_robo.atomic import remove
+from genie_robo.disk_space import explaining_no_space
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_json
 
 FORMAT_VERSION = 2
 STATE_FILE, BEST_FILE = "state.json", "best.json"
+_STEP = re.compile(r"step_(\d{8,})")
 _CHUNK_BYTES = 2**22
 _LOGGERS = ("torch.distributed.checkpoint", "c10d-NullHandler-dcp_logger")
 
@@ -68,24 +72,21 @@ class Checkpoints:
             score: Lower is better; None when unknown.
         """
         final, partial = self.folder / _name(step), self.folder / f".{_name(step)}.partial"
-        if self._fabric.is_global_zero:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self._fabric.barrier()
-        with _quiet():
-            writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
-            save(dict(tensors), storage_writer=writer)
-        self._fabric.barrier()
-        if self._fabric.is_global_zero:
-            state = {"format_version": FORMAT_VERSION, "step": step, **numbers}
-            state["checksums"] = {path.name: _checksum(path) for path in _shards(partial)}
-            state["checksum"] = _checksum_of_json(state)
-            write_atomic(partial / STATE_FILE, json.dumps(state, indent=1) + "\n")
-            shutil.rmtree(final, ignore_errors=True)
-            partial.replace(final)
-            self._mark_best(step, score)
-            self._prune()
-        self._fabric.barrier()
+        num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        with self._removed_on_failure(partial), explaining_no_space(final, num_bytes=num_bytes):
+            if self._fabric.is_global_zero:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self._fabric.barrier()
+            with _quiet(), _plain_errors(final):
+                writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+                save(dict(tensors), storage_writer=writer)
+            self._fabric.barrier()
+            if self._fabric.is_global_zero:
+                self._complete(partial, final, {"step": step, **numbers})
+                self._mark_best(step, score)
+                self._prune()
+            self._fabric.barrier()
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -95,8 +96,9 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """Steps with a saved state, ascending."""
-        return sorted(int(path.name.removeprefix("step_")) for path in self.folder.glob("step_*"))
+        """Steps with a saved state, ascending; folders with other names are the user's."""
+        names = [path.name for path in self.folder.glob("step_*") if path.is_dir()]
+        return sorted(int(found[1]) for name in names if (found := _STEP.fullmatch(name)))
 
     def load(self, step: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """Fill tensors with a saved state and return its numbers.
@@ -147,6 +149,25 @@ class Checkpoints:
                 raise ValueError(f"the checkpoint {folder} is incomplete: {name} {found}. {advice}")
         return state
 
+    def _complete(self, partial: Path, final: Path, numbers: Mapping[str, Any]) -> None:
+        """Add the numbers and checksums to the written tensors and move them to their place."""
+        state = {"format_version": FORMAT_VERSION, **numbers}
+        state["checksums"] = {path.name: _checksum(path) for path in _shards(partial)}
+        state["checksum"] = _checksum_of_json(state)
+        write_atomic(partial / STATE_FILE, json.dumps(state, indent=1) + "\n")
+        remove(final)
+        partial.replace(final)
+
+    @contextmanager
+    def _removed_on_failure(self, partial: Path) -> Iterator[None]:
+        """Keep no part of a checkpoint that could not be written: it may have filled the disk."""
+        try:
+            yield
+        except (OSError, RuntimeError):
+            if self._fabric.is_global_zero:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+
     def _mark_best(self, step: int, score: float | None) -> None:
         if score is not None and (self.best is None or score < self.best["score"]):
             content = json.dumps({"step": step, "score": score}) + "\n"
@@ -179,6 +200,20 @@ def _checksum(path: Path) -> str:
 
 def _checksum_of_json(content: Mapping[str, Any]) -> str:
     return google_crc32c.Checksum(json.dumps(content).encode()).digest().hex()
+
+
+@contextmanager
+def _plain_errors(folder: Path) -> Iterator[None]:
+    """Raise what a process failed with, in place of torch's report, which is no Exception."""
+    try:
+        yield
+    except CheckpointException as error:
+        causes = [cause for cause, _ in error.failures.values()]
+        for cause in causes:
+            if isinstance(cause, OSError):
+                raise cause from error
+        reason = str(causes[0] if causes else error).strip().splitlines()[-1:]
+        raise RuntimeError(f"cannot write the checkpoint {folder}: {' '.join(reason)}") from error
 
 
 @contextmanager

@@ -10,13 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
+from genie_robo.disk_space import explaining_no_space
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.run_folder import RunFolder, write_atomic
-from genie_robo.stored_files import parse_json
+from genie_robo.stored_files import parse_json, read_bytes
 from genie_robo.train.settings import Logger
 
 _MEMORY = 50
 """Steps over which use is averaged, and between two warnings."""
+_MAX_BYTES = 2**30
+"""Of a log: some million lines."""
 _EXPONENT = 0.15
 """A codebook has collapsed below a perplexity of num_codes**this: 1.4 of 8, 2.8 of 1,024."""
 
@@ -47,8 +50,12 @@ class JsonLinesLog:
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Append a line; what is not finite becomes null."""
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+        line = json.dumps({"step": step, **finite}) + "\n"
+        with (
+            explaining_no_space(self.path, num_bytes=len(line)),
+            self.path.open("a") as file,
+        ):
+            file.write(line)
 
     def close(self) -> None:
         """Every line is on disk already."""
@@ -123,16 +130,32 @@ def open_logs(
 
 
 def read_log(path: Path) -> list[dict[str, float | int | None]]:
-    """All complete lines of a log; the last one may have been cut by a crash."""
+    """All complete lines of a log; a crash may have cut the last one, a bad disk any other.
+
+    Raises:
+        ValueError: It is not a regular file, or implausibly large.
+    """
     if not path.exists():
         return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(parse_json(text))
-        except ValueError:
-            break
-    return lines
+    texts = read_bytes(path, max_bytes=_MAX_BYTES).splitlines()
+    lines = [_parse_line(text) for text in texts]
+    if num_bad := sum(line is None for line in lines[:-1]):
+        _log.warning("%s has %d damaged lines, which are left out", path, num_bad)
+    return [line for line in lines if line is not None]
+
+
+def _parse_line(text: bytes) -> dict[str, float | int | None] | None:
+    """The numbers of a line; None where it is damaged."""
+    try:
+        line = parse_json(text)
+    except ValueError:
+        return None
+    is_good = (
+        isinstance(line, dict)
+        and type(line.get("step")) is int
+        and all(value is None or isinstance(value, int | float) for value in line.values())
+    )
+    return line if is_good else None
 
 
 def check_loggers(loggers: Sequence[Logger]) -> None:

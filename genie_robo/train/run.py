@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
         require_weights(run, "tokenizer")
     with only_writer(run):
         if fabric.is_global_zero:
-            _claim(run, config, datasets)
+            _claim(run, config, datasets, stages)
         fabric.barrier()
         for stage in stages:
             _train_stage(stage, run, config, datasets, fabric, viewer)
@@ -112,13 +113,20 @@ def _is_begun(run: RunFolder) -> bool:
     return run.config.exists() and bool(found)
 
 
-def _claim(run: RunFolder, config: TrainConfig, datasets: Datasets) -> None:
+def _claim(
+    run: RunFolder, config: TrainConfig, datasets: Datasets, stages: Sequence[Stage]
+) -> None:
     """Write config.yaml and provenance.json, or check that this training may go on in the run.
+
+    provenance.json of stages that are finished stays as it is.
 
     Raises:
         ValueError: The run was made with another configuration or dataset.
     """
     _check_settings(run, config)
+    is_finished = all(_is_finished(run, stage) for stage in stages)
+    if is_finished and config.other_dataset:
+        return
     if not _is_begun(run):
         write_config(run, config)
     else:
@@ -127,7 +135,17 @@ def _claim(run: RunFolder, config: TrainConfig, datasets: Datasets) -> None:
         stored = read_config(run, TrainConfig)
         if to_stored(moved := with_paths_of(stored, config), run) != to_stored(stored, run):
             write_config(run, moved)
-    note_datasets(run, config.data, datasets, seed=config.seed)
+    if not is_finished:
+        note_datasets(run, config.data, datasets, seed=config.seed)
+
+
+def _parts(stage: Stage) -> tuple[str, ...]:
+    """The parts of Genie that a stage trains."""
+    return ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
+
+
+def _is_finished(run: RunFolder, stage: Stage) -> bool:
+    return all(has_weights(run, part) for part in _parts(stage))
 
 
 def _train_stage(
@@ -139,8 +157,7 @@ def _train_stage(
     viewer: Viewer | None,
 ) -> None:
     """One stage, from fresh weights or the newest checkpoint to finished weights."""
-    parts = ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
-    if all(has_weights(run, part) for part in parts):
+    if _is_finished(run, stage):
         logger.info("%s is already trained in %s", stage, run.path)
         return
     torch.manual_seed(config.seed)
@@ -152,7 +169,7 @@ def _train_stage(
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(module, options=whole)
     if fabric.is_global_zero:
-        for part in parts:
+        for part in _parts(stage):
             prefix = f"{part}."
             own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             save_weights(run, part, own)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,19 @@ def test_the_newest_and_the_best_are_kept(checkpoints):
 
     assert checkpoints.steps == [2, 5, 6]
     assert checkpoints.best == {"step": 2, "score": 0.2}
+
+
+@pytest.mark.parametrize("name", ["step_00000007.bak", "step_", "step_final", "step_7"])
+def test_folders_with_other_names_are_the_users(saved, name):
+    shutil.copytree(saved.folder / "step_00000007", saved.folder / name)
+    (saved.folder / "step_00000009").touch()
+
+    assert saved.steps == [7]
+    for step in (8, 9, 10):
+        saved.save(step, tensors(step), {})
+
+    assert saved.steps == [9, 10]
+    assert (saved.folder / name / "state.json").exists()
 
 
 def test_no_checkpoints_cannot_be_asked_for(tmp_path):

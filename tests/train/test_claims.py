@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from genie_robo import provenance
 from genie_robo.commands import tokenize
 from genie_robo.config import (
     EngineConfig,
@@ -154,6 +155,18 @@ def test_another_dataset_is_taken_on_purpose_and_the_first_one_stays_listed(
     (earlier,) = after["earlier_datasets"]
     assert earlier["dataset_fingerprint"] == before["dataset_fingerprint"]
     assert earlier["episodes"] == before["episodes"]
+
+
+@pytest.mark.parametrize("is_other", [False, True])
+def test_a_finished_run_keeps_its_provenance(copy_of_trained, other_dataset, is_other, monkeypatch):
+    monkeypatch.setattr(provenance, "git_commit", lambda: "another commit")
+    config = copy_of_trained()
+    run = RunFolder.at(config.run)
+    before = [path.read_bytes() for path in (run.provenance, run.config)]
+    for stage in Stage:
+        again = replace(config, stage=stage, other_dataset=is_other)
+        train(with_path(again, other_dataset) if is_other else again)
+    assert [path.read_bytes() for path in (run.provenance, run.config)] == before
 
 
 def test_an_interrupted_stage_goes_on_with_another_dataset_on_purpose(

@@ -1,6 +1,7 @@
 import json
 import logging
 import math
+import os
 
 import pytest
 
@@ -24,6 +25,34 @@ def test_line_cut_by_a_crash_is_dropped(tmp_path):
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
 
     assert read_log(path) == [{"step": 1, "loss": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\xff\xfe",
+        b"[1, 2]",
+        b"7",
+        b'{"loss": 1.0}',
+        b'{"step": "two"}',
+        b'{"step": 2, "loss": {}}',
+    ],
+)
+def test_a_damaged_line_costs_itself_alone(tmp_path, caplog, damaged):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 2.0}\n' + damaged + b'\n{"step": 3, "loss": 1.0}\n')
+
+    assert [line["step"] for line in read_log(path)] == [1, 3]
+    assert "has 1 damaged lines" in caplog.text
+    JsonLinesLog(path, resume_at=3)
+    assert [line["loss"] for line in read_log(path)] == [2.0, 1.0]
+
+
+def test_a_log_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "log.jsonl")
+
+    with pytest.raises(ValueError, match="is not a regular file"):
+        read_log(tmp_path / "log.jsonl")
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):
