@@ -19,6 +19,7 @@ from genie_robo.inference.action_map import (
     LatentRegressor,
     Measured,
 )
+from genie_robo.run_lock import only_writer
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import ACTION_NAMES, Split
 
@@ -48,6 +49,7 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
 
     Raises:
         ValueError: The saved one is damaged, there are no labels, or an action is not finite.
+        RuntimeError: Another process writes into the run.
     """
     if not trained.is_own_data:
         return fit_action_map(trained, num_labels=num_labels, origin={})
@@ -63,7 +65,8 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
     if found and found.origin == origin:
         return found
     fitted = fit_action_map(trained, num_labels=num_labels, origin=origin)
-    fitted.save(trained.folder.action_map)
+    with only_writer(trained.folder):
+        fitted.save(trained.folder.action_map)
     return fitted
 
 

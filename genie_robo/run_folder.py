@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "rollouts"
 
     @property
+    def rollout_settings(self) -> Path:
+        """What each rollout was made with, by name."""
+        return self.path / ".rollouts.json"
+
+    @property
     def action_map(self) -> Path:
         """The map between latent and robot actions, fitted when first needed."""
         return self.path / "action_map"

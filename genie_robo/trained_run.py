@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from genie_robo.build import build_dataset, build_device, build_windows
+from genie_robo.build import build_dataset, build_device, build_windows, members
 from genie_robo.checkpoint import load_genie
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
@@ -44,11 +44,7 @@ class TrainedRun:
             FileNotFoundError: There is no dataset.
             ValueError: It is not the one that the run was trained on, or damaged.
         """
-        if not Path(self.data.path).exists():
-            raise FileNotFoundError(
-                f"the dataset of {self.folder.path} is not at {self.data.path}; if it was moved, "
-                "give data.path=FOLDER"
-            )
+        require_datasets(self.folder, replace(self.data, mix={}))
         dataset = build_dataset(self.data)
         if self.is_own_data:
             check_datasets(self.folder, self.data, {OWN: dataset})
@@ -105,6 +101,28 @@ def used_data(config: TrainConfig, given: DataConfig | None) -> DataConfig:
         return replace(config.data, path=given.path)
     size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
     return replace(given, **size)
+
+
+def require_datasets(run: RunFolder, data: DataConfig) -> None:
+    """Check that the folders of a run's datasets are there.
+
+    Raises:
+        FileNotFoundError: One is not; says how to name its new place.
+    """
+    for name, member in members(data).items():
+        if Path(member.path).exists():
+            continue
+        which = f"dataset {name} of the mixture" if name else "dataset"
+        advice = "give data.path=FOLDER"
+        if name:
+            advice = (
+                "repeat the `genie-robo train` that made the run with "
+                f"data.mix.{name}.path=FOLDER, which stores the new place; data.path=FOLDER is the "
+                "place of the first dataset alone"
+            )
+        raise FileNotFoundError(
+            f"the {which} of {run.path} is not at {member.path}; if it was moved, {advice}"
+        )
 
 
 def is_other(given: DataConfig | None) -> bool:

@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -54,6 +56,22 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def end_with_launcher(*, interval_s: float = 0.5) -> None:
+    """End this process when the one that started it was killed, as torchrun's agent may be.
+
+    Otherwise the processes of a training would train on and hold the lock of their run.
+    """
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(interval_s)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

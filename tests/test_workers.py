@@ -61,6 +61,29 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert len(workers) == 2
 
 
+def test_processes_of_torchrun_end_with_its_agent(tmp_path):
+    note = tmp_path / "worker"
+    worker = (
+        "import os, time\n"
+        "from genie_robo.train.engine import make_fabric\n"
+        "from genie_robo.config import EngineConfig\n"
+        "make_fabric(EngineConfig(device='cpu', num_threads=1))\n"
+        f"open({str(note)!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    agent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "TORCHELASTIC_RUN_ID": "none",
+    }
+    parent = subprocess.Popen([sys.executable, "-c", agent], env=environment)
+    wait_until(lambda: note.exists() and note.read_text())
+    parent.kill()
+    parent.wait()
+
+    wait_until(lambda: not Path(f"/proc/{note.read_text()}").exists())
+
+
 def test_importing_the_workers_module_is_light():
     """A worker whose parent is killed while it imports the rest ends as soon as it can."""
     program = (

@@ -1,5 +1,6 @@
 """`genie-robo compare`, also run at the end of a sweep of demos: one table and one figure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,14 +34,15 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern)
         anchor = Path(path.anchor)
-        fits = sorted(anchor.glob(str(path.relative_to(anchor)))) if "*" in pattern else [path]
+        wanted = re.sub(r"([?[])", r"[\1]", str(path.relative_to(anchor)))  # only * is special
+        fits = sorted(anchor.glob(wanted)) if "*" in pattern else [path]
         fits = [fit for fit in fits if (fit / "config.yaml").exists()]
         if not fits:
             raise FileNotFoundError(
                 f"{pattern} is no run folder: there is no {pattern}/config.yaml. Name folders "
                 "that `genie-robo train` or `genie-robo demo` has made"
             )
-        found += [fit for fit in fits if fit not in found]
+        found += [fit for fit in fits if fit.resolve() not in map(Path.resolve, found)]
     return found
 
 

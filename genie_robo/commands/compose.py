@@ -112,7 +112,7 @@ def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
     names = [str(name) for name in names if name not in (None, "")]
     if not names:
         raise UsageError(f"{command} needs a value for run ({purpose}). Give it as run=VALUE")
-    if len({Path(name) for name in names}) < len(names):
+    if len({Path(name).resolve() for name in names}) < len(names):
         raise ValueError(f"run={names} names a run twice: there is nothing to compare it with")
     return names
 

@@ -17,12 +17,15 @@ from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
 from genie_robo.commands.compare import check_columns
 from genie_robo.config_file import config_differences, read_config
+from genie_robo.data.schema import find_version_folder
 from genie_robo.data.settings import OWN_CAMERA
-from genie_robo.pipeline import Stage, run_stages, stamps_of
+from genie_robo.pipeline import Stage, read_settings, run_stages, stamps_of
 from genie_robo.report import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_lock import only_writer
-from genie_robo.train.run import FREE_TO_CHANGE, check_training
+from genie_robo.sim.record import RECORDING_FILE
+from genie_robo.train.run import DATASET_PATH, FREE_TO_CHANGE, check_training
+from genie_robo.trained_on import check_datasets
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
     The user's own dataset is not recorded; its fingerprint is one of the settings instead.
     """
     folder = RunFolder.at(config.run)
-    is_recorded = Path(config.data.path) == Path(config.record.path)
+    is_recorded = _is_recorded(config)
     data = [_record(config, folder)] if is_recorded else []
     origin = {} if is_recorded else {"dataset": _fingerprints(config.data)}
     tokenizer = _train(config, folder, cfg.Stage.tokenizer, needs=_names(data), origin=origin)
@@ -77,6 +80,22 @@ def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
         results.append(_imagine(config, folder, needs=_names(models)))
     needs = _names([tokenizer, world_model, *results])
     return [*models, *results, _report(folder, needs=needs)]
+
+
+def _is_recorded(config: cfg.DemoConfig) -> bool:
+    """Whether the dataset is one to record; a foreign one may be at the place of recordings."""
+    path = Path(config.data.path)
+    if not _is_same_place(path, config.record.path):
+        return False
+    try:
+        return (find_version_folder(path) / RECORDING_FILE).exists()
+    except (FileNotFoundError, ValueError):
+        return True
+
+
+def _is_same_place(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one file or folder, however they are written."""
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def _names(stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -96,7 +115,7 @@ def _record(config: cfg.DemoConfig, folder: RunFolder) -> Stage:
         folder=path,
         outputs=(path,),
         run=lambda: record.run(config.record),
-        is_long=path != folder.dataset,
+        is_long=not _is_same_place(path, folder.dataset),
     )
 
 
@@ -139,7 +158,9 @@ def _train(
         shapes |= {"actions": config.model.actions, "labels": shaping["labels"]}
     source = config.tokenizer_from if is_first else ""
     if source:
-        shapes["tokenizer_from"] = source
+        before = read_settings(stamps_of(folder), stage) or {}
+        known = before.get("tokenizer_from", "")
+        shapes["tokenizer_from"] = known if _is_same_place(known, source) else source
     return Stage(
         name=stage,
         settings=shapes,
@@ -212,7 +233,7 @@ def copy_tokenizer(config: cfg.TrainConfig, source: str) -> None:
     """Copy the tokenizer of the run folder `source`; train it there if it is missing.
 
     Raises:
-        ValueError: The tokenizer there was trained with other settings.
+        ValueError: The tokenizer there was trained with other settings or another dataset.
     """
     shared, own = RunFolder.at(source), RunFolder.at(config.run)
     # Everything that does not concern the tokenizer stays at its default.
@@ -226,6 +247,8 @@ def copy_tokenizer(config: cfg.TrainConfig, source: str) -> None:
     )
     if has_weights(shared, "tokenizer"):
         _check_tokenizer(read_config(shared, cfg.TrainConfig), wanted, source)
+        if not config.other_dataset:
+            check_datasets(shared, wanted.data, build_datasets(wanted.data))
         _log.info("taking the tokenizer of %s", source)
     else:
         train.run(wanted)
@@ -237,7 +260,9 @@ def _check_tokenizer(found: cfg.TrainConfig, wanted: cfg.TrainConfig, source: st
     different = [
         line
         for line in config_differences(found, wanted)
-        if line.startswith(_TOKENIZER_SETTINGS) and not line.startswith(FREE_TO_CHANGE)
+        if line.startswith(_TOKENIZER_SETTINGS)
+        and not line.startswith(FREE_TO_CHANGE)
+        and not DATASET_PATH.match(line)
     ]
     if different:
         raise ValueError(

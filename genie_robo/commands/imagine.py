@@ -11,7 +11,7 @@ from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import find_world
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
-from genie_robo.imagine.names import beside_report
+from genie_robo.imagine.names import beside_others
 from genie_robo.imagine.prompts import check_same_prompts, find_prompts, needs_no_dataset
 from genie_robo.imagine.rollout import (
     RolloutReaders,
@@ -91,7 +91,7 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
         config.world_model,
         genie=lambda: GenieWorld(trained.genie, sampler=config.sampler),
     )
-    clips = beside_report(trained, find_prompts(trained, config), config)
+    clips = beside_others(trained, find_prompts(trained, config), config)
     is_steered, num_labels = not config.branches, config.action_map.num_labels
     return _Plan(
         trained=trained,

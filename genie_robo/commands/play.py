@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -20,6 +21,8 @@ from genie_robo.play.recording import write_session
 from genie_robo.play.session import make_session
 from genie_robo.play.terminal import play_in_terminal
 from genie_robo.prompts import RunPrompts
+from genie_robo.run_folder import RunFolder
+from genie_robo.run_lock import only_writer
 from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
 
@@ -43,7 +46,7 @@ def run(config: PlayConfig) -> None:
         session = make_session(
             make,
             prompts=prompts,
-            record=partial(write_session, trained.folder.rollouts),
+            record=partial(_record, trained.folder),
             title=config.run,
             note=describe_map(fitted),
         )
@@ -55,6 +58,12 @@ def run(config: PlayConfig) -> None:
             announce=_announce,
             names=names,
         )
+
+
+def _record(run: RunFolder, game: Game) -> Path:
+    """Write the session into the run, which is locked only meanwhile."""
+    with only_writer(run):
+        return write_session(run.rollouts, game)
 
 
 def make_game(

@@ -24,7 +24,7 @@ from genie_robo.run_folder import RunFolder
 from genie_robo.run_lock import only_writer
 from genie_robo.train.engine import make_fabric
 from genie_robo.trained_on import check_datasets
-from genie_robo.trained_run import is_other, used_data
+from genie_robo.trained_run import is_other, require_datasets, used_data
 from genie_robo.types import video_to_float
 
 _log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ def run(config: TokenizeConfig) -> None:
     fabric.to_device(tokenizer.eval())
     num_frames = trained.world_model.num_frames
     data = used_data(trained, config.data)
+    require_datasets(folder, data)
     datasets = build_datasets(data)
     if not config.other_dataset and not is_other(config.data):
         check_datasets(folder, data, datasets)

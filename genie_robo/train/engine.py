@@ -23,6 +23,7 @@ from genie_robo.build import build_device
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import OneProcess, Ranks
 from genie_robo.train.settings import EngineConfig, Precision, Strategy
+from genie_robo.workers import end_with_launcher
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,6 +42,8 @@ def make_fabric(config: EngineConfig) -> Fabric:
         torch.set_num_threads(config.num_threads or os.cpu_count() or 1)
     for name in ("lightning_fabric", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_launcher()
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(

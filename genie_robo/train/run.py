@@ -37,7 +37,7 @@ FREE_TO_CHANGE = (
     "viewer",
 )
 """Settings that do not affect what is learned, so a resume may change them."""
-_DATASET_PATH = re.compile(r"data\.(mix\..+\.)?path: ")
+DATASET_PATH = re.compile(r"data\.(mix\..+\.)?path: ")
 """Not compared: what lies there is, by its fingerprint."""
 
 
@@ -95,7 +95,7 @@ def _check_settings(run: RunFolder, config: TrainConfig) -> None:
     different = [
         line
         for line in config_differences(stored, to_stored(config, run))
-        if not line.startswith(FREE_TO_CHANGE) and not _DATASET_PATH.match(line)
+        if not line.startswith(FREE_TO_CHANGE) and not DATASET_PATH.match(line)
     ]
     if different:
         raise ValueError(

@@ -25,6 +25,24 @@ def test_runs_are_found_by_name_and_by_star(folders):
     assert [path.name for path in found] == ["b", "a-seed0", "a-seed1"]
 
 
+@pytest.mark.parametrize("name", ["x[1]-seed0", "x?-seed0", "[ab]-seed0"])
+def test_brackets_are_part_of_a_name(folders, name):
+    (folders / name).mkdir()
+    (folders / name / "config.yaml").touch()
+    stem = name.removesuffix("0")
+
+    assert [path.name for path in find_runs([f"{folders}/{stem}*"])] == [name]
+    assert [path.name for path in find_runs([f"{folders}/{name}"])] == [name]
+
+
+def test_a_run_named_twice_is_one_run(folders):
+    (folders / "link").symlink_to(folders / "b")
+
+    found = find_runs([f"{folders}/b", f"{folders}/a-seed0/../b", f"{folders}/link"])
+
+    assert [path.name for path in found] == ["b"]
+
+
 def test_relative_stars(folders, monkeypatch):
     monkeypatch.chdir(folders)
 

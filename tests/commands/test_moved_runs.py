@@ -137,6 +137,39 @@ def test_rollouts_of_a_report_stay_when_others_are_imagined(moved, run_cli):
     assert new[2].startswith("episode_000-settings_")
 
 
+def test_rollouts_of_a_sweep_stay_where_no_demo_was(moved, run_cli):
+    words = lines(moved)["imagine"]
+    assert run_cli("-m", *words, "seed=0,1").status == cli.OK
+    assert run_cli(*words, "branches=true", "seed=1").status == cli.OK
+    before = {path.name: path.read_bytes() for path in moved.rollouts.glob("*.npz")}
+    names = {"episode_000.npz", "episode_000-seed_1.npz", "episode_000_branches.npz"}
+    assert set(before) == names
+    assert before["episode_000.npz"] != before["episode_000-seed_1.npz"]
+
+    assert run_cli("-m", *words, "seed=1,0").status == cli.OK  # the same again
+    assert {path.name: path.read_bytes() for path in moved.rollouts.glob("*.npz")} == before
+
+    moved.rollout_settings.write_text("[]")  # nothing is known of them now
+    assert run_cli(*words).status == cli.OK
+    after = {path.name: path.read_bytes() for path in moved.rollouts.glob("*.npz")}
+    assert after.items() > before.items()
+    (new,) = after.keys() - before.keys()
+    assert new.startswith("episode_000-settings_")
+
+
+def test_the_place_of_a_mixed_dataset_is_given_to_train(moved, run_cli, tmp_path):
+    text = moved.config.read_text()
+    assert "  mix: {}\n" in text
+    member = (
+        f"\n    more:\n      path: {tmp_path}/gone\n      source: {{camera: observation/image}}\n"
+    )
+    moved.config.write_text(text.replace("  mix: {}\n", f"  mix:{member}"))
+    outcome = run_cli(*lines(moved)["tokenize"], f"data.path={moved.path}/data")
+    assert outcome.status == cli.FAILED
+    assert f"the dataset more of the mixture of {moved.path} is not at" in outcome.err
+    assert "data.mix.more.path=FOLDER" in outcome.err
+
+
 def as_report(run, words):
     """Note the rollouts as those of a demo's report."""
 
