@@ -31,8 +31,16 @@ from eval_suites.rollouts import (
     random_codes,
     sampler_seeds,
 )
-from eval_suites.simulated.pose_reading import fit_pose_reader
-from eval_suites.simulated.poses import PoseTable, no_poses, pose_measurements
+from eval_suites.simulated.pose_reading import fit_pose_readers, shows_decoded
+from eval_suites.simulated.poses import (
+    REBUILT_FRAMES,
+    TRUE_FRAMES,
+    PoseTable,
+    Source,
+    no_poses,
+    pose_measurements,
+)
+from eval_suites.simulated.truth import ROBOT as ROBOT_PIXEL
 from eval_suites.simulated.truth import Truth, look, stack
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
@@ -127,7 +135,7 @@ class SimRollout:
         self._add_decibels(table, true_video, paths | others, truths)
         uninformed = [name for name in UNINFORMED if name in others]
         found = _decibels(table, list(paths), uninformed, true_video.shape[1] - 1)
-        found |= self._poses(context, table, truths, paths | others)
+        found |= self._poses(context, table, clips, truths, paths | others)
         result = SuiteResult.of(
             found,
             seed=context.seed,
@@ -198,14 +206,21 @@ class SimRollout:
         self, context: EvalContext, clips: Sequence[Clip], truths: Sequence[Truth]
     ) -> Videos:
         """The held prompt, MuJoCo's frames after tokenization, and the recorded frames."""
+        rebuilt = self._rebuild(context, clips, truths)
+        return {
+            COPY_LAST: hold_last([clip.prompt for clip in clips], len(clips[0].future)),
+            TOKENIZER: rebuilt[:, 1:],
+            RECORDED: np.stack([clip.future for clip in clips]),
+        }
+
+    def _rebuild(
+        self, context: EvalContext, clips: Sequence[Clip], truths: Sequence[Truth]
+    ) -> UInt8[np.ndarray, "m t h w c"]:
+        """MuJoCo's frames after tokenization, from the last prompt frame on."""
         pairs = zip(clips, truths, strict=True)
         full = [np.concatenate([clip.prompt.frames, truth.video[1:]]) for clip, truth in pairs]
         seen = [context.tokenizer.reconstruct(video).video for video in full]
-        return {
-            COPY_LAST: hold_last([clip.prompt for clip in clips], len(clips[0].future)),
-            TOKENIZER: np.stack([video[self.num_prompt_frames :] for video in seen]),
-            RECORDED: np.stack([clip.future for clip in clips]),
-        }
+        return np.stack([video[self.num_prompt_frames - 1 :] for video in seen])
 
     def _add_decibels(
         self,
@@ -215,14 +230,19 @@ class SimRollout:
         truths: Sequence[Truth],
     ) -> None:
         """A column for every measure, kind of rollout and frame."""
-        is_robot = np.stack([truth.is_robot[1:] for truth in truths])
+        is_robot = np.stack([truth.shows[1:] == ROBOT_PIXEL for truth in truths])
         for who, video in videos.items():
             measured = decibels(true_video, video, is_robot, threshold=self.change_threshold)
             for name, values in measured.items():
                 table.add_series(f"{name}_{who}", values, given=who in GIVEN)
 
     def _poses(
-        self, context: EvalContext, table: Table, truths: Sequence[Truth], videos: Videos
+        self,
+        context: EvalContext,
+        table: Table,
+        clips: Sequence[Clip],
+        truths: Sequence[Truth],
+        videos: Videos,
     ) -> dict[str, Measurement]:
         """Pose measurements of every path."""
         missing = _missing(videos)
@@ -233,16 +253,22 @@ class SimRollout:
             found |= {f"{n}{_suffix(path)}": value for n, value in no_poses(reason).items()}
         if not len(context.fit.episodes):
             return found
-        reader = fit_pose_reader(
+        readers = fit_pose_readers(
             context,
             max_episodes=FAST_POSE_EPISODES if context.fast else POSE_EPISODES,
             description=self.name,
         )
         true_video = np.stack([truth.video for truth in truths])
-        poses = PoseTable(table, reader, true_video, [truth.poses for truth in truths])
+        sources = {
+            TRUE_FRAMES: Source(readers.recorded, true_video),
+            REBUILT_FRAMES: Source(readers.decoded, self._rebuild(context, clips, truths)),
+        }
+        poses = PoseTable(table, truths, sources)
         known = [path for path in PATHS if path in videos]
+        shown = REBUILT_FRAMES if shows_decoded(context.world) else TRUE_FRAMES
         for who in (COPY_LAST, *known):
-            poses.add(who, videos[who])
+            source = TRUE_FRAMES if who in (COPY_LAST, GREEDY_CODES) else shown
+            poses.add(who, videos[who], source=source)
         for path in known:
             others = [p for p in known if p != path] if path == IMAGINED else [RANDOM]
             baselines = {other: other for other in others if other != path}

@@ -1,11 +1,13 @@
-"""Positions of the tool and the boxes, regressed from pixels.
+"""Poses of the tool and positions of the boxes, regressed from pixels.
 
-The regression is fitted on real frames of validation episodes and applied to imagined frames. Its
-error on real test frames is the floor below which errors of imagined poses cannot be resolved.
+There is one reader for each source of pictures, because a regression that was fitted to MuJoCo's
+sharp frames misreads the softer ones that a tokenizer decodes. Each is fitted to frames of its
+source from validation episodes. Its error on true test frames of that source is the floor below
+which errors of imagined poses cannot be resolved.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -17,7 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from eval_suites.base import EvalContext
 from eval_suites.rollouts import read_episodes
 from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
-from genie_robo.sim.scene import COLORS
+from eval_suites.simulated.wrist_reading import WristReader
+from genie_robo.inference.world import World
+from genie_robo.sim.scene import COLORS, CameraSpec, SceneSpec
 
 NUM_COLORS = 24
 """Number of colours to which an image is quantised."""
@@ -35,7 +39,8 @@ class PoseReader:
     """Ridge regression on the mass, mean, spread and edges of each colour in the image.
 
     The tool is regressed from learned colours. Each box is regressed from the pixels of its colour,
-    with one regression for all boxes. An invisible box is placed near the middle of the table.
+    with one regression for all boxes. An invisible box is placed near the middle of the table. Yaw
+    and gripper are read where the tool is.
     """
 
     color_of: Int[np.ndarray, " levels"]
@@ -45,13 +50,16 @@ class PoseReader:
     tool: Pipeline
     boxes: Pipeline | None
     """None where no box was ever visible."""
+    wrist: WristReader
     low: Float[np.ndarray, " 3"]
     """Smallest x y z in the frames fitted to (m); predictions are clipped to it."""
     high: Float[np.ndarray, " 3"]
 
     @classmethod
-    def fit(cls, frames: UInt8[np.ndarray, "t h w c"], poses: Poses) -> "PoseReader":
-        """Fit to frames with known poses.
+    def fit(
+        cls, frames: UInt8[np.ndarray, "t h w c"], poses: Poses, *, camera: CameraSpec
+    ) -> "PoseReader":
+        """Fit to frames with known poses, and the camera that took them.
 
         Raises:
             ValueError: There are no frames.
@@ -59,7 +67,8 @@ class PoseReader:
         if len(frames) == 0:
             raise ValueError("a pose reader needs frames with known poses to be fitted to, got 0")
         color_of, box_of = _learn_colors(frames), _box_colors()
-        tool = _regression().fit(_moments(frames, color_of, NUM_COLORS), poses.tool)
+        moments = _moments(frames, color_of, NUM_COLORS)
+        tool = _regression().fit(moments, poses.tool)
         placed = _moments(frames, box_of, len(PALETTE) + 1).reshape(len(frames), -1, _NUM_MOMENTS)
         known = np.isfinite(poses.boxes[..., 0])
         boxes = None
@@ -67,10 +76,19 @@ class PoseReader:
             boxes = _regression().fit(_squares(placed[:, :-1][known]), poses.boxes[known])
         places = np.concatenate([poses.tool, poses.boxes[known]])
         low, high = places.min(axis=0), places.max(axis=0)
-        return cls(color_of=color_of, box_of=box_of, tool=tool, boxes=boxes, low=low, high=high)
+        seen = np.clip(tool.predict(moments), low, high)
+        return cls(
+            color_of=color_of,
+            box_of=box_of,
+            tool=tool,
+            boxes=boxes,
+            wrist=WristReader.fit(frames, seen, poses.yaw, poses.gripper, camera=camera),
+            low=low,
+            high=high,
+        )
 
     def read(self, video: UInt8[np.ndarray, "t h w c"]) -> Poses:
-        """Tool and boxes of every frame (m); NaN where no box was ever visible."""
+        """Poses in every frame; boxes are NaN where none was ever visible."""
         tool = self.tool.predict(_moments(video, self.color_of, NUM_COLORS))
         boxes = np.full((len(video), len(PALETTE), 3), np.nan)
         if self.boxes is not None:
@@ -78,36 +96,67 @@ class PoseReader:
             placed = placed.reshape(len(video), -1, _NUM_MOMENTS)[:, :-1]
             boxes = self.boxes.predict(_squares(placed.reshape(-1, _NUM_MOMENTS)))
         boxes = np.asarray(boxes).reshape(len(video), len(PALETTE), 3)
-        return Poses(*(np.clip(found, self.low, self.high) for found in (tool, boxes)))
+        tool, boxes = (np.clip(found, self.low, self.high) for found in (tool, boxes))
+        return Poses(tool, boxes, *self.wrist.read(video, tool))
+
+    def box_pixels(self, video: UInt8[np.ndarray, "t h w c"]) -> Int[np.ndarray, "t h w"]:
+        """The box whose colour each pixel has: its index in PALETTE, len(PALETTE) for none."""
+        return self.box_of[_coarse(video)].reshape(video.shape[:3])
 
 
-def fit_pose_reader(context: EvalContext, *, max_episodes: int, description: str) -> PoseReader:
-    """A pose reader fitted on the validation episodes.
+class PoseReaders(NamedTuple):
+    """A reader for each source of pictures."""
+
+    recorded: PoseReader
+    """Of MuJoCo's own frames."""
+    decoded: PoseReader
+    """Of frames that the tokenizer decoded."""
+
+    def of(self, world: World) -> PoseReader:
+        """The reader of a world's frames."""
+        return self.decoded if shows_decoded(world) else self.recorded
+
+
+def shows_decoded(world: World) -> bool:
+    """Whether a world's frames are decoded from the tokens of the run's tokenizer."""
+    return getattr(world, "decodes_tokens", False)
+
+
+def fit_pose_readers(context: EvalContext, *, max_episodes: int, description: str) -> PoseReaders:
+    """Readers of both sources, fitted on the validation episodes.
 
     Raises:
         ValueError: There are none, or they are not from a simulator.
     """
     frames: list[np.ndarray] = []
+    decoded: list[np.ndarray] = []
     poses: list[Poses] = []
+    camera = None
     for e, window in read_episodes(
         context.fit, max_episodes=max_episodes, description=f"{description}: poses"
     ):
-        count = int((~window.is_pad).sum())
-        stride = context.fit.frame_stride
+        count, stride = int((~window.is_pad).sum()), context.fit.frame_stride
         steps = [window.start + t * stride for t in range(count)]
+        episode = context.dataset[context.fit.episodes[e]]
         frames.append(window.video[:count])
-        poses.append(recorded_poses(context.dataset[context.fit.episodes[e]], steps))
-    if not frames:
+        decoded.append(context.tokenizer.reconstruct(window.video[:count]).video)
+        poses.append(recorded_poses(episode, steps))
+        camera = camera or SceneSpec.from_json(episode.scene).camera
+    if camera is None:
         raise ValueError("there is no episode to fit a pose reader on")
-    return PoseReader.fit(*_thinned(frames, poses))
+    chosen = _thin(sum(map(len, frames)))
+    known = Poses(*(np.concatenate(part)[chosen] for part in zip(*poses, strict=True)))
+    return PoseReaders(
+        *(
+            PoseReader.fit(np.concatenate(shown)[chosen], known, camera=camera)
+            for shown in (frames, decoded)
+        )
+    )
 
 
-def _thinned(frames: Sequence[np.ndarray], poses: Sequence[Poses]) -> tuple[np.ndarray, Poses]:
+def _thin(total: int) -> Int[np.ndarray, " n"]:
     """At most MAX_FRAMES frames, evenly spread."""
-    total = sum(map(len, frames))
-    chosen = np.unique(np.linspace(0, total - 1, min(total, MAX_FRAMES)).astype(int))
-    tool, boxes = (np.concatenate([p[k] for p in poses])[chosen] for k in range(2))
-    return np.concatenate(list(frames))[chosen], Poses(tool, boxes)
+    return np.unique(np.linspace(0, total - 1, min(total, MAX_FRAMES)).astype(int))
 
 
 def _regression() -> Pipeline:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from eval_suites.base import EvalContext
 from eval_suites.rollouts import imagine, read_episodes, stable_seed
-from eval_suites.simulated.pose_reading import fit_pose_reader
+from eval_suites.simulated.pose_reading import fit_pose_readers, shows_decoded
 from eval_suites.simulated.truth import PALETTE, Poses, Truth, look, stack
 from eval_suites.table import UnavailableError
 from genie_robo.data.actions import compose_actions
@@ -105,9 +105,10 @@ class TrialSuite:
     def read(self, context: EvalContext, trials: Sequence[Trial]) -> Readings:
         """Imagine every trial from its first frame; read poses from imagined and MuJoCo's frames.
 
-        The reader is fitted to real frames of validation episodes.
+        Each source of pictures has its reader, fitted to frames of validation episodes.
         """
-        reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description=self.name)
+        readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
+        reader = readers.of(context.world)
         imagined = imagine(
             context,
             [trial.prompt for trial in trials],
@@ -119,9 +120,11 @@ class TrialSuite:
             description=f"{self.name}: imagine",
         )
         firsts = [trial.prompt.frames for trial in trials]
+        if shows_decoded(context.world):
+            firsts = [context.tokenizer.reconstruct(frames).video for frames in firsts]
         return Readings(
             [reader.read(np.concatenate(pair)) for pair in zip(firsts, imagined, strict=True)],
-            [reader.read(trial.truth.video) for trial in trials],
+            [readers.recorded.read(trial.truth.video) for trial in trials],
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.simulated.pose_reading import PoseReader, fit_pose_reader
+from eval_suites.simulated.pose_reading import PoseReaders, fit_pose_readers
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import eval_context
 from genie_robo.fit_action_map import find_action_map, saved_action_map
@@ -29,17 +29,17 @@ class RolloutReaders:
     """Maps codes to robot actions and frames to poses; None where the run has no such map."""
 
     action_map: ActionMap | None
-    poses: PoseReader | None
+    poses: PoseReaders | None
 
 
 def find_readers(trained: TrainedRun, *, num_labels: int, poses: bool = True) -> RolloutReaders:
-    """The run's action map, and a pose reader fitted to val episodes of simulated datasets."""
+    """The run's action map, and pose readers fitted to val episodes of simulated datasets."""
     action_map, fit = find_action_map(trained, num_labels=num_labels), trained.windows(Split.val)
     if not poses or not fit.episodes or trained.dataset[fit.episodes[0]].sim_state is None:
         return RolloutReaders(action_map=action_map, poses=None)
     context = eval_context(trained)
-    reader = fit_pose_reader(context, max_episodes=POSE_EPISODES, description="imagine")
-    return RolloutReaders(action_map=action_map, poses=reader)
+    readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description="imagine")
+    return RolloutReaders(action_map=action_map, poses=readers)
 
 
 def saved_readers(trained: TrainedRun, *, num_labels: int) -> RolloutReaders:

@@ -45,7 +45,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         rebuilt = GenieTokenizer(genie=trained.genie, device=trained.device).reconstruct(true_video)
         psnr = _compare(true_video, parts.imagined_video, rebuilt.video, num_prompt=num_prompt)
     codes = None if imagined.codes is None else imagined.codes[0]
-    path = _read_path(parts)
+    path = _read_path(parts, config, rebuilt)
     names, decoded = (), None
     if parts.readers.action_map is not None:
         dictionary = parts.readers.action_map.dictionary
@@ -78,23 +78,26 @@ def _compare(true: Video, imagined: Video, rebuilt: Video, *, num_prompt: int) -
     return {name: frame_psnr(true, video) for name, video in others.items()}
 
 
-def _read_path(parts: RolloutParts) -> ReadPath | None:
+def _read_path(
+    parts: RolloutParts, config: ImagineConfig, rebuilt: Reconstruction | None
+) -> ReadPath | None:
     """The tool in imagined frames, and its distance from the tool in MuJoCo (mm).
 
     Read from a held frame and from true frames as well: the baseline, and the reader's own error.
     """
-    reader = parts.readers.poses
-    if reader is None:
+    readers = parts.readers.poses
+    if readers is None:
         return None
+    is_decoded = config.world_model == GENIE
+    reader = readers.decoded if is_decoded else readers.recorded
     read = reader.read(parts.imagined_video).tool
-    if parts.happened is None:
+    if parts.happened is None or rebuilt is None:
         return ReadPath(positions=read)
     true, where = parts.happened.video, parts.happened.end_effector
-    on_true = reader.read(true).tool
     others = {
         IMAGINED: read,
-        COPY_LAST: _held(on_true, len(parts.prompt.frames)),
-        TRUE_FRAMES: on_true,
+        COPY_LAST: _held(readers.recorded.read(true).tool, len(parts.prompt.frames)),
+        TRUE_FRAMES: reader.read(rebuilt.video if is_decoded else true).tool,
     }
     return ReadPath(positions=read, error_mm={n: distance(p, where) for n, p in others.items()})
 

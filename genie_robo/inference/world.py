@@ -165,6 +165,9 @@ class GenieWorld:
     Codes steer it, latents where it was trained on them, robot actions where a map is given.
     """
 
+    decodes_tokens = True
+    """Its frames are those of a tokenizer, softer than a camera's."""
+
     def __init__(
         self,
         genie: Genie,

@@ -233,7 +233,13 @@ class ExactReader:
             rows, columns = np.nonzero(mask & (frame[..., 0] == level))
             corner = np.array([columns.min(), rows.min()]) * PIXEL_M
             tool.append([*corner, (level - 180) / 8 * LEVEL_M])
-        return Poses(np.array(tool), np.full((len(video), 5, 3), np.nan))
+        count = len(video)
+        return Poses(
+            np.array(tool), np.full((count, 5, 3), np.nan), np.zeros(count), np.ones(count)
+        )
+
+    def box_pixels(self, video):
+        return np.full(video.shape[:3], 5)
 
 
 class LosslessTokenizer:

@@ -6,7 +6,14 @@ import numpy as np
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
 from eval_suites.base import EvalContext
-from eval_suites.simulated.truth import Poses, box_positions
+from eval_suites.simulated.pose_reading import PoseReaders
+from eval_suites.simulated.truth import (
+    FIRST_BOX,
+    PALETTE,
+    Poses,
+    box_positions,
+    visible_things,
+)
 from genie_robo.config import PoseSource, RecordConfig, Source
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
@@ -49,16 +56,27 @@ class TruePoseReader:
     """Knows every frame that MuJoCo has drawn, and where everything was in it."""
 
     def __init__(self, monkeypatch):
-        self.poses = {}
+        self.moments = {}
         render = Tabletop.render
 
         def rendered(env):
             frame = render(env)
-            self.poses[frame.tobytes()] = env.pose[:3], box_positions(env)
+            shows = visible_things(env, image_size=frame.shape[:2])
+            self.moments[frame.tobytes()] = env.pose, box_positions(env), shows
             return frame
 
         monkeypatch.setattr(Tabletop, "render", rendered)
 
     def read(self, video):
-        tool, boxes = zip(*(self.poses[frame.tobytes()] for frame in video), strict=True)
-        return Poses(np.stack(tool), np.stack(boxes))
+        pose, boxes, _ = map(np.stack, zip(*self._known(video), strict=True))
+        return Poses(pose[:, :3], boxes, pose[:, 5], pose[:, 6])
+
+    def box_pixels(self, video):
+        shows = np.stack([shows for _, _, shows in self._known(video)]).astype(int)
+        return np.where(shows >= FIRST_BOX, shows - FIRST_BOX, len(PALETTE))
+
+    def _known(self, video):
+        return [self.moments[frame.tobytes()] for frame in video]
+
+    def as_readers(self):
+        return lambda *_, **__: PoseReaders(self, self)

@@ -31,7 +31,7 @@ def recorded(tmp_path_factory):
 @pytest.fixture
 def exact(monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_readers", reader.as_readers())
 
 
 @pytest.mark.usefixtures("exact")

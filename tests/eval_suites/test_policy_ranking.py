@@ -29,7 +29,7 @@ def rank(recorded, world_model, **settings):
 
 def test_mujoco_itself_orders_policies_perfectly(recorded, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_readers", reader.as_readers())
     result = rank(recorded, "mujoco", tasks=["reach", "push"])
     for value in ("success", "return"):
         assert result.metrics[f"{value}/mmrv"].value == 0.0
@@ -55,7 +55,7 @@ def test_reading_is_the_same_on_both_sides_with_a_fitted_reader(recorded):
 
 def test_a_standing_picture_ranks_nothing(recorded, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(trials, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(trials, "fit_pose_readers", reader.as_readers())
     metrics = rank(recorded, "copy_last").metrics
     assert metrics["success/pearson"].value is None
     assert "same value" in metrics["success/pearson"].reason

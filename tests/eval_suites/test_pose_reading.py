@@ -3,9 +3,11 @@ import pytest
 
 from eval_suites.simulated.pose_reading import PoseReader
 from eval_suites.simulated.truth import PALETTE, Poses
-from genie_robo.sim.scene import COLORS
+from genie_robo.sim.scene import COLORS, CameraSpec
 
 RNG = np.random.default_rng(0)
+# Looks straight down, as far as a camera with an upright image can: 32 cm fill 32 pixels.
+CAMERA = CameraSpec(position=(-1e-3, 0.0, 1.0), target=(0.0, 0.0, 0.0), fovy=18.18)
 
 
 def scene(tool, boxes):
@@ -32,11 +34,11 @@ def sample(count):
         for name, place in places.items():
             boxes[t, PALETTE.index(name)] = place
         frames.append(scene(tools[t], places))
-    return np.stack(frames), Poses(tools, boxes)
+    return np.stack(frames), Poses(tools, boxes, np.zeros(count), np.ones(count))
 
 
 def test_tool_and_boxes_of_unseen_frames_are_read():
-    reader = PoseReader.fit(*sample(400))
+    reader = PoseReader.fit(*sample(400), camera=CAMERA)
     frames, true = sample(60)
     read = reader.read(frames)
     tool = np.linalg.norm(read.tool - true.tool, axis=-1)
@@ -48,18 +50,19 @@ def test_tool_and_boxes_of_unseen_frames_are_read():
 
 
 def test_equal_frames_read_equal():
-    reader = PoseReader.fit(*sample(50))
+    reader = PoseReader.fit(*sample(50), camera=CAMERA)
     frames, _ = sample(4)
     assert (reader.read(frames).tool == reader.read(frames.copy()).tool).all()
 
 
 def test_without_boxes_none_is_read():
     frames, poses = sample(50)
-    reader = PoseReader.fit(frames, Poses(poses.tool, np.full_like(poses.boxes, np.nan)))
+    none = poses._replace(boxes=np.full_like(poses.boxes, np.nan))
+    reader = PoseReader.fit(frames, none, camera=CAMERA)
     assert np.isnan(reader.read(frames).boxes).all()
 
 
 def test_no_frame_is_refused():
     frames, poses = sample(1)
     with pytest.raises(ValueError, match="needs frames"):
-        PoseReader.fit(frames[:0], Poses(poses.tool[:0], poses.boxes[:0]))
+        PoseReader.fit(frames[:0], Poses(*(part[:0] for part in poses)), camera=CAMERA)

@@ -20,6 +20,7 @@ from eval_suites.controllability import Controllability
 from eval_suites.metrics.image_metrics import frame_psnr
 from eval_suites.plugs import fit_motion_centroids
 from eval_suites.sim_rollout import SimRollout
+from eval_suites.simulated.pose_reading import PoseReaders
 from eval_suites.simulated.truth import Moment
 from eval_suites.uninformed import UNINFORMED
 from genie_robo.inference.world import HeldFrame
@@ -54,7 +55,8 @@ def look(env):
     ((x, y, _),) = ExactReader().read(frame[None]).tool
     rows, columns = np.mgrid[:32, :32] * PIXEL_M
     is_robot = (abs(columns - x - 0.02) < 0.021) & (abs(rows - y - 0.02) < 0.021)
-    return Moment(frame, env.pose, np.full((5, 3), np.nan), is_robot, False)
+    pose, boxes = np.array([*env.pose, 0.0, 0.0, 0.0, 1.0]), np.full((5, 3), np.nan)
+    return Moment(frame, pose, boxes, np.zeros(5, bool), is_robot.astype(np.uint8), False)
 
 
 class OneCode(TransitionCodes):
@@ -82,7 +84,8 @@ class FeedbackCodes(TransitionCodes):
 def robot(monkeypatch):
     monkeypatch.setattr(sim_rollout, "MujocoWorld", ToyMujoco)
     monkeypatch.setattr(sim_rollout, "look", look)
-    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: ExactReader())
+    readers = PoseReaders(ExactReader(), ExactReader())
+    monkeypatch.setattr(sim_rollout, "fit_pose_readers", lambda *_, **__: readers)
     return ToyRobot(12, simulated=True)
 
 

@@ -72,7 +72,7 @@ def test_mujoco_with_quantised_motions_is_the_upper_bound_of_codes(mujoco_contex
 
 def test_half_the_motion_is_half_the_gain(mujoco_context, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(sim_rollout, "fit_pose_readers", reader.as_readers())
     metrics = simulate(mujoco_context, "mujoco_scaled")
     # The arm follows a command within a few per cent.
     assert metrics["gain/robot_actions"].value == pytest.approx(0.5, abs=0.05)
@@ -81,7 +81,7 @@ def test_half_the_motion_is_half_the_gain(mujoco_context, monkeypatch):
 
 def test_a_late_answer_is_a_lag_of_one(mujoco_context, monkeypatch):
     reader = TruePoseReader(monkeypatch)
-    monkeypatch.setattr(sim_rollout, "fit_pose_reader", lambda *_, **__: reader)
+    monkeypatch.setattr(sim_rollout, "fit_pose_readers", reader.as_readers())
     metrics = simulate(mujoco_context, "mujoco_delayed")
     assert metrics["lag/robot_actions"].value == 1.0
     assert metrics["tool_error/above_floor"].value > 5

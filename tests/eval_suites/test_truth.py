@@ -6,7 +6,16 @@ import pytest
 from eval_fakes import ToyRobot
 from mujoco_fakes import record_context
 
-from eval_suites.simulated.truth import PALETTE, look, recorded_poses, robot_pixels, stack
+from eval_suites.simulated.truth import (
+    FIRST_BOX,
+    PALETTE,
+    ROBOT,
+    look,
+    recorded_poses,
+    stack,
+    to_pixels,
+    visible_things,
+)
 from genie_robo.sim.render import RaycastRenderer
 from genie_robo.sim.restore import execute, restore
 from genie_robo.sim.scene import CAMERA, SceneSpec
@@ -34,7 +43,7 @@ def test_executing_the_recorded_actions_gives_the_recording(recorded):
 
 def test_the_mask_is_what_vanishes_with_the_robot(recorded):
     with closing(restore(recorded.dataset[0], 4, image_size=(32, 32))) as env:
-        mask = robot_pixels(env.model, env.data, image_size=(32, 32))
+        mask = visible_things(env, image_size=(32, 32)) == ROBOT
         before = env.render().astype(int)
         model = env.model
         names = [model.body(int(body)).name for body in model.geom_bodyid]
@@ -46,6 +55,25 @@ def test_the_mask_is_what_vanishes_with_the_robot(recorded):
     assert 20 < mask.sum() < 500
     # What changes besides is its shadow.
     assert changed[mask].mean() > 0.97
+
+
+def test_what_pixels_show_is_where_the_camera_projects_it(recorded):
+    """The centre of every box that is not hidden lies within its own pixels."""
+    with closing(restore(recorded.dataset[0], 0, image_size=(64, 64))) as env:
+        shows = visible_things(env, image_size=(64, 64))
+        centres = [env.box_position(k) for k in range(len(env.scene.boxes))]
+        places = to_pixels(np.stack(centres), env.scene.camera, image_size=(64, 64))
+        seen = 0
+        for box, place in zip(env.scene.boxes, places, strict=True):
+            rows, columns = np.nonzero(shows == FIRST_BOX + PALETTE.index(box.color))
+            if len(rows) > 12:
+                seen += 1
+                assert rows.min() <= place[0] <= rows.max() + 1
+                assert columns.min() <= place[1] <= columns.max() + 1
+        assert seen
+        ((row, column),) = to_pixels(env.pose[None, :3], env.scene.camera, image_size=(64, 64))
+        near = shows[int(row) - 3 : int(row) + 4, int(column) - 3 : int(column) + 4]
+        assert (near == ROBOT).any()
 
 
 def test_a_task_is_only_what_counts_as_solved(recorded):

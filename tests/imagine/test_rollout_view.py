@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eval_suites.simulated.pose_reading import PoseReader
+from eval_suites.simulated.pose_reading import PoseReaders
 from genie_robo.config import ImagineConfig, Sampler
 from genie_robo.config.sim import Renderer
 from genie_robo.data.rlds import RldsDataset
@@ -140,10 +140,10 @@ def test_pose_error_is_the_distance_to_mujoco(episode, readers):
     view = episode.view
     assert list(view.read_path.error_mm) == ["imagined", "copy_last", "true_frames"]
     true = view.replay.end_effector
-    read = readers.poses.read(view.imagined_video).tool
+    read = readers.poses.decoded.read(view.imagined_video).tool
     expected = 1000 * np.linalg.norm(read - true, axis=1)
     np.testing.assert_allclose(view.read_path.error_mm["imagined"], expected)
-    first = readers.poses.read(view.true_video[:1]).tool
+    first = readers.poses.recorded.read(view.true_video[:1]).tool
     still = 1000 * np.linalg.norm(first - true, axis=1)
     np.testing.assert_allclose(view.read_path.error_mm["copy_last"], still)
 
@@ -226,7 +226,7 @@ def test_a_map_of_other_weights_is_fitted_again_and_a_damaged_one_is_left_out(tr
 
 
 def test_poses_are_read_only_where_the_simulator_knows_them(trained, monkeypatch, readers):
-    assert isinstance(readers.poses, PoseReader)
+    assert isinstance(readers.poses, PoseReaders)
     read = RldsDataset.__getitem__
     monkeypatch.setattr(
         RldsDataset, "__getitem__", lambda self, i: replace(read(self, i), sim_state=None)
