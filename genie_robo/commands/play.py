@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from genie_robo.config import Interface, PlayConfig
@@ -48,7 +49,7 @@ def run(config: PlayConfig) -> None:
             prompts=prompts,
             record=partial(_record, trained.folder),
             title=config.run,
-            note=describe_map(fitted),
+            note=describe_map(fitted, by_latents=trained.genie.takes_latents),
         )
         serve(
             session,
@@ -88,13 +89,20 @@ def make_game(
     )
 
 
-def describe_map(fitted: ActionMap | None) -> str:
+def describe_map(fitted: ActionMap | None, *, by_latents: bool) -> str:
     """Accuracy of the action map, in words."""
     if fitted is None or fitted.report.accuracy.value is None:
         return ""
+    report = fitted.report
+    explained = [r2.value for r2 in report.latent_r2 if r2.value is not None]
+    if by_latents and explained:
+        return (
+            f"the action map explains {np.mean(explained):.0%} of the latents of held-out steps "
+            f"(R2, {report.num_labels} labels)"
+        )
     return (
-        f"the action map names the right code for {fitted.report.accuracy.value:.0%} of held-out "
-        f"steps, each alone; always naming the most frequent would for {fitted.report.majority:.0%}"
+        f"the action map names the right code for {report.accuracy.value:.0%} of held-out "
+        f"steps, each alone; always naming the most frequent would for {report.majority:.0%}"
     )
 
 
