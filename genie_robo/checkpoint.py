@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.stored_files import check_regular
 from genie_robo.train.settings import TrainConfig
 from genie_robo.weights import check_weights, load_checked
 
@@ -36,7 +37,9 @@ def has_weights(run: RunFolder, part: str) -> bool:
 
 def weights_digest(run: RunFolder, part: str) -> str:
     """Hash of the finished weights of a part."""
-    with _weights(run, part).open("rb") as file:
+    path = _weights(run, part)
+    check_regular(path)
+    with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.logging import RichHandler
 
-from genie_robo.command_line import command_line
+from genie_robo.command_line import command_line, printable
 from genie_robo.commands.help import help_console, print_command, print_overview
 from genie_robo.commands.table import Command, UsageError, load_command
 from genie_robo.disk_space import is_no_space, no_space
@@ -133,7 +133,16 @@ def _explain_fault(
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(printable(text), markup=False)
+
+
+class _Printable(logging.Filter):
+    """Writes out the control characters of messages, which may name what a dataset holds."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the message; it is always kept."""
+        record.msg, record.args = printable(record.getMessage()), ()
+        return True
 
 
 class _Once(logging.Filter):
@@ -153,10 +162,12 @@ class _Once(logging.Filter):
 
 def _configure_logging(*, debug: bool) -> None:
     """Show our own messages from INFO up, those of libraries from WARNING up."""
-    handler = RichHandler(
-        console=Console(stderr=True), show_time=False, show_path=debug, rich_tracebacks=False
-    )
+    console, form = Console(stderr=True), "%(message)s"
+    handler = RichHandler(console=console, show_time=False, show_path=debug, rich_tracebacks=False)
+    if not console.is_terminal:  # where lines are searched, not seen: none is wrapped
+        handler, form = logging.StreamHandler(), "%(levelname)-8s %(message)s"
+    handler.addFilter(_Printable())
     handler.addFilter(_Once())
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
     for package in ("genie_robo", "eval_suites", "viz"):
         logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)

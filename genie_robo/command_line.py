@@ -19,6 +19,16 @@ _STRUCTURE = re.compile(
 _SPECIAL_IN_LISTS = re.compile(r"""[,\[\]{}'"]|^\s|\s$|^$""")
 
 
+def printable(text: str) -> str:
+    """Text whose control characters are written out, so that a terminal does not obey them.
+
+    Lines and tabs stay.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def command_line(*words: str) -> str:
     """A command of `genie-robo` to paste into a shell."""
     return shlex.join(["genie-robo", *words])

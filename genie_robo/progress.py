@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from genie_robo.command_line import printable
+
 Advance = Callable[..., None]
 """`advance(amount=1, note="")`: call it after each finished piece of work."""
 
@@ -51,7 +53,9 @@ def progress_bar(
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, refresh_per_second=4, disable=not visible) as progress:
-        task = progress.add_task(description, total=total, completed=completed, unit=unit, note="")
+        task = progress.add_task(
+            printable(description), total=total, completed=completed, unit=unit, note=""
+        )
 
         def advance(amount: int = 1, note: str | None = None) -> None:
             progress.advance(task, amount)

@@ -73,14 +73,24 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
         FileNotFoundError: There is no such file.
         ValueError: It is too large, or a device or a pipe.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path} is not a regular file")
+    check_regular(path)
     with path.open("rb") as file:
         # Reading n bytes reserves n bytes, however small the file is.
         content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > max_bytes:
         raise ValueError(f"{path.name} has more than the {max_bytes:,} bytes that are read of it")
     return content
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what must not be opened: reading a pipe or a device may never end.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is a folder, a device or a pipe.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is not a regular file")
 
 
 def _collections(outer: dict[str, Any] | list[Any]) -> list[dict[str, Any] | list[Any]]:

@@ -16,6 +16,8 @@ LABEL_WIDTH, HEADER_HEIGHT, GAP, FONT_SIZE = 84, 22, 3, 13
 LABEL_GAP = 8
 """Pixels between a label and its row; labels longer than LABEL_WIDTH make the image wider."""
 INK, PAPER = (34, 34, 34), (255, 255, 255)
+_X264 = {"crf": "16", "threads": "1"}
+"""One thread, because the bytes depend on their number, which is that of the machine's cores."""
 MIN_VIDEO_SIDE = 256
 """Small frames are enlarged to about this many pixels, without smoothing."""
 
@@ -29,7 +31,7 @@ def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) ->
         av.open(str(temporary), "w", format="mp4") as container,
     ):
         rate = Fraction(fps or 5).limit_denominator(1000)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+        stream = container.add_stream("libx264", rate=rate, options=_X264)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in video[:, :height, :width]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -8,6 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from genie_robo.stored_files import check_regular
+
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -60,6 +62,7 @@ def load_checked(path: Path, module: nn.Module) -> None:
 
 def _read_header(path: Path) -> dict[str, str]:
     """Type and shape of every tensor in a file, without reading any of them."""
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping

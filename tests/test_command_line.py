@@ -8,6 +8,7 @@ from genie_robo.command_line import (
     command_line,
     is_list,
     is_quoted,
+    printable,
     quote_text,
     split_values,
     write_setting,
@@ -70,3 +71,8 @@ def test_quoted_text_is_one_value_that_ends_where_it_should(text):
     quoted = quote_text(text)
     assert is_quoted(quoted)
     assert split_values(f"{quoted},{quoted}") == [quoted, quoted]
+
+
+def test_control_characters_are_written_out():
+    assert printable("a\x1b[2Jb\x07\u202e\x9b\r") == r"a\x1b[2Jb\x07\u202e\x9b\r"
+    assert printable("höhe 12 %\tx\ny") == "höhe 12 %\tx\ny"

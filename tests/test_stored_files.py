@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from torch import nn
 
 from genie_robo.config import TrainConfig
 from genie_robo.config_file import read_config
@@ -15,8 +16,10 @@ from genie_robo.provenance import read_provenance
 from genie_robo.report import read_suite
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.scene import SceneSpec
-from genie_robo.stored_files import MAX_DEPTH, parse_json, read_json, read_yaml_text
+from genie_robo.stored_files import MAX_DEPTH, parse_json, read_bytes, read_json, read_yaml_text
+from genie_robo.weights import check_weights
 from tests.memory_limit import run_limited
+from viz.recording import check_recording
 
 DEEP = "[" * 100_000
 LAUGHS = "a: &a [ha, ha]\n" + "".join(
@@ -160,3 +163,14 @@ def test_arrays_that_inflate(tmp_path):
         ValueError, match=r"inflates to 120,0.* bytes, above 100,000,000. Delete the"
     ):
         ActionMap.load(tmp_path)
+
+
+def test_pipes_in_place_of_weights_and_pictures_are_refused(tmp_path):
+    pipe = tmp_path / "tokenizer.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="is not a regular file"):
+        check_weights(pipe, nn.Linear(1, 1))
+    with pytest.raises(FileNotFoundError):
+        check_recording(pipe)
+    with pytest.raises(ValueError, match="is not a regular file"):
+        read_bytes(pipe, max_bytes=10)

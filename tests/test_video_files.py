@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -75,3 +78,19 @@ def test_enlarge_repeats_pixels(side, expected):
 def test_spread_keeps_both_ends():
     assert spread(16, most=4) == [0, 5, 10, 15]
     assert spread(3, most=9) == [0, 1, 2]
+
+
+def test_equal_frames_make_equal_bytes_on_any_number_of_cores(tmp_path):
+    program = (
+        "import os, sys\n"
+        "os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[2])])\n"
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from genie_robo.video_files import write_mp4\n"
+        "video = np.random.default_rng(0).integers(0, 256, (20, 37, 53, 3), np.uint8)\n"
+        "write_mp4(Path(sys.argv[1]), video, fps=3.0)\n"
+    )
+    for name, num_cores in (("one", "1"), ("two", "2")):
+        words = [sys.executable, "-c", program, str(tmp_path / f"{name}.mp4"), num_cores]
+        subprocess.run(words, check=True)
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()

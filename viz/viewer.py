@@ -1,8 +1,10 @@
 """The Rerun viewer as a process: a window, or a web page that this machine serves."""
 
 import contextlib
+import ctypes
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from viz.recording import check_recording
 HOST = "127.0.0.1"
 _EXECUTABLES = ("Rerun.app/Contents/MacOS/Rerun", "rerun", "rerun.exe")
 _START_TIMEOUT_S = 60.0
+_PR_SET_PDEATHSIG = 1
+"""Of prctl (Linux): the signal that a process gets when its parent ends."""
 
 
 def find_recordings(folder: Path) -> list[Path]:
@@ -131,10 +135,26 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
     )
 
 
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a child of this process calls first, so that it ends when this one is killed."""
+    if sys.platform != "linux":
+        return None
+    # Loaded before the fork, after which little is safe.
+    set_option = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def begin() -> None:
+        set_option(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed meanwhile
+            os._exit(1)
+
+    return begin
+
+
 @contextlib.contextmanager
 def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child process that ends with the block."""
-    process = subprocess.Popen(command)  # noqa: S603 our own executable and words, no shell
+    process = subprocess.Popen(command, preexec_fn=_end_with_parent())  # noqa: S603 our own executable and words, no shell
     try:
         yield process
     finally:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from genie_robo.command_line import command_line, write_setting
+from genie_robo.command_line import command_line, printable, write_setting
 from genie_robo.config import InspectConfig
 from genie_robo.data.settings import MAX_IMAGE_PIXELS
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
@@ -148,6 +148,11 @@ def _table(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:
     for first, *others in rows:
         table.add_row(f"  {escape(str(first))}", *(escape(_cell(cell)) for cell in others))
     return table
+
+
+def escape(text: str) -> str:
+    """Text of a dataset that is neither markup nor a command to the terminal."""
+    return escape_markup(printable(text))
 
 
 def _cell(value: Any) -> str:

@@ -18,10 +18,13 @@ from genie_robo.data.records import Columns, Steps, parse_record
 from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, Schema, open_schema
 from genie_robo.data.shards import ShardFile, Span, find_records, read_record
 from genie_robo.progress import progress_bar
+from genie_robo.stored_files import parse_json, read_bytes
 
 INDEX_FORMAT = 3
 """Version of the cache; older index files are rebuilt."""
 _EPISODE_ID = re.compile(r"[0-9a-f]{16}")
+_MAX_BYTES = 2**30
+"""Of the cache: some million records."""
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
 _SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
@@ -243,7 +246,7 @@ def _to_json(stamp: str, entries: Sequence[RecordEntry], shards: Sequence[ShardF
 def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEntry] | None:
     """The cached entries, or None if there are none, they do not fit or the dataset has changed."""
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(read_bytes(file, max_bytes=_MAX_BYTES))
         if content.pop("checksum") != _checksum(content) or content["stamp"] != stamp:
             return None
         rows = content["records"]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import google_crc32c
 from array_record.python.array_record_module import ArrayRecordReader
 
+from genie_robo.stored_files import check_regular
+
 TFRECORD, ARRAY_RECORD = "tfrecord", "array_record"
 
 _LFS_MAGIC = b"version https://git-lfs"
@@ -66,10 +68,11 @@ def check_downloaded(file: Path) -> None:
 
     Raises:
         FileNotFoundError: It is missing.
-        ValueError: It is empty or a pointer.
+        ValueError: It is empty, a pointer, or no regular file.
     """
     if not file.exists():
         raise FileNotFoundError(f"{file} is missing; complete the download")
+    check_regular(file)
     if file.stat().st_size == 0:
         raise ValueError(f"{file} has zero bytes: its download failed; download it again")
     with file.open("rb") as opened:

@@ -12,6 +12,10 @@ from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import GRIPPER, Episode
 
 T = TypeVar("T")
+MAX_STATE = 10_000
+"""Numbers in a simulator state; the largest robot here has some hundred."""
+FARTHEST_STATE = 1e9
+"""The clock, in seconds, is part of a state, and forces are."""
 
 
 def restore(
@@ -46,7 +50,10 @@ def stored_scene(episode: Episode, *, task: str = "") -> SceneSpec:
             f"episode {episode.episode_id} holds no simulator state, so MuJoCo cannot restore it; "
             "`genie-robo record` makes episodes that it can"
         )
-    scene = SceneSpec.from_json(episode.scene)
+    try:
+        scene = SceneSpec.from_json(episode.scene)
+    except ValueError as error:
+        raise ValueError(f"episode {episode.episode_id}: {error}") from error
     return replace(scene, task=task) if task else scene
 
 
@@ -54,7 +61,7 @@ def stored_state(episode: Episode, step: int) -> Float[np.ndarray, " n"]:
     """The simulator's state at a recorded step.
 
     Raises:
-        ValueError: the episode is not from a simulator, or has no such step.
+        ValueError: the episode is not from a simulator, has no such step, or its state is none.
     """
     stored_scene(episode)
     assert episode.sim_state is not None
@@ -63,7 +70,15 @@ def stored_state(episode: Episode, step: int) -> Float[np.ndarray, " n"]:
             f"start={step} is not a step of episode {episode.episode_id}, which has steps 0 to "
             f"{episode.num_steps - 1}"
         )
-    return episode.sim_state[step]
+    state = episode.sim_state[step]
+    if len(state) > MAX_STATE or not (np.abs(state) <= FARTHEST_STATE).all():
+        raise ValueError(
+            f"episode {episode.episode_id}: the simulator state of step {step} cannot be restored: "
+            f"it has {len(state):,} numbers (at most {MAX_STATE:,}), or some are not finite or "
+            f"beyond {FARTHEST_STATE:g}; record it again, or set data.source.sim_state='' to read "
+            "it without a simulator"
+        )
+    return state
 
 
 def execute(

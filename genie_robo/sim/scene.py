@@ -1,7 +1,9 @@
 """The tabletop scene: its contents as plain data, and the MuJoCo model built from them."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -22,6 +24,16 @@ CAMERA = "primary"
 DIRECTIONS = {"away": (1, 0), "closer": (-1, 0), "left": (0, 1), "right": (0, -1)}
 """Push directions as the robot sees them."""
 MAX_BOXES = 4
+SCENE_VERSION = 1
+"""Of the text of a scene. It is written only from version 2 on."""
+MAX_SCENE_CHARACTERS = 20_000
+CONTROL_HZ = (0.1, 1000.0)
+"""Slower ones would take thousands of physics steps for an action."""
+_PLACES = (-10.0, 10.0)
+"""Of anything in a scene (m)."""
+_TOO_NEAR = 1e-6
+_SHOWN = 60
+"""Characters of a wrong value that an error shows."""
 TASKS = ("pick", "push", "reach", "explore")
 
 
@@ -89,18 +101,87 @@ class SceneSpec:
         """The scene that `to_json` wrote.
 
         Raises:
-            ValueError: It is not one.
+            ValueError: It is not one, or one that could not be simulated.
         """
         try:
-            values = parse_json(text)
-            boxes = tuple(BoxSpec(**_tuples(box)) for box in values.pop("boxes"))
-            camera = CameraSpec(**_tuples(values.pop("camera")))
-            return cls(**_tuples(values), boxes=boxes, camera=camera)
+            return cls._parse(text)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"an episode's scene is not one that `genie-robo record` wrote ({error}); record "
                 "it again, or set data.source.sim_state='' to read it without a simulator"
             ) from error
+
+    @classmethod
+    def _parse(cls, text: str) -> "SceneSpec":
+        if len(text) > MAX_SCENE_CHARACTERS:
+            raise ValueError(
+                f"it has {len(text):,} characters, of at most {MAX_SCENE_CHARACTERS:,}"
+            )
+        values = parse_json(text)
+        version = values.pop("version", SCENE_VERSION)
+        if version != SCENE_VERSION:
+            raise ValueError(f"it has version {version!r}, this genie_robo reads {SCENE_VERSION}")
+        _check_scene(values)
+        boxes = tuple(BoxSpec(**_tuples(box)) for box in values.pop("boxes"))
+        camera = CameraSpec(**_tuples(values.pop("camera")))
+        return cls(**_tuples(values), boxes=boxes, camera=camera)
+
+
+def _check_scene(values: dict[str, Any]) -> None:
+    """Check that what is stored is of the right kinds and within what can be simulated.
+
+    Raises:
+        ValueError: Something is not; names it.
+    """
+    boxes = values["boxes"]
+    if not isinstance(boxes, list) or not 0 < len(boxes) <= MAX_BOXES:
+        found = len(boxes) if isinstance(boxes, list) else type(boxes).__name__
+        raise ValueError(f"boxes: 1 to {MAX_BOXES} are possible, found {found}")
+    _check_word("task", values.get("task"), TASKS)
+    _check_word("direction", values.get("direction"), tuple(DIRECTIONS))
+    _check_word("robot", values.get("robot"), ("arm", *MENAGERIE))
+    target = values.get("target")
+    if type(target) is not int or not 0 <= target < len(boxes):
+        raise ValueError(f"target={str(target)[:_SHOWN]} is none of its {len(boxes)} boxes")
+    _check_range("control_hz", [values.get("control_hz")], 1, CONTROL_HZ)
+    _check_range("start", values.get("start"), 3, _PLACES)
+    for box in boxes:
+        _check_box(box)
+    _check_camera(values["camera"])
+
+
+def _check_box(box: dict[str, Any]) -> None:
+    if not isinstance(box.get("color"), str) or not 0 < len(box["color"]) <= _SHOWN:
+        raise ValueError("the color of a box must be a word")
+    _check_range("rgba", box.get("rgba"), 4, (0.0, 1.0))
+    _check_range("half_size", box.get("half_size"), 3, (1e-3, 1.0))
+    _check_range("position", box.get("position"), 2, _PLACES)
+    _check_range("yaw", [box.get("yaw")], 1, (-2 * math.pi, 2 * math.pi))
+
+
+def _check_camera(camera: dict[str, Any]) -> None:
+    _check_range("camera.position", camera.get("position"), 3, _PLACES)
+    _check_range("camera.target", camera.get("target"), 3, _PLACES)
+    _check_range("camera.fovy", [camera.get("fovy")], 1, (1.0, 170.0))
+    if math.dist(camera["position"][:2], camera["target"][:2]) < _TOO_NEAR:
+        raise ValueError("its camera looks straight down or up, or at itself")
+
+
+def _check_word(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={str(value)[:_SHOWN]!r} is none of {', '.join(choices)}")
+
+
+def _check_range(name: str, values: object, count: int, limits: tuple[float, float]) -> None:
+    low, high = limits
+    is_right = (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) and low <= value <= high for value in values)
+    )
+    if not is_right:
+        which = "a number" if count == 1 else f"{count} numbers"
+        raise ValueError(f"{name}={str(values)[:_SHOWN]} must be {which} from {low:g} to {high:g}")
 
 
 def _tuples(values: dict[str, object]) -> dict:

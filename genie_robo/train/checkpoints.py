@@ -144,7 +144,7 @@ class Checkpoints:
         checksums = state["checksums"]
         for name in sorted({*checksums, *(path.name for path in _shards(folder))}):
             path = folder / name
-            if not path.exists() or _checksum(path) != checksums.get(name):
+            if not path.is_file() or _checksum(path) != checksums.get(name):
                 found = "is damaged" if path.exists() else "is missing"
                 raise ValueError(f"the checkpoint {folder} is incomplete: {name} {found}. {advice}")
         return state

@@ -1,3 +1,4 @@
+import logging
 import subprocess
 import sys
 import tempfile
@@ -316,3 +317,13 @@ def test_every_command_has_a_function_to_run():
     for command in map(load_command, command_names()):
         assert callable(command.load_run())
         assert command.load_after_sweep() is None or command.name == "demo"
+
+
+def test_log_lines_are_whole_where_nobody_sees_them(run_cli, monkeypatch):
+    def log_much(*_):
+        logging.getLogger("genie_robo").info("word " * 100 + "\x1b[2J [brackets]")
+        return cli.OK
+
+    monkeypatch.setattr(cli, "_dispatch", log_much)
+    text = "INFO     " + "word " * 100 + r"\x1b[2J [brackets]" + "\n"
+    assert run_cli("demo").err == text

@@ -205,3 +205,47 @@ def test_a_count_beyond_all_records(folder):
     ):
         open_table(folder)
     assert only_shard(folder).exists()
+
+
+def test_shards_in_a_folder_of_the_dataset_open_again_and_again(folder):
+    shard = only_shard(folder)
+    before = build_index(folder)
+    (folder / "shards").mkdir()
+    shard.rename(folder / "shards" / shard.name)
+    template = "shards/{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    info = folder / "dataset_info.json"
+    content = json.loads(info.read_text())
+    content["splits"][0]["filepathTemplate"] = template
+    info.write_text(json.dumps(content))
+    for _ in range(2):
+        again = build_index(folder)
+        assert again.fingerprint == before.fingerprint
+        assert len([again.read(entry) for entry in again.entries]) == 8
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json", "shard"])
+def test_a_pipe_in_place_of_a_file_is_refused(folder, name):
+    path = only_shard(folder) if name == "shard" else folder / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="is not a regular file"):
+        build_index(folder)
+
+
+def test_a_huge_index_is_not_read(folder, monkeypatch):
+    index = build_index(folder)
+    monkeypatch.setattr(index_module, "_MAX_BYTES", 10)
+    assert build_index(folder) == index  # made anew
+
+
+def test_names_do_not_command_the_terminal(folder, genie_robo):
+    info = folder / "dataset_info.json"
+    content = json.loads(info.read_text())
+    content["name"] = "x\x1b[2J\x1b]0;title\x07"
+    content["splits"][0]["name"] = "tr\x1b[31main"
+    info.write_text(json.dumps(content))
+    for words in ((), ("rlds_splits=[none]",)):
+        done = genie_robo("inspect", f"path={folder}", *words)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "\x07" not in done.stdout + done.stderr
+        assert r"\x1b" in done.stdout + done.stderr

@@ -69,3 +69,24 @@ def test_mesh_robot_shows_its_meshes(menagerie, episodes):
     assert mesh.vertices is not None
     assert mesh.faces is not None
     assert mesh.faces.max() == len(mesh.vertices) - 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_hostile_state_is_named_by_its_episode(episodes, value):
+    episode = episodes[0]
+    state = episode.sim_state.copy()
+    state[2, 3] = value
+    broken = replace(episode, sim_state=state)
+    reason = rf"episode {episode.episode_id}: the simulator state of step 2 cannot be restored"
+    with pytest.raises(ValueError, match=reason):
+        replay(broken, start=2, robot_actions=np.zeros((1, 7)))
+
+
+def test_a_huge_state_and_a_hostile_scene_are_named_by_their_episode(episodes):
+    episode = episodes[0]
+    huge = replace(episode, sim_state=np.zeros((episode.num_steps, 20_000)))
+    with pytest.raises(ValueError, match=rf"episode {episode.episode_id}: .*20,000 numbers"):
+        replay(huge, start=0, robot_actions=np.zeros((1, 7)))
+    scene = episode.scene.replace('"control_hz": ', '"control_hz": 1e-7, "was": ')
+    with pytest.raises(ValueError, match=rf"^episode {episode.episode_id}: an episode's scene"):
+        replay(replace(episode, scene=scene), start=0, robot_actions=np.zeros((1, 7)))

@@ -1,5 +1,7 @@
 import itertools
+import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,3 +99,62 @@ def test_without_a_root_the_menagerie_package_is_asked(menagerie, monkeypatch):
     monkeypatch.setitem(sys.modules, PACKAGE, MenageriePackage(root=None))
     with pytest.raises(FileNotFoundError, match=r"has no copy \(no network\); set MENAGERIE_ROOT"):
         build_model(scene)
+
+
+def edited(**changes) -> str:
+    """A scene with other values: of its own, of its first box (box_...) or its camera."""
+    values = json.loads(sample_scene(np.random.default_rng(1)).to_json())
+    for name, value in changes.items():
+        part, _, key = name.partition("__")
+        if key:
+            (values["boxes"][0] if part == "box" else values["camera"])[key] = value
+        else:
+            values[name] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"control_hz": 1e-7}, "control_hz=.*must be a number from 0.1 to 1000"),
+        ({"control_hz": 1e300}, "control_hz"),
+        ({"control_hz": float("nan")}, "control_hz"),
+        ({"control_hz": True}, "control_hz"),
+        ({"boxes": [{}] * 4_000}, "boxes: 1 to 4 are possible, found 4000"),
+        ({"boxes": []}, "found 0"),
+        ({"boxes": {"0": 1}}, "found dict"),
+        ({"boxes": [7]}, "scene is not one"),
+        ({"future": 1}, "future"),
+        ({"version": 2}, "it has version 2, this genie_robo reads 1"),
+        ({"box__half_size": [1, 1]}, "half_size=.*must be 3 numbers"),
+        ({"box__half_size": [0, 0, 0]}, "half_size"),
+        ({"box__half_size": [1e30, 1, 1]}, "half_size"),
+        ({"box__position": [float("nan"), 0]}, "position"),
+        ({"box__yaw": float("inf")}, "yaw"),
+        ({"box__yaw": "0"}, "yaw"),
+        ({"box__rgba": "red"}, "rgba"),
+        ({"box__color": 7}, "color"),
+        ({"box__wheels": 4}, "wheels"),
+        ({"camera__fovy": 0}, "fovy"),
+        ({"camera__position": [0, 0, 1]}, "looks straight down"),
+        ({"camera": None}, "scene is not one"),
+        ({"target": 4}, "target=4 is none of its"),
+        ({"target": -1}, "target=-1"),
+        ({"target": 1e9}, "target"),
+        ({"task": "dance"}, "task='dance' is none of pick, push"),
+        ({"direction": ["left"]}, "direction"),
+        ({"robot": "../../etc"}, "robot="),
+        ({"start": [0, 0]}, "start"),
+        ({"task": "x" * 30_000}, "characters, of at most 20,000"),
+    ],
+)
+def test_hostile_scenes_are_refused_at_once(changes, reason):
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=reason) as raised:
+        SceneSpec.from_json(edited(**changes))
+    assert len(str(raised.value)) < 600
+    assert time.monotonic() - started < 1
+
+
+def test_a_scene_may_name_its_version():
+    assert SceneSpec.from_json(edited(version=1)) == SceneSpec.from_json(edited())

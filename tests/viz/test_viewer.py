@@ -241,6 +241,28 @@ def test_served_page_answers_and_stops_with_the_command(run):
     assert not _is_open(port), "the viewer's own process has ended"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children of killed processes")
+def test_a_killed_view_leaves_no_viewer_on_its_port(run):
+    port = _free_port()
+    code = (
+        "from genie_robo.commands.view import run as view; "
+        "from genie_robo.config import ViewConfig; "
+        f"view(ViewConfig(run={str(run)!r}, serve=True, port={port}))"
+    )
+    command = [sys.executable, "-c", code]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    while not server.stdout.readline().startswith("viewer: "):
+        assert server.poll() is None
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    deadline = time.monotonic() + 10
+    while _is_open(port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_open(port)
+
+
 def test_command_is_described():
     command = COMMANDS["view"]
     assert (command.name, command.config) == ("view", ViewConfig)
