@@ -144,9 +144,13 @@ def stamps_of(run: RunFolder) -> Path:
 
 
 def seconds_spent(stamps: Path) -> dict[str, float]:
-    """Time that each finished stage took, over all interruptions, in the order of finishing."""
+    """Time that each finished stage took, over all interruptions, in the order of finishing.
+
+    Raises:
+        ValueError: A stamp is damaged.
+    """
     paths = sorted(stamps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    found = {path.stem: Stamp(**read_json(path)) for path in paths}
+    found = {path.stem: _load_stamp(path) for path in paths}
     return {name: stamp.seconds for name, stamp in found.items() if stamp.finished}
 
 
@@ -157,15 +161,7 @@ def read_stamp(stamps: Path, stage: Stage) -> Stamp | None:
         ValueError: The file is damaged.
     """
     path = _stamp_path(stamps, stage)
-    if not path.exists():
-        return None
-    try:
-        return Stamp(**read_json(path))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a stage stamp of this version of genie_robo ({error}); delete "
-            f"{path} and {stage.folder} to make that stage again"
-        ) from error
+    return _load_stamp(path, f" and {stage.folder}") if path.exists() else None
 
 
 def digest(outputs: Sequence[Path]) -> str:
@@ -184,15 +180,33 @@ def digest(outputs: Sequence[Path]) -> str:
 
 
 def read_settings(stamps: Path, name: str) -> dict[str, Any] | None:
-    """What the result of a stage was made with; None where the stage was never begun."""
+    """What the result of a stage was made with; None where the stage was never begun.
+
+    Raises:
+        ValueError: The stamp is damaged.
+    """
     path = stamps / f"{name}.json"
-    return read_json(path)["settings"] if path.exists() else None
+    return dict(_load_stamp(path).settings) if path.exists() else None
 
 
 def written_files(stamps: Path, name: str) -> list[str] | None:
     """Files that a stage wrote, relative to the job's folder; None where no list was kept."""
     path = _list_path(stamps, name)
     return path.read_text().splitlines() if path.exists() else None
+
+
+def _load_stamp(path: Path, results: str = "") -> Stamp:
+    """A stamp; `results` are to be deleted with it where it is damaged."""
+    try:
+        content = read_json(path)
+        if not isinstance(content["settings"], dict):
+            raise TypeError("settings is no mapping")
+        return Stamp(**content | {"seconds": float(content.get("seconds", 0.0))})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not a stage stamp of this version of genie_robo ({error}); delete "
+            f"{path}{results} to make that stage again"
+        ) from error
 
 
 def _visible_files(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from genie_robo.pipeline import (
     Verdict,
     digest,
     judge,
+    read_settings,
     run_stages,
     seconds_spent,
     stamps_of,
@@ -175,6 +176,24 @@ def test_damaged_stamp_is_named(job):
     (job.folder / "stages" / "cook.json").write_text('{"settings": ')
     with pytest.raises(ValueError, match=r"cook\.json is not a stage stamp"):
         job.run()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"settings": 7}',
+        '{"settings": {}, "more": 1}',
+        '{"settings": {}, "seconds": "x"}',
+    ],
+)
+def test_a_damaged_stamp_is_named_by_every_reader(tmp_path, text):
+    (tmp_path / "imagine.json").write_text(text)
+    for read in (seconds_spent, lambda stamps: read_settings(stamps, "imagine")):
+        with pytest.raises(ValueError, match=r"imagine\.json is not a stage stamp"):
+            read(tmp_path)
 
 
 def test_time_adds_up_over_interruptions(job):
