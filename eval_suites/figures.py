@@ -175,13 +175,17 @@ def horizon_panels(
     *,
     horizon: int,
     width: float,
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Metrics NAME/WHO/t1, t2, ... as curves, a panel for each name with its label and title."""
+    """Metrics NAME/WHO/t1, t2, ... as curves, a panel for each name with its label and title.
+
+    `names` are those of WHO in the legend, where they differ.
+    """
+    called = {w: w.replace("_", " ") for w in who} | dict(names or {})
     all_axes, frames = new_axes(len(panels), width=width * len(panels)), range(1, horizon + 1)
     for axes, (name, (label, title)) in zip(all_axes, panels.items(), strict=True):
         lines = {
-            w.replace("_", " "): metric_curve([metrics[f"{name}/{w}/t{t}"] for t in frames])
-            for w in who
+            called[w]: metric_curve([metrics[f"{name}/{w}/t{t}"] for t in frames]) for w in who
         }
         draw_curves(axes, frames, lines, labels=("imagined frame t", label), title=title)
     _share_legend(all_axes)

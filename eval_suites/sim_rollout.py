@@ -61,6 +61,9 @@ GREEDY_CODES = "greedy_codes"
 """MuJoCo driven by motions quantised to as many k-means centroids as there are codes, by greedy
 error feedback. A search over whole sequences, or other centroids, can come closer: no bound."""
 PATHS = (IMAGINED, ALONE, LATENTS, ROBOT, ROBOT_BY_CODES, RANDOM, GREEDY_CODES)
+DRAWN = (IMAGINED, LATENTS, ROBOT, RANDOM, GREEDY_CODES)
+"""Paths in the figures."""
+CALLED = {IMAGINED: "codes", GREEDY_CODES: "MuJoCo coded"}
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
 GIVEN = (COPY_LAST, MEAN_FRAME, BLURRED)
 """Videos that are the same for every model."""
@@ -97,8 +100,8 @@ class SimRollout:
         f"tool_error/{ROBOT}": "mm",
         "box_error": "mm",
         "gain": "ratio",
-        f"gain/{ROBOT}": "ratio",
         "lag": "frames",
+        "psnr": "dB",
         "replay_psnr": "dB",
     }
 
@@ -366,14 +369,17 @@ def _figures(
     titles = ("whole frame", "pixels that change", "pixels of the robot")
     label = "PSNR against MuJoCo (dB)"
     panels = {name: (label, title) for name, title in zip(MEASURES, titles, strict=True)}
-    who = (*paths, COPY_LAST, TOKENIZER)
-    curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.5)
+    drawn = [path for path in DRAWN if path in paths]
+    who = (*drawn, COPY_LAST, TOKENIZER)
+    curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.5, names=CALLED)
     quality = table.values([f"psnr_{IMAGINED}_t{t + 1}" for t in range(horizon)]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
     strip = {"MuJoCo": true[median][shown]}
-    for who, video in (*paths.items(), (TOKENIZER, rebuilt)):
-        strip[who.replace("_", " ")] = np.concatenate([true[median, :1], video[median]])[shown]
+    rows = {path: paths[path] for path in drawn} | {TOKENIZER: rebuilt}
+    for path, video in rows.items():
+        name = CALLED.get(path, path.replace("_", " "))
+        strip[name] = np.concatenate([true[median, :1], video[median]])[shown]
     return {
         "horizon": curves,
         "strip": figures.frame_strip(strip, titles=["prompt", *(f"t = {t}" for t in shown[1:])]),

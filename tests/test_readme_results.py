@@ -22,15 +22,15 @@ def test_a_changed_number_changes_the_table():
 
 
 def test_every_row_has_its_numbers_of_five_seeds():
-    stored = pd.read_csv(STORED).fillna({"of": ""})
+    stored = pd.read_csv(STORED)
     seeds = [f"seed{n}" for n in range(5)]
     for row in ROWS:
         own = stored[stored["row"] == row.title]
-        assert list(own["of"]) == ["", *row.others]
+        assert list(own["number"]) == [row.number, *row.others]
         assert own[seeds].notna().all(axis=None)
         assert (own["n"] > 0).all()
 
 
 def test_a_suite_that_was_not_evaluated_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"latent_probe.metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=r"latent_probe.metrics\.csv"):
         collect([tmp_path])

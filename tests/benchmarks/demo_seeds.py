@@ -15,76 +15,148 @@ from typing import NamedTuple
 import pandas as pd
 
 STORED = Path(__file__).parents[2] / "docs" / "results" / "demo_seeds.csv"
-PROBE, ROLLOUT = "latent_probe achieved/xyz", "sim_rollout"
 
 
 class Row(NamedTuple):
-    """A row of the table: SUITE METRIC, and the baselines and bounds of that metric to show."""
+    """A row of the table.
+
+    A number is written METRIC, its ceiling METRIC@ceiling, a baseline of a headline metric
+    METRIC@BASELINE, and a difference of two numbers A - B.
+    """
 
     title: str
-    metric: str
+    suite: str
+    number: str
     unit: str
     digits: int
     others: dict[str, str]
-    """Name of a baseline, or `ceiling`, to how it is called in the table."""
+    """Number to its name in the table: baselines, floors and ceilings."""
 
 
-_PROBE = {
-    "ceiling": "8 clusters of the true motions",
-    "dense_flow_clusters": "8 clusters of dense optical flow",
-    "untrained_encoder": "untrained encoder",
-    "previous_action": "previous action",
-    "frame_difference_clusters": "8 clusters of frame differences",
-}
-_LATENT = {
-    "dense_flow_ridge": "ridge on dense flow, all labels",
-    "inverse_dynamics": "ridge on frame differences, all labels",
-}
-_TOOL = {
-    "ceiling": "the reader on rebuilt true frames",
-    "copy_last": "copy-last",
-    "random_codes": "random codes",
-    "greedy_codes": "MuJoCo quantised to 8 centroids",
-}
-_PSNR = {
-    "copy_last": "copy-last",
-    "mean_frame": "mean frame",
-    "blurred_prompt": "blurred prompt",
-    "other_clip": "another clip",
-    "ceiling": "tokenizer",
-}
-_READ = {"copy_last": "copy-last", "ceiling": "the reader on rebuilt true frames"}
-_RANDOM = {"random_codes": "random codes"}
-_FOLLOW = {"random": "random codes"}
-_DELTA = "controllability delta_psnr/permuted/t4"
+_R2, _LATENT = "achieved/xyz/r2", "achieved/xyz/r2_latent"
+_DELTA, _GRIPPER = "delta_psnr/permuted/t4", "gripper_accuracy/robot_actions"
+_BOX = "box_error/robot_actions"
+_READER = "the reader on rebuilt true frames"
+_FLOW = "dense optical flow"
 ROWS = (
-    Row("R2 of dx dy dz from 8 codes", f"{PROBE}/r2", "", 2, _PROBE),
-    Row("R2 from the latent, linear", f"{PROBE}/r2_latent", "", 2, _LATENT),
-    Row("share of the 8-code ceiling", f"{PROBE}/fraction_of_ceiling", "", 2, {}),
-    Row("partial R2 given the previous action", f"{PROBE}/partial_r2_previous_action", "", 2, {}),
-    Row("tokenizer PSNR", "tokenizer psnr", "dB", 1, {"copy_last": "copy-last"}),
-    Row("delta_4 PSNR, codes of another clip", _DELTA, "dB", 1, {}),
-    Row("tool error, codes", f"{ROLLOUT} tool_error", "mm", 0, _TOOL),
-    Row("tool error, latents", f"{ROLLOUT} tool_error/latents", "mm", 0, {}),
-    Row("tool error, robot actions", f"{ROLLOUT} tool_error/robot_actions", "mm", 0, {}),
-    Row("gain of the tool, robot actions", f"{ROLLOUT} gain/robot_actions", "", 2, _RANDOM),
-    Row("box error, robot actions", f"{ROLLOUT} box_error/robot_actions", "mm", 0, _READ),
+    Row(
+        "R2 of dx dy dz from 8 codes",
+        "latent_probe",
+        _R2,
+        "",
+        2,
+        {
+            f"{_R2}@ceiling": "8 clusters of the true motions",
+            f"{_R2}@dense_flow_clusters": f"8 clusters of {_FLOW}",
+            f"{_R2}@untrained_encoder": "untrained encoder",
+            f"{_R2}@frame_difference_clusters": "8 clusters of frame differences",
+            f"{_R2}@previous_action": "previous action",
+        },
+    ),
+    Row(
+        "R2 from the latent, linear",
+        "latent_probe",
+        _LATENT,
+        "",
+        2,
+        {
+            f"{_LATENT}@dense_flow_ridge": f"ridge on {_FLOW}, all labels",
+            f"{_LATENT}@inverse_dynamics": "ridge on frame differences, all labels",
+        },
+    ),
+    Row(
+        "share of the 8-code ceiling", "latent_probe", "achieved/xyz/fraction_of_ceiling", "", 2, {}
+    ),
+    Row(
+        "partial R2 given the previous action",
+        "latent_probe",
+        "achieved/xyz/partial_r2_previous_action",
+        "",
+        2,
+        {},
+    ),
+    Row(
+        "tokenizer PSNR",
+        "tokenizer",
+        "psnr",
+        "dB",
+        1,
+        {"psnr - gain_over_copy_last/psnr": "copy-last"},
+    ),
+    Row("delta_4 PSNR, codes of another clip", "controllability", _DELTA, "dB", 1, {}),
+    Row(
+        "tool error, codes",
+        "sim_rollout",
+        "tool_error",
+        "mm",
+        0,
+        {
+            "tool_error@ceiling": _READER,
+            "tool_error/greedy_codes": "MuJoCo quantised to 8 centroids",
+            "tool_error - tool_error/over_copy_last": "copy-last",
+            "tool_error/random_codes": "random codes",
+        },
+    ),
+    Row("tool error, latents", "sim_rollout", "tool_error/latents", "mm", 0, {}),
+    Row(
+        "tool error, robot actions",
+        "sim_rollout",
+        "tool_error/robot_actions",
+        "mm",
+        0,
+        {"tool_error/robot_actions_by_codes": "robot actions through codes"},
+    ),
+    Row(
+        "gain of the tool, robot actions",
+        "sim_rollout",
+        "gain/robot_actions",
+        "",
+        2,
+        {"gain/random_codes": "random codes", "gain/robot_actions_by_codes": "through codes"},
+    ),
+    Row(
+        "box error, robot actions",
+        "sim_rollout",
+        _BOX,
+        "mm",
+        0,
+        {
+            f"{_BOX}@ceiling": _READER,
+            f"{_BOX} - box_error/over_copy_last/robot_actions": "copy-last",
+        },
+    ),
     Row(
         "gripper open or closed, robot actions",
-        f"{ROLLOUT} gripper_accuracy/robot_actions",
+        "sim_rollout",
+        _GRIPPER,
         "",
         2,
-        _READ,
+        {f"{_GRIPPER}@ceiling": _READER, "gripper_accuracy/random_codes": "random codes"},
     ),
-    Row("changed pixels, codes", f"{ROLLOUT} changed_psnr", "dB", 1, _PSNR),
-    Row("changed pixels, latents", f"{ROLLOUT} changed_psnr/latents", "dB", 1, {}),
-    Row("whole frame, latents", f"{ROLLOUT} psnr/latents", "dB", 1, _PSNR),
     Row(
-        "motion that robot actions cause, of real frames'",
-        "action_following ratio/robot",
+        "changed pixels, codes",
+        "sim_rollout",
+        "changed_psnr",
+        "dB",
+        1,
+        {
+            "changed_psnr@ceiling": "tokenizer",
+            "changed_psnr/greedy_codes": "MuJoCo quantised to 8 centroids",
+            "changed_psnr - changed_psnr/gain_over_blurred_prompt": "blurred prompt",
+            "changed_psnr - changed_psnr/gain_over_mean_frame": "mean frame",
+            "changed_psnr - changed_psnr/gain_over_copy_last": "copy-last",
+            "changed_psnr - changed_psnr/gain_over_other_clip": "another clip",
+        },
+    ),
+    Row("changed pixels, latents", "sim_rollout", "changed_psnr/latents", "dB", 1, {}),
+    Row("changed pixels, robot actions", "sim_rollout", "changed_psnr/robot_actions", "dB", 1, {}),
+    Row(
+        "motion read off imagined frames, robot actions, share of that read off true frames",
+        "action_following",
+        "ratio/robot",
         "",
         2,
-        _FOLLOW,
+        {"ratio/random": "random codes"},
     ),
 )
 
@@ -94,27 +166,43 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: A suite was not evaluated.
-        ValueError: A metric is undefined.
+        ValueError: A number is undefined.
     """
     lines = []
     for row in ROWS:
-        suite, metric = row.metric.split()
-        found = [_metric(run, suite, metric) for run in runs]
-        for name in ("", *row.others):
-            values = [_number(metrics, name) for metrics in found]
-            if None in values:
-                raise ValueError(f"{row.metric} {name} is undefined in one of {runs}")
-            seeds = {f"seed{n}": round(value, 4) for n, value in enumerate(values)}
-            lines.append({"row": row.title, "of": name, "n": found[0]["n_units"], **seeds})
+        suites = [run / "eval" / row.suite for run in runs]
+        for number in (row.number, *row.others):
+            values = {f"seed{n}": round(_read(s, number), 4) for n, s in enumerate(suites)}
+            lines.append(
+                {"row": row.title, "number": number, "n": _count(suites[0], row), **values}
+            )
     return pd.DataFrame(lines)
 
 
-def _metric(run: Path, suite: str, metric: str) -> dict:
-    return json.loads((run / "eval" / suite / "metrics.json").read_text())["metrics"][metric]
+def _read(suite: Path, number: str) -> float:
+    """A number or a difference of two."""
+    first, _, second = number.partition(" - ")
+    return _single(suite, first) - (_single(suite, second) if second else 0.0)
 
 
-def _number(metric: dict, name: str) -> float | None:
-    return {"": metric["value"], "ceiling": metric["ceiling"], **metric["baselines"]}[name]
+def _single(suite: Path, number: str) -> float:
+    metric, _, baseline = number.partition("@")
+    if baseline in ("", "ceiling"):
+        value = _table(suite).loc[metric, baseline or "value"]
+    else:
+        headline = json.loads((suite / "metrics.json").read_text())["metrics"]
+        value = headline[metric]["baselines"][baseline]
+    if pd.isna(value):
+        raise ValueError(f"{number} of {suite} is undefined")
+    return float(value)
+
+
+def _count(suite: Path, row: Row) -> int:
+    return int(_table(suite).loc[row.number, "episodes"])
+
+
+def _table(suite: Path) -> pd.DataFrame:
+    return pd.read_csv(suite / "metrics.csv", index_col="metric")
 
 
 def render(stored: pd.DataFrame) -> str:
@@ -124,13 +212,12 @@ def render(stored: pd.DataFrame) -> str:
         f"| mean ± sd of {len(seeds)} seeds | | baselines and bounds | n |",
         "|---|---|---|---|",
     ]
-    stored = stored.fillna({"of": ""})
     for row in ROWS:
-        own = stored[stored["row"] == row.title].set_index("of")
+        own = stored[stored["row"] == row.title].set_index("number")
         means, spreads = own[seeds].mean(axis=1), own[seeds].std(axis=1)
-        shown = {name: f"{means[name]:.{row.digits}f}" for name in ("", *row.others)}
-        value = f"{shown['']} ± {spreads['']:.{row.digits}f} {row.unit}".strip()
-        others = ", ".join(f"{title} {shown[name]}" for name, title in row.others.items())
+        shown = {number: f"{means[number]:.{row.digits}f}" for number in own.index}
+        value = f"{shown[row.number]} ± {spreads[row.number]:.{row.digits}f} {row.unit}".strip()
+        others = ", ".join(f"{name} {shown[number]}" for number, name in row.others.items())
         lines.append(f"| {row.title} | {value} | {others} | {own['n'].iloc[0]} |")
     return "\n".join(lines)
 
