@@ -1,17 +1,19 @@
-"""The README's results are those of the stored file, and no others."""
+"""The results in README and docs are those of the stored file, and no others."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.benchmarks.demo_seeds import ROWS, STORED, collect, render
+from tests.benchmarks.demo_seeds import ROWS, STORED, collect, render, render_seeds
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
-def test_the_table_of_the_readme_is_the_stored_one():
-    assert render(pd.read_csv(STORED)) in README.read_text()
+def test_the_tables_of_the_pages_are_the_stored_ones():
+    stored = pd.read_csv(STORED)
+    assert render(stored) in (ROOT / "README.md").read_text()
+    assert render_seeds(stored) in (ROOT / "docs/results.md").read_text()
 
 
 def test_a_changed_number_changes_the_table():

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/demo_seeds.py runs/seed0 runs/seed1 runs/seed2 runs/seed3 runs/seed4
 
-The numbers of every run are written to docs/results/demo_seeds.csv, the table is printed. A test
-compares the table in the README with this file.
+The numbers of every run are written to docs/results/demo_seeds.csv; the table, and the numbers seed
+by seed, are printed. A test compares the README and docs/results.md with this file.
 """
 
 import argparse
@@ -222,6 +222,19 @@ def render(stored: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def render_seeds(stored: pd.DataFrame) -> str:
+    """The same numbers seed by seed, for docs/results.md."""
+    seeds = [name for name in stored.columns if name.startswith("seed")]
+    heads = [name.replace("seed", "seed ") for name in seeds]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(seeds)}"]
+    for row in ROWS:
+        own = stored[(stored["row"] == row.title) & (stored["number"] == row.number)].iloc[0]
+        values = " | ".join(f"{own[seed]:.{row.digits}f}" for seed in seeds)
+        unit = f" ({row.unit})" if row.unit else ""
+        lines.append(f"| {row.title}{unit} | {values} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Collect, store and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -231,7 +244,7 @@ def main() -> None:
     stored = collect(options.runs)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     stored.to_csv(options.output, index=False)
-    print(render(stored))
+    print(f"{render(stored)}\n\n{render_seeds(stored)}")
 
 
 if __name__ == "__main__":
