@@ -35,6 +35,8 @@ INFORMATION_PROTOCOL = (
     "transitions, corrected for its bias (Miller 1955); ceiling: entropy of the oracle codes; "
     "permuted_codes: the codes in random order; " + JACKKNIFE
 )
+MIN_LAG_R2 = 0.02
+"""R2 below which the best lag is chance."""
 LAG_PROTOCOL = (
     "the code of transition i predicts the motion of transition i + lag; all lags on the same "
     f"transitions; {PROTOCOL}"
@@ -161,7 +163,7 @@ def lag_measurements(
         of=probe.total(*names, "deviation_lag", statistic=best_lag),
         unit="transitions",
         protocol=f"lag of the highest R2, 0 when codes are aligned; {LAG_PROTOCOL}",
-        reason="the codes predict the motion at no lag",
+        reason="the codes predict the motion at no lag, or best at the last lag that was tried",
     )
     return found
 
@@ -169,14 +171,14 @@ def lag_measurements(
 def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
     """The lag of the highest R2, from errors at lags -n .. n and the deviation; NaN without one.
 
-    Of lags whose R2 is equal up to rounding the smallest is taken.
+    Of lags whose R2 is equal up to rounding the smallest is taken. A peak at the first or last lag
+    may lie beyond it, and one below MIN_LAG_R2 is chance: neither is a lag.
     """
     max_lag = totals.shape[-2] // 2 - 1
     r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
     lags = np.arange(-max_lag, max_lag + 1)
     best = lags[(r2 - ROUNDING * np.abs(lags)).argmax(axis=-1)]
-    # Codes that predict nothing at any lag are not aligned with any.
-    return np.where(r2.max(axis=-1) > ROUNDING, best, np.nan)
+    return np.where((r2.max(axis=-1) > MIN_LAG_R2) & (np.abs(best) < max_lag), best, np.nan)
 
 
 def information_measurements(probe: Probe, table: Table) -> dict[str, Measurement]:

@@ -145,6 +145,14 @@ def test_lag_curve_peaks_where_the_codes_are(robot, oracle, shift):
     assert result.metrics[f"achieved/xyz/lag/{shift:+d}"].value > 0.5
 
 
+@pytest.mark.parametrize("shift", [-3, 3, 5])
+def test_a_peak_at_the_end_of_the_lags_or_beyond_is_no_lag(robot, oracle, shift):
+    result = probe_achieved(robot, lambda window: np.roll(oracle(window), -shift))
+    best = result.metrics["achieved/xyz/best_lag"]
+    assert best.value is None
+    assert "at no lag, or best at the last lag that was tried" in best.reason
+
+
 def test_off_by_one_codes_on_slow_motion_fool_r2_but_not_partial_r2():
     robot = ToyRobot(48, num_frames=30, correlation=0.95, seed=1)
     moves = np.concatenate(robot.actions[:24])[:, :3]
