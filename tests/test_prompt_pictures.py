@@ -1,5 +1,7 @@
 """One picture is one frame: for the prompts of `imagine` and `play`, and for both environments."""
 
+from functools import partial
+
 import gymnasium
 import numpy as np
 import pytest
@@ -67,6 +69,15 @@ def test_a_bomb_is_refused_by_the_environment(tmp_path):
     env = gymnasium.make("genie_robo.sim:Genie/Imagined-v0", world=Held(), prompt=path)
     with pytest.raises(ValueError, match="has 30000 x 30000 pixels, above"):
         env.reset(seed=0)
+
+
+def test_an_environment_has_a_limit_of_its_own(tmp_path):
+    path = tmp_path / "smooth.png"
+    path.write_bytes(encoded(Image.fromarray(smooth(40, 50)), "PNG"))
+    make = partial(gymnasium.make, "genie_robo.sim:Genie/Imagined-v0", world=Held(), prompt=path)
+    make(max_image_pixels=2_000).reset(seed=0)
+    with pytest.raises(ValueError, match=r"max_image_pixels=1999"):
+        make(max_image_pixels=1_999).reset(seed=0)
 
 
 def test_a_file_without_end_is_refused(tmp_path):

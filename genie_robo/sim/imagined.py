@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
 from genie_robo.data.images import MAX_PICTURE_BYTES
-from genie_robo.data.settings import Resize
+from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
 from genie_robo.data.transforms import picture_frame, resize_frame
 from genie_robo.inference.world import (
     Actions,
@@ -56,6 +56,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             frames; scaled to the world's size. A Prompt starts worlds that need its recording.
         image_size: Height and width of frames, for worlds that show any size.
         resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
+        max_image_pixels: Of a picture file, as `data.max_image_pixels`.
         actions: What steers: robot, latents or codes; by default robot actions where the world
             takes them, else codes.
         max_steps: Actions until the episode is truncated.
@@ -72,6 +73,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         prompt: _Prompt | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
+        max_image_pixels: int = MAX_IMAGE_PIXELS,
         actions: str | None = None,
         max_steps: int = 40,
         render_mode: str | None = "rgb_array",
@@ -79,7 +81,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     ) -> None:
         self._world = _as_world(world, former)
         self._image_size = image_size or _frame_size(self._world)
-        self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
+        self._prompt, self._max_steps = prompt, max_steps
+        self._scaling = _Scaling(self._image_size, Resize(resize), max_image_pixels)
         self._kind = actions
         self._now: Step | None = None
         self._num_actions = 0
@@ -98,7 +101,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed, options=options)
         given = (options or {}).get("prompt", self._prompt)
-        prompt = _read_prompt(given, image_size=self._image_size, resize=self._resize)
+        prompt = _read_prompt(given, self._scaling)
         self._prompt, self._num_actions = given, 0
         self._now = self._world.start([prompt], [_draw_seed(self.np_random)])
         return {"pixels": self.render()}, _step_info(self._now, 0, is_start=True)
@@ -212,11 +215,19 @@ def _read_actions(
     return Codes(np.array(actions, dtype=np.int64))
 
 
-def _read_prompt(prompt: _Prompt | None, *, image_size: tuple[int, int], resize: Resize) -> Prompt:
+class _Scaling(NamedTuple):
+    """How images become frames."""
+
+    image_size: tuple[int, int]
+    resize: Resize
+    max_pixels: int
+
+
+def _read_prompt(prompt: _Prompt | None, scaling: _Scaling) -> Prompt:
     """An image, its file or a stack of p frames, scaled to the world's size."""
     if isinstance(prompt, str | Path):
         content = read_bytes(Path(prompt), max_bytes=MAX_PICTURE_BYTES)
-        frame = picture_frame(content, image_size=image_size, resize=resize)
+        frame = picture_frame(content, **scaling._asdict())
         return Prompt(frames=frame[None], title=Path(prompt).name)
     if prompt is None:
         raise ValueError(
@@ -232,7 +243,8 @@ def _read_prompt(prompt: _Prompt | None, *, image_size: tuple[int, int], resize:
             f"them as (p, height, width, 3), with values 0 to 255; it is {prompt.dtype} of shape "
             f"{prompt.shape}"
         )
-    resized = np.stack([resize_frame(f, image_size=image_size, resize=resize) for f in frames])
+    size = {"image_size": scaling.image_size, "resize": scaling.resize}
+    resized = np.stack([resize_frame(f, **size) for f in frames])
     return replace(given, frames=resized) if given else Prompt(frames=resized)
 
 
@@ -283,6 +295,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             (num_envs p h w 3).
         image_size: Height and width of frames, for worlds that show any size.
         resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
+        max_image_pixels: Of a picture file, as `data.max_image_pixels`.
         actions: What steers: robot, latents or codes; by default robot actions where the world
             takes them, else codes.
         max_steps: Actions until an episode is truncated.
@@ -299,6 +312,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         prompt: _Prompts | None = None,
         image_size: tuple[int, int] | None = None,
         resize: str = "stretch",
+        max_image_pixels: int = MAX_IMAGE_PIXELS,
         actions: str | None = None,
         max_steps: int = 40,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -310,7 +324,8 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         self.metadata = _METADATA | {"autoreset_mode": self._mode}
         self._world = _as_world(world, former)
         self._image_size = image_size or _frame_size(self._world)
-        self._prompt, self._resize, self._max_steps = prompt, Resize(resize), max_steps
+        self._prompt, self._max_steps = prompt, max_steps
+        self._scaling = _Scaling(self._image_size, Resize(resize), max_image_pixels)
         self._kind = actions
         self.single_action_space = _action_space(self._world, actions)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -389,17 +404,16 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         self._shown |= {int(env): (step, row) for row, env in enumerate(envs)}
 
     def _read_prompts(self, prompt: _Prompts | None, envs: Int[np.ndarray, " m"]) -> list[Prompt]:
-        size = {"image_size": self._image_size, "resize": self._resize}
         is_array = isinstance(prompt, np.ndarray)
         is_one = isinstance(prompt, Prompt | str | Path)
         if prompt is None or is_one or (is_array and prompt.ndim < 5):
-            return [_read_prompt(prompt, **size)] * len(envs)
+            return [_read_prompt(prompt, self._scaling)] * len(envs)
         if len(prompt) != self.num_envs:
             raise ValueError(
                 f"got {len(prompt)} prompts for {self.num_envs} worlds; give one each, or one for "
                 "all without that axis"
             )
-        return [_read_prompt(prompt[env], **size) for env in envs]
+        return [_read_prompt(prompt[env], self._scaling) for env in envs]
 
     def _leave_groups(self, envs: Int[np.ndarray, " m"]) -> None:
         for group in self._groups:
