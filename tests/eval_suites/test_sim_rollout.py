@@ -340,6 +340,6 @@ def test_figures(robot):
     assert set(figures) == {"horizon", "strip"}
     (legend,) = figures["horizon"].legends
     names = [text.get_text() for text in legend.get_texts()]
-    paths = ["imagined", "codes alone", "random codes", "greedy codes"]
+    paths = ["codes", "random codes", "MuJoCo coded"]
     assert names == [*paths, "copy last", "tokenizer"]
     assert [axes.get_legend() for axes in figures["horizon"].axes] == [None] * 3
