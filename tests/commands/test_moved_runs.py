@@ -121,6 +121,7 @@ def test_a_folder_that_is_no_run_stays_as_it_is(tmp_path, run_cli, name):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_rollouts_of_a_report_stay_when_others_are_imagined(moved, run_cli):
     words = lines(moved)["imagine"]
     assert run_cli(*words).status == cli.OK
@@ -137,6 +138,7 @@ def test_rollouts_of_a_report_stay_when_others_are_imagined(moved, run_cli):
     assert new[2].startswith("episode_000-settings_")
 
 
+@pytest.mark.slow
 def test_rollouts_of_a_sweep_stay_where_no_demo_was(moved, run_cli):
     words = lines(moved)["imagine"]
     assert run_cli("-m", *words, "seed=0,1").status == cli.OK

@@ -238,6 +238,7 @@ def test_a_huge_index_is_not_read(folder, monkeypatch):
     assert build_index(folder) == index  # made anew
 
 
+@pytest.mark.slow
 def test_names_do_not_command_the_terminal(folder, genie_robo):
     info = folder / "dataset_info.json"
     content = json.loads(info.read_text())

@@ -46,6 +46,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(speed, "run_alone", lambda program, *a, **k: program(*a, **k))
 
 
+@pytest.mark.slow
 def test_a_run_is_measured(context, in_this_process):
     result = TINY.evaluate(context)
     assert result.headline == tuple(HEADLINE)
@@ -76,6 +77,7 @@ def known(program, *args, **settings):
     return Lap(4.0, 2.0)
 
 
+@pytest.mark.slow
 def test_known_costs(context, monkeypatch):
     monkeypatch.setattr(speed, "run_alone", known)
     metrics = TINY.evaluate(context).metrics

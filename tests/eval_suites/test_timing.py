@@ -32,6 +32,7 @@ def dynamics():
     return build_small_genie().dynamics
 
 
+@pytest.mark.slow
 def test_a_program_runs_and_is_measured_alone():
     ballast = np.ones(40_000_000)
     assert peak_memory_mb() > ballast.nbytes / 1e6

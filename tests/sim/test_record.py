@@ -186,6 +186,7 @@ def test_neither_tensorflow_nor_torch_is_needed(tmp_path):
     assert out.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_no_half_dataset_and_no_worker(tmp_path):
     process = start_script(tmp_path, "500", "2")
     shard = "data/tabletop/.*.tmp/*.array_record*"

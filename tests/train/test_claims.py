@@ -81,6 +81,7 @@ def test_a_logger_that_is_not_installed_leaves_nothing(config, monkeypatch):
     assert not Path(config.run).exists()
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_nothing_was_trained_takes_another_configuration(config, monkeypatch):
     original = step_module.compute_loss
     with monkeypatch.context() as patched:
@@ -94,6 +95,7 @@ def test_a_folder_in_which_nothing_was_trained_takes_another_configuration(confi
     assert read_config(RunFolder.at(config.run), type(config)).seed == 0
 
 
+@pytest.mark.slow
 def test_a_second_training_in_one_run_is_refused(trained):
     script = "import sys; from genie_robo import cli; sys.exit(cli.main(sys.argv[1:]))"
     words = ("imagine", f"run={trained.run}", "num_episodes=1", "horizon=2")
