@@ -120,6 +120,18 @@ def photo(tmp_path):
     return path
 
 
+@pytest.fixture(autouse=True)
+def no_rollouts_of_other_tests(request):
+    """Those of other settings would stay, and new ones take other names."""
+    if "run" in request.fixturenames:
+        forget_rollouts(request.getfixturevalue("run"))
+
+
+def forget_rollouts(run):
+    shutil.rmtree(run.rollouts, ignore_errors=True)
+    run.rollout_settings.unlink(missing_ok=True)
+
+
 def read_npz(run, name):
     with np.load(run.rollouts / f"{name}.npz") as saved:
         return dict(saved)
@@ -174,6 +186,7 @@ def test_an_image_is_imagined_without_a_truth(run, run_cli, photo):
     check_recording(run.rollouts / "picture_my_photo.rrd")
     assert num_video_frames(run.rollouts / "picture_my_photo.mp4") == 5
 
+    forget_rollouts(run)
     two = (f"prompt=['{photo}','{photo}']",)
     assert run_cli("imagine", f"run={run.path}", *FAST, *two).status == cli.OK
     assert read_npz(run, "picture_my_photo")["num_prompt_frames"] == 2
@@ -241,6 +254,7 @@ def test_inferred_codes_are_of_the_rollout_as_a_whole_or_each_alone(
     alone = encoder.encode(window).codes
     whole_rollout = np.where(np.arange(len(alone)) < num_prompt - 1, alone, (alone + 1) % 8)
     for actions, expected in (("inferred", whole_rollout), ("inferred_alone", alone)):
+        forget_rollouts(run)
         assert run_cli(*words, f"actions={actions}").status == cli.OK
         assert read_npz(run, "episode_000")["latent_actions"].tolist() == expected.tolist()
 
