@@ -81,7 +81,9 @@ def test_processes_of_torchrun_end_with_its_agent(tmp_path):
     parent.kill()
     parent.wait()
 
-    wait_until(lambda: not Path(f"/proc/{note.read_text()}").exists())
+    worker_process = Path(f"/proc/{note.read_text()}")
+    wait_until(lambda: not worker_process.exists())
+    assert not worker_process.exists()
 
 
 def test_importing_the_workers_module_is_light():

@@ -216,8 +216,7 @@ def _errors(thing: str, read: Poses, true: Poses) -> Float[np.ndarray, " n"]:
     if thing != "box_error":
         moved = np.nan_to_num(distance(true.boxes, true.boxes[:1])).max(axis=0) >= MOVED_MM
         far = np.where(moved == (thing == "moved_box_error"), far, np.nan)
-    count = np.isfinite(far).sum(axis=1)
-    return np.where(count > 0, np.nansum(far, axis=1) / np.maximum(count, 1), np.nan)
+    return _mean_known(far, axis=1)
 
 
 def _box_iou(box_of: Int[np.ndarray, "t h w"], truth: Truth) -> Float[np.ndarray, " n"]:
@@ -228,8 +227,13 @@ def _box_iou(box_of: Int[np.ndarray, "t h w"], truth: Truth) -> Float[np.ndarray
         union = (seen | true).sum(axis=(1, 2))
         share = (seen & true).sum(axis=(1, 2)) / np.maximum(union, 1)
         overlaps.append(np.where(true.sum(axis=(1, 2)) >= MIN_PIXELS, share, np.nan))
-    count = np.isfinite(overlaps).sum(axis=0)
-    return np.where(count > 0, np.nansum(overlaps, axis=0) / np.maximum(count, 1), np.nan)
+    return _mean_known(np.stack(overlaps), axis=0)
+
+
+def _mean_known(values: Float[np.ndarray, "..."], *, axis: int) -> Float[np.ndarray, "..."]:
+    """The mean of what is not NaN, NaN where everything is."""
+    count = np.isfinite(values).sum(axis=axis)
+    return np.where(count > 0, np.nansum(values, axis=axis) / np.maximum(count, 1), np.nan)
 
 
 def _grasp_kept(read: Poses, truth: Truth) -> float:

@@ -319,7 +319,7 @@ def test_every_command_has_a_function_to_run():
         assert command.load_after_sweep() is None or command.name == "demo"
 
 
-def test_log_lines_are_whole_where_nobody_sees_them(run_cli, monkeypatch):
+def test_log_lines_are_whole_where_the_output_is_no_terminal(run_cli, monkeypatch):
     def log_much(*_):
         logging.getLogger("genie_robo").info("word " * 100 + "\x1b[2J [brackets]")
         return cli.OK
