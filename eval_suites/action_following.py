@@ -14,6 +14,7 @@ from eval_suites.probes.data import collect
 from eval_suites.probes.imagined import read_motions, true_motions
 from eval_suites.probes.scores import Motion, main_motion
 from eval_suites.rollouts import (
+    NO_CONTROL,
     NO_LATENTS,
     ROBOT_ACTIONS_ONLY,
     Clip,
@@ -31,11 +32,12 @@ from eval_suites.table import Measurement, Metric, Sums, Table, UnavailableError
 from genie_robo.inference.world import Latents, RobotActions, hold_last
 from genie_robo.types import ACTION_NAMES
 
-REAL, LATENT, CONTINUOUS, ROBOT, RANDOM, COPY = (
+REAL, LATENT, CONTINUOUS, ROBOT, CONTROL, RANDOM, COPY = (
     "real",
     "inferred",
     "latents",
     "robot",
+    "robot_control",
     "random",
     "copy_last",
 )
@@ -50,7 +52,8 @@ PROTOCOL = (
 WAYS = {
     LATENT: "the codes inferred on the true frames",
     CONTINUOUS: "the latents inferred on the true frames",
-    ROBOT: "the true robot actions",
+    ROBOT: "the true robot actions, mapped to latent actions where these steer the world",
+    CONTROL: "the true robot actions, after stage robot_control",
     RANDOM: "codes drawn at random",
     COPY: "nothing: the prompt frame is held",
 }
@@ -172,16 +175,22 @@ class ActionFollowing:
                 description=f"{self.name}: latents",
             )
         futures[COPY] = hold_last(prompts, inferred.shape[1])
-        if context.takes_robot_actions:
-            futures[ROBOT] = imagine(
+        worlds = {
+            ROBOT: context.world_without_feedback or context.world,
+            CONTROL: context.world_by_control,
+        }
+        for way, world in worlds.items():
+            if world is None or RobotActions not in world.takes:
+                continue
+            futures[way] = imagine(
                 context,
                 prompts,
                 np.stack([clip.robot_actions for clip in clips]),
                 seeds,
                 by=RobotActions,
                 batch_size=self.batch_size,
-                description=f"{self.name}: robot actions",
-                world=context.world_without_feedback,
+                description=f"{self.name}: {way.replace('_', ' ')}",
+                world=world,
             )
         return futures
 
@@ -224,7 +233,7 @@ def _measurements(
     found = {}
     for way, steered_by in WAYS.items():
         if way not in ways:
-            reasons = {ROBOT: UNMAPPED, CONTINUOUS: NO_LATENTS}
+            reasons = {ROBOT: UNMAPPED, CONTROL: NO_CONTROL, CONTINUOUS: NO_LATENTS}
             reason = reasons.get(way, ROBOT_ACTIONS_ONLY)
             found[f"ratio/{way}"] = undefined(reason, unit="ratio", protocol=PROTOCOL)
         elif real is None or real < READABLE:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int, UInt8
 
 from eval_suites.base import Reconstruction, Transitions
+from genie_robo.data.windows import overlapping_chunks
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.models.genie import Genie
 from genie_robo.types import Window, video_to_bytes, video_to_float
@@ -76,21 +77,6 @@ class GenieTokenizer:
             tokens.flatten(0, 1)[: len(video)].cpu().numpy(),
             decoded.flatten(0, 1)[: len(video)].cpu().numpy(),
         )
-
-
-def overlapping_chunks(
-    video: UInt8[np.ndarray, "t h w c"], *, num_frames: int
-) -> UInt8[np.ndarray, "b n h w c"]:
-    """Consecutive chunks that share one frame, so that every transition is in exactly one.
-
-    Chunk b holds frames b * (num_frames - 1) .. (b + 1) * (num_frames - 1). The last one repeats
-    the last frame; flattened over chunks, transition i of the video is entry i. A causal encoder
-    gives the real transitions the same codes with and without that padding.
-    """
-    step = num_frames - 1
-    num_chunks = max(1, -(-(len(video) - 1) // step))
-    frames = np.arange(num_chunks)[:, None] * step + np.arange(num_frames)
-    return video[np.minimum(frames, len(video) - 1)]
 
 
 def _stretches(

@@ -122,6 +122,8 @@ class EvalContext:
     """Test episodes: reported once, never fitted to."""
     num_frames: int
     """Length of the models' window."""
+    world_by_control: World | None = None
+    """The same world with the dynamics that stage robot_control trained; None without one."""
     world_by_codes: World | None = None
     """The same world, but it maps robot actions to codes with error feedback; None where `world`
     does."""
@@ -150,9 +152,14 @@ class EvalContext:
         return Latents in self.world.takes and getattr(self.encoder, "latents_steer", False)
 
     @property
+    def robot_world(self) -> World:
+        """The world that knows robot actions best."""
+        return self.world_by_control or self.world
+
+    @property
     def takes_robot_actions(self) -> bool:
         """Whether robot actions steer the world."""
-        return RobotActions in self.world.takes
+        return RobotActions in self.robot_world.takes
 
     def recording(self, side: EpisodeSet, number: int) -> Episode | None:
         """The episode, if a simulator can restore it; None for real robots."""

@@ -29,6 +29,8 @@ from eval_suites.probes.scores import (
     p_values,
     score,
 )
+from eval_suites.probes.utilisation import utilisation_measurements
+from eval_suites.rollouts import FAST_CLIPS
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
 from eval_suites.table import Measurement, Table, undefined
 from genie_robo.types import ACTION_NAMES, GRIPPER
@@ -62,6 +64,9 @@ class LatentProbe:
     many of 1, 2, 4, ... is chosen by cross-validation in the validation split."""
     labels: Sequence[int] = (10, 50, 200, 1000)
     """Labelled transitions for the label-efficiency curve."""
+    num_clips: int = 48
+    """Prompts from which donors' latent actions are imagined."""
+    batch_size: int = 48
     min_move: float = 1e-3
     """Distance (m or rad) from the median that counts as motion of a dimension."""
     min_share: float = 0.1
@@ -79,7 +84,7 @@ class LatentProbe:
         num_codes, motions = context.encoder.num_codes, self._motions(fit)
         found: dict[str, Measurement] = {}
         tables = []
-        for name, motion in motions.items():
+        for number, (name, motion) in enumerate(motions.items()):
             probe = Probe(
                 fit=fit,
                 test=test,
@@ -91,6 +96,16 @@ class LatentProbe:
             )
             table, measurements = self._probe(probe, name)
             tables.append(table)
+            if number == 0:
+                used, utilisation = utilisation_measurements(
+                    context,
+                    probe,
+                    num_clips=FAST_CLIPS if context.fast else self.num_clips,
+                    batch_size=self.batch_size,
+                    suite=self.name,
+                )
+                measurements |= utilisation
+                tables += [used] if used else []
             found |= {f"{name}/{key}": value for key, value in measurements.items()}
         for target in fit.targets:
             gripper, table = gripper_measurement(

@@ -104,7 +104,8 @@ def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE
     if world_model != GENIE:
         built = find_plug(world_model, _WORLDS, setting="world_model")(context)
         world = checked_plug(built, World, name=world_model, methods="takes, start and step")
-        context = replace(context, world=world, world_by_codes=None, world_without_feedback=None)
+        others = ("world_by_control", "world_by_codes", "world_without_feedback")
+        context = replace(context, world=world, **dict.fromkeys(others))
     return context
 
 

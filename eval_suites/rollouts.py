@@ -35,6 +35,7 @@ FAST_EPISODES = 12
 FAST_CLIPS = 6
 """Clips under fast=true."""
 ROBOT_ACTIONS_ONLY = "this world model takes robot actions only, no latent actions"
+NO_CONTROL = "stage robot_control was not trained in this run"
 NO_LATENTS = "the latents of this encoder do not steer the world model"
 _STEPS = {Codes: code_steps, Latents: latent_steps, RobotActions: robot_steps}
 CACHE_BYTES = 256 * 2**20

@@ -1,6 +1,6 @@
 """Imagined rollouts against MuJoCo under the recorded actions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -20,7 +20,9 @@ from eval_suites.metrics.image_metrics import (
 )
 from eval_suites.plugs import fit_motion_centroids
 from eval_suites.rollouts import (
+    NO_CONTROL,
     NO_LATENTS,
+    ROBOT_ACTIONS_ONLY,
     Clip,
     choose_clips,
     clip_table,
@@ -55,13 +57,19 @@ Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
 IMAGINED, ALONE, LATENTS = "imagined", "codes_alone", "latents"
 """Rollouts steered by what is inferred on the recorded frames: codes with error feedback, codes of
 each transition alone as in the paper, the latents themselves."""
-ROBOT, ROBOT_BY_CODES, RANDOM = "robot_actions", "robot_actions_by_codes", "random_codes"
-"""Rollouts steered by the recorded robot actions, by the same through codes, by random codes."""
+ROBOT, ROBOT_BY_CODES, CONTROL, RANDOM = (
+    "robot_actions",
+    "robot_actions_by_codes",
+    "robot_control",
+    "random_codes",
+)
+"""Rollouts steered by the recorded robot actions through latents, through codes, as they are after
+stage robot_control, and by random codes."""
 GREEDY_CODES = "greedy_codes"
 """MuJoCo driven by motions quantised to as many k-means centroids as there are codes, by greedy
 error feedback. A search over whole sequences, or other centroids, can come closer: no bound."""
-PATHS = (IMAGINED, ALONE, LATENTS, ROBOT, ROBOT_BY_CODES, RANDOM, GREEDY_CODES)
-DRAWN = (IMAGINED, LATENTS, ROBOT, RANDOM, GREEDY_CODES)
+PATHS = (IMAGINED, ALONE, LATENTS, ROBOT, ROBOT_BY_CODES, CONTROL, RANDOM, GREEDY_CODES)
+DRAWN = (IMAGINED, LATENTS, ROBOT, CONTROL, RANDOM, GREEDY_CODES)
 """Paths in the figures."""
 CALLED = {IMAGINED: "codes", GREEDY_CODES: "MuJoCo coded"}
 COPY_LAST, TOKENIZER, RECORDED = "copy_last", "tokenizer", "recorded"
@@ -76,7 +84,8 @@ PROTOCOL = (
     "MuJoCo restored at the prompt frame executes the recorded actions; the world model gets the "
     "prompt and codes inferred on the recorded frames with error feedback (codes_alone: each "
     "quantised alone; latents: not quantised; robot_actions: the recorded ones through the action "
-    "map, to latents where the model takes them; robot_actions_by_codes; random_codes); "
+    "map, to latents where the model takes them; robot_actions_by_codes; robot_control: as they "
+    "are, after stage robot_control; random_codes); "
     "greedy_codes is MuJoCo under the recorded actions, every xyz motion quantised to the nearest "
     "k-means centroid with error feedback, as many centroids as latent actions; per-frame dB "
     "averaged over prompts, interval over test episodes; copy_last holds the prompt frame, "
@@ -98,10 +107,10 @@ class SimRollout:
         "tool_error": "mm",
         f"tool_error/{LATENTS}": "mm",
         f"tool_error/{ROBOT}": "mm",
+        f"tool_error/{CONTROL}": "mm",
         "box_error": "mm",
         "gain": "ratio",
         "lag": "frames",
-        "psnr": "dB",
         "replay_psnr": "dB",
     }
 
@@ -132,7 +141,7 @@ class SimRollout:
         truths = self._execute(clips, MujocoWorld(renderer=self.renderer), "MuJoCo")
         paths = self._paths(context, clips)
         others = self._others(context, clips, truths)
-        others |= uninformed_videos(context, clips, paths[IMAGINED])
+        others |= uninformed_videos(context, clips, paths[_main(paths)])
         table = clip_table(clips)
         true_video = np.stack([truth.video for truth in truths])
         self._add_decibels(table, true_video, paths | others, truths)
@@ -151,23 +160,27 @@ class SimRollout:
 
     def _paths(self, context: EvalContext, clips: Sequence[Clip]) -> Videos:
         """Imagined rollouts by what steers them, and MuJoCo under quantised motions."""
-        alone = infer_codes(context.encoder, clips)
-        codes = {
-            IMAGINED: infer_sequences(context.encoder, clips),
-            ALONE: alone,
-            RANDOM: random_codes(clips, context.encoder.num_codes, alone.shape[1], context.seed),
-        }
-        given: list[tuple[str, np.ndarray, type[Actions], World]] = [
-            (path, values, Codes, context.world) for path, values in codes.items()
-        ]
+        given: list[tuple[str, np.ndarray, type[Actions], World]] = []
+        if context.takes_codes:
+            num_codes, horizon = context.encoder.num_codes, len(clips[0].future)
+            codes = {
+                IMAGINED: infer_sequences(context.encoder, clips),
+                ALONE: infer_codes(context.encoder, clips),
+                RANDOM: random_codes(clips, num_codes, horizon, context.seed),
+            }
+            given += [(path, values, Codes, context.world) for path, values in codes.items()]
         if context.takes_latents:
             latents = infer_latents(context.encoder, clips)
             given.append((LATENTS, latents, Latents, context.world))
-        if context.takes_robot_actions:
-            motions = np.stack([clip.robot_actions for clip in clips])
-            given.append((ROBOT, motions, RobotActions, context.world))
-            if context.world_by_codes is not None:
-                given.append((ROBOT_BY_CODES, motions, RobotActions, context.world_by_codes))
+        motions = np.stack([clip.robot_actions for clip in clips])
+        worlds = {
+            ROBOT: context.world,
+            ROBOT_BY_CODES: context.world_by_codes,
+            CONTROL: context.world_by_control,
+        }
+        for path, world in worlds.items():
+            if world is not None and RobotActions in world.takes:
+                given.append((path, motions, RobotActions, world))
         prompts, seeds = [clip.prompt for clip in clips], sampler_seeds(clips, context.seed)
         paths = {
             path: imagine(
@@ -273,7 +286,7 @@ class SimRollout:
             source = TRUE_FRAMES if who in (COPY_LAST, GREEDY_CODES) else shown
             poses.add(who, videos[who], source=source)
         for path in known:
-            others = [p for p in known if p != path] if path == IMAGINED else [RANDOM]
+            others = known if path == IMAGINED else [p for p in known if p == RANDOM]
             baselines = {other: other for other in others if other != path}
             measured = pose_measurements(poses, path, baselines=baselines)
             found |= {f"{name}{_suffix(path)}": value for name, value in measured.items()}
@@ -301,7 +314,7 @@ def _decibels(
     table: Table, paths: Sequence[str], uninformed: Sequence[str], horizon: int
 ) -> dict[str, Measurement]:
     """Means over the horizon, gains over uninformed videos, and values of every frame."""
-    frames = range(1, horizon + 1)
+    frames, main = range(1, horizon + 1), _main(paths)
 
     def columns(name: str, who: str) -> list[str]:
         return [f"{name}_{who}_t{t}" for t in frames]
@@ -321,8 +334,8 @@ def _decibels(
             )
         for other in (COPY_LAST, *uninformed):
             found[f"{name}/gain_over_{other}"] = decibel(
-                of=table.mean_difference(columns(name, IMAGINED), columns(name, other)),
-                protocol=f"{what}, imagined minus {other}; {PROTOCOL}",
+                of=table.mean_difference(columns(name, main), columns(name, other)),
+                protocol=f"{what}, {main} minus {other}; {PROTOCOL}",
             )
         for who in means:
             for t in frames:
@@ -345,12 +358,19 @@ def _decibels(
 def _missing(paths: Mapping[str, object] | Sequence[str]) -> dict[str, str]:
     """Why some paths have no rollouts."""
     reasons = {
+        **dict.fromkeys((IMAGINED, ALONE, RANDOM), ROBOT_ACTIONS_ONLY),
         LATENTS: NO_LATENTS,
         ROBOT: NO_ROBOT,
         ROBOT_BY_CODES: ONE_MAP,
+        CONTROL: NO_CONTROL,
         GREEDY_CODES: NOTHING_TO_FIT,
     }
     return {path: reason for path, reason in reasons.items() if path not in paths}
+
+
+def _main(paths: Collection[str]) -> str:
+    """The rollouts by codes, or by robot actions where these alone steer."""
+    return next(path for path in PATHS if path in paths)
 
 
 def _suffix(path: str) -> str:
@@ -372,7 +392,7 @@ def _figures(
     drawn = [path for path in DRAWN if path in paths]
     who = (*drawn, COPY_LAST, TOKENIZER)
     curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.5, names=CALLED)
-    quality = table.values([f"psnr_{IMAGINED}_t{t + 1}" for t in range(horizon)]).mean(axis=1)
+    quality = table.values([f"psnr_{_main(paths)}_t{t + 1}" for t in range(horizon)]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
     shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
     strip = {"MuJoCo": true[median][shown]}
@@ -387,7 +407,7 @@ def _figures(
 
 
 def _notes_on_codes(paths: Videos) -> tuple[str, ...]:
-    if not np.array_equal(paths[IMAGINED], paths[ALONE]):
+    if IMAGINED not in paths or not np.array_equal(paths[IMAGINED], paths[ALONE]):
         return ()
     return (
         f"{IMAGINED} and {ALONE} are equal: this encoder has no error feedback, or the "

@@ -1,6 +1,6 @@
 """Configuration to objects: the only place that reads model and data configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,19 @@ def build_genie(config: TrainConfig) -> Genie:
         dynamics=build_dynamics(model, tokenizer, latent_action),
         num_frames=config.world_model.num_frames,
         takes_latents=model.dynamics.latents_share > 0 and not is_steered_by_robot(model),
+    )
+
+
+def build_robot_genie(config: TrainConfig, genie: Genie) -> Genie:
+    """The same models with a fresh dynamics that robot actions steer too."""
+    return Genie(
+        tokenizer=genie.tokenizer,
+        latent_action=genie.latent_action,
+        dynamics=build_dynamics(
+            config.model, genie.tokenizer, genie.latent_action, robot_dim=len(ACTION_NAMES)
+        ),
+        num_frames=genie.num_frames,
+        takes_latents=genie.takes_latents,
     )
 
 
@@ -114,13 +127,22 @@ def build_latent_action(
 
 
 def build_dynamics(
-    model: ModelConfig, tokenizer: VideoTokenizer, latent_action: LatentActionModel
+    model: ModelConfig,
+    tokenizer: VideoTokenizer,
+    latent_action: LatentActionModel,
+    *,
+    robot_dim: int = 0,
 ) -> DynamicsModel:
-    """The dynamics over this tokenizer's tokens and this model's latent actions."""
+    """The dynamics over this tokenizer's tokens and this model's latent actions.
+
+    With `robot_dim` above 0 robot actions of that width steer it too.
+    """
+    by_robot_alone = is_steered_by_robot(model)
     return DynamicsModel(
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
-        action_dim=len(ACTION_NAMES) if is_steered_by_robot(model) else latent_action.code_dim,
+        latent_dim=0 if by_robot_alone else latent_action.code_dim,
+        robot_dim=len(ACTION_NAMES) if by_robot_alone else robot_dim,
         actions=model.actions,
         transformer=build_transformer(model.dynamics.transformer, model.attention),
     )
@@ -195,8 +217,9 @@ def build_windows(
     num_frames: int,
     member: DatasetConfig | None = None,
     view: str | None = None,
+    episodes: Sequence[int] | None = None,
 ) -> WindowDataset:
-    """The windows of a split.
+    """The windows of a split, or of some of its episodes.
 
     Args:
         config: Image size, split and cache.
@@ -205,15 +228,17 @@ def build_windows(
         num_frames: Frames in a window.
         member: One of `config.mix`; by default the first dataset, `config` itself.
         view: A camera; by default the first of the dataset's views.
+        episodes: Some episodes of the split, by their indices in the dataset; by default all.
     """
     member = member or config
     num_sets = sum(len(each.views) for each in members(config).values())
-    episodes = split_episodes(
-        dataset.episode_ids,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        fold=config.fold,
-    )[split]
+    if episodes is None:
+        episodes = split_episodes(
+            dataset.episode_ids,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            fold=config.fold,
+        )[split]
     return WindowDataset(
         dataset,
         episodes,

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from genie_robo.build import build_robot_genie
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder, write_atomic
@@ -21,7 +22,14 @@ STAGE_OF_PART = {
     "tokenizer": "tokenizer",
     "latent_action": "world_model",
     "dynamics": "world_model",
+    "robot_dynamics": "robot_control",
 }
+PARTS_OF_GENIE = ("tokenizer", "latent_action", "dynamics")
+
+
+def parts_of(stage: str) -> tuple[str, ...]:
+    """The parts whose weights a training stage makes."""
+    return tuple(part for part, maker in STAGE_OF_PART.items() if maker == stage)
 
 
 def save_weights(run: RunFolder, part: str, weights: Mapping[str, Tensor]) -> None:
@@ -81,12 +89,29 @@ def load_genie(run: RunFolder, device: str | torch.device = "cpu") -> Genie:
     config = read_config(run, TrainConfig)
     with torch.device("meta"):
         outline = Genie(config)
-    for part in STAGE_OF_PART:
+    for part in PARTS_OF_GENIE:
         _with_path(run, part, getattr(outline, part), check_weights)
     genie = Genie(config)
-    for part in STAGE_OF_PART:
+    for part in PARTS_OF_GENIE:
         load_weights(run, part, getattr(genie, part))
     return genie.to(device).eval()
+
+
+def load_robot_genie(run: RunFolder, genie: Genie) -> Genie | None:
+    """The same models with the dynamics that takes robot actions; None where it is not trained.
+
+    Raises:
+        ValueError: Its weights are damaged or of another architecture.
+    """
+    if not has_weights(run, "robot_dynamics"):
+        return None
+    with torch.device("meta"):
+        steered = Genie(genie.config, robot_control=True)
+    _with_path(run, "robot_dynamics", steered.dynamics, check_weights)
+    steered.tokenizer, steered.latent_action = genie.tokenizer, genie.latent_action
+    steered.dynamics = build_robot_genie(genie.config, genie).dynamics
+    load_weights(run, "robot_dynamics", steered.dynamics)
+    return steered.to(next(genie.parameters()).device).eval()
 
 
 def _with_path(

@@ -105,7 +105,11 @@ def _upgrade(plain: dict[Any, Any]) -> dict[Any, Any]:
     """Convert settings of earlier versions to those of this one.
 
     `latent_action` had a switch `jacobian`, and null for settings implied by target and flow.
+    Today's `latent_action_labels` were `labels`.
     """
+    if isinstance(plain.get("labels"), dict):
+        others = {name: value for name, value in plain.items() if name != "labels"}
+        plain = others | {"latent_action_labels": plain["labels"]}
     model = plain.get("model", plain)
     latent_action = model.get("latent_action") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(latent_action, dict):

@@ -58,15 +58,20 @@ def eval_context(
     def world(find_map: Callable[[], RobotMap]) -> GenieWorld:
         return GenieWorld(genie, sampler=sampler, robot_map=find_map)
 
-    by_latents = genie.takes_latents
+    by_latents, controlled = genie.takes_latents, trained.robot_genie
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=untrained,
         other_untrained=tuple(others),
-        world=world(lambda: action_map().robot_map(by_latents=by_latents)),
+        world=GenieWorld(genie, sampler=sampler)
+        if genie.takes_robot_actions
+        else world(lambda: action_map().robot_map(by_latents=by_latents)),
+        world_by_control=GenieWorld(controlled, sampler=sampler) if controlled else None,
         world_by_codes=world(lambda: action_map().feedback) if by_latents else None,
         world_without_feedback=(
-            None if by_latents else world(lambda: action_map().regressor.predict)
+            world(lambda: action_map().regressor.predict)
+            if genie.takes_codes and not by_latents
+            else None
         ),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,

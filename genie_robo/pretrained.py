@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from genie_robo.build import build_genie
+from genie_robo.build import build_genie, build_robot_genie
 from genie_robo.config_file import from_plain
 from genie_robo.models import genie as networks
 from genie_robo.run_folder import write_atomic
@@ -30,13 +30,15 @@ class Genie(networks.Genie):
     codes = genie.infer_actions(video).indices
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Fresh weights.
+    def __init__(self, config: TrainConfig, *, robot_control: bool = False) -> None:
+        """Fresh weights; with `robot_control` robot actions steer the dynamics too.
 
         Raises:
             ValueError: The sizes do not fit together.
         """
         built = build_genie(config)
+        if robot_control:
+            built = build_robot_genie(config, built)
         super().__init__(
             tokenizer=built.tokenizer,
             latent_action=built.latent_action,
@@ -55,6 +57,7 @@ class Genie(networks.Genie):
             "image_height": self.config.data.image_height,
             "image_width": self.config.data.image_width,
             "num_frames": self.num_frames,
+            "robot_control": self.takes_codes and self.takes_robot_actions,
             "model": asdict(self.config.model),
         }
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
@@ -78,12 +81,12 @@ class Genie(networks.Genie):
                     f"{folder} holds no pretrained Genie: {name} is missing. Give a folder that "
                     "`genie-robo export` or `Genie.save_pretrained` wrote"
                 )
-        config = _read_config(folder / CONFIG_FILE)
+        config, robot_control = _read_config(folder / CONFIG_FILE)
         try:
             with torch.device("meta"):
-                outline = cls(config)
+                outline = cls(config, robot_control=robot_control)
             check_weights(folder / WEIGHTS_FILE, outline)
-            genie = cls(config)
+            genie = cls(config, robot_control=robot_control)
             load_checked(folder / WEIGHTS_FILE, genie)
         except ValueError as error:
             raise ValueError(
@@ -93,7 +96,8 @@ class Genie(networks.Genie):
         return genie.to(device).eval()
 
 
-def _read_config(path: Path) -> TrainConfig:
+def _read_config(path: Path) -> tuple[TrainConfig, bool]:
+    """The configuration, and whether robot actions steer the dynamics beside latent ones."""
     try:
         described: dict[str, Any] = read_json(path)
         version = described["format_version"]
@@ -109,6 +113,6 @@ def _read_config(path: Path) -> TrainConfig:
             "model": described["model"],
             "world_model": {"num_frames": described["num_frames"]},
         }
-        return from_plain(TrainConfig, config)
+        return from_plain(TrainConfig, config), bool(described.get("robot_control", False))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a Genie: {error}. Export it again") from error

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from genie_robo.build import build_dataset, build_device, build_windows, members
-from genie_robo.checkpoint import load_genie
+from genie_robo.checkpoint import load_genie, load_robot_genie
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.windows import WindowDataset
-from genie_robo.models.genie import Genie
+from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.trained_on import OWN, check_datasets, trained_test_episodes
 from genie_robo.types import Split
@@ -35,6 +35,15 @@ class TrainedRun:
     """Whether the dataset in use is the one that the run was trained on."""
     genie: Genie
     device: torch.device
+
+    @cached_property
+    def robot_genie(self) -> Genie | None:
+        """The Genie whose dynamics stage robot_control trained; None where it was not.
+
+        Raises:
+            ValueError: Its weights do not fit.
+        """
+        return load_robot_genie(self.folder, self.genie)
 
     @cached_property
     def dataset(self) -> RldsDataset:

@@ -111,7 +111,8 @@ class Rollout:
     tokens: Int[Tensor, "b t s"]
     video: UInt8[Tensor, "b t h w c"]
     """Decoded frames; the first `num_prompt_frames` are the reconstructed prompt."""
-    latent_actions: Int[Tensor, "b t-1"]
+    latent_actions: Int[Tensor, "b t-1"] | None
+    """None where robot actions alone steer."""
     num_prompt_frames: int
     token_entropy: Float[Tensor, "b t s"] | None = None
     """Entropy of each token when it was revealed (nats); 0 in the prompt."""

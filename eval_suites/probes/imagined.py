@@ -185,7 +185,7 @@ def code_agreement(context: EvalContext, table: Table, demos: Demonstrations) ->
     own, other = (
         np.stack(
             [
-                context.encoder.encode(_window(clip, np.concatenate([prompt, video]))).codes
+                context.encoder.encode(clip_window(clip, np.concatenate([prompt, video]))).codes
                 for clip, prompt, video in zip(demos.clips, first, videos, strict=True)
             ]
         )
@@ -233,7 +233,8 @@ def motion_agreement(
     )
 
 
-def _window(clip: Clip, video: UInt8[np.ndarray, "t h w c"]) -> Window:
+def clip_window(clip: Clip, video: UInt8[np.ndarray, "t h w c"]) -> Window:
+    """A video of any length as a window of a clip's episode, without robot actions."""
     return replace(
         clip.window,
         video=video,

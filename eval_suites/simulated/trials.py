@@ -108,7 +108,7 @@ class TrialSuite:
         Each source of pictures has its reader, fitted to frames of validation episodes.
         """
         readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
-        reader = readers.of(context.world)
+        reader = readers.of(context.robot_world)
         imagined = imagine(
             context,
             [trial.prompt for trial in trials],
@@ -118,9 +118,10 @@ class TrialSuite:
             by=RobotActions,
             batch_size=self.batch_size,
             description=f"{self.name}: imagine",
+            world=context.robot_world,
         )
         firsts = [trial.prompt.frames for trial in trials]
-        if shows_decoded(context.world):
+        if shows_decoded(context.robot_world):
             firsts = [context.tokenizer.reconstruct(frames).video for frames in firsts]
         return Readings(
             [reader.read(np.concatenate(pair)) for pair in zip(firsts, imagined, strict=True)],

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from genie_robo import config as cfg
-from genie_robo.build import build_datasets
-from genie_robo.checkpoint import has_weights
+from genie_robo.build import build_datasets, is_steered_by_robot
+from genie_robo.checkpoint import has_weights, parts_of
 from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
@@ -74,12 +74,20 @@ def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
     models = [*data, tokenizer]
     world_model = _train(config, folder, cfg.Stage.world_model, needs=_names(models), origin=origin)
     models.append(world_model)
+    if _has_labels(config):
+        stage = cfg.Stage.robot_control
+        models.append(_train(config, folder, stage, needs=_names(models), origin=origin))
     suites = [suite for suite, settings in config.suite.items() if settings is not None]
     results = [_evaluate(config, folder, suite, needs=_names(models)) for suite in suites]
     if config.imagine.num_episodes:
         results.append(_imagine(config, folder, needs=_names(models)))
-    needs = _names([tokenizer, world_model, *results])
+    needs = _names([*models[len(data) :], *results])
     return [*models, *results, _report(folder, needs=needs)]
+
+
+def _has_labels(config: cfg.DemoConfig) -> bool:
+    """Whether robot control is trained: on the actions of one dataset, if they do not steer yet."""
+    return config.labels != "0" and not config.data.mix and not is_steered_by_robot(config.model)
 
 
 def _is_recorded(config: cfg.DemoConfig) -> bool:
@@ -128,9 +136,11 @@ def train_config(config: cfg.DemoConfig, stage: cfg.Stage) -> cfg.TrainConfig:
         model=config.model,
         tokenizer=config.tokenizer,
         world_model=config.world_model,
+        robot_control=config.robot_control,
+        labels=config.labels,
         engine=config.engine,
         seed=config.seed,
-        labels=config.labels,
+        latent_action_labels=config.latent_action_labels,
     )
 
 
@@ -144,18 +154,21 @@ def _train(
 ) -> Stage:
     settings = train_config(config, stage)
     is_first = stage is cfg.Stage.tokenizer
-    parts = ("tokenizer",) if is_first else ("latent_action", "dynamics")
+    parts = parts_of(stage)
     shaping = _shaping(settings)
     shapes = {
         "data": shaping["data"],
-        "model": {part: shaping["model"][part] for part in parts},
+        "model": {part: each for part, each in shaping["model"].items() if part in parts},
         stage: shaping[stage],
         "engine": shaping["engine"],
         "seed": config.seed,
         **origin,
     }
-    if not is_first:
-        shapes |= {"actions": config.model.actions, "labels": shaping["labels"]}
+    if stage is cfg.Stage.world_model:
+        shapes["actions"] = config.model.actions
+        shapes["labels"] = shaping["latent_action_labels"]
+    if stage is cfg.Stage.robot_control:
+        shapes["labels"] = config.labels
     source = config.tokenizer_from if is_first else ""
     if source:
         before = read_settings(stamps_of(folder), stage) or {}
@@ -243,7 +256,9 @@ def copy_tokenizer(config: cfg.TrainConfig, source: str) -> None:
         stage=cfg.Stage.tokenizer,
         model=cfg.ModelConfig(tokenizer=config.model.tokenizer, attention=config.model.attention),
         world_model=cfg.TrainConfig().world_model,
-        labels=cfg.LabelConfig(),
+        robot_control=cfg.TrainConfig().robot_control,
+        labels=cfg.ALL_LABELS,
+        latent_action_labels=cfg.LatentActionLabelsConfig(),
     )
     if has_weights(shared, "tokenizer"):
         _check_tokenizer(read_config(shared, cfg.TrainConfig), wanted, source)

@@ -20,9 +20,16 @@ from genie_robo.imagine.rollout import (
     imagine_prompt,
     saved_readers,
 )
-from genie_robo.imagine.steering import Steering, check_one_truth, check_steering, steer
+from genie_robo.imagine.steering import (
+    Steering,
+    check_one_truth,
+    check_steering,
+    steer,
+    steers_by_robot,
+)
 from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.world import GenieWorld, World
+from genie_robo.models.genie import Genie
 from genie_robo.progress import Advance, progress_bar
 from genie_robo.prompts import Clip
 from genie_robo.run_lock import only_writer
@@ -89,7 +96,7 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
     world = find_world(
         trained,
         config.world_model,
-        genie=lambda: GenieWorld(trained.genie, sampler=config.sampler),
+        genie=lambda: GenieWorld(_genie(trained, config), sampler=config.sampler),
     )
     clips = beside_others(trained, find_prompts(trained, config), config)
     is_steered, num_labels = not config.branches, config.action_map.num_labels
@@ -102,6 +109,12 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
         if needs_no_dataset(config)
         else find_readers(trained, num_labels=num_labels, poses=is_steered),
     )
+
+
+def _genie(trained: TrainedRun, config: ImagineConfig) -> Genie:
+    """The Genie that was trained on robot actions, if these steer and there is one."""
+    controlled = trained.robot_genie if steers_by_robot(config) else None
+    return controlled or trained.genie
 
 
 def _imagine(

@@ -49,7 +49,7 @@ def run(config: PlayConfig) -> None:
             prompts=prompts,
             record=partial(_record, trained.folder),
             title=config.run,
-            note=describe_map(fitted, by_latents=trained.genie.takes_latents),
+            note=describe_robot_keys(trained, fitted),
         )
         serve(
             session,
@@ -73,8 +73,8 @@ def make_game(
     """A game at its prompt."""
 
     def genie() -> GenieWorld:
-        model = trained.genie
-        if fitted is None:
+        model = trained.robot_genie or trained.genie
+        if fitted is None or model.takes_robot_actions:
             return GenieWorld(model, sampler=config.sampler)
         found = fitted.robot_map(by_latents=model.takes_latents)
         return GenieWorld(model, sampler=config.sampler, robot_map=lambda: found)
@@ -87,6 +87,13 @@ def make_game(
         meanings=None if fitted is None else fitted.dictionary,
         renderer=config.renderer,
     )
+
+
+def describe_robot_keys(trained: TrainedRun, fitted: ActionMap | None) -> str:
+    """How the model understands robot actions, in words."""
+    if (trained.robot_genie or trained.genie).takes_robot_actions:
+        return "the model was trained on robot actions"
+    return describe_map(fitted, by_latents=trained.genie.takes_latents)
 
 
 def describe_map(fitted: ActionMap | None, *, by_latents: bool) -> str:

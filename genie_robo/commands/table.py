@@ -170,7 +170,9 @@ _ROWS = (
         run="genie_robo.commands.train:run",
         details=(
             "Stage tokenizer learns video tokens; stage world_model learns latent actions and the "
-            "dynamics together. Training resumes from the newest checkpoint in the run folder; a "
+            "dynamics together; both without labels. Stage robot_control, which comes after them "
+            "and only on demand, teaches a copy of the dynamics the robot's actions, from labels=N "
+            "transitions or all. Training resumes from the newest checkpoint in the run folder; a "
             "folder made with other settings is refused. viz=live shows losses, codebooks, "
             "reconstructions and rollouts in a running Rerun viewer; training does not wait for "
             "the viewer and continues without it. Under torchrun the processes share each batch."
@@ -180,6 +182,7 @@ _ROWS = (
             "genie-robo train run=runs/mine data=rlds data.path=~/rlds/mine "
             "data.source.camera=observation/image data.source.action.gripper_format=closed_one",
             "genie-robo train run=runs/mine data.path=~/rlds/mine stage=tokenizer",
+            "genie-robo train run=runs/mine data.path=~/rlds/mine stage=robot_control labels=all",
             "genie-robo train run=runs/mine data.path=~/rlds/mine viz=live viewer=127.0.0.1:9876",
             "torchrun --nproc-per-node 8 -m genie_robo train run=runs/big data.path=~/rlds/mine "
             "engine=gpu",

@@ -52,12 +52,14 @@ from genie_robo.models.settings import (
 )
 from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import (
+    ALL_LABELS,
     EngineConfig,
-    LabelConfig,
+    LatentActionLabelsConfig,
     Logger,
     Method,
     OptimConfig,
     Precision,
+    RobotControlConfig,
     Schedule,
     Stage,
     StageConfig,
@@ -67,6 +69,7 @@ from genie_robo.train.settings import (
 )
 
 __all__ = [
+    "ALL_LABELS",
     "REQUIRED",
     "ActionMapConfig",
     "ActionSource",
@@ -88,9 +91,9 @@ __all__ = [
     "InspectConfig",
     "Interface",
     "Joining",
-    "LabelConfig",
     "LatentActionConfig",
     "LatentActionInput",
+    "LatentActionLabelsConfig",
     "Logger",
     "Method",
     "ModelConfig",
@@ -106,6 +109,7 @@ __all__ = [
     "RecordConfig",
     "Renderer",
     "Resize",
+    "RobotControlConfig",
     "RolloutConfig",
     "RotationFormat",
     "Sampler",

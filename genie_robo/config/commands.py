@@ -10,9 +10,12 @@ from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
 from genie_robo.settings import REQUIRED, StringOrList
 from genie_robo.train.settings import (
+    ALL_LABELS,
     EngineConfig,
-    LabelConfig,
+    LatentActionLabelsConfig,
+    RobotControlConfig,
     StageConfig,
+    robot_control_stage,
     tokenizer_stage,
     world_model_stage,
 )
@@ -166,6 +169,9 @@ class ExportConfig:
     run: str = REQUIRED
     output: str = REQUIRED
     """Folder for config.json and model.safetensors."""
+    robot_control: bool | None = None
+    """Whether to export the dynamics that stage robot_control trained; null does where there is
+    one."""
 
 
 class Interface(StrEnum):
@@ -253,11 +259,15 @@ class DemoConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     tokenizer: StageConfig = field(default_factory=tokenizer_stage)
     world_model: StageConfig = field(default_factory=world_model_stage)
+    robot_control: RobotControlConfig = field(default_factory=robot_control_stage)
     tokenizer_from: str = ""
     """Run folder whose tokenizer is taken, and trained there where it is missing; empty trains one
     in this run."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    labels: LabelConfig = field(default_factory=LabelConfig)
+    labels: str = ALL_LABELS
+    """Labelled transitions of training episodes for robot control: a number, or all; 0 trains
+    none."""
+    latent_action_labels: LatentActionLabelsConfig = field(default_factory=LatentActionLabelsConfig)
     suite: dict[str, Any] = field(default_factory=dict)
     """Filled by `suite=NAME` or `suite=[NAME,NAME]` from conf/suite/; one that is null is left
     out."""

@@ -217,6 +217,21 @@ class WindowDataset:
             raise BadEpisodeError(name, str(error)) from error
 
 
+def overlapping_chunks(
+    video: UInt8[np.ndarray, "t h w c"], *, num_frames: int
+) -> UInt8[np.ndarray, "b n h w c"]:
+    """Consecutive chunks that share one frame, so that every transition is in exactly one.
+
+    Chunk b holds frames b * (num_frames - 1) .. (b + 1) * (num_frames - 1). The last one repeats
+    the last frame; flattened over chunks, transition i of the video is entry i. A causal encoder
+    gives the real transitions the same codes with and without that padding.
+    """
+    step = num_frames - 1
+    num_chunks = max(1, -(-(len(video) - 1) // step))
+    frames = np.arange(num_chunks)[:, None] * step + np.arange(num_frames)
+    return video[np.minimum(frames, len(video) - 1)]
+
+
 class _Labels(NamedTuple):
     """The fields of an episode that its windows share, other than frames."""
 

@@ -108,6 +108,13 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
         )
 
 
+def steers_by_robot(config: ImagineConfig) -> bool:
+    """Whether robot actions are given, true ones or a list."""
+    actions = config.actions
+    is_list = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
+    return actions == ROBOT or is_list
+
+
 def check_one_truth(config: ImagineConfig) -> None:
     """Check that several models can share one truth.
 
@@ -115,10 +122,9 @@ def check_one_truth(config: ImagineConfig) -> None:
         ValueError: They would be steered by codes, which have another meaning in each model.
     """
     actions = config.actions
-    by_robot = isinstance(actions, list) and bool(actions) and isinstance(actions[0], list)
     has_truth = config.prompt in ("episode", "simulator")
-    known = (INFERRED, ALONE, LATENTS, ROBOT, *([None] if has_truth else []))
-    if config.branches or not (by_robot or actions in known):
+    known = (INFERRED, ALONE, LATENTS, *([None] if has_truth else []))
+    if config.branches or not (steers_by_robot(config) or actions in known):
         asked = "branches=true" if config.branches else f"actions={actions or 'random'}"
         raise ValueError(
             f"{asked} steers by codes, which mean something else in every run, so run={config.run} "

@@ -197,10 +197,17 @@ def _source(parts: RolloutParts, config: ImagineConfig) -> str:
     word = config.actions or (INFERRED if parts.clip.window else RANDOM)
     if word == INFERRED and not parts.trained.genie.latent_action.quantizer.is_additive:
         word = ALONE
-    mapped = "mapped to " + ("codes" if parts.steering.latents is None else "latents")
     if isinstance(word, str):
-        return _SOURCES[word] + (f", {mapped}" if word == ROBOT else "")
-    return f"given robot actions, {mapped}" if isinstance(word[0], list) else "given codes"
+        return _SOURCES[word] + (f", {_mapping(parts)}" if word == ROBOT else "")
+    is_robot = isinstance(word[0], list)
+    return f"given robot actions, {_mapping(parts)}" if is_robot else "given codes"
+
+
+def _mapping(parts: RolloutParts) -> str:
+    """What became of robot actions."""
+    if (parts.trained.robot_genie or parts.trained.genie).takes_robot_actions:
+        return "on which the model was trained"
+    return "mapped to " + ("codes" if parts.steering.latents is None else "latents")
 
 
 def _truth(parts: RolloutParts) -> str:

@@ -20,6 +20,7 @@ from genie_robo.types import XYZ
 FORMAT_VERSION = 2
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
 _PENALTIES = np.logspace(-3, 4, 15)
+_NARROW = 1e-8
 _MAX_ARRAY_BYTES = 100_000_000
 """A map that is fitted to a million labels has less."""
 
@@ -105,9 +106,7 @@ class CodeRegressor:
         from sklearn.linear_model import LogisticRegression
 
         _check_labels(codes, num_codes=num_codes)
-        _check_finite(robot_actions)
-        spread = robot_actions.std(0)
-        centre, scale = robot_actions.mean(0), np.where(spread > 1e-8, spread, 1.0)
+        centre, scale = standardisation(robot_actions)
         seen = np.unique(codes)
         features = _with_squares((robot_actions - centre) / scale)
         weights, bias = np.zeros((len(seen), features.shape[1])), np.zeros(len(seen))
@@ -163,9 +162,7 @@ class LatentRegressor:
 
         if len(robot_actions) == 0:
             raise ValueError("an action map needs at least one labelled transition, got 0")
-        _check_finite(robot_actions)
-        spread = robot_actions.std(0)
-        centre, scale = robot_actions.mean(0), np.where(spread > 1e-8, spread, 1.0)
+        centre, scale = standardisation(robot_actions)
         features = _with_products((robot_actions - centre) / scale)
         # The penalty is chosen by leaving one out, so a single label is counted twice.
         repeats = 2 if len(features) == 1 else 1
@@ -342,6 +339,19 @@ def _measured(plain: dict) -> Measured:
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def standardisation(
+    robot_actions: Float[np.ndarray, "n a"],
+) -> tuple[Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
+    """Mean and standard deviation of every dimension; 1 for those that do not vary.
+
+    Raises:
+        ValueError: An action is not finite.
+    """
+    _check_finite(robot_actions)
+    spread = robot_actions.std(0)
+    return robot_actions.mean(0), np.where(spread > _NARROW, spread, 1.0)
 
 
 def _with_squares(x: Float[np.ndarray, "n a"]) -> Float[np.ndarray, "n f"]:

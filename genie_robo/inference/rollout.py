@@ -2,7 +2,8 @@
 
     z_1..p = tokenizer(prompt),   z_t+1 ~ dynamics(z_1..t, a_1..t),   frame t = decoder(z_1..t)
 
-a_t is the code of a latent action, or a latent itself if the dynamics was trained on both.
+a_t is the code of a latent action, a latent itself if the dynamics was trained on both, or a robot
+action if it was trained on those.
 Generated pixels are never encoded again.
 """
 
@@ -82,10 +83,9 @@ class Imagination:
             keep: Store every frame for `rollout`; else only the last one after the first step.
 
         Raises:
-            ValueError: Another number of prompts than of seeds, frames of another size than the
-                tokenizer's, or a model that is driven by robot actions.
+            ValueError: Another number of prompts than of seeds, or frames of another size than the
+                tokenizer's.
         """
-        _refuse_robot_steering(genie)
         _check_prompt(genie, prompt, num_rollouts=len(seeds))
         self.genie, self.sampler = genie, sampler
         self.num_prompt_frames = prompt.shape[1]
@@ -119,25 +119,49 @@ class Imagination:
         return self.token_entropy.mean(-1)
 
     @property
-    def code(self) -> Int[Tensor, " b"]:
-        """The latent action that led to the last frame; the nearest one if a latent did.
+    def code(self) -> Int[Tensor, " b"] | None:
+        """The latent action that led to the last frame, the nearest one if something else did.
 
-        Raises:
-            IndexError: There is one frame only.
+        None where there is one frame only, or where robot actions alone steer the model.
         """
-        return self._codes[-1]
+        return self._codes[-1] if self._codes else None
 
     @torch.no_grad()
     def step(
         self, latent_action: Int[Tensor, " b"] | Float[Tensor, "b e"]
     ) -> UInt8[Tensor, "b h w c"]:
-        """Imagine the next frame, under codes or latents."""
+        """Imagine the next frame, under codes or latents.
+
+        Raises:
+            ValueError: They do not steer this model.
+        """
         dynamics, latent_model = self.genie.dynamics, self.genie.latent_action
         if latent_action.is_floating_point():
             check_latents(self.genie, latent_action, num_rollouts=len(self._generators))
-            steering, code = latent_action, latent_model.nearest(latent_action)
+            latents, code = latent_action, latent_model.nearest(latent_action)
         else:
-            steering, code = latent_model.codes(latent_action), latent_action
+            check_takes_codes(self.genie)
+            latents, code = latent_model.codes(latent_action), latent_action
+        return self._advance(dynamics.by_latents(latents), code)
+
+    @torch.no_grad()
+    def step_robot(self, robot_actions: Float[Tensor, "b a"]) -> UInt8[Tensor, "b h w c"]:
+        """Imagine the next frame, under robot actions.
+
+        Raises:
+            ValueError: They do not steer this model.
+        """
+        steering = self.genie.dynamics.by_robot(robot_actions)
+        if not self.genie.takes_codes:
+            return self._advance(steering, None)
+        latents = steering[:, : self.genie.dynamics.latent_dim]
+        return self._advance(steering, self.genie.latent_action.nearest(latents))
+
+    def _advance(
+        self, steering: Float[Tensor, "b i"], code: Int[Tensor, " b"] | None
+    ) -> UInt8[Tensor, "b h w c"]:
+        """Imagine the next frame under an input of the dynamics."""
+        dynamics = self.genie.dynamics
         size = (len(steering), dynamics.tokens_per_frame)
         hidden = torch.full(size, dynamics.mask_token, device=steering.device)
         decoded = decode_frame(
@@ -148,7 +172,8 @@ class Imagination:
         )
         if not self._keep:
             self._moments, self._codes, self._has_all = [], [], False
-        self._codes.append(code)
+        if code is not None:
+            self._codes.append(code)
         self._finish(decoded, steering)
         return self.frame
 
@@ -163,7 +188,7 @@ class Imagination:
                 "this imagination keeps its last frame alone; make it with keep=True for a rollout"
             )
         tokens, entropy, frames = (torch.stack(p, 1) for p in zip(*self._moments, strict=True))
-        none = tokens.new_zeros(len(tokens), 0)
+        none = tokens.new_zeros(len(tokens), 0) if self.genie.takes_codes else None
         return Rollout(
             tokens=tokens,
             video=frames,
@@ -178,13 +203,26 @@ class Imagination:
         tokens = self.genie.tokenizer.encode(video)
         steering: list[Tensor | None] = [None]
         if prompt.shape[1] > 1:
-            inferred = self.genie.latent_action.encode(video, tokens)
-            self._codes += inferred.indices.unbind(1)
-            codes = self.genie.latent_action.codes(inferred.indices)
-            steering += (inferred.continuous if self.genie.takes_latents else codes).unbind(1)
+            steering += self._infer_steering(video, tokens).unbind(1)
         sure = torch.zeros(tokens[:, 0].shape, device=tokens.device)
         for frame, action in zip(tokens.unbind(1), steering, strict=True):
             self._finish(DecodedFrame(frame, sure), action)
+
+    def _infer_steering(
+        self, video: Float[Tensor, "b p h w c"], tokens: Int[Tensor, "b p s"]
+    ) -> Float[Tensor, "b p-1 i"]:
+        """What led from frame to frame of the prompt, as input of the dynamics.
+
+        Robot actions are not known there; where they alone steer, zero is their mean.
+        """
+        dynamics, latent_model = self.genie.dynamics, self.genie.latent_action
+        if not self.genie.takes_codes:
+            width = dynamics.embed_action.in_features
+            return video.new_zeros(len(video), video.shape[1] - 1, width)
+        inferred = latent_model.encode(video, tokens)
+        self._codes += inferred.indices.unbind(1)
+        codes = latent_model.codes(inferred.indices)
+        return dynamics.by_latents(inferred.continuous if self.genie.takes_latents else codes)
 
     def _fan_out(self, num_rollouts: int) -> None:
         """Start every rollout from the one prompt."""
@@ -196,24 +234,24 @@ class Imagination:
         self._codes = [code.repeat_interleave(num_rollouts, 0) for code in self._codes]
 
     def _logits(
-        self, known: Int[Tensor, "b s"], steering: Float[Tensor, "b e"], places: Int[Tensor, "b r"]
+        self, known: Int[Tensor, "b s"], steering: Float[Tensor, "b i"], places: Int[Tensor, "b r"]
     ) -> Float[Tensor, "b r k"]:
         """Logits of the frame being decoded, at the given places."""
         conditioned = self._past.logits(known, steering, places)
         if self.sampler.guidance == 1:
             return conditioned
-        any_code = mean_code(self.genie).expand_as(steering)
-        unconditioned = self._past.logits(known, any_code, places)
+        any_action = mean_steering(self.genie).expand_as(steering)
+        unconditioned = self._past.logits(known, any_action, places)
         return guide(conditioned, unconditioned, guidance=self.sampler.guidance)
 
-    def _finish(self, decoded: DecodedFrame, steering: Float[Tensor, "b e"] | None) -> None:
+    def _finish(self, decoded: DecodedFrame, steering: Float[Tensor, "b i"] | None) -> None:
         """Append a frame whose tokens are final."""
         frame = self._past.finish(decoded.tokens, steering)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 
 
-TokensAndAction = tuple[Int[Tensor, "b s"], Float[Tensor, "b e"] | None]
-"""Tokens of a frame, and the code or latent that leads to it."""
+TokensAndAction = tuple[Int[Tensor, "b s"], Float[Tensor, "b i"] | None]
+"""Tokens of a frame, and the input of the dynamics that leads to it."""
 
 
 class Past:
@@ -234,7 +272,7 @@ class Past:
     def logits(
         self,
         tokens: Int[Tensor, "b s"],
-        steering: Float[Tensor, "b e"],
+        steering: Float[Tensor, "b i"],
         places: Int[Tensor, "b r"],
     ) -> Float[Tensor, "b r k"]:
         """Logits of the next, partly masked frame at some places."""
@@ -244,7 +282,7 @@ class Past:
         )
 
     def finish(
-        self, tokens: Int[Tensor, "b s"], action: Float[Tensor, "b e"] | None
+        self, tokens: Int[Tensor, "b s"], action: Float[Tensor, "b i"] | None
     ) -> UInt8[Tensor, "b h w c"]:
         """Append a frame and return its pixels; `action` leads to it, None for the first frame."""
         self._make_room()
@@ -284,16 +322,30 @@ class Past:
         return video_to_bytes(self._genie.tokenizer.decode(tokens, self._decoder_cache))
 
 
-def mean_code(genie: Genie) -> Float[Tensor, " e"]:
+def mean_steering(genie: Genie) -> Float[Tensor, " i"]:
     """The mean of all latent action codes, as the unconditional input of guidance.
 
     The dynamics was not trained with dropped actions. The embedding is linear, so this is the mean
-    embedding of all actions.
+    embedding of all actions. Where robot actions alone steer, zero is their mean.
     """
     device = next(genie.latent_action.parameters()).device
-    return genie.latent_action.codes(
-        torch.arange(genie.latent_action.num_codes, device=device)
-    ).mean(0)
+    if not genie.takes_codes:
+        return torch.zeros(genie.dynamics.embed_action.in_features, device=device)
+    codes = torch.arange(genie.latent_action.num_codes, device=device)
+    return genie.dynamics.by_latents(genie.latent_action.codes(codes).mean(0))
+
+
+def check_takes_codes(genie: Genie) -> None:
+    """Refuse latent actions where they do not steer the model.
+
+    Raises:
+        ValueError: Robot actions alone do.
+    """
+    if not genie.takes_codes:
+        raise ValueError(
+            "robot actions alone steer this model (model.dynamics.steered_by=robot_actions), so "
+            "its latent actions do not; give robot actions"
+        )
 
 
 def check_latents(genie: Genie, latents: Float[Tensor, "b *n e"], *, num_rollouts: int) -> None:
@@ -304,6 +356,7 @@ def check_latents(genie: Genie, latents: Float[Tensor, "b *n e"], *, num_rollout
             for each rollout.
     """
     width, num_codes = genie.latent_action.code_dim, genie.latent_action.num_codes
+    check_takes_codes(genie)
     if not genie.takes_latents:
         raise ValueError(
             "this model was trained on codes alone (model.dynamics.latents_share=0), so latents "
@@ -313,16 +366,6 @@ def check_latents(genie: Genie, latents: Float[Tensor, "b *n e"], *, num_rollout
         raise ValueError(
             f"a latent of this model has {width} finite numbers, for each of {num_rollouts} "
             f"rollouts; got an array of shape {tuple(latents.shape)}"
-        )
-
-
-def _refuse_robot_steering(genie: Genie) -> None:
-    width, code_dim = genie.dynamics.embed_action.in_features, genie.latent_action.code_dim
-    if width != code_dim:
-        raise ValueError(
-            f"the dynamics of this model takes robot actions ({width} numbers), not latent actions "
-            f"({code_dim}): a model trained with model.dynamics.steered_by=robot_actions cannot be "
-            "rolled out by codes"
         )
 
 

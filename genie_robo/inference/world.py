@@ -162,7 +162,8 @@ function that returns integers gives codes, one that returns floating-point numb
 class GenieWorld:
     """A trained Genie as a world.
 
-    Codes steer it, latents where it was trained on them, robot actions where a map is given.
+    Codes steer it, latents where it was trained on them, robot actions where it was trained on them
+    or a map to latent actions is given. Where robot actions alone steer it, codes do not.
     """
 
     decodes_tokens = True
@@ -175,7 +176,10 @@ class GenieWorld:
         sampler: Sampler | None = None,
         robot_map: Callable[[], RobotMap] | None = None,
     ) -> None:
-        """Wrap a model on its device; `robot_map` is called only when robot actions arrive."""
+        """Wrap a model on its device; `robot_map` is called only when robot actions arrive.
+
+        A model that was trained on robot actions takes them as they are unless there is a map.
+        """
         self.genie, self.sampler = genie.eval(), sampler or Sampler()
         self._robot_map = robot_map
         self._feedback: FeedbackState | None = None
@@ -193,9 +197,14 @@ class GenieWorld:
 
     @property
     def takes(self) -> Collection[type[Actions]]:
-        """Codes, latents if the model was trained on them, robot actions if there is a map."""
-        latents = (Latents,) if self.genie.takes_latents else ()
-        return (Codes, *latents, *(() if self._robot_map is None else (RobotActions,)))
+        """Codes, latents and robot actions, each if the model was trained on them or has a map."""
+        by_robot = self.genie.takes_robot_actions or self._robot_map is not None
+        known = {
+            Codes: self.genie.takes_codes,
+            Latents: self.genie.takes_latents,
+            RobotActions: by_robot,
+        }
+        return tuple(kind for kind, is_known in known.items() if is_known)
 
     @property
     def num_codes(self) -> int:
@@ -229,28 +238,47 @@ class GenieWorld:
             ValueError: A code outside the codebook, latents that the model was not trained on, or
                 robot actions without a map.
         """
-        steering = (
-            self._map(actions) if isinstance(actions, RobotActions) else np.asarray(actions.values)
-        )
-        if isinstance(actions, Codes):
-            check_codes(steering, num_codes=self.num_codes)
-        self._imagination.step(self._to_tensor(steering))
         now = self._imagination
+        if isinstance(actions, RobotActions) and self._robot_map is None:
+            now.step_robot(self._to_tensor(self._checked(actions)))
+        else:
+            now.step(self._to_tensor(self._latent_actions(actions)))
         return Step(
             frames=now.frame.cpu().numpy(),
             uncertainty=now.uncertainty.cpu().double().numpy(),
             tokens=now.tokens.cpu().numpy(),
             token_entropy=now.token_entropy.cpu().numpy(),
-            codes=now.code.cpu().numpy(),
+            codes=None if now.code is None else now.code.cpu().numpy(),
         )
 
-    def _map(self, actions: RobotActions) -> Int[np.ndarray, " b"] | Float[np.ndarray, "b e"]:
-        """The codes or latents of robot actions."""
-        if self._robot_map is None:
+    def _checked(self, actions: RobotActions) -> Float[np.ndarray, "b a"]:
+        """Robot actions that the model understands."""
+        robot, values = self.genie.dynamics.robot, np.asarray(actions.values, np.float64)
+        if robot is None:
             raise ValueError(
                 "this world is steered by latent actions alone: nothing maps robot actions to them"
             )
-        robot_map = self._robot_map()
+        if values.shape[1:] != (robot.action_dim,) or not np.isfinite(values).all():
+            raise ValueError(
+                f"a robot action of this model is {robot.action_dim} finite numbers; got "
+                f"{values.tolist()}"
+            )
+        return values
+
+    def _latent_actions(self, actions: Actions) -> Int[np.ndarray, " b"] | Float[np.ndarray, "b e"]:
+        """Codes or latents: those given, or those of robot actions."""
+        if isinstance(actions, RobotActions):
+            assert self._robot_map is not None
+            return self._map(actions, self._robot_map())
+        given = np.asarray(actions.values)
+        if isinstance(actions, Codes):
+            check_codes(given, num_codes=self.num_codes)
+        return given
+
+    def _map(
+        self, actions: RobotActions, robot_map: RobotMap
+    ) -> Int[np.ndarray, " b"] | Float[np.ndarray, "b e"]:
+        """The codes or latents of robot actions."""
         if isinstance(robot_map, ErrorFeedback):
             self._feedback = self._feedback or FeedbackState(robot_map)
             found = self._feedback.step(actions.values)
@@ -297,6 +325,7 @@ def check_codes(codes: Int[np.ndarray, " b"], *, num_codes: int) -> None:
 def _prompt_steps(prompt: Rollout) -> Step:
     """The last prompt frame, with those before it."""
     assert prompt.token_entropy is not None
+    codes = () if prompt.latent_actions is None else prompt.latent_actions.unbind(1)
     steps = []
     for t in range(prompt.num_prompt_frames):
         entropy = prompt.token_entropy[:, t]
@@ -305,7 +334,7 @@ def _prompt_steps(prompt: Rollout) -> Step:
             uncertainty=entropy.mean(-1).cpu().double().numpy(),
             tokens=prompt.tokens[:, t].cpu().numpy(),
             token_entropy=entropy.cpu().numpy(),
-            codes=prompt.latent_actions[:, t - 1].cpu().numpy() if t else None,
+            codes=codes[t - 1].cpu().numpy() if t and codes else None,
         )
         steps.append(step)
     return replace(steps[-1], earlier=tuple(steps[:-1]))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from genie_robo.models.action_input import ActionInput
 from genie_robo.models.cache import KVCache, Places
+from genie_robo.models.robot_control import RobotControl
 from genie_robo.models.settings import Joining
 from genie_robo.models.transformer import STTransformer
 
@@ -17,6 +18,9 @@ class DynamicsModel(nn.Module):
     p(z_t | z_1..t-1, masked z_t, a_1..t-1): the input is frame t with some of its tokens masked and
     all earlier frames, the output logits for every token. The code of the transition t-1 -> t is
     joined to the tokens of frame t; the paper adds it to all of them.
+
+    The latent action is `latent_dim` numbers. With `robot_dim` above 0 robot actions of that width
+    steer too, or alone where `latent_dim` is 0; all inputs then have the form of RobotControl.
     """
 
     def __init__(
@@ -24,7 +28,8 @@ class DynamicsModel(nn.Module):
         *,
         num_tokens: int,
         tokens_per_frame: int,
-        action_dim: int,
+        latent_dim: int,
+        robot_dim: int = 0,
         actions: Joining,
         transformer: STTransformer,
     ) -> None:
@@ -36,7 +41,12 @@ class DynamicsModel(nn.Module):
         self.embed = nn.Embedding(num_tokens + 1, dim)
         nn.init.normal_(self.embed.weight, std=0.02)
         self.position = nn.Parameter(torch.randn(tokens_per_frame, dim) * 0.02)
-        self.embed_action = nn.Linear(action_dim, dim)
+        self.latent_dim = latent_dim
+        self.robot = (
+            RobotControl(action_dim=robot_dim, latent_dim=latent_dim) if robot_dim else None
+        )
+        num_features = self.robot.num_features if self.robot else 0
+        self.embed_action = nn.Linear(latent_dim + num_features, dim)
         self.action_input = ActionInput(actions, dim=dim)
         self.to_logits = nn.Linear(dim, num_tokens)
 
@@ -44,6 +54,23 @@ class DynamicsModel(nn.Module):
     def mask_token(self) -> int:
         """The index of the mask token, after all others."""
         return self.num_tokens
+
+    def by_latents(self, latents: Float[Tensor, "*b e"]) -> Float[Tensor, "*b i"]:
+        """The input `actions` of the other methods for latent actions."""
+        return F.pad(latents, (0, self.embed_action.in_features - latents.shape[-1]))
+
+    def by_robot(self, robot_actions: Float[Tensor, "*b a"]) -> Float[Tensor, "*b i"]:
+        """The input `actions` of the other methods for robot actions.
+
+        Raises:
+            ValueError: Only latent actions steer this dynamics.
+        """
+        if self.robot is None:
+            raise ValueError(
+                "only latent actions steer this dynamics; `genie-robo train stage=robot_control` "
+                "trains one that takes robot actions too"
+            )
+        return self.robot(robot_actions)
 
     def forward(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]

@@ -29,6 +29,16 @@ class Genie(nn.Module):
         self.takes_latents = takes_latents
         """Whether the dynamics was trained on latents too, not on their codes alone."""
 
+    @property
+    def takes_codes(self) -> bool:
+        """Whether latent actions steer the dynamics, not robot actions alone."""
+        return self.dynamics.latent_dim > 0
+
+    @property
+    def takes_robot_actions(self) -> bool:
+        """Whether robot actions steer the dynamics without a map to latent actions."""
+        return self.dynamics.robot is not None
+
     def infer_actions(self, video: Float[Tensor, "b t h w c"]) -> LatentActions:
         """The latent action of every transition."""
         tokens = self.tokenizer.encode(video) if self.latent_action.reads_tokens else None

@@ -1,16 +1,19 @@
 """Builds the objects of one training stage from the configuration."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
 from genie_robo.build import (
     build_genie,
+    build_robot_genie,
     build_tokenizer,
     build_training_windows,
     build_windows,
@@ -21,12 +24,12 @@ from genie_robo.data.loader import WindowLoader, WindowSet
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.statistics import dataset_statistics, scaling
 from genie_robo.data.tokens import TokenizedWindows, TokenStore
-from genie_robo.data.windows import MixedWindows, split_episodes
+from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.engine import checkpoint_activations, make_ranks
-from genie_robo.train.labels import RobotActions
+from genie_robo.train.labels import ActionLabels
 from genie_robo.train.live import (
     MAX_WINDOWS,
     LiveLog,
@@ -43,7 +46,14 @@ from genie_robo.train.optim import (
     evaluation_weights,
     learning_rate_at,
 )
-from genie_robo.train.settings import Stage, StageConfig, TrainConfig
+from genie_robo.train.robot_control import (
+    MAX_FITTED,
+    RobotControlStage,
+    fit_control,
+    read_labels,
+    start_from,
+)
+from genie_robo.train.settings import ALL_LABELS, Stage, StageConfig, StepsConfig, TrainConfig
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep, Validation, fixed_batches
 from genie_robo.types import Split
@@ -51,7 +61,7 @@ from genie_robo.types import Split
 logger = logging.getLogger(__name__)
 
 Datasets = Mapping[str, RldsDataset]
-TrainedStage = TokenizerStage | WorldModelStage
+TrainedStage = TokenizerStage | WorldModelStage | RobotControlStage
 
 
 def build_stage(
@@ -60,13 +70,18 @@ def build_stage(
     """The networks of a stage with fresh weights, and its loss.
 
     Raises:
-        FileNotFoundError: The world model needs a trained tokenizer, and there is none.
+        FileNotFoundError: The weights of an earlier stage are missing.
+        ValueError: Labels are needed, and there are none.
     """
     genie = build_genie(config)
     if stage is Stage.tokenizer:
         return TokenizerStage(genie.tokenizer, seed=config.seed)
     load_weights(run, "tokenizer", genie.tokenizer)
     fabric.to_device(genie.tokenizer.eval().requires_grad_(False))  # noqa: FBT003
+    if stage is Stage.robot_control:
+        return _robot_control(genie, run, config, datasets, fabric)
+    if genie.dynamics.robot:
+        _set_scale(genie, config, datasets, fabric)
     return WorldModelStage(
         genie.latent_action,
         genie.dynamics,
@@ -74,41 +89,150 @@ def build_stage(
         min_mask_rate=config.model.dynamics.min_mask_rate,
         latents_share=config.model.dynamics.latents_share,
         seed=config.seed,
-        robot_actions=_robot_actions(config, genie, datasets),
+        labels=_latent_action_labels(config, genie, datasets),
     )
 
 
-def _robot_actions(config: TrainConfig, genie: Genie, datasets: Datasets) -> RobotActions | None:
-    """Robot actions for ablations, as input of the dynamics or as labels; None by default."""
-    steers, wanted = is_steered_by_robot(config.model), config.labels.num_transitions
-    if not steers and not wanted:
+def _robot_control(
+    genie: Genie, run: RunFolder, config: TrainConfig, datasets: Datasets, fabric: Fabric
+) -> RobotControlStage:
+    """Stage 3, begun with a regression from the labels to the latent actions of stage 2."""
+    for part in ("latent_action", "dynamics"):
+        load_weights(run, part, getattr(genie, part))
+    fabric.to_device(genie.latent_action.eval().requires_grad_(False))  # noqa: FBT003
+    dataset = next(iter(datasets.values()))
+    episodes = labelled_episodes(config, dataset)
+    dynamics = build_robot_genie(config, genie).dynamics
+    start_from(dynamics, genie.dynamics)
+    assert dynamics.robot is not None
+    wanted = number_of_labels(config)
+    labels = read_labels(
+        _windows_of(episodes, config, dataset),
+        genie,
+        device=fabric.device,
+        max_labels=MAX_FITTED if wanted is None else min(wanted, MAX_FITTED),
+    )
+    fit_control(dynamics.robot, labels)
+    return RobotControlStage(
+        dynamics,
+        encode_tokens=genie.tokenizer.encode,
+        latent_action=genie.latent_action,
+        labelled=[dataset.episode_ids[e] for e in episodes],
+        latents_share=config.model.dynamics.latents_share,
+        min_mask_rate=config.model.dynamics.min_mask_rate,
+        seed=config.seed,
+    )
+
+
+def _set_scale(genie: Genie, config: TrainConfig, datasets: Datasets, fabric: Fabric) -> None:
+    """The scale of the robot actions that steer the dynamics alone, an upper bound."""
+    assert genie.dynamics.robot is not None
+    logger.warning(
+        "ROBOT ACTIONS steer the dynamics of this run: an upper bound, not Genie. Say so wherever "
+        "its numbers are shown"
+    )
+    dataset = next(iter(datasets.values()))
+    windows = _windows_of(_training_episodes(config, dataset), config, dataset)
+    labels = read_labels(windows, genie, device=fabric.device, max_labels=MAX_FITTED)
+    fit_control(genie.dynamics.robot, labels)
+
+
+def _windows_of(
+    episodes: Sequence[int], config: TrainConfig, dataset: RldsDataset
+) -> WindowDataset:
+    return build_windows(
+        config.data,
+        dataset,
+        Split.train,
+        num_frames=config.world_model.num_frames,
+        episodes=episodes,
+    )
+
+
+def _latent_action_labels(
+    config: TrainConfig, genie: Genie, datasets: Datasets
+) -> ActionLabels | None:
+    """Robot actions as labels of the latent action model, an ablation; None by default."""
+    wanted = config.latent_action_labels.num_transitions
+    if not wanted:
         return None
-    _check_one_dataset(config)
-    (dataset,) = datasets.values()
-    names = ("val_fraction", "test_fraction", "fold")
-    split = {name: getattr(config.data, name) for name in names}
-    statistics = dataset_statistics(dataset, **split)
+    dataset = next(iter(datasets.values()))
+    statistics = dataset_statistics(dataset, **_split_settings(config))
     centre, reach = scaling(statistics.splits[Split.train.value].commanded)
     labelled = []
-    for episode in split_episodes(dataset.episode_ids, **split)[Split.train]:
+    for episode in _training_episodes(config, dataset):
         if wanted > 0:
             labelled.append(dataset.episode_ids[episode])
             wanted -= int(dataset.lengths[episode]) - 1
-    return RobotActions(
+    return ActionLabels(
         centre=torch.from_numpy(centre),
         reach=torch.from_numpy(reach),
         code_dim=genie.latent_action.code_dim,
-        steer=steers,
         labelled=labelled,
-        weight=config.labels.weight,
+        weight=config.latent_action_labels.weight,
     )
 
 
-def _check_one_dataset(config: TrainConfig) -> None:
+def number_of_labels(config: TrainConfig) -> int | None:
+    """How many labelled transitions stage 3 may use; None for all.
+
+    Raises:
+        ValueError: `labels` is neither `all` nor a positive number.
+    """
+    if config.labels == ALL_LABELS:
+        return None
+    if not config.labels.isdecimal() or int(config.labels) < 1:
+        raise ValueError(
+            f"labels={config.labels}: stage=robot_control needs labelled transitions, a number "
+            f"above 0 or {ALL_LABELS}"
+        )
+    return int(config.labels)
+
+
+def labelled_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+    """The first training episodes with at most as many transitions as there are labels.
+
+    At least one, of which only the first transitions may be labelled.
+    """
+    episodes = _training_episodes(config, dataset)
+    wanted = number_of_labels(config)
+    if wanted is None:
+        return episodes
+    lengths = (dataset.lengths[list(episodes)] - 1) // config.data.stride
+    return episodes[: max(1, int((np.cumsum(lengths) <= wanted).sum()))]
+
+
+def _training_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+    return split_episodes(dataset.episode_ids, **_split_settings(config))[Split.train]
+
+
+def _split_settings(config: TrainConfig) -> dict[str, Any]:
+    names = ("val_fraction", "test_fraction", "fold")
+    return {name: getattr(config.data, name) for name in names}
+
+
+def _check_labels(stage: Stage, config: TrainConfig) -> None:
+    """Refuse labels that do not exist.
+
+    Raises:
+        ValueError: Robot actions are used in a mixture of datasets, or of a model that they steer
+            already, or their number is none.
+    """
+    by_robot = is_steered_by_robot(config.model)
+    if stage is Stage.robot_control:
+        number_of_labels(config)
+        if by_robot:
+            raise ValueError(
+                "stage=robot_control is for a dynamics that latent actions steer; with "
+                "model.dynamics.steered_by=robot_actions robot actions steer it already"
+            )
+    elif stage is Stage.tokenizer or not (by_robot or config.latent_action_labels.num_transitions):
+        return
     if config.data.mix:
         raise ValueError(
-            "model.dynamics.steered_by=robot_actions and labels.num_transitions need the scale of "
-            f"one dataset's actions, but data.mix has {len(config.data.mix)} more; train on one"
+            "stage=robot_control, model.dynamics.steered_by=robot_actions and "
+            "latent_action_labels.num_transitions need the scale of one dataset's actions, but "
+            f"data.mix has {len(config.data.mix)} more; train on one"
         )
 
 
@@ -123,7 +247,7 @@ def check_stage(
         KeyError: There is no such camera.
         ImportError: The package of a logger is not installed.
     """
-    settings: StageConfig = getattr(config, stage)
+    settings: StepsConfig = getattr(config, stage)
     if min(settings.validate_every, config.log_every) < 1:
         raise ValueError(
             f"{stage}.validate_every={settings.validate_every} and log_every="
@@ -132,11 +256,10 @@ def check_stage(
         )
     with torch.device("meta"):
         build_genie(config)
-    if is_steered_by_robot(config.model) or config.labels.num_transitions:
-        _check_one_dataset(config)
+    _check_labels(stage, config)
     _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
     Checkpoints(run.checkpoints(stage), fabric, num_kept=config.num_checkpoints)
-    build_training_windows(config.data, datasets, num_frames=settings.num_frames)
+    build_training_windows(config.data, datasets, num_frames=_num_frames(stage, config))
     check_loggers(config.loggers)
 
 
@@ -153,7 +276,7 @@ def build_loop(
     Raises:
         ValueError: The batch cannot be divided among the processes.
     """
-    settings: StageConfig = getattr(config, stage.name)
+    settings: StepsConfig = getattr(config, stage.name)
     ranks, optim = make_ranks(fabric), settings.optim
     if config.engine.checkpoint_activations:
         checkpoint_activations(stage)
@@ -187,7 +310,7 @@ def build_loop(
         num_parts=config.engine.accumulate,
         seed=config.seed,
     )
-    windows = build_training_windows(config.data, datasets, num_frames=settings.num_frames)
+    windows = _training_windows(stage, config, datasets)
     validate = _validation(train_step, settings, config, datasets, part_size)
     look = _look(validate, run, config) if viewer and validate else None
     live = [LiveLog(viewer, stage.name, look)] if viewer else []
@@ -210,12 +333,50 @@ def build_loop(
             *live,
         ],
         watches=_watches(stage),
-        num_steps=settings.num_steps,
+        num_steps=_num_steps(stage, config),
         log_every=config.log_every,
         validate_every=settings.validate_every,
         save_every_s=config.save_every_s,
         other_dataset=config.other_dataset,
     )
+
+
+def _num_frames(stage: Stage, config: TrainConfig) -> int:
+    """Frames per window; those of the dynamics in the stage that trains a copy of it."""
+    name = Stage.tokenizer if stage is Stage.tokenizer else Stage.world_model
+    settings: StageConfig = getattr(config, name)
+    return settings.num_frames
+
+
+def _num_steps(stage: TrainedStage, config: TrainConfig) -> int:
+    """Training steps: none where there are labels for a regression alone."""
+    settings: StepsConfig = getattr(config, stage.name)
+    if isinstance(stage, RobotControlStage):
+        wanted = number_of_labels(config)
+        if wanted is not None and wanted < config.robot_control.min_labels:
+            logger.info(
+                "%d labels are fewer than robot_control.min_labels=%d: only the regression is "
+                "fitted",
+                wanted,
+                config.robot_control.min_labels,
+            )
+            return 0
+    return settings.num_steps
+
+
+def _training_windows(stage: TrainedStage, config: TrainConfig, datasets: Datasets) -> MixedWindows:
+    """All training windows; half of them with labels where only some episodes have them."""
+    num_frames = _num_frames(Stage(stage.name), config)
+    everything = build_training_windows(config.data, datasets, num_frames=num_frames)
+    if not isinstance(stage, RobotControlStage):
+        return everything
+    dataset = next(iter(datasets.values()))
+    labelled = labelled_episodes(config, dataset)
+    others = [e for e in _training_episodes(config, dataset) if e not in set(labelled)]
+    if not others:
+        return everything
+    halves = [_windows_of(episodes, config, dataset) for episodes in (labelled, others)]
+    return MixedWindows(halves, [1.0, 1.0])
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
@@ -234,6 +395,8 @@ def _with_stored_tokens(stage: TrainedStage, run: RunFolder, windows: MixedWindo
     """The windows, with tokens if `genie-robo tokenize` has stored them for this run."""
     if isinstance(stage, TokenizerStage) or not run.tokens.exists():
         return windows
+    if isinstance(stage, RobotControlStage) and any(windows.weights):
+        return windows  # in another order than the stored ones
     store = TokenStore(
         run.tokens,
         tokenizer=weights_digest(run, "tokenizer"),
@@ -245,7 +408,7 @@ def _with_stored_tokens(stage: TrainedStage, run: RunFolder, windows: MixedWindo
 
 def _validation(
     train_step: TrainStep,
-    settings: StageConfig,
+    settings: StepsConfig,
     config: TrainConfig,
     datasets: Datasets,
     batch_size: int,
@@ -254,7 +417,8 @@ def _validation(
     if not settings.validation_windows:
         return None
     fabric, dataset = train_step.fabric, next(iter(datasets.values()))
-    windows = build_windows(config.data, dataset, Split.val, num_frames=settings.num_frames)
+    num_frames = _num_frames(Stage(train_step.stage.name), config)
+    windows = build_windows(config.data, dataset, Split.val, num_frames=num_frames)
     return Validation(
         fabric=fabric,
         ranks=train_step.ranks,
@@ -282,8 +446,9 @@ def _look(
     video = torch.cat([batch.video for batch in validate.batches])[:MAX_WINDOWS].to(fabric.device)
     if isinstance(stage, TokenizerStage):
         outputs = partial(tokenizer_outputs, stage.tokenizer, video)
+    elif not isinstance(stage, WorldModelStage):
+        return None
     else:
-        assert isinstance(stage, WorldModelStage)
         with torch.random.fork_rng(devices=()):
             tokenizer = build_tokenizer(config.model, config.data).eval().requires_grad_(False)  # noqa: FBT003
         load_weights(run, "tokenizer", tokenizer)
@@ -294,8 +459,7 @@ def _look(
             num_frames=config.world_model.num_frames,
             takes_latents=False,
         )
-        imagines = not is_steered_by_robot(config.model)
-        outputs = partial(world_model_outputs, genie, video, imagines=imagines)
+        outputs = partial(world_model_outputs, genie, video)
 
     def look() -> Outputs:
         weights = evaluation_weights(validate.module, validate.average)
@@ -308,5 +472,7 @@ def _look(
 def _watches(stage: TrainedStage) -> dict[str, CodebookWatch]:
     if isinstance(stage, TokenizerStage):
         return {"": CodebookWatch("the tokenizer's codebook", stage.tokenizer.num_codes)}
+    if isinstance(stage, RobotControlStage):
+        return {}
     name, codes = "the codebook of latent actions", stage.latent_action.num_codes
     return {"lam_": CodebookWatch(name, codes)}

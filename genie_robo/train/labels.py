@@ -1,4 +1,4 @@
-"""Robot actions in training: for ablations only, never by default."""
+"""Robot actions in the loss of the latent action model: an ablation, never by default."""
 
 import logging
 from collections.abc import Collection
@@ -12,8 +12,8 @@ from genie_robo.types import ACTION_NAMES, EpisodeBatch
 _log = logging.getLogger(__name__)
 
 
-class RobotActions(nn.Module):
-    """True actions that steer the dynamics, or that label a few transitions for the LAM.
+class ActionLabels(nn.Module):
+    """Labels of a few transitions for the latent action model.
 
     Actions are scaled as `genie_robo.data.statistics.normalize` does; dimensions that a dataset
     lacks are zero.
@@ -28,39 +28,30 @@ class RobotActions(nn.Module):
         centre: Float[Tensor, " 7"],
         reach: Float[Tensor, " 7"],
         code_dim: int,
-        steer: bool = False,
-        labelled: Collection[str] = (),
+        labelled: Collection[str],
         weight: float = 1.0,
     ) -> None:
-        """Choose how robot actions are used.
+        """Choose the labels.
 
         Args:
             centre: Action that becomes 0, by dimension.
             reach: Distance from it that becomes 1.
             code_dim: Width of the latent action's encoding, from which labels are read.
-            steer: The dynamics gets the true actions instead of the latent ones.
             labelled: Ids of the episodes whose transitions have labels.
             weight: Weight of the label loss.
         """
         super().__init__()
-        self.steer = steer
         self.labelled = frozenset(labelled)
         self.weight = weight
         self.register_buffer("centre", centre.float())
         self.register_buffer("reach", reach.float())
-        self.read_action = nn.Linear(code_dim, len(ACTION_NAMES)) if labelled else None
-        if steer:
-            _log.warning(
-                "ROBOT ACTIONS steer the dynamics of this run: an upper bound, not Genie. Say so "
-                "wherever its numbers are shown"
-            )
-        if labelled:
-            _log.warning(
-                "ACTION LABELS of %d episodes are in the loss of this run's latent action model: "
-                "its latent actions are not learned from video alone. Say so wherever its numbers "
-                "are shown",
-                len(self.labelled),
-            )
+        self.read_action = nn.Linear(code_dim, len(ACTION_NAMES))
+        _log.warning(
+            "ACTION LABELS of %d episodes are in the loss of this run's latent action model: its "
+            "latent actions are not learned from video alone. Say so wherever its numbers are "
+            "shown",
+            len(self.labelled),
+        )
 
     def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """How many action numbers of a batch are labels."""
@@ -80,7 +71,6 @@ class RobotActions(nn.Module):
         is_label: Bool[Tensor, "b t 7"],
     ) -> Float[Tensor, ""]:
         """Squared error of labelled actions predicted linearly from the latent ones."""
-        assert self.read_action is not None
         error = (self.read_action(continuous).float() - actions).square() * is_label
         return self.weight * error.sum() / totals["labels"].clamp(min=1)
 

@@ -84,17 +84,15 @@ def tokenizer_outputs(tokenizer: VideoTokenizer, video: UInt8[Tensor, "b t h w c
     )
 
 
-def world_model_outputs(
-    genie: Genie, video: UInt8[Tensor, "b t h w c"], *, imagines: bool = True
-) -> Outputs:
+def world_model_outputs(genie: Genie, video: UInt8[Tensor, "b t h w c"]) -> Outputs:
     """The first window imagined from its first frame, and the latent actions of all windows.
 
-    `imagines` is False for dynamics that no latent action can steer.
+    Nothing is imagined where no latent action steers the dynamics.
     """
     codes = genie.infer_actions(video_to_float(video)).indices
     first, actions = video[:1], codes[:1, :MAX_IMAGINED]
     pictures = {"true": first[0, : 1 + actions.shape[1]].cpu().numpy()}
-    if imagines:
+    if genie.takes_codes:
         rollout = imagine(genie, first[:, :1], actions, seeds=[0])
         pictures["imagined"] = rollout.video[0].cpu().numpy()
     return Outputs(pictures=pictures, code_use=count_codes(codes, genie.latent_action.num_codes))

@@ -64,7 +64,7 @@ class Loop:
                 total=self.num_steps,
                 completed=self.step,
                 unit="step",
-                visible=is_first,
+                visible=is_first and not self._is_done,
             ) as advance,
         ):
             while self.step < self.num_steps and not stopped:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from lightning_fabric import Fabric
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from genie_robo.build import build_datasets, build_genie
-from genie_robo.checkpoint import has_weights, require_weights, save_weights
+from genie_robo.checkpoint import has_weights, parts_of, require_weights, save_weights
 from genie_robo.config_file import config_differences, read_config, write_config
 from genie_robo.run_folder import RunFolder
 from genie_robo.run_lock import only_writer
@@ -37,6 +38,10 @@ FREE_TO_CHANGE = (
     "viewer",
 )
 """Settings that do not affect what is learned, so a resume may change them."""
+ROBOT_CONTROL = ("labels: ", "robot_control.")
+"""Settings of the last stage, which are free until it has begun."""
+STAGES = (Stage.tokenizer, Stage.world_model, Stage.robot_control)
+"""In the order in which one needs the weights of the others."""
 DATASET_PATH = re.compile(r"data\.(mix\..+\.)?path: ")
 """Not compared: what lies there is, by its fingerprint."""
 
@@ -53,15 +58,16 @@ def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
         RuntimeError: Another process writes into the run.
     """
     run = RunFolder.at(config.run)
-    stages = (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
+    stages = _stages(config)
     _check_settings(run, config)
     fabric = make_fabric(config.engine)
     with fabric.rank_zero_first():  # it writes the index that the others read
         datasets = build_datasets(config.data)
     for stage in stages:
         check_stage(stage, run, config, datasets, fabric)
-    if Stage.tokenizer not in stages:
-        require_weights(run, "tokenizer")
+    for earlier in STAGES[: STAGES.index(stages[0])]:
+        for part in parts_of(earlier):
+            require_weights(run, part)
     with only_writer(run):
         if fabric.is_global_zero:
             _claim(run, config, datasets, stages)
@@ -92,10 +98,13 @@ def _check_settings(run: RunFolder, config: TrainConfig) -> None:
     if not _is_begun(run):
         return
     stored = to_stored(read_config(run, TrainConfig), run)
+    free = (
+        FREE_TO_CHANGE if _has_begun(run, Stage.robot_control) else FREE_TO_CHANGE + ROBOT_CONTROL
+    )
     different = [
         line
         for line in config_differences(stored, to_stored(config, run))
-        if not line.startswith(FREE_TO_CHANGE) and not DATASET_PATH.match(line)
+        if not line.startswith(free) and not DATASET_PATH.match(line)
     ]
     if different:
         raise ValueError(
@@ -109,8 +118,18 @@ def _is_begun(run: RunFolder) -> bool:
 
     Weights without config.yaml are a tokenizer that was copied from another run.
     """
-    found = (*run.path.glob("*/checkpoints/step_*"), *run.path.glob("*/*.safetensors"))
-    return run.config.exists() and bool(found)
+    return run.config.exists() and any(_has_begun(run, stage) for stage in STAGES)
+
+
+def _has_begun(run: RunFolder, stage: Stage) -> bool:
+    """Whether a training of this stage has saved anything."""
+    is_saved = any(run.checkpoints(stage).glob("step_*"))
+    return is_saved or any(has_weights(run, part) for part in parts_of(stage))
+
+
+def _stages(config: TrainConfig) -> tuple[Stage, ...]:
+    """The stages to train; labels are used only on demand."""
+    return (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
 
 
 def _claim(
@@ -133,19 +152,18 @@ def _claim(
         if not config.other_dataset:
             check_datasets(run, config.data, datasets)
         stored = read_config(run, TrainConfig)
-        if to_stored(moved := with_paths_of(stored, config), run) != to_stored(stored, run):
-            write_config(run, moved)
+        updated = with_paths_of(stored, config)
+        if Stage.robot_control in stages:
+            settings = {"labels": config.labels, "robot_control": config.robot_control}
+            updated = replace(updated, **settings)
+        if to_stored(updated, run) != to_stored(stored, run):
+            write_config(run, updated)
     if not is_finished:
         note_datasets(run, config.data, datasets, seed=config.seed)
 
 
-def _parts(stage: Stage) -> tuple[str, ...]:
-    """The parts of Genie that a stage trains."""
-    return ("tokenizer",) if stage is Stage.tokenizer else ("latent_action", "dynamics")
-
-
 def _is_finished(run: RunFolder, stage: Stage) -> bool:
-    return all(has_weights(run, part) for part in _parts(stage))
+    return all(has_weights(run, part) for part in parts_of(stage))
 
 
 def _train_stage(
@@ -169,7 +187,7 @@ def _train_stage(
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(module, options=whole)
     if fabric.is_global_zero:
-        for part in _parts(stage):
+        for part in parts_of(stage):
             prefix = f"{part}."
             own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             save_weights(run, part, own)

@@ -7,6 +7,8 @@ from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
 from genie_robo.settings import REQUIRED, bounded
 
+ALL_LABELS = "all"
+
 
 class Precision(StrEnum):
     """Arithmetic of the networks; losses, norms and codebook distances stay in fp32."""
@@ -61,6 +63,8 @@ class Stage(StrEnum):
 
     tokenizer = "tokenizer"
     world_model = "world_model"
+    robot_control = "robot_control"
+    """Needs robot actions as labels, so `all` leaves it out."""
     all = "all"
 
 
@@ -87,19 +91,36 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageConfig:
-    """Length and batches of one training stage."""
+class StepsConfig:
+    """Length and batches of a training."""
 
     num_steps: int = bounded(1000, least=0, most=2**40)
     batch_size: int = bounded(16, least=1, most=2**20)
     """Windows in one optimizer step, over all processes and accumulated parts."""
-    num_frames: int = bounded(16, least=1, most=2**13)
-    """Frames per window."""
     validate_every: int = 100
     """Training steps between validations."""
     validation_windows: int = 16
     """Number of windows to validate on; 0 disables validation."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig(StepsConfig):
+    """One of the two training stages without labels."""
+
+    num_frames: int = bounded(16, least=1, most=2**13)
+    """Frames per window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotControlConfig(StepsConfig):
+    """The stage that teaches a copy of the dynamics the robot's actions; windows as in world_model.
+
+    A regression from robot actions to latent actions comes first, then training.
+    """
+
+    min_labels: int = bounded(1000, least=0, most=2**40)
+    """With fewer labels than this only the regression is fitted."""
 
 
 def tokenizer_stage() -> StageConfig:
@@ -113,6 +134,11 @@ def world_model_stage() -> StageConfig:
     return StageConfig(num_steps=1300, batch_size=4, optim=_muon(1.5e-3, 1e-4))
 
 
+def robot_control_stage() -> RobotControlConfig:
+    """Robot actions of the default demo."""
+    return RobotControlConfig(num_steps=600, batch_size=4, optim=_muon(1e-3, 5e-5))
+
+
 def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
     return OptimConfig(
         method=Method.muon,
@@ -124,11 +150,11 @@ def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelConfig:
-    """Robot actions in training, for ablations: by default none at all."""
+class LatentActionLabelsConfig:
+    """Robot actions in the loss of the latent action model, an ablation: by default none at all."""
 
     num_transitions: int = 0
-    """Labelled transitions for the latent action model, taken in whole episodes."""
+    """Labelled transitions, taken in whole episodes."""
     weight: float = 1.0
     """Weight of the label loss."""
 
@@ -156,10 +182,14 @@ class TrainConfig:
     run: str = REQUIRED
     """Run folder, made when missing; training resumes from what is in it."""
     stage: Stage = Stage.all
+    """tokenizer, world_model, all for both, or robot_control after them."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     tokenizer: StageConfig = field(default_factory=tokenizer_stage)
     world_model: StageConfig = field(default_factory=world_model_stage)
+    robot_control: RobotControlConfig = field(default_factory=robot_control_stage)
+    labels: str = ALL_LABELS
+    """Labelled transitions of training episodes for stage=robot_control: a number, or all."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: int = 0
     log_every: int = 20
@@ -170,7 +200,7 @@ class TrainConfig:
     """Newest checkpoints to keep, besides the one with the lowest validation loss."""
     loggers: tuple[Logger, ...] = ()
     """tensorboard, wandb or both; log.jsonl is always written."""
-    labels: LabelConfig = field(default_factory=LabelConfig)
+    latent_action_labels: LatentActionLabelsConfig = field(default_factory=LatentActionLabelsConfig)
     other_dataset: bool = False
     """Train on in this run with other episodes than those it was begun with."""
     viz: Viz = Viz.none

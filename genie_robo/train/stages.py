@@ -19,7 +19,7 @@ from genie_robo.models.maskgit import random_mask
 from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.ranks import Ranks
-from genie_robo.train.labels import RobotActions
+from genie_robo.train.labels import ActionLabels
 from genie_robo.types import EpisodeBatch, video_to_float
 
 STEP, MASK, ENCODING, STEERING = 1, 2, 3, 4
@@ -94,7 +94,7 @@ class TokenizerStage(nn.Module):
         mse = (errors * valid).sum() / totals["frames"]
         vq_loss = (output.vq_loss.mean(-1) * valid).sum() / totals["frames"]
         loss = mse / _variance(totals) + vq_loss
-        return loss.float(), _detached({"mse": mse, "vq_loss": vq_loss})
+        return loss.float(), detached({"mse": mse, "vq_loss": vq_loss})
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
         """PSNR of the mean error (dB), and the VQ loss."""
@@ -122,12 +122,13 @@ class WorldModelStage(nn.Module):
         min_mask_rate: float,
         latents_share: float,
         seed: int,
-        robot_actions: RobotActions | None = None,
+        labels: ActionLabels | None = None,
     ) -> None:
         """Combine the two models.
 
-        `robot_actions` is for ablations only: labelled transitions, or true actions that steer
-        the dynamics. None, the default, keeps every robot action out of training.
+        `labels` are robot actions for the latent action model, for ablations only; None, the
+        default, keeps every robot action out of it. A dynamics whose `latent_dim` is 0 gets the
+        robot actions themselves, another ablation.
         """
         super().__init__()
         self.latent_action = latent_action
@@ -136,7 +137,7 @@ class WorldModelStage(nn.Module):
         self.min_mask_rate = min_mask_rate
         self.latents_share = latents_share
         self.seed = seed
-        self.robot_actions = robot_actions
+        self.labels = labels
 
     def totals(self, batch: EpisodeBatch) -> Sums:
         """Valid transitions, how much they change, and the masked tokens."""
@@ -148,11 +149,13 @@ class WorldModelStage(nn.Module):
             "change": (change.clamp(min=STILL) * valid[:, 1:]).sum().double(),
             "tokens": hidden.sum().double(),
         }
-        return totals | (self.robot_actions.totals(batch) if self.robot_actions else {})
+        return totals | (self.labels.totals(batch) if self.labels else {})
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
         """The loss, from the video or the tokens stored for it."""
-        extra = self.robot_actions.inputs(batch) if self.robot_actions else {}
+        extra = self.labels.inputs(batch) if self.labels else {}
+        if self.dynamics.robot:
+            extra["robot_actions"] = batch.robot_actions
         return module(batch.video, batch.is_pad, batch.positions, totals, batch.tokens, **extra)
 
     def forward(
@@ -162,6 +165,7 @@ class WorldModelStage(nn.Module):
         positions: Int[Tensor, " b"],
         totals: Sums,
         tokens: Int[Tensor, "b t s"] | None = None,
+        robot_actions: Float[Tensor, "b t-1 a"] | None = None,
         **labels: Tensor,
     ) -> tuple[Float[Tensor, ""], Sums]:
         """The sum of both losses; the dynamics sends no gradient to the latent actions."""
@@ -176,10 +180,12 @@ class WorldModelStage(nn.Module):
         unexplained = (action.error * valid[:, 1:]).sum() / totals["change"]
         vq_loss = (action.vq_loss * valid[:, 1:]).sum() / totals["transitions"]
 
-        by_latents = WindowNoise(self.seed, positions, STEERING).uniform(1, 1) < self.latents_share
-        steering = torch.where(by_latents, action.bounded, action.steering)
-        if self.robot_actions and self.robot_actions.steer:
-            steering = labels["actions"]
+        if robot_actions is None:
+            noise = WindowNoise(self.seed, positions, STEERING)
+            by_latents = noise.uniform(1, 1) < self.latents_share
+            steering = torch.where(by_latents, action.bounded, action.steering)
+        else:
+            steering = self.dynamics.by_robot(robot_actions)
         cross_entropy, correct = masked_token_loss(
             self.dynamics, tokens, steering, self._hidden(positions, valid)
         )
@@ -191,10 +197,10 @@ class WorldModelStage(nn.Module):
             "dynamics_accuracy": correct / totals["tokens"],
         }
         loss = unexplained + vq_loss + token_loss
-        if self.robot_actions and self.robot_actions.labelled:
-            label_loss = self.robot_actions.loss(action.continuous, totals, **labels)
+        if self.labels:
+            label_loss = self.labels.loss(action.continuous, totals, **labels)
             loss, sums = loss + label_loss, sums | {"label_loss": label_loss}
-        return loss.float(), _detached(sums)
+        return loss.float(), detached(sums)
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Each part of the loss; for the latent action model 1 is predicting no change."""
@@ -207,16 +213,26 @@ class WorldModelStage(nn.Module):
     def _hidden(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
     ) -> Bool[Tensor, "b t s"]:
-        """Mask of the tokens to predict: none of frame 1, none of padding.
+        num_tokens = self.dynamics.tokens_per_frame
+        return hidden_tokens(self.seed, positions, valid, num_tokens, self.min_mask_rate)
 
-        Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
-        """
-        noise = WindowNoise(self.seed, positions, MASK)
-        rate = self.min_mask_rate + (1 - self.min_mask_rate) * noise.uniform(1)
-        shape = (valid.shape[1], self.dynamics.tokens_per_frame)
-        hidden = random_mask(rate.expand(valid.shape), noise.uniform(*shape))
-        hidden[:, 0] = False
-        return hidden & valid[..., None]
+
+def hidden_tokens(
+    seed: int,
+    positions: Int[Tensor, " b"],
+    valid: Bool[Tensor, "b t"],
+    num_tokens: int,
+    min_mask_rate: float,
+) -> Bool[Tensor, "b t s"]:
+    """Mask of the tokens to predict: none of frame 1, none of padding.
+
+    Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
+    """
+    noise = WindowNoise(seed, positions, MASK)
+    rate = min_mask_rate + (1 - min_mask_rate) * noise.uniform(1)
+    hidden = random_mask(rate.expand(valid.shape), noise.uniform(valid.shape[1], num_tokens))
+    hidden[:, 0] = False
+    return hidden & valid[..., None]
 
 
 def masked_token_loss(
@@ -246,7 +262,8 @@ def _variance(totals: Sums) -> Float[Tensor, ""]:
     return totals["squares"] / totals["pixels"] - mean.square()
 
 
-def _detached(sums: Sums) -> Sums:
+def detached(sums: Sums) -> Sums:
+    """Sums for the log, without gradients."""
     return {name: value.detach().float() for name, value in sums.items()}
 
 

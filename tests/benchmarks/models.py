@@ -31,7 +31,7 @@ def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> Dy
     return DynamicsModel(
         num_tokens=NUM_TOKENS,
         tokens_per_frame=size.tokens_per_frame,
-        action_dim=ACTION_DIM,
+        latent_dim=ACTION_DIM,
         actions=Joining.additive,
         transformer=STTransformer(
             num_blocks=size.num_blocks,
@@ -71,7 +71,7 @@ def small_genie(num_frames: int) -> Genie:
     dynamics = DynamicsModel(
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
-        action_dim=latent_action.code_dim,
+        latent_dim=latent_action.code_dim,
         actions=Joining.additive,
         transformer=stack(),
     )

@@ -78,7 +78,10 @@ def test_one_variant_of_latent_actions_changes_one_thing():
         other = demo("experiment=ablation_latent_action", word)
         assert other.tokenizer_from == default.tokenizer_from
         assert other.world_model == default.world_model
-        is_default = (other.model, other.labels) == (default.model, default.labels)
+        is_default = (other.model, other.latent_action_labels) == (
+            default.model,
+            default.latent_action_labels,
+        )
         assert is_default == (word == "variant=default")
 
 

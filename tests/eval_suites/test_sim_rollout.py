@@ -316,8 +316,8 @@ def test_real_episodes_are_undefined_with_a_reason():
 
 def test_short_episodes_are_undefined_with_a_reason(robot):
     result = compare(robot, horizon=15, num_prompt_frames=9, context={"num_frames": 40})
-    assert result.metrics["psnr"].value is None
-    assert "lower suite.sim_rollout.horizon" in result.metrics["psnr"].reason
+    assert result.metrics["tool_error"].value is None
+    assert "lower suite.sim_rollout.horizon" in result.metrics["tool_error"].reason
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genie_robo.build import build_genie
-from genie_robo.inference.rollout import imagine, mean_code
+from genie_robo.inference.rollout import imagine, mean_steering
 from genie_robo.inference.sampler import decode_frame, token_entropy
 from genie_robo.inference.settings import Order, Sampler
 from genie_robo.models.dynamics import DynamicsModel
@@ -164,7 +164,7 @@ def test_guidance_goes_from_the_mean_code_past_the_given_one(genie, prompt, guid
     past = genie.tokenizer.encode(video_to_float(prompt))
     hidden = torch.full((2, 1, 8), genie.dynamics.mask_token)
     window = torch.cat([past, hidden], 1)
-    free = genie.dynamics(window, mean_code(genie).expand_as(code))[:, -1]
+    free = genie.dynamics(window, mean_steering(genie).expand_as(code))[:, -1]
     wanted = free + guidance * (genie.dynamics(window, code)[:, -1] - free)
 
     sampler = Sampler(num_steps=1, temperature=0.0, guidance=guidance)

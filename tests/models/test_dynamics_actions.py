@@ -91,7 +91,7 @@ def test_it_learns_what_an_action_does(joining):
     model = DynamicsModel(
         num_tokens=2,
         tokens_per_frame=3,
-        action_dim=2,
+        latent_dim=2,
         actions=joining,
         transformer=STTransformer(num_blocks=1, dim=32, num_heads=2, head_dim=16),
     )

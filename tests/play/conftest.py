@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genie_robo.build import build_genie
-from genie_robo.checkpoint import STAGE_OF_PART, save_weights
+from genie_robo.checkpoint import PARTS_OF_GENIE, save_weights
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
 from genie_robo.config import RecordConfig
@@ -64,7 +64,7 @@ def run(tmp_path_factory) -> RunFolder:
     write_config(folder, config)
     torch.manual_seed(0)
     genie = build_genie(config)
-    for part in STAGE_OF_PART:
+    for part in PARTS_OF_GENIE:
         save_weights(folder, part, getattr(genie, part).state_dict())
     return folder
 

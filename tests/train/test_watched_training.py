@@ -13,7 +13,7 @@ import torch
 import viz.live
 from genie_robo.build import build_genie
 from genie_robo.commands import train as train_command
-from genie_robo.config import Viz
+from genie_robo.config import Steering, Viz
 from genie_robo.train import live
 from genie_robo.train.live import LiveLog, Outputs, Viewer, world_model_outputs
 from genie_robo.train.run import train
@@ -87,9 +87,10 @@ def test_what_is_shown(watched, logged):
 
 
 def test_dynamics_that_robot_actions_steer_is_not_imagined(config):
-    genie = build_genie(config)
+    dynamics = replace(config.model.dynamics, steered_by=Steering.robot_actions)
+    genie = build_genie(replace(config, model=replace(config.model, dynamics=dynamics)))
     video = torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8)
-    look = world_model_outputs(genie, video, imagines=False)
+    look = world_model_outputs(genie, video)
     assert list(look.pictures) == ["true"]
     assert look.code_use.sum() == 2 * 3
 

@@ -1,0 +1,230 @@
+"""Stage 3: robot actions steer a copy of the dynamics, learned from labelled transitions.
+
+    s = [W f(a) + b, f(a)]          W, b by ridge regression onto the latent actions of stage 2
+    embed_action(s) = E [W f(a) + b] + F f(a)          E from stage 2, F from zero
+
+With few labels that is all. With many, the copy is then trained by its own loss: robot actions
+steer the windows that have labels, latent actions the others, as in stage 2.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+from genie_robo.data.rlds import BadEpisodeError
+from genie_robo.data.windows import WindowDataset, overlapping_chunks
+from genie_robo.inference.action_map import LatentRegressor, standardisation
+from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.genie import Genie
+from genie_robo.models.latent_action import LatentActionModel, LatentActions
+from genie_robo.models.quantizer import CodeUse
+from genie_robo.models.robot_control import RobotControl
+from genie_robo.progress import progress_bar
+from genie_robo.ranks import Ranks
+from genie_robo.train.stages import (
+    STEERING,
+    Sums,
+    WindowNoise,
+    detached,
+    hidden_tokens,
+    masked_token_loss,
+)
+from genie_robo.types import EpisodeBatch, video_to_float
+
+MAX_FITTED = 20_000
+"""Labelled transitions that the regression is fitted to, at most."""
+
+_log = logging.getLogger(__name__)
+
+
+class RobotControlStage(nn.Module):
+    """Stage 3: the masked-token loss of a dynamics that robot actions steer too."""
+
+    name = "robot_control"
+
+    def __init__(
+        self,
+        robot_dynamics: DynamicsModel,
+        *,
+        encode_tokens: Callable[[Float[Tensor, "b t h w c"]], Int[Tensor, "b t s"]],
+        latent_action: LatentActionModel,
+        labelled: Collection[str],
+        latents_share: float,
+        min_mask_rate: float,
+        seed: int,
+    ) -> None:
+        """Only the dynamics is trained.
+
+        Args:
+            robot_dynamics: The copy, with the regression in `robot`.
+            encode_tokens: The tokenizer of stage 1.
+            latent_action: The latent action model of stage 2.
+            labelled: Ids of the episodes whose robot actions are used.
+            latents_share: Share of the other windows that latents steer, not codes.
+            min_mask_rate: As in stage 2.
+            seed: Of all random numbers.
+        """
+        super().__init__()
+        self.robot_dynamics = robot_dynamics
+        self.encode_tokens = encode_tokens
+        self._infer = latent_action.encode
+        self._codes = latent_action.codes
+        self.labelled = frozenset(labelled)
+        self.latents_share, self.min_mask_rate = latents_share, min_mask_rate
+        self.seed = seed
+
+    def totals(self, batch: EpisodeBatch) -> Sums:
+        """The masked tokens."""
+        return {"tokens": self._hidden(batch.positions, ~batch.is_pad).sum().double()}
+
+    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
+        """The loss, from the video or its stored tokens, and the robot actions of labelled ones."""
+        known = torch.tensor([name in self.labelled for name in batch.episode_ids])
+        return module(
+            batch.video,
+            batch.is_pad,
+            batch.positions,
+            totals,
+            batch.robot_actions,
+            known.to(batch.video.device),
+            batch.tokens,
+        )
+
+    def forward(
+        self,
+        video: UInt8[Tensor, "b t h w c"],
+        is_pad: Bool[Tensor, "b t"],
+        positions: Int[Tensor, " b"],
+        totals: Sums,
+        robot_actions: Float[Tensor, "b t-1 a"],
+        is_labelled: Bool[Tensor, " b"],
+        tokens: Int[Tensor, "b t s"] | None = None,
+    ) -> tuple[Float[Tensor, ""], Sums]:
+        """Cross-entropy of the masked tokens."""
+        with torch.no_grad():
+            pixels = video_to_float(video)
+            tokens = self.encode_tokens(pixels) if tokens is None else tokens
+            steering = self._steering(
+                self._infer(pixels, tokens), robot_actions, is_labelled, positions
+            )
+        cross_entropy, correct = masked_token_loss(
+            self.robot_dynamics, tokens, steering, self._hidden(positions, ~is_pad)
+        )
+        loss = cross_entropy / totals["tokens"]
+        sums = {"dynamics_loss": loss, "dynamics_accuracy": correct / totals["tokens"]}
+        return loss.float(), detached(sums)
+
+    def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Loss and accuracy on masked tokens."""
+        return dict(sums)
+
+    def finish_step(self, ranks: Ranks, generator: torch.Generator) -> dict[str, CodeUse]:
+        """Nothing: no codebook is trained."""
+        return {}
+
+    def _steering(
+        self,
+        inferred: LatentActions,
+        robot_actions: Float[Tensor, "b n a"],
+        is_labelled: Bool[Tensor, " b"],
+        positions: Int[Tensor, " b"],
+    ) -> Float[Tensor, "b n i"]:
+        """One kind of action for each window: the robot's, latents or codes."""
+        noise = WindowNoise(self.seed, positions, STEERING)
+        by_latents = noise.uniform(1, 1) < self.latents_share
+        latents = torch.where(by_latents, inferred.continuous, self._codes(inferred.indices))
+        dynamics, is_robot = self.robot_dynamics, is_labelled[:, None, None]
+        return torch.where(is_robot, dynamics.by_robot(robot_actions), dynamics.by_latents(latents))
+
+    def _hidden(
+        self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
+    ) -> Bool[Tensor, "b t s"]:
+        num_tokens = self.robot_dynamics.tokens_per_frame
+        return hidden_tokens(self.seed, positions, valid, num_tokens, self.min_mask_rate)
+
+
+class LabelledTransitions(NamedTuple):
+    """Robot actions and, where a model infers them, latent actions of the same transitions."""
+
+    robot_actions: Float[np.ndarray, "n a"]
+    latents: Float[np.ndarray, "n e"]
+
+
+def start_from(robot_dynamics: DynamicsModel, trained: DynamicsModel) -> None:
+    """Copy a trained dynamics; features of robot actions have no effect yet."""
+    weights = trained.state_dict()
+    weight = robot_dynamics.embed_action.weight.new_zeros(robot_dynamics.embed_action.weight.shape)
+    weight[:, : trained.latent_dim] = weights["embed_action.weight"]
+    robot = {name: value for name, value in robot_dynamics.state_dict().items() if "robot." in name}
+    robot_dynamics.load_state_dict({**weights, **robot, "embed_action.weight": weight})
+
+
+def fit_control(robot: RobotControl, labels: LabelledTransitions) -> None:
+    """Fit the scale of the actions, and the regression where latent actions steer too.
+
+    Raises:
+        ValueError: An action is not finite.
+    """
+    actions, latents = labels
+    if latents.shape[1]:
+        fitted = LatentRegressor.fit(actions, latents)
+        robot.set_arrays({name: getattr(fitted, name) for name, _ in robot.named_buffers()})
+    else:
+        centre, scale = standardisation(actions)
+        action_range = np.stack([actions.min(0), actions.max(0)])
+        robot.set_arrays({"centre": centre, "scale": scale, "action_range": action_range})
+
+
+@torch.no_grad()
+def read_labels(
+    windows: WindowDataset, genie: Genie, *, device: torch.device, max_labels: int
+) -> LabelledTransitions:
+    """The first labelled transitions of some episodes, with their latent actions.
+
+    Raises:
+        ValueError: No episode can be read, or its dataset has no robot actions.
+    """
+    actions, latents, num_found = [], [], 0
+    total = len(windows.episodes)
+    with progress_bar("labelled transitions", total=total, unit="episodes") as advance:
+        for e in range(total):
+            if num_found >= max_labels:
+                break
+            try:
+                window = windows.whole_episode(e)
+            except BadEpisodeError as error:
+                windows.dataset.skip(windows.episodes[e], error.reason)
+                continue
+            num = min(len(window.robot_actions), max_labels - num_found)
+            if not window.action_mask.any():
+                raise ValueError(
+                    "the dataset has no robot actions (data.source.action), so nothing can be "
+                    "learned from them"
+                )
+            if num:
+                actions.append(window.robot_actions[:num])
+                latents.append(_latents(genie, window.video, device)[:num])
+            num_found += num
+            advance()
+    if not num_found:
+        raise ValueError("there is no labelled transition in the training episodes")
+    _log.info("robot control: %d labelled transitions", num_found)
+    return LabelledTransitions(
+        np.concatenate(actions).astype(np.float64), np.concatenate(latents).astype(np.float64)
+    )
+
+
+def _latents(
+    genie: Genie, video: UInt8[np.ndarray, "t h w c"], device: torch.device
+) -> Float[np.ndarray, "t-1 e"]:
+    """Latent actions of all transitions of an episode; none where robot actions alone steer."""
+    if not genie.takes_codes:
+        return np.empty((len(video) - 1, 0))
+    chunks = overlapping_chunks(video, num_frames=genie.num_frames)
+    inferred = genie.infer_actions(video_to_float(torch.from_numpy(chunks).to(device)))
+    return inferred.continuous.flatten(0, 1)[: len(video) - 1].cpu().double().numpy()
