@@ -28,7 +28,11 @@ CURVES = {
 }
 """Logged numbers that are drawn, with their titles."""
 
-STAGES = {"tokenizer": "tokenizer", "world_model": "latent actions and dynamics"}
+STAGES = {
+    "tokenizer": "tokenizer",
+    "world_model": "latent actions and dynamics",
+    "robot_control": "robot control",
+}
 
 
 def write_report(run: RunFolder) -> Path:
@@ -111,7 +115,8 @@ def _rollout_lines(run: RunFolder) -> list[str]:
         return ["No rollouts yet: " + _command("imagine", run), ""]
     lines = [
         "Test episodes, imagined from their first frame under latent actions that were inferred "
-        f"from the true frames. Look at them with {_command('view', run)}.",
+        "from the true frames; with `actions_robot` in the name, under the robot's own actions. "
+        f"Look at them with {_command('view', run)}.",
         "",
     ]
     for strip in strips:

@@ -19,6 +19,8 @@ from genie_robo.commands.compare import check_columns
 from genie_robo.config_file import config_differences, read_config
 from genie_robo.data.schema import find_version_folder
 from genie_robo.data.settings import OWN_CAMERA
+from genie_robo.imagine.prompts import needs_no_dataset
+from genie_robo.imagine.steering import ROBOT
 from genie_robo.pipeline import Stage, read_settings, run_stages, stamps_of
 from genie_robo.report import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
@@ -214,7 +216,9 @@ def _imagine(config: cfg.DemoConfig, folder: RunFolder, *, needs: tuple[str, ...
         settings={"imagine": _shaping(config.imagine), "atlas": True},
         folder=folder.rollouts,
         outputs=(folder.rollouts,),
-        run=lambda: _imagine_all(cfg.ImagineConfig(**settings)),
+        run=lambda: _imagine_all(
+            cfg.ImagineConfig(**settings), takes_codes=not is_steered_by_robot(config.model)
+        ),
         needs=needs,
     )
 
@@ -224,11 +228,14 @@ def _own_data(config: cfg.DemoConfig) -> cfg.DataConfig:
     return cfg.DataConfig(path=config.data.path, source=cfg.Source(camera=OWN_CAMERA))
 
 
-def _imagine_all(config: cfg.ImagineConfig) -> None:
-    """Imagine what follows each prompt, and try each latent action from the first one."""
+def _imagine_all(config: cfg.ImagineConfig, *, takes_codes: bool) -> None:
+    """Imagine what follows each prompt, by codes and by the robot's actions; try every code."""
     imagine.imagine_prompts(config)
-    if not config.branches:
-        imagine.imagine_prompts(replace(config, branches=True, actions=None, num_episodes=1))
+    if config.branches or not takes_codes:
+        return
+    if config.actions is None and not needs_no_dataset(config):
+        imagine.imagine_prompts(replace(config, actions=ROBOT))
+    imagine.imagine_prompts(replace(config, branches=True, actions=None, num_episodes=1))
 
 
 def _report(folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:

@@ -32,7 +32,7 @@ from genie_robo.train.settings import StageConfig, TrainConfig
 
 MIB = 2**20
 _ADDRESS = re.compile(
-    r"eval/[^/]+/.+|log/(tokenizer|world_model)/.+|seconds/[^/]+|windows/(tokenizer|world_model)"
+    r"eval/[^/]+/.+|log/(tokenizer|world_model|robot_control)/.+|seconds/[^/]+|windows/(tokenizer|world_model)"
     r"|parameters/(tokenizer|latent_action|dynamics)|activations/tokenizer"
 )
 
@@ -53,9 +53,9 @@ def check_address(address: str) -> None:
     if not _ADDRESS.fullmatch(address):
         raise ValueError(
             f"{address!r} is not the address of a number; write eval/SUITE/METRIC, "
-            "log/tokenizer/NAME, log/world_model/NAME, parameters/PART with tokenizer, "
-            "latent_action or dynamics, seconds/STAGE, windows/tokenizer, windows/world_model or "
-            "activations/tokenizer"
+            "log/STAGE/NAME with tokenizer, world_model or robot_control, parameters/PART with "
+            "tokenizer, latent_action or dynamics, seconds/STAGE, windows/tokenizer, "
+            "windows/world_model or activations/tokenizer"
         )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from genie_robo import Genie, cli
-from genie_robo.checkpoint import load_genie
+from genie_robo.checkpoint import load_genie, load_robot_genie
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
 from genie_robo.commands.table import load_command
@@ -33,6 +33,7 @@ SMALLER = (
     "engine=exact",
     "tokenizer.num_steps=3",
     "world_model.num_steps=3",
+    "robot_control.num_steps=3",
     "sampler.num_steps=2",
     "suite=tokenizer",
     "imagine.horizon=5",
@@ -76,6 +77,7 @@ def test_every_picture_of_the_report_is_there(run):
 
 def test_rollout_comes_as_recording_video_strip_and_tokens(run):
     check_recording(run.rollouts / "episode_000.rrd")
+    check_recording(run.rollouts / "episode_000-actions_robot.rrd")
     with av.open(str(run.rollouts / "episode_000.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 6
     with Image.open(run.rollouts / "episode_000.png") as strip:
@@ -90,15 +92,16 @@ def test_second_demo_does_nothing_and_says_where_to_look(run, run_cli):
     outcome = run_cli("demo", *SMALLER, f"run={run.path}")
     assert outcome.status == cli.OK
     lines = outcome.out.splitlines()
-    assert [line.split()[1] for line in lines[:6]] == [
+    assert [line.split()[1] for line in lines[:7]] == [
         "record",
         "tokenizer",
         "world_model",
+        "robot_control",
         "eval.tokenizer",
         "imagine",
         "report",
     ]
-    assert all(line.endswith("already there") for line in lines[:6])
+    assert all(line.endswith("already there") for line in lines[:7])
     assert lines[-1] == f"look at it  genie-robo view run={run.path}"
 
 
@@ -129,6 +132,7 @@ def ctrl_c():
     [
         ("tokenizer", VideoTokenizer, "forward"),
         ("world_model", DynamicsModel, "features"),
+        ("robot_control", DynamicsModel, "by_robot"),
         ("eval.tokenizer", VideoTokenizer, "decode"),
         ("imagine", DynamicsModel, "next_frame"),
     ],
@@ -172,7 +176,7 @@ def test_another_suite_may_join_later(run):
     words = [*SMALLER, f"run={run.path}", "suite=[tokenizer,latent_probe]"]
     stages = demo_stages(to_config(command, compose_config(command, words)))
     refuse_changed(stages, stamps_of(run))
-    assert [stage.name for stage in stages][3:5] == ["eval.tokenizer", "eval.latent_probe"]
+    assert [stage.name for stage in stages][4:6] == ["eval.tokenizer", "eval.latent_probe"]
 
 
 def test_tokens_are_stored_once(run, run_cli):
@@ -186,12 +190,24 @@ def test_tokens_are_stored_once(run, run_cli):
 
 
 def test_an_exported_run_is_the_run(run, run_cli, tmp_path):
-    assert run_cli("export", f"run={run.path}", f"output={tmp_path}/mine").status == cli.OK
+    trained = load_genie(run)
+    kinds = {"": load_robot_genie(run, trained), "robot_control=false": trained}
+    for word, wanted in kinds.items():
+        words = ("export", f"run={run.path}", f"output={tmp_path}/mine", *filter(None, [word]))
+        assert run_cli(*words).status == cli.OK
+        exported = Genie.from_pretrained(tmp_path / "mine")
+        assert exported.num_frames == wanted.num_frames
+        assert exported.takes_robot_actions == (word == "")
+        for name, tensor in wanted.state_dict().items():
+            assert torch.equal(exported.state_dict()[name], tensor), name
 
-    exported, trained = Genie.from_pretrained(tmp_path / "mine"), load_genie(run)
-    assert exported.num_frames == trained.num_frames
-    for name, tensor in trained.state_dict().items():
-        assert torch.equal(exported.state_dict()[name], tensor), name
+
+def test_robot_control_is_left_out_without_labels(tmp_path):
+    for words, has_stage in (((), True), (("labels=0",), False), (("labels=9",), True)):
+        command = load_command("demo")
+        config = compose_config(command, [*SMALLER, f"run={tmp_path}", *words])
+        names = [stage.name for stage in demo_stages(to_config(command, config))]
+        assert ("robot_control" in names) == has_stage
 
 
 def test_play_follows_keys_from_a_pipe(run, run_cli, monkeypatch, tmp_path):
