@@ -8,6 +8,7 @@ import torch
 
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import DataConfig, DatasetConfig
+from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.models.attention import check_head_dim
 from genie_robo.models.dynamics import DynamicsModel
@@ -30,11 +31,13 @@ from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
 from genie_robo.models.transformer import Layout, STTransformer
 from genie_robo.settings import check_numbers
 from genie_robo.train.settings import StageConfig, TrainConfig
-from genie_robo.types import ACTION_NAMES, Split
+from genie_robo.types import Split
 
 
-def build_genie(config: TrainConfig) -> Genie:
+def build_genie(config: TrainConfig, *, robot_dim: int | None = None) -> Genie:
     """All three models with fresh weights.
+
+    `robot_dim` is the width of robot actions where these steer alone; by default the dataset's.
 
     Raises:
         ValueError: A number is out of range, or a patch does not divide the image.
@@ -46,23 +49,38 @@ def build_genie(config: TrainConfig) -> Genie:
     return Genie(
         tokenizer=tokenizer,
         latent_action=latent_action,
-        dynamics=build_dynamics(model, tokenizer, latent_action),
+        dynamics=build_dynamics(
+            model,
+            tokenizer,
+            latent_action,
+            robot_dim=_robot_dim(config, robot_dim) if is_steered_by_robot(model) else 0,
+        ),
         num_frames=config.world_model.num_frames,
         takes_latents=model.dynamics.latents_share > 0 and not is_steered_by_robot(model),
     )
 
 
-def build_robot_genie(config: TrainConfig, genie: Genie) -> Genie:
-    """The same models with a fresh dynamics that robot actions steer too."""
+def build_robot_genie(config: TrainConfig, genie: Genie, *, robot_dim: int | None = None) -> Genie:
+    """The same models with a fresh dynamics that robot actions steer too.
+
+    `robot_dim` is the width of the robot actions; by default the dataset's.
+    """
     return Genie(
         tokenizer=genie.tokenizer,
         latent_action=genie.latent_action,
         dynamics=build_dynamics(
-            config.model, genie.tokenizer, genie.latent_action, robot_dim=len(ACTION_NAMES)
+            config.model,
+            genie.tokenizer,
+            genie.latent_action,
+            robot_dim=_robot_dim(config, robot_dim),
         ),
         num_frames=genie.num_frames,
         takes_latents=genie.takes_latents,
     )
+
+
+def _robot_dim(config: TrainConfig, given: int | None) -> int:
+    return action_dim(config.data.source) if given is None else given
 
 
 def _shorten_warmups(config: TrainConfig) -> ModelConfig:
@@ -137,12 +155,11 @@ def build_dynamics(
 
     With `robot_dim` above 0 robot actions of that width steer it too.
     """
-    by_robot_alone = is_steered_by_robot(model)
     return DynamicsModel(
         num_tokens=tokenizer.num_codes,
         tokens_per_frame=tokenizer.tokens_per_frame,
-        latent_dim=0 if by_robot_alone else latent_action.code_dim,
-        robot_dim=len(ACTION_NAMES) if by_robot_alone else robot_dim,
+        latent_dim=0 if is_steered_by_robot(model) else latent_action.code_dim,
+        robot_dim=robot_dim,
         actions=model.actions,
         transformer=build_transformer(model.dynamics.transformer, model.attention),
     )

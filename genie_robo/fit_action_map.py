@@ -21,7 +21,7 @@ from genie_robo.inference.action_map import (
 )
 from genie_robo.run_lock import only_writer
 from genie_robo.trained_run import TrainedRun
-from genie_robo.types import ACTION_NAMES, Split
+from genie_robo.types import Split, action_names
 
 MAX_TEST_EPISODES = 50
 _UNKNOWN = Measured(None, None)
@@ -34,11 +34,11 @@ class Labels(NamedTuple):
 
     codes: Int[np.ndarray, " n"]
     latents: Float[np.ndarray, "n e"]
-    robot_actions: Float[np.ndarray, "n 7"]
+    robot_actions: Float[np.ndarray, "n a"]
     """From frame to frame: composed from the actions of the steps between them."""
     episode: Int[np.ndarray, " n"]
     """Number of the transition's episode, from 0."""
-    mask: Bool[np.ndarray, " 7"]
+    mask: Bool[np.ndarray, " a"]
     """Dimensions that the dataset has."""
 
 
@@ -189,7 +189,7 @@ def measure(
         num_test_episodes=num_episodes,
         r2={
             name: _measured(bootstrap(sums[:, :, [d]], mean_r2)) if known[d] else _UNKNOWN
-            for d, name in enumerate(ACTION_NAMES)
+            for d, name in enumerate(action_names(len(known)))
         },
         accuracy=_measured(bootstrap(hit_sums, ratio_of_sums)),
         majority=float((test.codes == majority).mean()),

@@ -6,17 +6,19 @@ Nothing is downloaded and nothing is executed: JSON and safetensors only.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import save
 
 from genie_robo.build import build_genie, build_robot_genie
 from genie_robo.config_file import from_plain
+from genie_robo.data.sources import MAX_JOINTS, action_dim
 from genie_robo.models import genie as networks
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_json
 from genie_robo.train.settings import TrainConfig
+from genie_robo.types import ACTION_NAMES
 from genie_robo.weights import check_weights, load_checked
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -30,15 +32,24 @@ class Genie(networks.Genie):
     codes = genie.infer_actions(video).indices
     """
 
-    def __init__(self, config: TrainConfig, *, robot_control: bool = False) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        robot_control: bool = False,
+        robot_action_dim: int | None = None,
+    ) -> None:
         """Fresh weights; with `robot_control` robot actions steer the dynamics too.
+
+        `robot_action_dim` is the width of robot actions; by default that of the dataset.
 
         Raises:
             ValueError: The sizes do not fit together.
         """
-        built = build_genie(config)
+        width = action_dim(config.data.source) if robot_action_dim is None else robot_action_dim
+        built = build_genie(config, robot_dim=width)
         if robot_control:
-            built = build_robot_genie(config, built)
+            built = build_robot_genie(config, built, robot_dim=width)
         super().__init__(
             tokenizer=built.tokenizer,
             latent_action=built.latent_action,
@@ -46,7 +57,7 @@ class Genie(networks.Genie):
             num_frames=built.num_frames,
             takes_latents=built.takes_latents,
         )
-        self.config = config
+        self.config, self.robot_action_dim = config, width
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, each complete or not at all."""
@@ -57,6 +68,7 @@ class Genie(networks.Genie):
             "image_height": self.config.data.image_height,
             "image_width": self.config.data.image_width,
             "num_frames": self.num_frames,
+            "robot_action_dim": self.robot_action_dim,
             "robot_control": self.takes_codes and self.takes_robot_actions,
             "model": asdict(self.config.model),
         }
@@ -81,12 +93,12 @@ class Genie(networks.Genie):
                     f"{folder} holds no pretrained Genie: {name} is missing. Give a folder that "
                     "`genie-robo export` or `Genie.save_pretrained` wrote"
                 )
-        config, robot_control = _read_config(folder / CONFIG_FILE)
+        config, robot = _read_config(folder / CONFIG_FILE)
         try:
             with torch.device("meta"):
-                outline = cls(config, robot_control=robot_control)
+                outline = cls(config, **robot)
             check_weights(folder / WEIGHTS_FILE, outline)
-            genie = cls(config, robot_control=robot_control)
+            genie = cls(config, **robot)
             load_checked(folder / WEIGHTS_FILE, genie)
         except ValueError as error:
             raise ValueError(
@@ -96,8 +108,15 @@ class Genie(networks.Genie):
         return genie.to(device).eval()
 
 
-def _read_config(path: Path) -> tuple[TrainConfig, bool]:
-    """The configuration, and whether robot actions steer the dynamics beside latent ones."""
+class _Robot(TypedDict):
+    """Whether robot actions steer the dynamics in addition to latent ones, and their width."""
+
+    robot_control: bool
+    robot_action_dim: int
+
+
+def _read_config(path: Path) -> tuple[TrainConfig, _Robot]:
+    """The configuration, and what is known of robot actions."""
     try:
         described: dict[str, Any] = read_json(path)
         version = described["format_version"]
@@ -113,6 +132,18 @@ def _read_config(path: Path) -> tuple[TrainConfig, bool]:
             "model": described["model"],
             "world_model": {"num_frames": described["num_frames"]},
         }
-        return from_plain(TrainConfig, config), bool(described.get("robot_control", False))
+        robot: _Robot = {
+            "robot_control": bool(described.get("robot_control", False)),
+            # Exports of earlier versions had the end-effector action alone.
+            "robot_action_dim": _checked_dim(described.get("robot_action_dim", len(ACTION_NAMES))),
+        }
+        return from_plain(TrainConfig, config), robot
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a Genie: {error}. Export it again") from error
+
+
+def _checked_dim(width: object) -> int:
+    least, most = len(ACTION_NAMES), len(ACTION_NAMES) + MAX_JOINTS
+    if type(width) is not int or not least <= width <= most:
+        raise ValueError(f"robot_action_dim is {width!r}, not a number from {least} to {most}")
+    return width

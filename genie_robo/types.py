@@ -10,11 +10,23 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
-"""The 7-D end-effector action that every dataset is mapped to."""
+"""The end-effector action, the first seven numbers of every robot action."""
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), ACTION_NAMES.index("gripper")
 """Indices of the tool's translation (m), its turn (rad) and the gripper in an action."""
+JOINTS = slice(len(ACTION_NAMES), None)
+"""Indices of the further numbers of an action, such as joint commands."""
+
+
+def action_names(action_dim: int) -> tuple[str, ...]:
+    """Names of the numbers of an action: those of the end effector, then joint0, joint1, ..."""
+    return (*ACTION_NAMES, *(f"joint{j}" for j in range(action_dim - len(ACTION_NAMES))))
+
+
+def action_units(action_dim: int) -> tuple[str, ...]:
+    """Units of the numbers of an action; joints are in the unit in which they are stored."""
+    return (*ACTION_UNITS, *["stored"] * (action_dim - len(ACTION_NAMES)))
 
 
 class Split(Enum):
@@ -39,14 +51,18 @@ class Episode:
     """Encoded frames (JPEG or PNG) by camera name or key; `primary` is always there."""
     bgr_cameras: frozenset[str]
     """Names of the cameras whose images store blue, green, red."""
-    robot_actions: Float[np.ndarray, "t 7"]
-    """Named by ACTION_NAMES, metres, radians, gripper 1 = open; zero where not valid."""
-    action_mask: Bool[np.ndarray, " 7"]
-    """Which of the seven dimensions this dataset has."""
+    robot_actions: Float[np.ndarray, "t a"]
+    """Named by `action_names`, in the units of `action_units`; zero where not valid."""
+    action_mask: Bool[np.ndarray, " a"]
+    """Which of these dimensions the dataset has."""
     end_effector_pose: Float[np.ndarray, "t 7"] | None
     """x y z (m), roll pitch yaw (rad), gripper (1 = open), or None without proprioception."""
     pose_mask: Bool[np.ndarray, " 7"]
     """Which of the seven numbers of the pose are measured; the others are zero."""
+    joints: Float[np.ndarray, "t k"] | None = None
+    """Measured values of the joints that the action commands; None where they are not measured."""
+    joint_starts: Float[np.ndarray, "t k"] | None = None
+    """What each step's joint commands are relative to; None without joint commands."""
     sim_state: Float[np.ndarray, "t n"] | None
     """Full MuJoCo integration state per step, only in recorded simulation episodes."""
     scene: str
@@ -73,9 +89,9 @@ class Window:
     start: int
     """Index of the first frame in its episode."""
     video: UInt8[np.ndarray, "t h w c"]
-    robot_actions: Float[np.ndarray, "t-1 7"]
+    robot_actions: Float[np.ndarray, "t-1 a"]
     """Action i moves the robot from frame i to frame i + 1 of the window."""
-    action_mask: Bool[np.ndarray, " 7"]
+    action_mask: Bool[np.ndarray, " a"]
     is_pad: Bool[np.ndarray, " t"]
     """True where the episode had ended and the last frame is repeated."""
     tokens: Int[np.ndarray, "t s"] | None = None
@@ -88,8 +104,8 @@ class EpisodeBatch:
 
     episode_ids: tuple[str, ...]
     video: UInt8[Tensor, "b t h w c"]
-    robot_actions: Float[Tensor, "b t-1 7"]
-    action_mask: Bool[Tensor, "b 7"]
+    robot_actions: Float[Tensor, "b t-1 a"]
+    action_mask: Bool[Tensor, "b a"]
     is_pad: Bool[Tensor, "b t"]
     positions: Int[Tensor, " b"]
     """Positions in the endless stream; they seed the randomness of each window."""

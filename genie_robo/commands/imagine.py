@@ -9,6 +9,7 @@ from rich.console import Console
 from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
+from genie_robo.data.sources import action_dim
 from genie_robo.eval_context import find_world
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.names import beside_others
@@ -92,7 +93,11 @@ class _Plan:
 
 
 def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
-    check_steering(config, num_codes=trained.genie.latent_action.num_codes)
+    check_steering(
+        config,
+        num_codes=trained.genie.latent_action.num_codes,
+        action_dim=action_dim(trained.data.source),
+    )
     world = find_world(
         trained,
         config.world_model,

@@ -1,4 +1,4 @@
-"""Every action family as one 7-D end-effector action, and arithmetic on such actions.
+"""Every action family as an end-effector action and joint commands, and arithmetic on such actions.
 
 Rotations are roll, pitch and yaw about the fixed axes x, y and z, see `genie_robo.rotations`.
 Deltas are turns in the robot's base frame, R_after R_before^T, so they multiply from the left.
@@ -10,32 +10,35 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
+from genie_robo.data.joints import to_joints
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
 from genie_robo.data.sources import action_parts, pose_parts
 from genie_robo.rotations import matrix_to_rpy, relative_rpy, rpy_to_matrix
-from genie_robo.types import ACTION_NAMES, GRIPPER, ROTATION, XYZ
+from genie_robo.types import ACTION_NAMES, GRIPPER, JOINTS, ROTATION, XYZ, Episode
 
 _YAW = 5
 _RELATIVE_THRESHOLD = 0.1
 """Relative gripper commands of a smaller size hold the gripper."""
 
-MaskedActions = tuple[Float[np.ndarray, "t 7"], Bool[np.ndarray, " 7"]]
-"""Rows named by ACTION_NAMES, and which of the seven a dataset has; the others are 0."""
+MaskedActions = tuple[Float[np.ndarray, "t a"], Bool[np.ndarray, " a"]]
+"""Rows named by `action_names`, and which dimensions a dataset has; the others are 0."""
 
 
 def to_robot_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
-    """The 7-D actions of an episode: the motion from step t to t + 1, and the gripper.
+    """The actions of an episode: the motion from step t to t + 1, the gripper, then the joints.
 
     The action in the last step is never valid and comes back as zeros.
 
     Raises:
         ValueError: An action, or a pose it is computed from, is not finite.
     """
-    if source.action.motion is Motion.pose_change:
-        rows, mask = _pose_changes(columns, source)
-    else:
-        rows, mask = _stored_actions(columns, source)
-    last = np.zeros((1, len(ACTION_NAMES)), np.float32)
+    parts = [_end_effector(columns, source)] if source.has_end_effector else []
+    if joints := to_joints(columns, source):
+        commands = joints.commands[:-1]
+        parts = parts or [_no_motion(len(commands))]
+        parts.append((commands, np.ones(commands.shape[1], bool)))
+    rows, mask = (np.concatenate(found, axis=-1) for found in zip(*parts, strict=True))
+    last = np.zeros((1, len(mask)), np.float32)
     return np.concatenate([rows.astype(np.float32), last]), mask
 
 
@@ -52,6 +55,18 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
     renamed = {"translation": parts.pop("position"), **parts}
     rows, mask = _join(renamed, source.pose.rotation_format, source.pose.gripper_format)
     return rows.astype(np.float32), mask
+
+
+def _end_effector(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
+    """Seven numbers for all steps but the last."""
+    if source.action.motion is Motion.pose_change:
+        return _pose_changes(columns, source)
+    return _stored_actions(columns, source)
+
+
+def _no_motion(num_rows: int) -> MaskedActions:
+    """Of an end effector that a dataset does not have."""
+    return np.zeros((num_rows, len(ACTION_NAMES))), np.zeros(len(ACTION_NAMES), bool)
 
 
 def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
@@ -105,7 +120,7 @@ def _join(
 ) -> MaskedActions:
     """Write the parts into their columns of the 7-D action."""
     (num_rows,) = {len(part) for part in parts.values()}
-    rows, mask = np.zeros((num_rows, len(ACTION_NAMES))), np.zeros(len(ACTION_NAMES), bool)
+    rows, mask = _no_motion(num_rows)
     if "translation" in parts:
         size = parts["translation"].shape[1]
         rows[:, :size], mask[:size] = parts["translation"], True
@@ -194,14 +209,40 @@ def achieved_deltas(
     return change
 
 
-def compose_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "m 7"]:
+def achieved_motion(episode: Episode, *, stride: int = 1) -> MaskedActions | None:
+    """The measured motion from frame to frame, of the width of the actions.
+
+    None where neither the end effector nor a joint is measured.
+    """
+    pose, joints = episode.end_effector_pose, episode.joints
+    if pose is None and joints is None:
+        return None
+    moved = [_no_motion(len(range(0, episode.num_steps, stride)) - 1)[0].astype(np.float32)]
+    if pose is not None:
+        moved = [achieved_deltas(pose[::stride])]
+    num_joints = len(episode.action_mask) - len(ACTION_NAMES)
+    if joints is not None:
+        moved.append(np.diff(joints[::stride], axis=0))
+    else:
+        moved.append(np.zeros((len(moved[0]), num_joints), moved[0].dtype))
+    mask = np.concatenate([episode.pose_mask, np.full(num_joints, joints is not None)])
+    return np.concatenate(moved, axis=1), mask
+
+
+def compose_actions(
+    actions: Float[np.ndarray, "n a"],
+    stride: int,
+    joint_starts: Float[np.ndarray, "n k"] | None = None,
+) -> Float[np.ndarray, "m a"]:
     """One action for every `stride` actions; a shorter remainder is dropped.
 
-    Translations add, rotations compose in the base frame, the last gripper command is kept.
+    Translations add, rotations compose in the base frame, the last gripper command is kept. Joints
+    go from where the first action starts to where the last one sends them.
 
     Args:
         actions: One per step.
         stride: Steps in one composed action, 1 or more.
+        joint_starts: What the joint commands of each step are relative to, where there are any.
     """
     if stride == 1:
         return actions
@@ -213,4 +254,8 @@ def compose_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.
     for step in range(1, stride):
         total = rotations[:, step] @ total
     composed[:, ROTATION] = matrix_to_rpy(total)
+    if actions.shape[1] > len(ACTION_NAMES):
+        assert joint_starts is not None, "joint commands of an episode come with their starts"
+        starts = joint_starts[: len(runs) * stride].reshape(len(runs), stride, -1)
+        composed[:, JOINTS] += starts[:, -1] - starts[:, 0]
     return composed

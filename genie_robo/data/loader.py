@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from genie_robo.types import EpisodeBatch, Window
 
@@ -293,17 +293,27 @@ def _put(
 def collate(windows: Sequence[Window], *, first_position: int = 0) -> EpisodeBatch:
     """Stack windows of equal length into contiguous tensors.
 
-    `first_position` is the place of the first one in the stream.
+    Robot actions are padded with zeros, outside the mask, to the widest. `first_position` is the
+    place of the first one in the stream.
     """
     return EpisodeBatch(
         episode_ids=tuple(window.episode_id for window in windows),
         video=torch.from_numpy(np.stack([window.video for window in windows])),
-        robot_actions=torch.from_numpy(np.stack([w.robot_actions for w in windows])),
-        action_mask=torch.from_numpy(np.stack([window.action_mask for window in windows])),
+        robot_actions=_stack_padded([window.robot_actions for window in windows]),
+        action_mask=_stack_padded([window.action_mask for window in windows]),
         is_pad=torch.from_numpy(np.stack([window.is_pad for window in windows])),
         positions=torch.arange(first_position, first_position + len(windows)),
         tokens=_stack_tokens(windows),
     )
+
+
+def _stack_padded(arrays: Sequence[Shaped[np.ndarray, "... _"]]) -> torch.Tensor:
+    """Arrays stacked, zero (False) where one has fewer columns than the widest."""
+    widest = max(array.shape[-1] for array in arrays)
+    stacked = np.zeros((len(arrays), *arrays[0].shape[:-1], widest), arrays[0].dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[..., : array.shape[-1]] = array
+    return torch.from_numpy(stacked)
 
 
 def _stack_tokens(windows: Sequence[Window]) -> torch.Tensor | None:

@@ -15,6 +15,7 @@ from genie_robo.data.actions import to_pose, to_robot_actions
 from genie_robo.data.cache import digest
 from genie_robo.data.features import Feature
 from genie_robo.data.index import DatasetIndex, RecordEntry, build_index
+from genie_robo.data.joints import to_joints
 from genie_robo.data.records import Columns
 from genie_robo.data.schema import FEATURES_FILE, Schema, open_schema
 from genie_robo.data.settings import Source
@@ -247,6 +248,8 @@ def _to_episode(
     }
     actions, action_mask = to_robot_actions(steps, source)
     pose, pose_mask = to_pose(steps, source) or (None, np.zeros(len(ACTION_NAMES), bool))
+    joints = to_joints(steps, source)
+    measured = joints.measured if joints else None
     return Episode(
         episode_id=entry.episode_id,
         images={name: tuple(steps[key]) for name, key in (named | others).items()},
@@ -255,6 +258,8 @@ def _to_episode(
         action_mask=action_mask,
         end_effector_pose=pose,
         pose_mask=pose_mask,
+        joints=None if measured is None else measured.astype(np.float32),
+        joint_starts=joints.starts if joints else None,
         sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,
         scene=_text(columns.scene) if source.sim_state else "",
         instruction=_first_instruction(steps, source),

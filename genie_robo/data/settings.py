@@ -53,6 +53,17 @@ class Motion(StrEnum):
     """No action is read: the motion between measured poses is used."""
 
 
+class JointsMotion(StrEnum):
+    """What the joint commands of an action are."""
+
+    target = "target"
+    """Absolute positions; the measured ones of the same step are subtracted."""
+    delta = "delta"
+    """The commanded change of one step."""
+    position = "position"
+    """Absolute positions, kept as they are."""
+
+
 class Resize(StrEnum):
     """How a camera image becomes the model's image."""
 
@@ -65,7 +76,10 @@ class Resize(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSource:
-    """Columns of the end-effector action; parts are KEY, KEY[6] or KEY[0:3], or empty."""
+    """Columns of the action; parts are KEY, KEY[6] or KEY[0:3], or empty.
+
+    The end-effector action is translation, rotation and gripper; joints are further numbers.
+    """
 
     translation: str = "action[0:3]"
     """dx dy dz, or dx dy."""
@@ -81,6 +95,10 @@ class ActionSource:
     in_metres: bool = True
     """Whether these scales are known to give metres and radians; else the unit is the controller's
     or unknown, and sizes mean nothing."""
+    joints: str = ""
+    """Further numbers of the action, such as joint commands: KEY[0:7] or KEY[6]. A whole column
+    KEY is refused, because the width of a model's actions follows from the settings alone."""
+    joints_motion: JointsMotion = JointsMotion.delta
 
     def __post_init__(self) -> None:
         """Take enums by name."""
@@ -89,7 +107,7 @@ class ActionSource:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSource:
-    """Columns of the measured end-effector pose; empty without proprioception."""
+    """Columns of the measured pose of the end effector and of joints; empty where not measured."""
 
     position: str = ""
     """x y z, or x y."""
@@ -97,6 +115,8 @@ class PoseSource:
     rotation_format: RotationFormat = RotationFormat.rpy
     gripper: str = ""
     gripper_format: Gripper = Gripper.open_one
+    joints: str = ""
+    """Measured values of what source.action.joints commands, in the same unit and order."""
 
     def __post_init__(self) -> None:
         """Refuse a format that describes commands instead of a state."""
@@ -127,7 +147,14 @@ class Source:
     control_hz: float = 0.0
     """Steps per second, 0 when unknown."""
     unmapped: str = ""
-    """Why there is no 7-D end-effector action; such a dataset is refused."""
+    """Why its actions cannot be read; such a dataset is refused."""
+
+    @property
+    def has_end_effector(self) -> bool:
+        """Whether there is an end-effector action, not joint commands alone."""
+        action = self.action
+        is_stored = action.translation or action.rotation or action.gripper
+        return bool(is_stored) or action.motion is Motion.pose_change
 
     @property
     def has_pose(self) -> bool:
@@ -157,6 +184,9 @@ class Source:
         """All that decides what is read from a record; a unit's name does not."""
         settings = asdict(self)
         del settings["action"]["in_metres"]
+        if not self.action.joints:  # as before there were any: fingerprints are made of this
+            del settings["action"]["joints"], settings["action"]["joints_motion"]
+            del settings["pose"]["joints"]
         return settings
 
     @property

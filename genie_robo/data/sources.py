@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.data.features import Feature
-from genie_robo.data.settings import ActionSource, Motion, PoseSource, RotationFormat, Source
+from genie_robo.data.settings import (
+    ActionSource,
+    JointsMotion,
+    Motion,
+    PoseSource,
+    RotationFormat,
+    Source,
+)
+from genie_robo.types import ACTION_NAMES
 
 ROTATION_SIZES = {
     RotationFormat.rpy: 3,
@@ -21,6 +29,8 @@ ROTATION_SIZES = {
     RotationFormat.yaw: 1,
 }
 """How many numbers a rotation has, by its format."""
+MAX_JOINTS = 256
+"""A model has weights for every product of two numbers of an action."""
 
 _PART = re.compile(
     r"(?P<key>.+?)(?:\[(?P<index>-?\d+)\]|\[(?P<start>-?\d*):(?P<stop>-?\d*)\])?", re.DOTALL
@@ -68,6 +78,17 @@ class Part:
             return 0
         return len(range(*slice(self.start, self.stop).indices(size)))
 
+    @property
+    def width(self) -> int | None:
+        """How many numbers it selects from any column that is long enough; None where that depends.
+
+        It is known of limits that count from the same end.
+        """
+        start, stop = self.start or 0, self.stop
+        if stop is None:
+            return -start if start < 0 else None
+        return stop - start if (start < 0) == (stop < 0) else None
+
     def __str__(self) -> str:
         if self.start is None and self.stop is None:
             found = _PART.fullmatch(self.key)
@@ -89,9 +110,40 @@ def pose_parts(source: Source) -> dict[str, Part]:
     return _parts(source.pose, "pose", ("position", "rotation", "gripper"))
 
 
+def joint_parts(source: Source) -> dict[str, Part]:
+    """The joint commands as `action` and, where they are measured, the joints as `pose`."""
+    named = {"action": source.action, "pose": source.pose}
+    found = {section: _parts(part, section, ("joints",)) for section, part in named.items()}
+    return {section: parts["joints"] for section, parts in found.items() if parts}
+
+
+def action_dim(source: Source) -> int:
+    """The numbers of a robot action: seven of the end effector, and the joint commands.
+
+    Raises:
+        ValueError: The settings alone do not say how many joints there are.
+    """
+    joints = joint_parts(source).get("action")
+    if joints is None:
+        return len(ACTION_NAMES)
+    if joints.width is None:
+        raise ValueError(
+            f"data.source.action.joints={source.action.joints} does not say how many numbers it "
+            "is, which the width of a model's actions follows from; write the slice, such as "
+            f"data.source.action.joints={joints.key}[0:7]"
+        )
+    if not 1 <= joints.width <= MAX_JOINTS:
+        raise ValueError(
+            f"data.source.action.joints={source.action.joints} is {joints.width} numbers, but it "
+            f"must be 1 to {MAX_JOINTS}"
+        )
+    return len(ACTION_NAMES) + joints.width
+
+
 def source_keys(source: Source) -> tuple[str, ...]:
     """Every key that is read, once."""
-    parts = (*action_parts(source).values(), *pose_parts(source).values())
+    ends = (*action_parts(source).values(), *pose_parts(source).values())
+    parts = (*ends, *joint_parts(source).values())
     optional = [source.sim_state] if source.sim_state else []
     keys = [*source.camera_keys.values(), *(part.key for part in parts)]
     return tuple(dict.fromkeys([*keys, *source.instruction, *optional]))
@@ -106,19 +158,20 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
     Raises:
         KeyError: A key is not there.
-        ValueError: A key has another type or size than needed, or the dataset has no
-            end-effector action.
+        ValueError: A key has another type or size than needed, or the dataset has no action.
     """
     if source.unmapped:
         raise ValueError(
             f"this dataset cannot be mapped to a 7-D end-effector action: {source.unmapped}. If "
-            "yours can, name its parts with data.source.action.* and set data.source.unmapped=''"
+            "yours can, name its parts with data.source.action.* and set data.source.unmapped=''; "
+            "other commands, such as those of joints, are data.source.action.joints=KEY[0:7]"
         )
     for name, key in source.camera_keys.items():
         _check_camera("camera" if name == "primary" else f"cameras.{name}", key, features)
     _check_bgr(source)
     _check_action(source, features)
     _check_pose(source, features)
+    _check_joints(source, features)
     for key in source.instruction:
         if not _find("instruction", key, features).is_text:
             raise ValueError(
@@ -134,7 +187,8 @@ def check_source(source: Source, features: Mapping[str, Feature]) -> None:
 
 def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
     action = source.action
-    if action.motion in (Motion.target, Motion.pose_change) and not source.has_pose:
+    needs_pose = action.motion in (Motion.target, Motion.pose_change)
+    if needs_pose and source.has_end_effector and not source.has_pose:
         raise ValueError(
             f"data.source.action.motion={action.motion} needs the measured pose: name it with "
             "data.source.pose.position"
@@ -152,7 +206,7 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
             f"rotation_scale={action.rotation_scale} and motion={action.motion} do not scale; "
             "leave the rotation out with data.source.action.rotation=''"
         )
-    if action.motion is Motion.velocity and source.control_hz <= 0:
+    if action.motion is Motion.velocity and source.has_end_effector and source.control_hz <= 0:
         raise ValueError(
             "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"
         )
@@ -160,10 +214,10 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
     parts = action_parts(source)
     for name, part in parts.items():
         _check_part(f"action.{name}", part, sizes.get(name, (1,)), features)
-    if not parts and action.motion is not Motion.pose_change:
+    if not source.has_end_effector and not action.joints:
         raise ValueError(
             "data.source.action names no part of an action; give at least "
-            "data.source.action.translation=KEY[0:3]"
+            "data.source.action.translation=KEY[0:3] or data.source.action.joints=KEY[0:7]"
         )
 
 
@@ -172,6 +226,27 @@ def _check_pose(source: Source, features: Mapping[str, Feature]) -> None:
     sizes = {"position": (2, 3), "rotation": (ROTATION_SIZES[pose.rotation_format],)}
     for name, part in pose_parts(source).items():
         _check_part(f"pose.{name}", part, sizes.get(name, (1,)), features)
+
+
+def _check_joints(source: Source, features: Mapping[str, Feature]) -> None:
+    """Refuse joint commands of an unknown number, and measured joints that do not fit them."""
+    parts, motion = joint_parts(source), source.action.joints_motion
+    if "action" not in parts:
+        if "pose" in parts:
+            raise ValueError(
+                f"data.source.pose.joints={source.pose.joints} is what data.source.action.joints "
+                "commands, which is empty: name the joint commands, or leave both out"
+            )
+        return
+    if motion is JointsMotion.target and "pose" not in parts:
+        raise ValueError(
+            f"data.source.action.joints_motion={motion} needs the measured joints, which are "
+            "subtracted: name them with data.source.pose.joints, or take the commands as they are "
+            f"with data.source.action.joints_motion={JointsMotion.position}"
+        )
+    num_joints = action_dim(source) - len(ACTION_NAMES)
+    for section, part in parts.items():
+        _check_part(f"{section}.joints", part, (num_joints,), features)
 
 
 def _parts(

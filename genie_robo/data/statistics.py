@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from genie_robo.data.actions import achieved_deltas
+from genie_robo.data.actions import achieved_motion
 from genie_robo.data.cache import cache_file, digest, write_cache
 from genie_robo.data.rlds import BadEpisodeError, RldsDataset
+from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
 from genie_robo.stored_files import read_json
@@ -26,8 +27,7 @@ SAMPLE_ROWS = 200_000
 standard error of rank of 0.02 percentage points for q01 and q99 and 0.11 for the median
 (sqrt(q (1 - q) / rows))."""
 _QUIET_SECONDS = 2.0
-Actions = Float[np.ndarray, "*n 7"]
-_DIMS = len(ACTION_NAMES)
+Actions = Float[np.ndarray, "*n a"]
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q50", "q99")
 _NARROW = 0.5e-6
 
@@ -39,21 +39,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionStatistics:
-    """Each dimension of some rows of 7-D actions, in the units of ACTION_UNITS."""
+    """Each dimension of some rows of actions, in the units of `action_units`."""
 
-    mask: Bool[np.ndarray, " 7"]
+    mask: Bool[np.ndarray, " a"]
     """Which dimensions the dataset has; the numbers of the others are zero."""
     num_rows: int
     num_sampled: int
     """Rows that the quantiles are computed from."""
-    mean: Float[np.ndarray, " 7"]
-    std: Float[np.ndarray, " 7"]
+    mean: Float[np.ndarray, " a"]
+    std: Float[np.ndarray, " a"]
     """Population standard deviation: divided by the number of rows."""
-    min: Float[np.ndarray, " 7"]
-    max: Float[np.ndarray, " 7"]
-    q01: Float[np.ndarray, " 7"]
-    q50: Float[np.ndarray, " 7"]
-    q99: Float[np.ndarray, " 7"]
+    min: Float[np.ndarray, " a"]
+    max: Float[np.ndarray, " a"]
+    q01: Float[np.ndarray, " a"]
+    q50: Float[np.ndarray, " a"]
+    q99: Float[np.ndarray, " a"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class SplitStatistics:
     num_transitions: int
     commanded: ActionStatistics
     achieved: ActionStatistics | None
-    """Motion between measured poses; None without proprioception."""
+    """Motion between measured poses and joints; None without proprioception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def dataset_statistics(
     fingerprint = digest(json.dumps(settings).encode())
     file = cache_file("statistics", fingerprint)
     try:
-        stored = _from_json(read_json(file))
+        stored = _from_json(read_json(file), num_dims=action_dim(dataset.source))
     except FileNotFoundError:
         reason = "none are stored for these episodes, keys and split"
     except (OSError, *_NO_STATISTICS) as error:
@@ -126,7 +126,7 @@ def denormalize(actions: Actions, statistics: ActionStatistics) -> Actions:
 
 
 def scaling(statistics: ActionStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and half width of q01..q99, seven each; 0 and 1 for unscaled dimensions."""
+    """Centre and half width of q01..q99 by dimension; 0 and 1 for unscaled ones."""
     is_scaled = statistics.mask.copy()
     is_scaled[GRIPPER] = False
     centre = np.where(is_scaled, (statistics.q01 + statistics.q99) / 2, 0.0)
@@ -145,12 +145,9 @@ class _Moments(NamedTuple):
     high: np.ndarray
 
 
-_NOTHING = _Moments(0, *[np.zeros(_DIMS)] * 4)
-
-
-def _moments(rows: Float[np.ndarray, "n 7"]) -> _Moments:
+def _moments(rows: Float[np.ndarray, "n a"]) -> _Moments:
     if not len(rows):
-        return _NOTHING
+        return _Moments(0, *[np.zeros(rows.shape[1])] * 4)
     mean = rows.mean(axis=0)
     squares = np.square(rows - mean).sum(axis=0)
     return _Moments(len(rows), mean, squares, rows.min(axis=0), rows.max(axis=0))
@@ -180,15 +177,15 @@ class _Rows:
     Two such samples join to a uniform sample of both.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.mask = np.zeros(_DIMS, bool)
-        self._moments = _NOTHING
+    def __init__(self, seed: int, *, num_dims: int = len(ACTION_NAMES)) -> None:
+        self.mask = np.zeros(num_dims, bool)
+        self._moments = _moments(np.zeros((0, num_dims)))
         self._pieces: list[np.ndarray] = []
-        """Rows of seven numbers and the key."""
+        """Rows of an action and the key."""
         self._num_kept = 0
         self._random = np.random.default_rng(seed)
 
-    def add(self, rows: Float[np.ndarray, "n 7"], mask: Bool[np.ndarray, " 7"]) -> None:
+    def add(self, rows: Float[np.ndarray, "n a"], mask: Bool[np.ndarray, " a"]) -> None:
         self.mask = mask
         self._moments = _merge(self._moments, _moments(rows.astype(np.float64)))
         self._pieces.append(np.column_stack([rows, self._random.random(len(rows))]))
@@ -202,35 +199,36 @@ class _Rows:
         self._pieces += other._pieces
 
     def statistics(self) -> ActionStatistics:
-        sample = self._sample()[:, :_DIMS]
+        sample = self._sample()[:, :-1]
         num_rows, mean, squares, low, high = self._moments
-        rows = sample if len(sample) else np.zeros((1, _DIMS))
+        rows = sample if len(sample) else np.zeros((1, sample.shape[1]))
         quantiles = np.quantile(rows, [0.01, 0.5, 0.99], axis=0)
         found = (mean, np.sqrt(squares / max(num_rows, 1)), low, high, *quantiles)
         numbers: dict[str, Any] = {"num_rows": num_rows, "num_sampled": len(sample)}
         numbers |= {name: row * self.mask for name, row in zip(_NUMBERS, found, strict=True)}
         return ActionStatistics(mask=self.mask, **numbers)
 
-    def _sample(self) -> Float[np.ndarray, "n 8"]:
-        rows = np.concatenate([np.empty((0, _DIMS + 1)), *self._pieces])
+    def _sample(self) -> Float[np.ndarray, "n columns"]:
+        rows = np.concatenate([np.empty((0, len(self.mask) + 1)), *self._pieces])
         if len(rows) <= SAMPLE_ROWS:
             return rows
-        return rows[np.argpartition(rows[:, _DIMS], SAMPLE_ROWS)[:SAMPLE_ROWS]]
+        return rows[np.argpartition(rows[:, -1], SAMPLE_ROWS)[:SAMPLE_ROWS]]
 
 
 class _Split:
     """Statistics of one split while its episodes are read."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, num_dims: int) -> None:
         self.num_episodes = self.num_steps = 0
-        self.commanded, self.achieved = _Rows(2 * seed), _Rows(2 * seed + 1)
+        self.commanded = _Rows(2 * seed, num_dims=num_dims)
+        self.achieved = _Rows(2 * seed + 1, num_dims=num_dims)
 
     def add(self, episode: Episode) -> None:
         self.num_episodes += 1
         self.num_steps += episode.num_steps
         self.commanded.add(episode.robot_actions[:-1], episode.action_mask)
-        if episode.end_effector_pose is not None:
-            self.achieved.add(achieved_deltas(episode.end_effector_pose), episode.pose_mask)
+        if motion := achieved_motion(episode):
+            self.achieved.add(*motion)
 
     def join(self, other: "_Split") -> None:
         self.num_episodes += other.num_episodes
@@ -256,7 +254,9 @@ def _compute(dataset: RldsDataset, split: Mapping[str, Any]) -> dict[str, SplitS
         numbers = {}
     split_of = {i: side.value for side, episodes in numbers.items() for i in episodes}
     names = [side.value for side in numbers]
-    splits = {name: _Split(number) for number, name in enumerate([ALL, *names])}
+    num_dims = action_dim(dataset.source)
+    numbered = enumerate([ALL, *names])
+    splits = {name: _Split(number, num_dims=num_dims) for number, name in numbered}
     for i in _watched(f"statistics of {dataset.folder.parent.name}", len(dataset)):
         try:
             episode = dataset[i]
@@ -283,18 +283,18 @@ def _watched(title: str, count: int) -> Iterator[int]:
             advance()
 
 
-def _from_json(content: Mapping[str, Any]) -> DatasetStatistics:
+def _from_json(content: Mapping[str, Any], *, num_dims: int) -> DatasetStatistics:
     splits = {}
     for name, split in content["splits"].items():
-        rows = {kind: _rows_from_json(split[kind]) for kind in ("commanded", "achieved")}
+        rows = {k: _rows_from_json(split[k], num_dims) for k in ("commanded", "achieved")}
         splits[name] = SplitStatistics(**split | rows)
     return DatasetStatistics(fingerprint=content["fingerprint"], splits=splits)
 
 
-def _rows_from_json(content: Mapping[str, Any] | None) -> ActionStatistics | None:
+def _rows_from_json(content: Mapping[str, Any] | None, num_dims: int) -> ActionStatistics | None:
     if content is None:
         return None
     rows: dict[str, Any] = dict(content)
     for name in ("mask", *_NUMBERS):
-        rows[name] = np.array(content[name]).reshape(_DIMS)
+        rows[name] = np.array(content[name]).reshape(num_dims)
     return ActionStatistics(**rows)

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.data.cache import digest
@@ -170,7 +170,7 @@ class WindowDataset:
         is_pad = steps >= length
         last = int(steps[~is_pad][-1])
         video, labels = self._read(e, np.where(is_pad, last, steps))
-        composed = compose_actions(labels.robot_actions[start:last], self.frame_stride)
+        composed = labels.composed(start, last, stride=self.frame_stride)
         actions = np.zeros((num_frames - 1, composed.shape[1]), np.float32)
         actions[: len(composed)] = composed
         return Window(
@@ -190,7 +190,9 @@ class WindowDataset:
         if cached:
             return cached.frames[steps], cached.labels
         episode = self.dataset[self.episodes[e]]
-        labels = _Labels(episode.episode_id, episode.robot_actions, episode.action_mask)
+        labels = _Labels(
+            episode.episode_id, episode.robot_actions, episode.action_mask, episode.joint_starts
+        )
         if self.camera not in episode.images:
             name = self.dataset.name(self.episodes[e])
             raise BadEpisodeError(name, f"the images of {self.camera} are missing or damaged")
@@ -238,6 +240,12 @@ class _Labels(NamedTuple):
     episode_id: str
     robot_actions: np.ndarray
     action_mask: np.ndarray
+    joint_starts: np.ndarray | None
+
+    def composed(self, start: int, stop: int, *, stride: int) -> Float[np.ndarray, "n a"]:
+        """The actions of steps start .. stop - 1, one for every `stride` steps."""
+        starts = None if self.joint_starts is None else self.joint_starts[start:stop]
+        return compose_actions(self.robot_actions[start:stop], stride, starts)
 
 
 class _Decoded(NamedTuple):
@@ -279,8 +287,8 @@ def _hash(text: str) -> bytes:
 class MixedWindows:
     """The windows of several sets, numbered consecutively.
 
-    Every set has the seven named action dimensions with a mask, so sets of different robots,
-    rates and sizes can share a batch.
+    Action dimensions have names and a mask, and a batch is as wide as its widest window, so sets
+    of different robots, rates and sizes can share a batch.
     """
 
     def __init__(self, parts: Sequence[WindowDataset], weights: Sequence[float]) -> None:

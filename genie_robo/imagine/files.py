@@ -149,7 +149,7 @@ def _archive(
     imagined: Imagined,
     which: int | slice,
     episode_id: str,
-    robot_actions: Float[np.ndarray, "n 7"] | None = None,
+    robot_actions: Float[np.ndarray, "n a"] | None = None,
 ) -> bytes:
     """Tokens, actions and uncertainty of one rollout or of all as a NumPy archive."""
     by_rollout = {

@@ -136,7 +136,7 @@ class RolloutParts:
         return window.video if window and self.steering.is_true else None
 
     @property
-    def robot_actions(self) -> Float[np.ndarray, "n 7"] | None:
+    def robot_actions(self) -> Float[np.ndarray, "n a"] | None:
         """The true actions inside the prompt, then those of the steering; None where unknown."""
         window, steered = self.clip.window, self.steering.robot_actions
         if window is None or steered is None:

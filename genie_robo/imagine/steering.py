@@ -25,7 +25,7 @@ from genie_robo.prompts import Clip
 from genie_robo.sim.actions import checked_action
 from genie_robo.sim.restore import split_actions
 from genie_robo.trained_run import TrainedRun
-from genie_robo.types import ACTION_NAMES, Window
+from genie_robo.types import Window, action_names
 
 INFERRED, ALONE, LATENTS, ROBOT, RANDOM = WORDS = (
     "inferred",
@@ -44,7 +44,7 @@ class Steering:
     """For worlds that take no latents."""
     latents: Float[np.ndarray, "n e"] | None = None
     """None for codes."""
-    robot_actions: Float[np.ndarray, "n 7"] | None
+    robot_actions: Float[np.ndarray, "n a"] | None
     """None for codes that no robot executes."""
     is_true: bool
     """Whether the true frames were reached by these actions."""
@@ -67,11 +67,11 @@ class Steering:
         return code_steps(self.codes[None])
 
 
-def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
-    """Check the actions before any slow work.
+def check_steering(config: ImagineConfig, *, num_codes: int, action_dim: int) -> None:
+    """Check the actions before any slow work; robot actions are `action_dim` numbers.
 
     Raises:
-        ValueError: An unknown word, an unknown code, an action that is not seven finite numbers,
+        ValueError: An unknown word, an unknown code, an action that is not as many finite numbers,
             or another number of actions than the horizon.
     """
     actions = config.actions
@@ -98,7 +98,7 @@ def check_steering(config: ImagineConfig, *, num_codes: int) -> None:
             f"each; give horizon={len(actions)} or as many actions"
         )
     if isinstance(actions[0], list):
-        _check_robot_actions(actions)
+        _check_robot_actions(actions, action_names(action_dim))
         return
     wrong = [a for a in actions if type(a) is not int or not 0 <= a < num_codes]
     if wrong:
@@ -176,7 +176,7 @@ def steer(trained: TrainedRun, clip: Clip, config: ImagineConfig, number: int) -
 
 
 def _map(
-    fitted: ActionMap, robot_actions: Float[np.ndarray, "n 7"], *, by_latents: bool
+    fitted: ActionMap, robot_actions: Float[np.ndarray, "n a"], *, by_latents: bool
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n e"] | None]:
     """Robot actions as codes, and as latents where these steer the model."""
     codes = fitted.feedback.encode_sequence(robot_actions)
@@ -202,13 +202,13 @@ def _infer(
     return codes, latents
 
 
-def _check_robot_actions(actions: Sequence[object]) -> None:
+def _check_robot_actions(actions: Sequence[object], names: Sequence[str]) -> None:
     for number, action in enumerate(actions):
         numbers = action if isinstance(action, list) else []
         is_finite = all(isinstance(x, int | float) and isfinite(x) for x in numbers)
-        if len(numbers) != len(ACTION_NAMES) or not is_finite:
+        if len(numbers) != len(names) or not is_finite:
             raise ValueError(
-                f"actions= wants seven finite numbers each, {' '.join(ACTION_NAMES)}; number "
+                f"actions= wants {len(names)} finite numbers each, {' '.join(names)}; number "
                 f"{number} is {action}"
             )
 

@@ -17,7 +17,7 @@ from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
 from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
-from genie_robo.types import Episode, Rollout
+from genie_robo.types import Episode, Rollout, action_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Latents:
 class RobotActions:
     """A robot action for each rollout: the motion from one frame to the next.
 
-    dx dy dz (m), droll dpitch dyaw (rad), gripper (1 = open).
+    dx dy dz (m), droll dpitch dyaw (rad), gripper (1 = open), then the joints where there are any.
     """
 
     values: Float[np.ndarray, "b a"]
@@ -260,8 +260,8 @@ class GenieWorld:
             )
         if values.shape[1:] != (robot.action_dim,) or not np.isfinite(values).all():
             raise ValueError(
-                f"a robot action of this model is {robot.action_dim} finite numbers; got "
-                f"{values.tolist()}"
+                f"a robot action of this model is {robot.action_dim} finite numbers, "
+                f"{' '.join(action_names(robot.action_dim))}; got {values.tolist()}"
             )
         return values
 

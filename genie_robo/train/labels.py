@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from genie_robo.types import ACTION_NAMES, EpisodeBatch
+from genie_robo.types import EpisodeBatch
 
 _log = logging.getLogger(__name__)
 
@@ -19,14 +19,14 @@ class ActionLabels(nn.Module):
     lacks are zero.
     """
 
-    centre: Float[Tensor, " 7"]
-    reach: Float[Tensor, " 7"]
+    centre: Float[Tensor, " a"]
+    reach: Float[Tensor, " a"]
 
     def __init__(
         self,
         *,
-        centre: Float[Tensor, " 7"],
-        reach: Float[Tensor, " 7"],
+        centre: Float[Tensor, " a"],
+        reach: Float[Tensor, " a"],
         code_dim: int,
         labelled: Collection[str],
         weight: float = 1.0,
@@ -45,7 +45,7 @@ class ActionLabels(nn.Module):
         self.weight = weight
         self.register_buffer("centre", centre.float())
         self.register_buffer("reach", reach.float())
-        self.read_action = nn.Linear(code_dim, len(ACTION_NAMES))
+        self.read_action = nn.Linear(code_dim, len(centre))
         _log.warning(
             "ACTION LABELS of %d episodes are in the loss of this run's latent action model: its "
             "latent actions are not learned from video alone. Say so wherever its numbers are "
@@ -67,19 +67,19 @@ class ActionLabels(nn.Module):
         continuous: Float[Tensor, "b t e"],
         totals: dict[str, Tensor],
         *,
-        actions: Float[Tensor, "b t 7"],
-        is_label: Bool[Tensor, "b t 7"],
+        actions: Float[Tensor, "b t a"],
+        is_label: Bool[Tensor, "b t a"],
     ) -> Float[Tensor, ""]:
         """Squared error of labelled actions predicted linearly from the latent ones."""
         error = (self.read_action(continuous).float() - actions).square() * is_label
         return self.weight * error.sum() / totals["labels"].clamp(min=1)
 
-    def _label_mask(self, batch: EpisodeBatch) -> Bool[Tensor, "b t 7"]:
+    def _label_mask(self, batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:
         chosen = torch.tensor([name in self.labelled for name in batch.episode_ids])
         known = _known(batch)
         return known & chosen.to(known.device)[:, None, None]
 
 
-def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t 7"]:
+def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:
     """Dimensions that the dataset has, in transitions that do not lead to padding."""
     return batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]

@@ -52,10 +52,10 @@ FAST = ("horizon=4", "num_episodes=1", "sampler.num_steps=2", "renderer=raycast"
         ({"actions": [0, -1, 1]}, r"wants codes 0\.\.7, .*; got -1"),
         ({"actions": [0, 1.5, 1]}, r"wants codes 0\.\.7, .*; got 1\.5"),
         ({"actions": [0, 1]}, "has 2 actions, but horizon=3 frames want one each; give horizon=2"),
-        ({"actions": [ACTION, ACTION[:6], ACTION]}, r"seven finite numbers each, dx .*number 1 is"),
+        ({"actions": [ACTION, ACTION[:6], ACTION]}, r"7 finite numbers each, dx .*number 1 is"),
         (
             {"actions": [ACTION, ACTION, [*ACTION[:6], float("nan")]]},
-            r"seven finite numbers each, dx .* number 2 is \[.*nan\]",
+            r"7 finite numbers each, dx .* number 2 is \[.*nan\]",
         ),
         ({"actions": [0, 1, 2], "branches": True}, "holds each of the 8 codes, so actions="),
         ({"horizon": 0}, "horizon=0 and num_prompt_frames=1 must be at least 1"),
