@@ -34,8 +34,8 @@ class Row(NamedTuple):
 
 
 _R2, _LATENT = "achieved/xyz/r2", "achieved/xyz/r2_latent"
-_DELTA, _GRIPPER = "delta_psnr/permuted/t4", "gripper_accuracy/robot_actions"
-_BOX = "box_error/robot_actions"
+_DELTA, _GRIPPER = "delta_psnr/permuted/t4", "gripper_accuracy/robot_control"
+_BOX, _USE = "box_error/robot_control", "achieved/xyz/utilisation"
 _READER = "the reader on rebuilt true frames"
 _FLOW = "dense optical flow"
 ROWS = (
@@ -99,15 +99,31 @@ ROWS = (
     ),
     Row("tool error, latents", "sim_rollout", "tool_error/latents", "mm", 0, {}),
     Row(
-        "tool error, robot actions",
+        "tool error, robot actions, 200 labels",
         "sim_rollout",
         "tool_error/robot_actions",
         "mm",
         0,
-        {"tool_error/robot_actions_by_codes": "robot actions through codes"},
+        {"tool_error/robot_actions_by_codes": "through codes"},
     ),
     Row(
-        "gain of the tool, robot actions",
+        "tool error, robot actions, all labels",
+        "sim_rollout",
+        "tool_error/robot_control",
+        "mm",
+        0,
+        {},
+    ),
+    Row(
+        "the same above the floor of its reader",
+        "sim_rollout",
+        "tool_error/above_floor/robot_control",
+        "mm",
+        0,
+        {},
+    ),
+    Row(
+        "gain of the tool, robot actions, 200 labels",
         "sim_rollout",
         "gain/robot_actions",
         "",
@@ -115,18 +131,26 @@ ROWS = (
         {"gain/random_codes": "random codes", "gain/robot_actions_by_codes": "through codes"},
     ),
     Row(
-        "box error, robot actions",
+        "gain of the tool, robot actions, all labels",
+        "sim_rollout",
+        "gain/robot_control",
+        "",
+        2,
+        {},
+    ),
+    Row(
+        "box error, robot actions, all labels",
         "sim_rollout",
         _BOX,
         "mm",
         0,
         {
             f"{_BOX}@ceiling": _READER,
-            f"{_BOX} - box_error/over_copy_last/robot_actions": "copy-last",
+            f"{_BOX} - box_error/over_copy_last/robot_control": "copy-last",
         },
     ),
     Row(
-        "gripper open or closed, robot actions",
+        "gripper open or closed, robot actions, all labels",
         "sim_rollout",
         _GRIPPER,
         "",
@@ -149,14 +173,38 @@ ROWS = (
         },
     ),
     Row("changed pixels, latents", "sim_rollout", "changed_psnr/latents", "dB", 1, {}),
-    Row("changed pixels, robot actions", "sim_rollout", "changed_psnr/robot_actions", "dB", 1, {}),
     Row(
-        "motion read off imagined frames, robot actions, share of that read off true frames",
+        "changed pixels, robot actions, 200 labels",
+        "sim_rollout",
+        "changed_psnr/robot_actions",
+        "dB",
+        1,
+        {},
+    ),
+    Row(
+        "changed pixels, robot actions, all labels",
+        "sim_rollout",
+        "changed_psnr/robot_control",
+        "dB",
+        1,
+        {},
+    ),
+    Row(
+        "motion read off imagined frames, robot actions, all labels, share of that read off true "
+        "frames",
         "action_following",
-        "ratio/robot",
+        "ratio/robot_control",
         "",
         2,
-        {"ratio/random": "random codes"},
+        {"ratio/robot": "200 labels", "ratio/random": "random codes"},
+    ),
+    Row(
+        "utilisation of a latent from another episode",
+        "latent_probe",
+        _USE,
+        "",
+        2,
+        {f"{_USE}@ceiling": "true next frame"},
     ),
 )
 
