@@ -17,12 +17,12 @@ from genie_robo.train.run import train
 
 pytestmark = pytest.mark.slow
 
-STAGES = ("tokenizer", "world_model")
+STAGES = ("tokenizer", "world_model", "robot_control")
 STACK = "{num_blocks: 1, dim: 16, num_heads: 2, head_dim: 8}"
 RESTARTED = "warmup_steps: 3, reset_after: 2, entropy_weight: 0.1"
-STAGE = (
-    "{num_steps: 10, batch_size: 4, num_frames: 4, validate_every: 5, validation_windows: 4, "
-    "optim: {method: adamw, schedule: cosine, warmup_steps: 2, ema_decay: 0.8}}"
+STEPS = (
+    "num_steps: 10, batch_size: 4, validate_every: 5, validation_windows: 4, "
+    "optim: {method: adamw, schedule: cosine, warmup_steps: 2, ema_decay: 0.8}"
 )
 WORDS = (
     "engine=exact",
@@ -37,8 +37,9 @@ WORDS = (
     f"model.latent_action.decoder={STACK}",
     f"model.latent_action.quantizer={{num_codes: 8, code_dim: 4, {RESTARTED}}}",
     f"model.dynamics.transformer={STACK}",
-    f"tokenizer={STAGE}",
-    f"world_model={STAGE}",
+    f"tokenizer={{{STEPS}, num_frames: 4}}",
+    f"world_model={{{STEPS}, num_frames: 4}}",
+    f"robot_control={{{STEPS}, min_labels: 0}}",
 )
 TOLERANCE = 1e-4
 """Relative, of everything logged; measured: 3e-6 for the VQ loss, 2e-7 for the others."""
@@ -77,12 +78,13 @@ def words(tmp_path_factory, small_dataset):
 
 @pytest.fixture(scope="module")
 def runs(words) -> dict[str, Path]:
-    """The same training in four ways."""
-    train_here(words("one"))
-    train_here(words("parts", "engine.accumulate=2"))
-    train_on_two(words("ddp"))
-    train_on_two(words("fsdp", "engine.strategy=fsdp"))
+    """The same training of all stages in four ways."""
     names = ("one", "parts", "ddp", "fsdp")
+    for stage in ("all", "robot_control"):
+        train_here(words("one", f"stage={stage}"))
+        train_here(words("parts", f"stage={stage}", "engine.accumulate=2"))
+        train_on_two(words("ddp", f"stage={stage}"))
+        train_on_two(words("fsdp", f"stage={stage}", "engine.strategy=fsdp"))
     return {name: Path(words(name)[0].removeprefix("run=")) for name in names}
 
 
@@ -112,7 +114,7 @@ def test_muon_on_shards_learns_what_it_learns_alone(words):
     train_here(words("muon", *MUON))
     train_on_two(words("muon_shards", *MUON, "engine.strategy=fsdp"))
     alone, shards = (Path(words(n)[0].removeprefix("run=")) for n in ("muon", "muon_shards"))
-    for stage in STAGES:
+    for stage in STAGES[:2]:
         wanted, found = ([line["loss"] for line in lines(run, stage)] for run in (alone, shards))
         assert found == pytest.approx(wanted, rel=MUON_TOLERANCE)
         assert found[-1] < found[0]
@@ -142,6 +144,7 @@ def test_a_sharded_checkpoint_goes_on_in_one_process(runs, words, weights):
             path.unlink()
 
     train_here(words("resumed"))
+    train_here(words("resumed", "stage=robot_control"))
 
     assert farthest(weights(runs["one"]), weights(run)) < WEIGHT_TOLERANCE
     for stage in STAGES:
@@ -153,7 +156,7 @@ def test_sharded_training_in_bf16(words, weights):
     train_on_two(words("bf16", "engine.strategy=fsdp", "engine.precision=bf16"))
 
     run = Path(words("bf16")[0].removeprefix("run="))
-    for stage in STAGES:
+    for stage in STAGES[:2]:
         found = [line["loss"] for line in lines(run, stage)]
         assert len(found) == 10
         assert max(found[-3:]) < min(found[:3])
