@@ -119,7 +119,7 @@ class RobotControlConfig(StepsConfig):
     A regression from robot actions to latent actions comes first, then training.
     """
 
-    min_labels: int = bounded(200, least=0, most=2**40)
+    min_labels: int = bounded(1000, least=0, most=2**40)
     """With fewer labels than this only the regression is fitted."""
 
 
