@@ -156,7 +156,7 @@ def _measure(
         for d, distance in enumerate(DISTANCES):
             sums = sum_over_clips(table, clips, values[:, d])
             columns[part, distance] = table.add_squares(
-                f"utilisation_{part}_{distance}", sums, names, given=part in ("deviation", "own")
+                f"utilisation_{part}_{distance}", sums, names
             )
     shown = table.where(np.isfinite(table.columns[columns["imagined", "near"][0]]))
 

@@ -37,7 +37,9 @@ IMAGINING = {
 }
 READING = {
     "tokenizer": TokenizerSuite(max_episodes=24),
-    "latent_probe": LatentProbe(max_episodes=24, max_lag=1, num_random_draws=2, labels=(20,)),
+    "latent_probe": LatentProbe(
+        max_episodes=24, max_lag=1, num_random_draws=2, labels=(20,), num_clips=7
+    ),
     "few_label": FewLabel(labels=(20,), num_draws=2, max_episodes=24),
 }
 SUITES = READING | IMAGINING

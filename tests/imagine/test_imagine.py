@@ -64,13 +64,13 @@ FAST = ("horizon=4", "num_episodes=1", "sampler.num_steps=2", "renderer=raycast"
 def test_actions_that_nothing_can_follow_are_refused(settings, message):
     config = ImagineConfig(**{"run": "unused", "horizon": 3} | settings)
     with pytest.raises(ValueError, match=message):
-        check_steering(config, num_codes=8)
+        check_steering(config, num_codes=8, action_dim=7)
 
 
 @pytest.mark.parametrize("actions", [None, "inferred", "robot", "random", [0, 7, 3], [ACTION] * 3])
 def test_actions_that_can_be_followed(actions):
     config = ImagineConfig(run="unused", horizon=3, actions=actions)
-    assert check_steering(config, num_codes=8) is None
+    assert check_steering(config, num_codes=8, action_dim=7) is None
 
 
 def test_image_files_are_read_by_name(tmp_path):
@@ -323,4 +323,4 @@ def test_every_command_line_of_the_page_composes(line):
     assert (program, name) == ("genie-robo", "imagine")
     command = COMMANDS["imagine"]
     config = to_config(command, compose_config(command, overrides))
-    assert check_steering(config, num_codes=8) is None
+    assert check_steering(config, num_codes=8, action_dim=7) is None
