@@ -4,9 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
@@ -17,19 +15,26 @@ from genie_robo.build import (
     build_tokenizer,
     build_training_windows,
     build_windows,
-    is_steered_by_robot,
 )
 from genie_robo.checkpoint import load_weights, weights_digest
 from genie_robo.data.loader import WindowLoader, WindowSet
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.statistics import dataset_statistics, scaling
 from genie_robo.data.tokens import TokenizedWindows, TokenStore
-from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
+from genie_robo.data.windows import MixedWindows, WindowDataset
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.engine import checkpoint_activations, make_ranks
-from genie_robo.train.labels import ActionLabels
+from genie_robo.train.labels import (
+    ActionLabels,
+    check_labels,
+    labelled_episodes,
+    number_of_labels,
+    split_settings,
+    training_episodes,
+    validation_episodes,
+)
 from genie_robo.train.live import (
     MAX_WINDOWS,
     LiveLog,
@@ -53,7 +58,7 @@ from genie_robo.train.robot_control import (
     read_labels,
     start_from,
 )
-from genie_robo.train.settings import ALL_LABELS, Stage, StageConfig, StepsConfig, TrainConfig
+from genie_robo.train.settings import Stage, StageConfig, StepsConfig, TrainConfig
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep, Validation, fixed_batches
 from genie_robo.types import Split
@@ -101,23 +106,19 @@ def _robot_control(
         load_weights(run, part, getattr(genie, part))
     fabric.to_device(genie.latent_action.eval().requires_grad_(False))  # noqa: FBT003
     dataset = next(iter(datasets.values()))
-    episodes = labelled_episodes(config, dataset)
     dynamics = build_robot_genie(config, genie).dynamics
     start_from(dynamics, genie.dynamics)
     assert dynamics.robot is not None
-    wanted = number_of_labels(config)
-    labels = read_labels(
-        _windows_of(episodes, config, dataset),
-        genie,
-        device=fabric.device,
-        max_labels=MAX_FITTED if wanted is None else min(wanted, MAX_FITTED),
-    )
+    wanted = number_of_labels(config) or MAX_FITTED
+    windows = _windows_of(training_episodes(config, dataset), config, dataset)
+    labels = read_labels(windows, genie, device=fabric.device, max_labels=min(wanted, MAX_FITTED))
     fit_control(dynamics.robot, labels)
+    known = (*labelled_episodes(config, dataset), *validation_episodes(config, dataset))
     return RobotControlStage(
         dynamics,
         encode_tokens=genie.tokenizer.encode,
         latent_action=genie.latent_action,
-        labelled=[dataset.episode_ids[e] for e in episodes],
+        labelled=[dataset.episode_ids[e] for e in known],
         latents_share=config.model.dynamics.latents_share,
         min_mask_rate=config.model.dynamics.min_mask_rate,
         seed=config.seed,
@@ -132,7 +133,7 @@ def _set_scale(genie: Genie, config: TrainConfig, datasets: Datasets, fabric: Fa
         "its numbers are shown"
     )
     dataset = next(iter(datasets.values()))
-    windows = _windows_of(_training_episodes(config, dataset), config, dataset)
+    windows = _windows_of(training_episodes(config, dataset), config, dataset)
     labels = read_labels(windows, genie, device=fabric.device, max_labels=MAX_FITTED)
     fit_control(genie.dynamics.robot, labels)
 
@@ -157,10 +158,10 @@ def _latent_action_labels(
     if not wanted:
         return None
     dataset = next(iter(datasets.values()))
-    statistics = dataset_statistics(dataset, **_split_settings(config))
+    statistics = dataset_statistics(dataset, **split_settings(config))
     centre, reach = scaling(statistics.splits[Split.train.value].commanded)
     labelled = []
-    for episode in _training_episodes(config, dataset):
+    for episode in training_episodes(config, dataset):
         if wanted > 0:
             labelled.append(dataset.episode_ids[episode])
             wanted -= int(dataset.lengths[episode]) - 1
@@ -171,69 +172,6 @@ def _latent_action_labels(
         labelled=labelled,
         weight=config.latent_action_labels.weight,
     )
-
-
-def number_of_labels(config: TrainConfig) -> int | None:
-    """How many labelled transitions stage 3 may use; None for all.
-
-    Raises:
-        ValueError: `labels` is neither `all` nor a positive number.
-    """
-    if config.labels == ALL_LABELS:
-        return None
-    if not config.labels.isdecimal() or int(config.labels) < 1:
-        raise ValueError(
-            f"labels={config.labels}: stage=robot_control needs labelled transitions, a number "
-            f"above 0 or {ALL_LABELS}"
-        )
-    return int(config.labels)
-
-
-def labelled_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
-    """The first training episodes with at most as many transitions as there are labels.
-
-    At least one, of which only the first transitions may be labelled.
-    """
-    episodes = _training_episodes(config, dataset)
-    wanted = number_of_labels(config)
-    if wanted is None:
-        return episodes
-    lengths = (dataset.lengths[list(episodes)] - 1) // config.data.stride
-    return episodes[: max(1, int((np.cumsum(lengths) <= wanted).sum()))]
-
-
-def _training_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
-    return split_episodes(dataset.episode_ids, **_split_settings(config))[Split.train]
-
-
-def _split_settings(config: TrainConfig) -> dict[str, Any]:
-    names = ("val_fraction", "test_fraction", "fold")
-    return {name: getattr(config.data, name) for name in names}
-
-
-def _check_labels(stage: Stage, config: TrainConfig) -> None:
-    """Refuse labels that do not exist.
-
-    Raises:
-        ValueError: Robot actions are used in a mixture of datasets, or of a model that they steer
-            already, or their number is none.
-    """
-    by_robot = is_steered_by_robot(config.model)
-    if stage is Stage.robot_control:
-        number_of_labels(config)
-        if by_robot:
-            raise ValueError(
-                "stage=robot_control is for a dynamics that latent actions steer; with "
-                "model.dynamics.steered_by=robot_actions robot actions steer it already"
-            )
-    elif stage is Stage.tokenizer or not (by_robot or config.latent_action_labels.num_transitions):
-        return
-    if config.data.mix:
-        raise ValueError(
-            "stage=robot_control, model.dynamics.steered_by=robot_actions and "
-            "latent_action_labels.num_transitions need the scale of one dataset's actions, but "
-            f"data.mix has {len(config.data.mix)} more; train on one"
-        )
 
 
 def check_stage(
@@ -256,7 +194,7 @@ def check_stage(
         )
     with torch.device("meta"):
         build_genie(config)
-    _check_labels(stage, config)
+    check_labels(stage, config)
     _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
     Checkpoints(run.checkpoints(stage), fabric, num_kept=config.num_checkpoints)
     build_training_windows(config.data, datasets, num_frames=_num_frames(stage, config))
@@ -310,7 +248,7 @@ def build_loop(
         num_parts=config.engine.accumulate,
         seed=config.seed,
     )
-    windows = _training_windows(stage, config, datasets)
+    windows = _training_windows(stage, run, config, datasets)
     validate = _validation(train_step, settings, config, datasets, part_size)
     look = _look(validate, run, config) if viewer and validate else None
     live = [LiveLog(viewer, stage.name, look)] if viewer else []
@@ -318,7 +256,7 @@ def build_loop(
         train_step=train_step,
         stage=stage,
         loader=WindowLoader(
-            _with_stored_tokens(stage, run, windows),
+            windows,
             batch_size=part_size,
             seed=config.seed,
             rank=fabric.global_rank,
@@ -333,7 +271,7 @@ def build_loop(
             *live,
         ],
         watches=_watches(stage),
-        num_steps=_num_steps(stage, config),
+        num_steps=_num_steps(stage, config, datasets),
         log_every=config.log_every,
         validate_every=settings.validate_every,
         save_every_s=config.save_every_s,
@@ -348,35 +286,40 @@ def _num_frames(stage: Stage, config: TrainConfig) -> int:
     return settings.num_frames
 
 
-def _num_steps(stage: TrainedStage, config: TrainConfig) -> int:
+def _num_steps(stage: TrainedStage, config: TrainConfig, datasets: Datasets) -> int:
     """Training steps: none where there are labels for a regression alone."""
     settings: StepsConfig = getattr(config, stage.name)
-    if isinstance(stage, RobotControlStage):
-        wanted = number_of_labels(config)
-        if wanted is not None and wanted < config.robot_control.min_labels:
-            logger.info(
-                "%d labels are fewer than robot_control.min_labels=%d: only the regression is "
-                "fitted",
-                wanted,
-                config.robot_control.min_labels,
-            )
-            return 0
-    return settings.num_steps
+    if not isinstance(stage, RobotControlStage):
+        return settings.num_steps
+    wanted, least = number_of_labels(config), config.robot_control.min_labels
+    is_enough = wanted is None or wanted >= least
+    if is_enough and labelled_episodes(config, next(iter(datasets.values()))):
+        return settings.num_steps
+    logger.info(
+        "%s labels are fewer than robot_control.min_labels=%d or than those of one episode: only "
+        "the regression is fitted",
+        wanted,
+        least,
+    )
+    return 0
 
 
-def _training_windows(stage: TrainedStage, config: TrainConfig, datasets: Datasets) -> MixedWindows:
+def _training_windows(
+    stage: TrainedStage, run: RunFolder, config: TrainConfig, datasets: Datasets
+) -> WindowSet:
     """All training windows; half of them with labels where only some episodes have them."""
     num_frames = _num_frames(Stage(stage.name), config)
     everything = build_training_windows(config.data, datasets, num_frames=num_frames)
-    if not isinstance(stage, RobotControlStage):
+    if isinstance(stage, TokenizerStage):
         return everything
-    dataset = next(iter(datasets.values()))
-    labelled = labelled_episodes(config, dataset)
-    others = [e for e in _training_episodes(config, dataset) if e not in set(labelled)]
-    if not others:
-        return everything
-    halves = [_windows_of(episodes, config, dataset) for episodes in (labelled, others)]
-    return MixedWindows(halves, [1.0, 1.0])
+    if isinstance(stage, RobotControlStage):
+        dataset = next(iter(datasets.values()))
+        labelled = labelled_episodes(config, dataset)
+        others = [e for e in training_episodes(config, dataset) if e not in set(labelled)]
+        if labelled and others:
+            halves = [_windows_of(episodes, config, dataset) for episodes in (labelled, others)]
+            return MixedWindows(halves, [1.0, 1.0])
+    return _with_stored_tokens(run, everything)
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
@@ -391,12 +334,10 @@ def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
     return batch_size // num_parts
 
 
-def _with_stored_tokens(stage: TrainedStage, run: RunFolder, windows: MixedWindows) -> WindowSet:
+def _with_stored_tokens(run: RunFolder, windows: MixedWindows) -> WindowSet:
     """The windows, with tokens if `genie-robo tokenize` has stored them for this run."""
-    if isinstance(stage, TokenizerStage) or not run.tokens.exists():
+    if not run.tokens.exists():
         return windows
-    if isinstance(stage, RobotControlStage) and any(windows.weights):
-        return windows  # in another order than the stored ones
     store = TokenStore(
         run.tokens,
         tokenizer=weights_digest(run, "tokenizer"),

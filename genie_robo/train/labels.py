@@ -1,13 +1,19 @@
-"""Robot actions in the loss of the latent action model: an ablation, never by default."""
+"""Robot actions as labels: which transitions have them, and the loss of an ablation."""
 
 import logging
 from collections.abc import Collection
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from genie_robo.types import EpisodeBatch
+from genie_robo.build import is_steered_by_robot
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.windows import split_episodes
+from genie_robo.train.settings import ALL_LABELS, Stage, TrainConfig
+from genie_robo.types import EpisodeBatch, Split
 
 _log = logging.getLogger(__name__)
 
@@ -83,3 +89,73 @@ class ActionLabels(nn.Module):
 def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:
     """Dimensions that the dataset has, in transitions that do not lead to padding."""
     return batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
+
+
+def number_of_labels(config: TrainConfig) -> int | None:
+    """How many labelled transitions stage 3 may use; None for all.
+
+    Raises:
+        ValueError: `labels` is neither `all` nor a positive number.
+    """
+    if config.labels == ALL_LABELS:
+        return None
+    if not config.labels.isdecimal() or int(config.labels) < 1:
+        raise ValueError(
+            f"labels={config.labels}: stage=robot_control needs labelled transitions, a number "
+            f"above 0 or {ALL_LABELS}"
+        )
+    return int(config.labels)
+
+
+def labelled_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+    """The first training episodes, as many as are labelled from the first to the last transition.
+
+    None where there are fewer labels than the first episode has transitions.
+    """
+    episodes = training_episodes(config, dataset)
+    wanted = number_of_labels(config)
+    if wanted is None:
+        return episodes
+    lengths = (dataset.lengths[list(episodes)] - 1) // config.data.stride
+    return episodes[: int((np.cumsum(lengths) <= wanted).sum())]
+
+
+def training_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+    """Their indices in the dataset, in the order of the split."""
+    return split_episodes(dataset.episode_ids, **split_settings(config))[Split.train]
+
+
+def validation_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+    """Their indices in the dataset, in the order of the split."""
+    return split_episodes(dataset.episode_ids, **split_settings(config))[Split.val]
+
+
+def split_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings of `split_episodes`."""
+    names = ("val_fraction", "test_fraction", "fold")
+    return {name: getattr(config.data, name) for name in names}
+
+
+def check_labels(stage: Stage, config: TrainConfig) -> None:
+    """Refuse labels that do not exist.
+
+    Raises:
+        ValueError: Robot actions are used in a mixture of datasets, or of a model that they steer
+            already, or their number is none.
+    """
+    by_robot = is_steered_by_robot(config.model)
+    if stage is Stage.robot_control:
+        number_of_labels(config)
+        if by_robot:
+            raise ValueError(
+                "stage=robot_control is for a dynamics that latent actions steer; with "
+                "model.dynamics.steered_by=robot_actions robot actions steer it already"
+            )
+    elif stage is Stage.tokenizer or not (by_robot or config.latent_action_labels.num_transitions):
+        return
+    if config.data.mix:
+        raise ValueError(
+            "stage=robot_control, model.dynamics.steered_by=robot_actions and "
+            "latent_action_labels.num_transitions need the scale of one dataset's actions, but "
+            f"data.mix has {len(config.data.mix)} more; train on one"
+        )

@@ -29,9 +29,9 @@ from genie_robo.ranks import Ranks
 from genie_robo.train.stages import (
     STEERING,
     Sums,
+    TokenMask,
     WindowNoise,
     detached,
-    hidden_tokens,
     masked_token_loss,
 )
 from genie_robo.types import EpisodeBatch, video_to_float
@@ -75,12 +75,14 @@ class RobotControlStage(nn.Module):
         self._infer = latent_action.encode
         self._codes = latent_action.codes
         self.labelled = frozenset(labelled)
-        self.latents_share, self.min_mask_rate = latents_share, min_mask_rate
-        self.seed = seed
+        self.latents_share, self.seed = latents_share, seed
+        self.hide = TokenMask(
+            num_tokens=robot_dynamics.tokens_per_frame, min_rate=min_mask_rate, seed=seed
+        )
 
     def totals(self, batch: EpisodeBatch) -> Sums:
         """The masked tokens."""
-        return {"tokens": self._hidden(batch.positions, ~batch.is_pad).sum().double()}
+        return {"tokens": self.hide(batch.positions, ~batch.is_pad).sum().double()}
 
     def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
         """The loss, from the video or its stored tokens, and the robot actions of labelled ones."""
@@ -113,7 +115,7 @@ class RobotControlStage(nn.Module):
                 self._infer(pixels, tokens), robot_actions, is_labelled, positions
             )
         cross_entropy, correct = masked_token_loss(
-            self.robot_dynamics, tokens, steering, self._hidden(positions, ~is_pad)
+            self.robot_dynamics, tokens, steering, self.hide(positions, ~is_pad)
         )
         loss = cross_entropy / totals["tokens"]
         sums = {"dynamics_loss": loss, "dynamics_accuracy": correct / totals["tokens"]}
@@ -140,12 +142,6 @@ class RobotControlStage(nn.Module):
         latents = torch.where(by_latents, inferred.continuous, self._codes(inferred.indices))
         dynamics, is_robot = self.robot_dynamics, is_labelled[:, None, None]
         return torch.where(is_robot, dynamics.by_robot(robot_actions), dynamics.by_latents(latents))
-
-    def _hidden(
-        self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
-    ) -> Bool[Tensor, "b t s"]:
-        num_tokens = self.robot_dynamics.tokens_per_frame
-        return hidden_tokens(self.seed, positions, valid, num_tokens, self.min_mask_rate)
 
 
 class LabelledTransitions(NamedTuple):

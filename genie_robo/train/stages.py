@@ -5,6 +5,7 @@ losses of the parts of a batch, on one process or several, sum to the loss of th
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -134,7 +135,9 @@ class WorldModelStage(nn.Module):
         self.latent_action = latent_action
         self.dynamics = dynamics
         self.encode_tokens = encode_tokens
-        self.min_mask_rate = min_mask_rate
+        self.hide = TokenMask(
+            num_tokens=dynamics.tokens_per_frame, min_rate=min_mask_rate, seed=seed
+        )
         self.latents_share = latents_share
         self.seed = seed
         self.labels = labels
@@ -143,7 +146,7 @@ class WorldModelStage(nn.Module):
         """Valid transitions, how much they change, and the masked tokens."""
         valid = ~batch.is_pad
         change = self.latent_action.error_unit(video_to_float(batch.video))
-        hidden = self._hidden(batch.positions, valid)
+        hidden = self.hide(batch.positions, valid)
         totals = {
             "transitions": valid[:, 1:].sum().double(),
             "change": (change.clamp(min=STILL) * valid[:, 1:]).sum().double(),
@@ -187,7 +190,7 @@ class WorldModelStage(nn.Module):
         else:
             steering = self.dynamics.by_robot(robot_actions)
         cross_entropy, correct = masked_token_loss(
-            self.dynamics, tokens, steering, self._hidden(positions, valid)
+            self.dynamics, tokens, steering, self.hide(positions, valid)
         )
         token_loss = cross_entropy / totals["tokens"]
         sums = {
@@ -210,29 +213,29 @@ class WorldModelStage(nn.Module):
         """Restart dead latent actions."""
         return {"lam_": self.latent_action.finish_step(ranks, generator)}
 
-    def _hidden(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMask:
+    """Which tokens the dynamics has to predict: none of frame 1, none of padding.
+
+    Each window draws its own mask rate from U(min_rate, 1) (paper section 2.1).
+    """
+
+    num_tokens: int
+    """Tokens of a frame."""
+    min_rate: float
+    seed: int
+
+    def __call__(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
     ) -> Bool[Tensor, "b t s"]:
-        num_tokens = self.dynamics.tokens_per_frame
-        return hidden_tokens(self.seed, positions, valid, num_tokens, self.min_mask_rate)
-
-
-def hidden_tokens(
-    seed: int,
-    positions: Int[Tensor, " b"],
-    valid: Bool[Tensor, "b t"],
-    num_tokens: int,
-    min_mask_rate: float,
-) -> Bool[Tensor, "b t s"]:
-    """Mask of the tokens to predict: none of frame 1, none of padding.
-
-    Each window draws its own mask rate from U(min_mask_rate, 1) (paper section 2.1).
-    """
-    noise = WindowNoise(seed, positions, MASK)
-    rate = min_mask_rate + (1 - min_mask_rate) * noise.uniform(1)
-    hidden = random_mask(rate.expand(valid.shape), noise.uniform(valid.shape[1], num_tokens))
-    hidden[:, 0] = False
-    return hidden & valid[..., None]
+        """True for the tokens to hide, of windows at these positions of the stream."""
+        noise = WindowNoise(self.seed, positions, MASK)
+        rate = self.min_rate + (1 - self.min_rate) * noise.uniform(1)
+        noises = noise.uniform(valid.shape[1], self.num_tokens)
+        hidden = random_mask(rate.expand(valid.shape), noises)
+        hidden[:, 0] = False
+        return hidden & valid[..., None]
 
 
 def masked_token_loss(

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from genie_robo.build import build_dataset, build_genie, build_robot_genie
+from genie_robo.build import build_dataset, build_genie, build_robot_genie, build_windows
 from genie_robo.checkpoint import load_genie, load_robot_genie
 from genie_robo.config import RobotControlConfig, Stage
+from genie_robo.data.loader import collate
 from genie_robo.inference.action_map import LatentRegressor
 from genie_robo.inference.world import Codes, GenieWorld, Latents, Prompt, RobotActions
 from genie_robo.models.robot_control import FEATURE_LIMIT, RobotControl
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder
-from genie_robo.train.assemble import labelled_episodes
+from genie_robo.train.assemble import build_stage
+from genie_robo.train.engine import make_fabric
+from genie_robo.train.labels import labelled_episodes
 from genie_robo.train.robot_control import LabelledTransitions, fit_control, start_from
 from genie_robo.train.run import train
+from genie_robo.types import Split
 
 ACTIONS = np.random.default_rng(0).normal([0, 1, 0, 0, 0, 0, 0.5], 0.3, size=(60, 7))
 LATENTS = np.stack([ACTIONS[:, 0] * ACTIONS[:, 1], ACTIONS[:, 2] ** 2, -ACTIONS[:, 6]], axis=1)
@@ -157,13 +161,45 @@ def test_few_labels_give_the_regression_alone(copy_of_trained, weights):
 
 
 @pytest.mark.parametrize(
-    ("labels", "num_episodes"), [("1", 1), ("9", 1), ("10", 1), ("18", 2), ("all", 4), ("999", 4)]
+    ("labels", "num_episodes"),
+    [("1", 0), ("8", 0), ("9", 1), ("10", 1), ("18", 2), ("all", 4), ("999", 4)],
 )
 def test_labels_are_those_of_the_first_training_episodes(config, labels, num_episodes):
     dataset = build_dataset(config.data)  # four training episodes of nine transitions
     everything = labelled_episodes(config, dataset)
     found = labelled_episodes(replace(config, labels=labels), dataset)
     assert found == everything[:num_episodes]
+
+
+def test_labels_of_a_part_of_an_episode_are_not_trained_on(copy_of_trained, weights):
+    config = control(copy_of_trained(), labels="8")
+    free = replace(config, robot_control=replace(config.robot_control, min_labels=0))
+    train(free)
+    assert not weights(free.run)["robot_dynamics/embed_action.weight"][:, 4:].any()
+
+
+def test_robot_actions_steer_labelled_windows_and_validation(copy_of_trained):
+    config = control(copy_of_trained(), labels="9")
+    run, dataset = RunFolder.at(config.run), build_dataset(config.data)
+    fabric = make_fabric(config.engine)
+    stage = build_stage(Stage.robot_control, run, config, {"": dataset}, fabric).eval()
+    sides = {
+        side: build_windows(config.data, dataset, side, num_frames=4)
+        for side in (Split.train, Split.val)
+    }
+    labelled, other = sides[Split.train][0], sides[Split.train][len(sides[Split.train]) - 1]
+
+    def matter(window):
+        """Whether the loss depends on the robot actions of a window."""
+        batch = collate([window], first_position=0)
+        changed = replace(batch, robot_actions=batch.robot_actions + 0.02)
+        totals = stage.totals(batch)
+        losses = [stage.loss(stage, each, totals)[0].item() for each in (batch, changed)]
+        return losses[0] != losses[1]
+
+    assert matter(labelled)
+    assert matter(sides[Split.val][0])
+    assert not matter(other)
 
 
 @pytest.mark.parametrize("labels", ["0", "-3", "some", "1.5"])
