@@ -1,7 +1,9 @@
-"""Does imagination follow the latent action, or what the prompt suggests? A donor's tells."""
+"""Does imagination follow the latent action? Measured with those of other episodes (donors)."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import EvalContext, why_unavailable
 from eval_suites.metrics.regression import predict_by_ridge
@@ -13,6 +15,8 @@ from eval_suites.table import Measurement, Sums, Table, undefined
 from genie_robo.inference.world import Actions, Codes, Latents
 
 DISTANCES = ("near", "middle", "far")
+ALL, NEXT = "all", "next"
+"""All donors together; the true next frame instead of an imagined one."""
 NAMES = ("utilisation", *(f"utilisation/{distance}" for distance in DISTANCES))
 PROTOCOL = (
     "one frame is imagined from a prompt under the latent action of a donor, a transition of "
@@ -23,7 +27,6 @@ PROTOCOL = (
     "same if the prompt's own motion were imagined; ceiling: the same reading of the true next "
     "frame against the true motion; interval over the prompts' episodes"
 )
-Rows = Float[np.ndarray, "m r d"]
 
 
 def utilisation_measurements(
@@ -45,16 +48,8 @@ def utilisation_measurements(
     own = _rows_of(probe, clips, stride=context.test.frame_stride)
     donors = draw_donors(probe, own, seed=context.seed)
     shown = _imagine(context, probe, clips, donors, batch_size=batch_size, suite=suite)
-    prompts = [context.tokenizer.reconstruct(clip.prompt.frames[-1:]).video for clip in clips]
-    pairs = [
-        np.concatenate([prompt, frame])
-        for prompt, frames in zip(prompts, shown, strict=True)
-        for frame in frames
-    ]
-    rebuilt = [context.tokenizer.reconstruct(clip.window.video[-2:]).video for clip in clips]
-    read = _read(context, probe, clips, [*pairs, *rebuilt])
-    imagined = read[: len(pairs)].reshape(len(clips), len(DISTANCES), -1)
-    return _measure(probe, clips, own, donors, imagined, read[len(pairs) :], context)
+    table = _table(context, probe, clips, own, donors, _read(context, probe, clips, shown))
+    return table, _measurements(table, probe.motion.names)
 
 
 def draw_donors(probe: Probe, own: Int[np.ndarray, " m"], *, seed: int) -> Int[np.ndarray, "m 3"]:
@@ -62,32 +57,24 @@ def draw_donors(probe: Probe, own: Int[np.ndarray, " m"], *, seed: int) -> Int[n
     data, drawn = probe.test, []
     for row in own:
         others = np.flatnonzero(data.episode != data.episode[row])
-        far = np.linalg.norm(data.latents[others] - data.latents[row], axis=1)
-        thirds = np.array_split(others[np.argsort(far, kind="stable")], len(DISTANCES))
+        distance = np.linalg.norm(data.latents[others] - data.latents[row], axis=1)
+        thirds = np.array_split(others[np.argsort(distance, kind="stable")], len(DISTANCES))
         rng = np.random.default_rng(stable_seed("donors", seed, int(row)))
         drawn.append([rng.choice(third if len(third) else others) for third in thirds])
     return np.array(drawn)
 
 
-def _rows_of(probe: Probe, clips: list[Clip], *, stride: int) -> Int[np.ndarray, " m"]:
+def _rows_of(probe: Probe, clips: Sequence[Clip], *, stride: int) -> Int[np.ndarray, " m"]:
     """The transition from the prompt to the next frame, as a row of the test split."""
-    first = {name: int((probe.test.episode < e).sum()) for e, name in _numbered(probe)}
-    return np.array(
-        [
-            first[clip.window.episode_id] + clip.window.start // stride + clip.num_prompt_frames - 1
-            for clip in clips
-        ]
-    )
-
-
-def _numbered(probe: Probe) -> list[tuple[int, str]]:
-    return list(enumerate(probe.test.episode_ids))
+    episodes = [probe.test.episode_ids.index(clip.window.episode_id) for clip in clips]
+    steps = [clip.window.start // stride + clip.num_prompt_frames - 1 for clip in clips]
+    return np.searchsorted(probe.test.episode, episodes) + steps
 
 
 def _imagine(
     context: EvalContext,
     probe: Probe,
-    clips: list[Clip],
+    clips: Sequence[Clip],
     donors: Int[np.ndarray, "m 3"],
     *,
     batch_size: int,
@@ -111,79 +98,76 @@ def _imagine(
 
 
 def _read(
-    context: EvalContext, probe: Probe, clips: list[Clip], pairs: list[UInt8[np.ndarray, "2 h w c"]]
-) -> Float[np.ndarray, "p d"]:
-    """The motion that the probe reads from the latent between two frames."""
-    window = clips[0]
-    latents = [context.encoder.encode(clip_window(window, pair)).latents[0] for pair in pairs]
-    return _probe(probe, np.stack(latents))
+    context: EvalContext,
+    probe: Probe,
+    clips: Sequence[Clip],
+    shown: UInt8[np.ndarray, "m 3 1 h w c"],
+) -> Float[np.ndarray, "m 4 d"]:
+    """What the probe reads from the prompt to each imagined frame, then to the true next one."""
+    rebuild = context.tokenizer.reconstruct
+    latents = []
+    for clip, frames in zip(clips, shown, strict=True):
+        prompt = rebuild(clip.prompt.frames[-1:]).video
+        pairs = [np.concatenate([prompt, frame]) for frame in frames]
+        pairs.append(rebuild(clip.window.video[-2:]).video)
+        latents += [context.encoder.encode(clip_window(clip, pair)).latents[0] for pair in pairs]
+    return _probed(probe, np.stack(latents)).reshape(len(clips), len(DISTANCES) + 1, -1)
 
 
-def _probe(probe: Probe, latents: Float[np.ndarray, "m e"]) -> Float[np.ndarray, "m d"]:
+def _probed(probe: Probe, latents: Float[np.ndarray, "m e"]) -> Float[np.ndarray, "m d"]:
     return predict_by_ridge(probe.fit.latents, probe.fit_targets, latents, groups=probe.fit.episode)
 
 
-def _measure(
+def _table(
+    context: EvalContext,
     probe: Probe,
-    clips: list[Clip],
+    clips: Sequence[Clip],
     own: Int[np.ndarray, " m"],
     donors: Int[np.ndarray, "m 3"],
-    imagined: Rows,
-    rebuilt: Float[np.ndarray, "m d"],
-    context: EvalContext,
-) -> tuple[Table, dict[str, Measurement]]:
-    """R2 of each reading over the R2 of the probe on the latent actions that were given."""
-    test, names = probe.test, probe.motion.names
+    read: Float[np.ndarray, "m 4 d"],
+) -> Table:
+    """Squared errors of every reading, by distance of the donor."""
+    test = probe.test
     given = (
-        _probe(probe, test.latents)
+        _probed(probe, test.latents)
         if context.takes_latents
         else probe.predict(probe.fit.codes, test.codes)
     )
-    truth = probe.targets[donors]
-    table = Table(test.episode_ids, motion=["utilisation"] * test.num_episodes)
-
-    def squares(guess: Shaped[np.ndarray, "... d"], true: Rows) -> Rows:
-        return (guess - true) ** 2
-
-    parts = {
-        "imagined": squares(imagined, truth),
-        "given": squares(given[donors], truth),
-        "deviation": squares(probe.mean, truth),
-        "own": squares(probe.targets[own][:, None], truth),
+    meant = np.concatenate([donors, own[:, None]], axis=1)
+    truth = probe.targets[meant]
+    guesses = {
+        "imagined": read,
+        "given": given[meant],
+        "deviation": probe.mean,
+        "own": probe.targets[own][:, None],
     }
-    columns = {}
-    for part, values in parts.items():
-        for d, distance in enumerate(DISTANCES):
-            sums = sum_over_clips(table, clips, values[:, d])
-            columns[part, distance] = table.add_squares(
-                f"utilisation_{part}_{distance}", sums, names
-            )
-    shown = table.where(np.isfinite(table.columns[columns["imagined", "near"][0]]))
+    table = Table(test.episode_ids, motion=["utilisation"] * test.num_episodes)
+    for name, guess in guesses.items():
+        errors = np.moveaxis(sum_over_clips(table, clips, (guess - truth) ** 2), 1, 0)
+        by_kind = dict(zip((*DISTANCES, NEXT), errors, strict=True))
+        for kind, sums in (by_kind | {ALL: errors[: len(DISTANCES)].sum(axis=0)}).items():
+            table.add_squares(f"utilisation_{name}_{kind}", sums, probe.motion.names)
+    return table
 
-    def fraction(part: str, distances: tuple[str, ...]) -> Sums:
-        order = (part, "given", "deviation")
-        totals = [
-            np.sum([shown.values(columns[each, distance]) for distance in distances], axis=0)
-            for each in order
+
+def _measurements(table: Table, dimensions: Sequence[str]) -> dict[str, Measurement]:
+    """R2 of each reading over that of the probe on the latent actions that were given."""
+
+    def fraction(part: str, kind: str) -> Sums:
+        columns = [
+            [f"squared_utilisation_{each}_{kind}_{d}" for d in dimensions]
+            for each in (part, "given", "deviation")
         ]
-        return Sums(shown, np.stack(totals, axis=1), r2_fraction)
+        return table.total(columns, r2_fraction)
 
-    true = probe.targets[own]
-    ceiling = [
-        sum_over_clips(table, clips, values)
-        for values in ((rebuilt - true) ** 2, (given[own] - true) ** 2, (probe.mean - true) ** 2)
-    ]
-    kept = np.isfinite(ceiling[0]).all(axis=1)
-    best = Sums(shown, np.stack(ceiling, axis=1)[kept], r2_fraction)
-    groups = {NAMES[0]: DISTANCES} | {n: (d,) for n, d in zip(NAMES[1:], DISTANCES, strict=True)}
-    return table, {
+    return {
         name: Measurement(
-            of=fraction("imagined", distances),
+            of=fraction("imagined", kind),
             unit="share",
             protocol=PROTOCOL,
-            baselines={"own_motion": fraction("own", distances)},
-            ceiling=best,
+            baselines={"own_motion": fraction("own", kind)},
+            ceiling=fraction("imagined", NEXT),
             reason="the probe explains nothing of the donors' motion",
         )
-        for name, distances in groups.items()
+        for name, kind in zip(NAMES, (ALL, *DISTANCES), strict=True)
     }
