@@ -110,7 +110,7 @@ class SimRollout:
         f"tool_error/{CONTROL}": "mm",
         "box_error": "mm",
         "gain": "ratio",
-        "lag": "frames",
+        "psnr": "dB",
         "replay_psnr": "dB",
     }
 
