@@ -23,7 +23,9 @@ def test_demo_leaves_numbers_recordings_and_a_report(run):
         assert metrics, suite
         assert list((run / "eval" / suite / "figures").glob("*.png"))
     episodes = ["episode_000", "episode_001"]
-    names = sorted([*episodes, *(f"{name}-actions_robot" for name in episodes), "episode_000_branches"])
+    names = sorted(
+        [*episodes, *(f"{name}-actions_robot" for name in episodes), "episode_000_branches"]
+    )
     for kind in ("rrd", "mp4", "png", "npz"):
         assert sorted(path.stem for path in (run / "rollouts").glob(f"*.{kind}")) == names
     report = (run / "report.md").read_text()
