@@ -30,7 +30,6 @@ from eval_suites.rollouts import (
 from eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
 from eval_suites.table import Measurement, Metric, Sums, Table, UnavailableError, undefined
 from genie_robo.inference.world import Latents, RobotActions, hold_last
-from genie_robo.types import ACTION_NAMES
 
 REAL, LATENT, CONTINUOUS, ROBOT, CONTROL, RANDOM, COPY = (
     "real",
@@ -96,7 +95,9 @@ class ActionFollowing:
         )
         motion = main_motion(fit, min_move=self.min_move, min_share=self.min_share)
         if motion is None:
-            raise UnavailableError(f"the robot never moves by more than {self.min_move} m")
+            raise UnavailableError(
+                f"the robot never moves by more than {self.min_move} (m, of joints in their unit)"
+            )
         clips = self._clips(context)
         test = collect(
             context,
@@ -118,10 +119,9 @@ class ActionFollowing:
             dict(zip(videos, read, strict=True)),
             motion.of(fit).mean(axis=0),
         )
-        names = [ACTION_NAMES[d] for d in motion.dimensions]
         frames = range(FIRST_FRAME, FIRST_FRAME + read.shape[2])
         result = SuiteResult.of(
-            _measurements(table, list(videos), names, frames),
+            _measurements(table, list(videos), motion.names, frames),
             seed=context.seed,
             headline=tuple(self.headline),
             table=table,
@@ -207,8 +207,8 @@ def _table(
     apart = {"deviation": truth - mean} | {f"error_{w}": r - truth for w, r in read.items()}
     for what, differences in apart.items():
         squared, given = differences**2, what in ("deviation", f"error_{REAL}", f"error_{COPY}")
-        for column, d in enumerate(motion.dimensions):
-            name, by_frame = ACTION_NAMES[d], squared[..., column]
+        for column, name in enumerate(motion.names):
+            by_frame = squared[..., column]
             table.add(f"squared_{what}_{name}", by_frame.sum(axis=1), given=given)
             for t, values in enumerate(by_frame.T, start=FIRST_FRAME):
                 table.add(f"squared_{what}_t{t}_{name}", values, given=given)

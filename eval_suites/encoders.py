@@ -14,17 +14,17 @@ from sklearn.cluster import KMeans
 
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
 from eval_suites.rollouts import stable_seed
-from genie_robo.data.actions import achieved_deltas, compose_actions
+from genie_robo.data.actions import MaskedActions, achieved_motion, compose_actions
 from genie_robo.data.rlds import BadEpisodeError
-from genie_robo.types import Episode, Window
+from genie_robo.types import ACTION_NAMES, JOINTS, XYZ, Episode, Window
 
 
 class OracleEncoder:
     """The true motion, looked up and quantised by k-means with as many clusters as codes.
 
-    The motion is dx dy dz: achieved where the dataset has proprioception or stores achieved motion
-    as action, otherwise commanded. Clusters are fitted on the validation episodes. The latent
-    before quantisation is the motion itself (m).
+    The motion is dx dy dz, or the joints where the end effector has no translation: achieved where
+    the dataset has proprioception or stores achieved motion as action, otherwise commanded.
+    Clusters are fitted on the validation episodes. The latent before quantisation is the motion.
 
     Raises:
         ValueError: Fewer transitions to fit on than codes.
@@ -41,7 +41,7 @@ class OracleEncoder:
                 self._motions[episode.episode_id] = (moved, side.frame_stride)
                 if side is context.fit:
                     seen.append(moved)
-        motions = np.concatenate(seen) if seen else np.zeros((0, 3))
+        motions = np.concatenate(seen) if seen else np.zeros((0, len(ACTION_NAMES)))
         if len(motions) < self.num_codes:
             raise ValueError(
                 f"encoder=oracle clusters the transitions of the episodes to fit on into "
@@ -54,7 +54,7 @@ class OracleEncoder:
     def encode(self, window: Window) -> Transitions:
         """The cluster of every true motion; motions after the end of the episode are zero."""
         moved, stride = self._motions[window.episode_id]
-        motions = np.zeros((len(window.video) - 1, 3))
+        motions = np.zeros((len(window.video) - 1, moved.shape[1]))
         known = moved[window.start // stride :][: len(motions)]
         motions[: len(known)] = known
         codes = np.asarray(self._clusters.predict(motions / self._spread))
@@ -149,13 +149,21 @@ def _first_whole(side: EpisodeSet, numbers: Sequence[int]) -> Window:
     return side.whole_episode(last)
 
 
-def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.ndarray, "n 3"]:
-    """The motion dx dy dz from each frame to the next (m)."""
-    if episode.end_effector_pose is not None and not context.action_is_achieved:
-        poses = episode.end_effector_pose[::stride]
-        return achieved_deltas(poses)[:, :3].astype(np.float64)
+def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.ndarray, "n d"]:
+    """The motion from each frame to the next: dx dy dz (m), or the joints."""
+    measured = None if context.action_is_achieved else achieved_motion(episode, stride=stride)
+    shown = XYZ if _has_translation(episode, measured) else JOINTS
+    if measured is not None and measured[1][shown].any():
+        return measured[0][:, shown].astype(np.float64)
     actions = episode.robot_actions[: (episode.num_steps - 1) // stride * stride]
-    return compose_actions(actions, stride=stride)[:, :3].astype(np.float64)
+    composed = compose_actions(actions, stride, episode.joint_starts)
+    return composed[:, shown].astype(np.float64)
+
+
+def _has_translation(episode: Episode, measured: MaskedActions | None) -> bool:
+    is_measured = measured is not None and measured[1][XYZ].any()
+    has_joints = len(episode.action_mask) > len(ACTION_NAMES)
+    return bool(is_measured or episode.action_mask[XYZ].any() or not has_joints)
 
 
 def _real(encoder: LatentActionEncoder, window: Window) -> Transitions:

@@ -22,13 +22,13 @@ from eval_suites.probes.label_efficiency import (
     draw_labels,
     label_measurements,
 )
-from eval_suites.probes.scores import Motion, Probe, moving_dimensions
+from eval_suites.probes.scores import Motion, Probe, moving_dimensions, moving_joints
 from eval_suites.statistics import notes_on_units
 from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import execute, restore, split_actions
-from genie_robo.types import GRIPPER, Episode
+from genie_robo.types import END_EFFECTOR, GRIPPER, Episode
 
 STILL = "stand_still"
 LABELS = (10, 50, 200, 1000)
@@ -99,9 +99,10 @@ class FewLabel:
         return replace(result, figures=drawn)
 
     def _motion(self, fit: ProbeData) -> Motion:
-        """The moving dimensions of the robot action, commanded if the dataset has commands."""
+        """The moving dimensions of the end effector, else of the joints; commanded if it can be."""
         target = COMMANDED if COMMANDED in fit.targets else next(iter(fit.targets))
-        moving = moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
+        limits = {"min_move": self.min_move, "min_share": self.min_share}
+        moving = moving_dimensions(fit, target, **limits) or moving_joints(fit, target, **limits)
         if not moving:
             raise UnavailableError(
                 f"no robot action moves by more than {self.min_move} (m or rad) in "
@@ -136,7 +137,7 @@ class FewLabel:
             )
         return found
 
-    def _ways(self, probe: Probe) -> dict[str, Float[np.ndarray, "m 7"]]:
+    def _ways(self, probe: Probe) -> dict[str, Float[np.ndarray, "m a"]]:
         """The actions to replay: none, and those decoded with every possible number of labels."""
         fit, target, num_transitions = probe.fit, probe.motion.target, len(probe.fit.codes)
         still = np.zeros_like(probe.test.targets[target])
@@ -150,7 +151,7 @@ class FewLabel:
         return ways
 
     def _replay_errors(
-        self, context: EvalContext, test: ProbeData, ways: Mapping[str, Float[np.ndarray, "m 7"]]
+        self, context: EvalContext, test: ProbeData, ways: Mapping[str, Float[np.ndarray, "m a"]]
     ) -> dict[str, Float[np.ndarray, " e"]]:
         """Mean distance (m) from the recorded path by test episode, NaN where not replayed.
 
@@ -174,11 +175,11 @@ class FewLabel:
 
 
 def _tool_path(
-    episode: Episode, actions: Float[np.ndarray, "n 7"], stride: int
+    episode: Episode, actions: Float[np.ndarray, "n a"], stride: int
 ) -> Float[np.ndarray, "t 3"]:
     """The end effector at the first recorded step and after every `stride` actions (m)."""
     with closing(restore(episode, 0)) as env:
-        bounded = np.clip(actions, ACTION_LOW, ACTION_HIGH)
+        bounded = np.clip(actions[:, END_EFFECTOR], ACTION_LOW, ACTION_HIGH)
         return np.stack(execute(env, bounded, lambda env: env.pose[:3], stride=stride))
 
 

@@ -26,6 +26,7 @@ from eval_suites.probes.scores import (
     Probe,
     lag_errors,
     moving_dimensions,
+    moving_joints,
     p_values,
     score,
 )
@@ -33,7 +34,7 @@ from eval_suites.probes.utilisation import utilisation_measurements
 from eval_suites.rollouts import FAST_CLIPS
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
 from eval_suites.table import Measurement, Table, undefined
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
 
 HEADLINE = {
     "r2": "R2",
@@ -68,7 +69,7 @@ class LatentProbe:
     """Prompts from which donors' latent actions are imagined."""
     batch_size: int = 48
     min_move: float = 1e-3
-    """Distance (m or rad) from the median that counts as motion of a dimension."""
+    """Distance (m or rad; of joints in their stored unit) from the median that counts as motion."""
     min_share: float = 0.1
     """Share of transitions in which a dimension must move to be probed."""
 
@@ -133,11 +134,18 @@ class LatentProbe:
         return replace(result, figures=drawn)
 
     def _moving(self, fit: ProbeData, target: str) -> tuple[int, ...]:
-        return moving_dimensions(fit, target, min_move=self.min_move, min_share=self.min_share)
+        return moving_dimensions(fit, target, **self._limits)
+
+    @property
+    def _limits(self) -> dict[str, float]:
+        return {"min_move": self.min_move, "min_share": self.min_share}
 
     def _motions(self, fit: ProbeData) -> dict[str, Motion]:
-        """Motions to probe, by name: translation, then all moving dimensions, of every target."""
-        motions = {}
+        """Motions to probe, by name, of every target.
+
+        The translation, then all moving dimensions of the end effector, and last the joints.
+        """
+        motions, joints = {}, {}
         for target in fit.targets:
             moving = self._moving(fit, target)
             translation = tuple(d for d in moving if d in TRANSLATION)
@@ -145,7 +153,9 @@ class LatentProbe:
                 motions[f"{target}/xyz"] = Motion(target, translation)
             if moving != translation:
                 motions[f"{target}/all"] = Motion(target, moving)
-        return motions
+            if moving := moving_joints(fit, target, **self._limits):
+                joints[f"{target}/joints"] = Motion(target, moving)
+        return motions | joints
 
     def _probe(self, probe: Probe, name: str) -> tuple[Table, dict[str, Measurement]]:
         """Table and measurements of all predictors of one motion."""
@@ -179,7 +189,12 @@ class LatentProbe:
 def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:
     notes = []
     probed = {d for motion in motions.values() for d in motion.dimensions}
-    left_out = [ACTION_NAMES[d] for d in range(GRIPPER) if d not in probed]
+    recorded = np.any([fit.masks[target] for target in fit.targets], axis=0)
+    known = np.flatnonzero(recorded[JOINTS]) + JOINTS.start
+    if recorded[END_EFFECTOR].any():
+        known = np.concatenate([np.arange(GRIPPER), known])
+    names = action_names(len(recorded))
+    left_out = [names[d] for d in known if d not in probed]
     if left_out:
         notes.append(f"Not probed, because they hardly ever move: {', '.join(left_out)}.")
     if fit.num_episodes < FEW_EPISODES:

@@ -35,7 +35,7 @@ FAST_EPISODES = 12
 FAST_CLIPS = 6
 """Clips under fast=true."""
 ROBOT_ACTIONS_ONLY = "this world model takes robot actions only, no latent actions"
-NO_CONTROL = "stage robot_control was not trained in this run"
+NO_CONTROL = "stage robot_control was not trained in this run, or on actions of another width"
 NO_LATENTS = "the latents of this encoder do not steer the world model"
 _STEPS = {Codes: code_steps, Latents: latent_steps, RobotActions: robot_steps}
 CACHE_BYTES = 256 * 2**20
@@ -118,7 +118,7 @@ class Clip(NamedTuple):
         return self.window.video[self.num_prompt_frames :]
 
     @property
-    def robot_actions(self) -> Float[np.ndarray, "n 7"]:
+    def robot_actions(self) -> Float[np.ndarray, "n a"]:
         """Robot actions from the last prompt frame on, one per future frame."""
         return self.window.robot_actions[self.num_prompt_frames - 1 :].astype(np.float64)
 

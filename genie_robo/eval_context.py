@@ -10,6 +10,7 @@ from eval_suites.base import EvalContext
 from eval_suites.plugs import GENIE, plug
 from genie_robo.build import build_genie
 from genie_robo.config import ActionMapConfig
+from genie_robo.data.sources import action_dim
 from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.settings import Sampler
@@ -42,6 +43,9 @@ def eval_context(
         seed: Seed of everything random.
         fast: Fewer episodes and draws.
         keep_action_map: Keep the map in the run folder; False for another dataset than the run's.
+
+    Raises:
+        ValueError: Robot actions alone steer the model, and the dataset's have another width.
     """
     genie, device = trained.genie, trained.device
     untrained, *others = (
@@ -58,7 +62,13 @@ def eval_context(
     def world(find_map: Callable[[], RobotMap]) -> GenieWorld:
         return GenieWorld(genie, sampler=sampler, robot_map=find_map)
 
-    by_latents, controlled = genie.takes_latents, trained.robot_genie
+    by_latents, controlled = genie.takes_latents, _of_this_width(trained, trained.robot_genie)
+    if genie.takes_robot_actions and _of_this_width(trained, genie) is None:
+        raise ValueError(
+            f"robot actions of {genie.robot_action_dim} numbers steer {trained.folder.path}, but "
+            f"those of {trained.dataset.folder} have {action_dim(trained.data.source)}; give a "
+            "dataset with the same joints"
+        )
     return EvalContext(
         encoder=GenieEncoder(genie=genie, device=device),
         untrained_encoder=untrained,
@@ -82,6 +92,12 @@ def eval_context(
         seed=seed,
         fast=fast,
     )
+
+
+def _of_this_width(trained: TrainedRun, genie: Genie | None) -> Genie | None:
+    """A Genie that robot actions of the dataset in use can steer."""
+    robot = genie.dynamics.robot if genie else None
+    return genie if robot and robot.action_dim == action_dim(trained.data.source) else None
 
 
 def _untrained(trained: TrainedRun, *, seed: int) -> Genie:

@@ -20,7 +20,7 @@ from genie_robo.sim.policies import make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.tabletop import Tabletop
-from genie_robo.types import Episode, Window
+from genie_robo.types import END_EFFECTOR, JOINTS, Episode, Window
 
 
 class Cut(NamedTuple):
@@ -103,7 +103,7 @@ class RunPrompts:
             episode_id=episode.episode_id,
             start=0,
             video=decode_frames(episode.images["primary"][::stride], image_size=size),
-            robot_actions=compose_actions(episode.robot_actions[:-1], stride),
+            robot_actions=compose_actions(episode.robot_actions[:-1], stride, episode.joint_starts),
             action_mask=episode.action_mask,
             is_pad=np.zeros(cut.end, dtype=bool),
         )
@@ -189,7 +189,10 @@ def _fresh_episode(
     renderer: str,
     like: Episode,
 ) -> Episode:
-    """An episode named `scene_SEED`, with the robot and the rate of another simulated one."""
+    """An episode named `scene_SEED`, with the robot and the rate of another simulated one.
+
+    MuJoCo has no joint commands: where the other one has some, they are outside the mask.
+    """
     scene = stored_scene(like) if like.is_simulated else None
     given = {"robot": scene.robot, "control_hz": scene.control_hz} if scene else {}
     policy = make_policy("random", seed=seed)
@@ -203,14 +206,20 @@ def _fresh_episode(
             num_actions=num_steps - 1,
         )
         images, states = zip(*seen, strict=True)
+        width = len(like.action_mask)
+        robot_actions = np.zeros((num_steps, width), np.float32)
+        robot_actions[:-1, END_EFFECTOR] = np.reshape(actions, (num_steps - 1, -1))
         return Episode(
             episode_id=f"scene_{seed}",
             images={"primary": images},
             bgr_cameras=frozenset(),
-            robot_actions=np.stack([*actions, np.zeros(7, np.float32)]),
-            action_mask=np.ones(7, dtype=bool),
+            robot_actions=robot_actions,
+            action_mask=np.arange(width) < JOINTS.start,
             end_effector_pose=None,
             pose_mask=np.zeros(7, dtype=bool),
+            joint_starts=np.zeros((num_steps, width - JOINTS.start))
+            if width > JOINTS.start
+            else None,
             sim_state=np.stack(states),
             scene=env.scene.to_json(),
             instruction=env.scene.instruction,

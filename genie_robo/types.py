@@ -15,8 +15,8 @@ ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), ACTION_NAMES.index("gripper")
 """Indices of the tool's translation (m), its turn (rad) and the gripper in an action."""
-JOINTS = slice(len(ACTION_NAMES), None)
-"""Indices of the further numbers of an action, such as joint commands."""
+END_EFFECTOR, JOINTS = slice(0, len(ACTION_NAMES)), slice(len(ACTION_NAMES), None)
+"""Indices of the end-effector action, and of further numbers, such as joint commands."""
 
 
 def action_names(action_dim: int) -> tuple[str, ...]:

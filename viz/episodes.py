@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.sim.replay import GeomShape, Replay
@@ -36,6 +36,8 @@ from viz.recording import (
 )
 from viz.scene import END_EFFECTOR_COLOR, Eye, eye_on, log_axes, log_changed_scene, log_point
 from viz.series import (
+    JOINT_GROUP,
+    JOINT_UNIT,
     LINEAR,
     POSE_NAMES,
     code_colors,
@@ -117,7 +119,7 @@ def dataset_layout(shown: Sequence[ShownEpisode]) -> EpisodeLayout:
         control_hz=first.control_hz,
         eye=eye_on(np.concatenate(points)) if points else None,
         action_groups=measured_groups(first.action_mask),
-        pose_groups=measured_groups(first.pose_mask),
+        pose_groups=measured_groups(_measured(first)),
         stored=tuple(_escaped(key) for key in shown[0].stored),
         has_table=bool(replays),
     )
@@ -149,7 +151,7 @@ def _rows(layout: EpisodeLayout) -> list[tuple[Part, int]]:
     if layout.action_groups:
         plots = group_plots("", ROBOT_ACTION)
         rows.append((rrb.Horizontal(*(plots[name] for name in layout.action_groups)), 25))
-    if layout.eye is not None and layout.pose_groups:
+    if layout.pose_groups:
         plots = group_plots("", PROPRIOCEPTION, prefix="pose: ")
         rows.append((rrb.Horizontal(*(plots[name] for name in layout.pose_groups)), 25))
     if layout.stored:
@@ -206,6 +208,8 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
     if episode.end_effector_pose is not None:
         _log_pose(recording, episode, episode.end_effector_pose, times)
         _log_whole_path(recording, episode.end_effector_pose[:, :3], start)
+    if episode.joints is not None:
+        _log_joints(recording, episode.joints, times)
     log_columns(
         recording,
         entity("", INSTRUCTION),
@@ -242,6 +246,26 @@ def _log_pose(
     )
     log_axes(recording)
     log_point(recording, entity("", END_EFFECTOR_POINT), pose[:, :3], times)
+
+
+def _log_joints(
+    recording: rr.RecordingStream, joints: Float[np.ndarray, "t k"], times: Times
+) -> None:
+    log_curves(
+        recording,
+        entity("", f"{PROPRIOCEPTION}/{JOINT_GROUP}"),
+        joints,
+        times,
+        names=[f"joint{j} ({JOINT_UNIT})" for j in range(joints.shape[1])],
+        colors=code_colors(joints.shape[1]),
+        interpolation=LINEAR,
+    )
+
+
+def _measured(episode: Episode) -> Bool[np.ndarray, " a"]:
+    """Which numbers of the pose are measured, then the joints."""
+    num_joints = 0 if episode.joints is None else episode.joints.shape[1]
+    return np.concatenate([episode.pose_mask, np.ones(num_joints, bool)])
 
 
 def _log_whole_path(

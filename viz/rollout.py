@@ -46,6 +46,7 @@ from viz.series import (
     log_groups,
     log_horizon,
     log_latent_actions,
+    measured_groups,
 )
 
 KEPT, IMAGINED_ONLY, TRUE_ONLY, BOTH = range(4)
@@ -98,7 +99,8 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
     if view.true_video is not None:
         log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
     if view.robot_actions is not None:
-        log_groups(recording, entity(root, ROBOT_ACTION), view.robot_actions, action_times)
+        path = entity(root, ROBOT_ACTION)
+        log_groups(recording, path, view.robot_actions, action_times, mask=view.action_mask)
     if view.replay is not None:
         log_replay(recording, view.replay, times, root=root)
     elif view.read_path is not None:
@@ -121,7 +123,14 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
         log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
     if view.decoded_actions is not None:
         path = entity(root, ROBOT_ACTION)
-        log_groups(recording, path, view.decoded_actions, action_times, is_decoded=True)
+        log_groups(
+            recording,
+            path,
+            view.decoded_actions,
+            action_times,
+            mask=view.action_mask,
+            is_decoded=True,
+        )
     if view.read_path is not None:
         log_imagined_path(recording, view.read_path.positions, times, root=root)
     for path, curves in _errors(view).items():
@@ -212,6 +221,14 @@ def _check_truth(root: str, views: list[RolloutView]) -> None:
             )
 
 
+def _action_groups(view: RolloutView) -> tuple[str, ...]:
+    actions = view.decoded_actions if view.robot_actions is None else view.robot_actions
+    if actions is None:
+        return ()
+    mask = np.ones(actions.shape[1], bool) if view.action_mask is None else view.action_mask
+    return measured_groups(mask)
+
+
 def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
     """The properties of a rollout that its layout depends on."""
     has = {
@@ -230,6 +247,7 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
         control_hz=view.control_hz,
         eye=_eye(view),
         parts=frozenset(part for part, is_there in has.items() if is_there),
+        action_groups=_action_groups(view),
     )
 
 

@@ -63,8 +63,8 @@ _ERRORS = {
     UNCERTAINTY: ("uncertainty (nats)", rrb.Corner2D.LeftBottom),
 }
 """Quality of the imagined frames over the horizon: title, and where the legend covers least."""
-_GROUP_SHARES = (4, 4, 3)
-"""Widths of the plots of translation, rotation and gripper."""
+_NARROW_GROUP, _GROUP_SHARES = "gripper", (4, 3)
+"""The plot of the gripper is narrower than the others."""
 _CAMERAS_IN_A_ROW = 5
 
 
@@ -79,11 +79,13 @@ class RolloutLayout:
     """None without a 3D scene."""
     parts: frozenset[str]
     """Optional entities that were logged."""
+    action_groups: tuple[str, ...]
+    """Names of the groups of robot actions that were logged."""
 
     @property
     def shape(self) -> str:
         """Equal for rollouts with equal layouts."""
-        return " ".join([self.root, *sorted(self.parts)])
+        return " ".join([self.root, *sorted(self.parts), *self.action_groups])
 
     @property
     def model(self) -> str:
@@ -126,7 +128,8 @@ def _rollout(layout: RolloutLayout) -> rrb.Vertical:
     rows: list[rrb.Container] = [_codes(layout)]
     shares = [24]
     if layout.parts & {ROBOT_ACTION, DECODED}:
-        rows.append(_robot_actions(layout.root, has_decoded=DECODED in layout.parts))
+        has_decoded = DECODED in layout.parts
+        rows.append(_robot_actions(layout.root, layout.action_groups, has_decoded=has_decoded))
         shares.append(38)
     if curves := [
         plot(layout.root, path, name, legend=None if path == UNCERTAINTY else legend)
@@ -169,9 +172,14 @@ def _codes(layout: RolloutLayout) -> rrb.Container:
     return rrb.Horizontal(codes, chances, column_shares=[64, 36])
 
 
-def _robot_actions(root: str, *, has_decoded: bool = False) -> rrb.Horizontal:
+def _robot_actions(
+    root: str, groups: Sequence[str], *, has_decoded: bool = False
+) -> rrb.Horizontal:
     plots = group_plots(root, ROBOT_ACTION, has_decoded=has_decoded)
-    return rrb.Horizontal(*plots.values(), column_shares=_GROUP_SHARES)
+    return rrb.Horizontal(
+        *(plots[name] for name in groups),
+        column_shares=[_GROUP_SHARES[name == _NARROW_GROUP] for name in groups],
+    )
 
 
 def _scene_and_summary(layout: RolloutLayout) -> Part:
@@ -195,7 +203,7 @@ def _comparison(layout: ComparisonLayout) -> rrb.Vertical:
     if plots := [_shared_plot(layout, path) for path in _ERRORS if path in layout.parts]:
         rows.append(rrb.Horizontal(*plots))
     if ROBOT_ACTION in layout.parts:
-        rows.append(_robot_actions(layout.root))
+        rows.append(_robot_actions(layout.root, layout.models[0].action_groups))
     left = rrb.Vertical(*rows, row_shares=[22, 44, 34][: len(rows)])
     return rrb.Vertical(
         rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)),

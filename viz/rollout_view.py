@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from genie_robo.sim.replay import Replay
 
@@ -59,12 +59,14 @@ class RolloutView:
     tokens: TokenMaps | None = None
     uncertainty: Float[np.ndarray, " t"] | None = None
     """Mean token entropy of each frame (nats)."""
-    decoded_actions: Float[np.ndarray, "t-1 7"] | None = None
+    decoded_actions: Float[np.ndarray, "t-1 a"] | None = None
     """Mean robot actions of the latent actions; None without an action map."""
     read_path: ReadPath | None = None
     true_video: UInt8[np.ndarray, "t h w c"] | None = None
-    robot_actions: Float[np.ndarray, "t-1 7"] | None = None
+    robot_actions: Float[np.ndarray, "t-1 a"] | None = None
     """The true ones; NaN where unknown."""
+    action_mask: Bool[np.ndarray, " a"] | None = None
+    """Dimensions of a robot action that the dataset has; None for all."""
     replay: Replay | None = None
     """None for episodes that no simulator can replay."""
     psnr: Curves = field(default_factory=dict)

@@ -8,7 +8,7 @@ import numpy as np
 import rerun as rr
 from jaxtyping import Bool, Float, Int
 
-from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER
+from genie_robo.types import ACTION_UNITS, GRIPPER, JOINTS, action_names
 from viz.entities import DECODED, LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
 from viz.recording import Times, log_columns, time_columns
 from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
@@ -36,7 +36,7 @@ _GOLDEN_RATIO = 0.618034
 
 
 class Group(NamedTuple):
-    """Dimensions of a 7-D action or pose that share a unit, hence a plot."""
+    """Dimensions of an action or pose that share a unit, hence a plot."""
 
     name: str
     unit: str
@@ -51,30 +51,41 @@ GROUPS = (
     Group("rotation", ACTION_UNITS[3], (3, 4, 5), (RED, GREEN, BLUE), None),
     Group("gripper", ACTION_UNITS[GRIPPER], (GRIPPER,), (ORANGE,), (-0.1, 1.1)),
 )
+JOINT_GROUP, JOINT_UNIT = "joints", "stored"
+"""Name and unit of the plot of the further numbers of an action."""
 POSE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 
-def measured_groups(mask: Bool[np.ndarray, " 7"]) -> tuple[str, ...]:
+def groups_of(width: int) -> tuple[Group, ...]:
+    """The groups of an action of this many numbers."""
+    joints = tuple(range(width)[JOINTS])
+    if not joints:
+        return GROUPS
+    return (*GROUPS, Group(JOINT_GROUP, JOINT_UNIT, joints, tuple(code_colors(len(joints))), None))
+
+
+def measured_groups(mask: Bool[np.ndarray, " a"]) -> tuple[str, ...]:
     """Names of the groups that have a dimension inside the mask."""
-    return tuple(group.name for group in GROUPS if mask[list(group.dimensions)].any())
+    return tuple(g.name for g in groups_of(len(mask)) if mask[list(g.dimensions)].any())
 
 
 def log_groups(
     recording: rr.RecordingStream,
     path: str,
-    values: Float[np.ndarray, "n 7"],
+    values: Float[np.ndarray, "n a"],
     times: Times,
     *,
-    names: Sequence[str] = ACTION_NAMES,
-    mask: Bool[np.ndarray, " 7"] | None = None,
+    names: Sequence[str] | None = None,
+    mask: Bool[np.ndarray, " a"] | None = None,
     interpolation: rr.components.InterpolationMode = HELD,
     is_decoded: bool = False,
 ) -> None:
-    """Log seven series, grouped by unit below `path`; dimensions outside `mask` are left out.
+    """Log a series for each dimension, grouped by unit below `path`; those outside `mask` are not.
 
     Decoded robot actions get entities below the true ones, and paler colours.
     """
-    for group in GROUPS:
+    names = names or action_names(values.shape[1])
+    for group in groups_of(values.shape[1]):
         shown = [d for d in group.dimensions if mask is None or mask[d]]
         if not shown:
             continue

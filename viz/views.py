@@ -9,7 +9,7 @@ from rerun.encodings import EntityPathLike
 
 from viz.entities import DECODED, STEP, entity
 from viz.scene import Eye
-from viz.series import GROUPS
+from viz.series import GROUPS, JOINT_GROUP, JOINT_UNIT
 
 UNKNOWN_RATE_FPS = 5.0
 """Frames per second of playback when an episode's rate is unknown."""
@@ -80,12 +80,12 @@ def space(
 def group_plots(
     root: str, path: str, *, prefix: str = "", has_decoded: bool = False
 ) -> dict[str, rrb.TimeSeriesView]:
-    """A plot for each unit, by group: translation, rotation, gripper.
+    """A plot for each unit, by group: translation, rotation, gripper, joints.
 
     With decoded actions a legend would cover half of the curves: x y z are red, green and blue.
     """
     suffix = f", pale: {DECODED}" if has_decoded else ""
-    return {
+    found = {
         group.name: plot(
             root,
             f"{path}/{group.name}",
@@ -95,6 +95,8 @@ def group_plots(
         )
         for group in GROUPS
     }
+    joints = plot(root, f"{path}/{JOINT_GROUP}", f"{prefix}{JOINT_GROUP} ({JOINT_UNIT}){suffix}")
+    return found | {JOINT_GROUP: joints}
 
 
 def plot(

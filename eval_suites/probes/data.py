@@ -12,8 +12,8 @@ from eval_suites.probes.dense_flow import dense_flow, has_dense_flow
 from eval_suites.probes.pixel_features import block_flow, coarse_grey
 from eval_suites.rollouts import episode_limit, read_episodes
 from eval_suites.statistics import episode_sums
-from genie_robo.data.actions import achieved_deltas
-from genie_robo.types import Episode, Window
+from genie_robo.data.actions import MaskedActions, achieved_motion
+from genie_robo.types import JOINTS, Episode, Window
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ class ProbeData:
     """Change of that image up to the next frame."""
     flow: Float[np.ndarray, "n g"] | None
     """Optical flow of blocks from this frame to the next; None if not requested."""
-    targets: Mapping[str, Float[np.ndarray, "n 7"]]
+    targets: Mapping[str, Float[np.ndarray, "n a"]]
     """`achieved` where the dataset has proprioception, `commanded` where it has commands."""
-    masks: Mapping[str, Bool[np.ndarray, " 7"]]
-    """Which of the seven dimensions are recorded for a target."""
+    masks: Mapping[str, Bool[np.ndarray, " a"]]
+    """Which dimensions are recorded for a target."""
     other_untrained: tuple[Float[np.ndarray, "n u"], ...] = ()
     """Latents of more draws of untrained weights."""
     dense_flow: Float[np.ndarray, "n g"] | None = None
@@ -123,12 +123,16 @@ def _collect(
 ) -> ProbeData:
     """Encode the episodes of a split and align their transitions with the robot's actions."""
     rows: dict[str, Mapping[str, np.ndarray]] = {}
-    masks = {COMMANDED: [], ACHIEVED: []}
+    masks: dict[str, list[np.ndarray]] = {ACHIEVED: [], COMMANDED: []}
     for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):
         num_transitions = int((~window.is_pad[1:]).sum())
         if num_transitions and window.episode_id not in rows:
             episode = context.dataset[episodes.episodes[e]]
-            values = _transitions(context, window, episode, stride=episodes.frame_stride)
+            values = _transitions(context, window)
+            motions, recorded = _robot_motions(
+                context, window, episode, stride=episodes.frame_stride
+            )
+            values |= motions
             if with_flow:
                 values["flow"] = block_flow(window.video)
                 if has_dense_flow():
@@ -138,10 +142,8 @@ def _collect(
                 _log.warning("%s: episode %s has an action that is not finite", description, e)
                 continue
             rows[window.episode_id] = valid
-            masks[COMMANDED].append(window.action_mask)
-            masks[ACHIEVED].append(
-                window.action_mask if context.action_is_achieved else episode.pose_mask
-            )
+            for name, mask in recorded.items():
+                masks[name].append(mask)
     if not rows:
         raise ValueError(
             f"none of the {len(episodes.episodes)} episodes of a held-out split has two frames and "
@@ -149,7 +151,7 @@ def _collect(
             "data.frame_stride"
         )
     ids = sorted(rows)
-    shared_masks = {name: np.all(found, axis=0) for name, found in masks.items()}
+    shared_masks = {name: np.all(found, axis=0) for name, found in masks.items() if found}
     return _stack(ids, [rows[name] for name in ids], shared_masks)
 
 
@@ -175,9 +177,7 @@ def collect_both(
     return fit, test
 
 
-def _transitions(
-    context: EvalContext, window: Window, episode: Episode, *, stride: int
-) -> dict[str, np.ndarray]:
+def _transitions(context: EvalContext, window: Window) -> dict[str, np.ndarray]:
     encoded = context.encoder.encode(window)
     grey = coarse_grey(window.video)
     values = {
@@ -190,19 +190,51 @@ def _transitions(
         values["untrained_latents"] = context.untrained_encoder.encode(window).latents
     for draw, untrained in enumerate(context.other_untrained):
         values[f"other_untrained_{draw}"] = untrained.encode(window).latents
-    actions = window.robot_actions.astype(np.float64)
+    return values
+
+
+def _robot_motions(
+    context: EvalContext, window: Window, episode: Episode, *, stride: int
+) -> tuple[dict[str, np.ndarray], dict[str, Bool[np.ndarray, " a"]]]:
+    """The achieved and the commanded motion of every transition, and their masks.
+
+    Where stored actions of the end effector are achieved motion, only the joints are commanded.
+    """
+    actions, mask = window.robot_actions.astype(np.float64), window.action_mask
+    found = {COMMANDED: (actions, mask)}
+    if measured := achieved_motion(episode, stride=stride):
+        found[ACHIEVED] = measured[0][: len(actions)].astype(np.float64), measured[1]
     if context.action_is_achieved:
-        return values | {ACHIEVED: actions}
-    if episode.end_effector_pose is not None:
-        poses = episode.end_effector_pose[::stride][: len(window.video)]
-        values[ACHIEVED] = achieved_deltas(poses).astype(np.float64)
-    return values | {COMMANDED: actions}
+        found = _achieved_tool(*found[COMMANDED], found.get(ACHIEVED))
+    return (
+        {name: motion for name, (motion, _) in found.items()},
+        {name: recorded for name, (_, recorded) in found.items()},
+    )
+
+
+def _achieved_tool(
+    actions: Float[np.ndarray, "n a"],
+    mask: Bool[np.ndarray, " a"],
+    measured: MaskedActions | None,
+) -> dict[str, MaskedActions]:
+    """Actions whose end effector is achieved motion and whose joints, if any, are commands."""
+    if not mask[JOINTS].any():
+        return {ACHIEVED: (actions, mask)}
+    is_joint = np.arange(len(mask)) >= JOINTS.start
+    moved, is_measured = measured or (np.zeros_like(actions), np.zeros_like(mask))
+    return {
+        ACHIEVED: (
+            np.where(is_joint, moved, actions[: len(moved)]),
+            np.where(is_joint, is_measured, mask),
+        ),
+        COMMANDED: (actions * is_joint, mask & is_joint),
+    }
 
 
 def _stack(
     ids: Sequence[str],
     rows: Sequence[Mapping[str, np.ndarray]],
-    masks: Mapping[str, Bool[np.ndarray, " 7"]],
+    masks: Mapping[str, Bool[np.ndarray, " a"]],
 ) -> ProbeData:
     shared = [name for name in rows[0] if all(name in row for row in rows)]
     joined = {name: np.concatenate([row[name] for row in rows]) for name in shared}

@@ -10,7 +10,6 @@ from eval_suites import figures
 from eval_suites.probes.data import ProbeData
 from eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, TRANSLATION, Motion
 from eval_suites.table import Metric
-from genie_robo.types import ACTION_NAMES
 
 SHOWN = (
     "permuted_codes",
@@ -35,7 +34,7 @@ def probe_figures(
     """Bars with baselines, gains, lags, labels, use of codes, motion of codes."""
     main, motion = next(iter(motions.items()))
     keys = {"mean": f"{main}/r2"}
-    keys |= {ACTION_NAMES[d]: f"{main}/r2/{ACTION_NAMES[d]}" for d in motion.dimensions}
+    keys |= {name: f"{main}/r2/{name}" for name in motion.names}
     shown = [metrics[key] for key in keys.values()]
     gains = {name: metrics[f"{main}/gain_over/{name}"] for name in BASELINES}
     drawn = {

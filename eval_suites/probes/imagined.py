@@ -238,7 +238,7 @@ def clip_window(clip: Clip, video: UInt8[np.ndarray, "t h w c"]) -> Window:
     return replace(
         clip.window,
         video=video,
-        robot_actions=np.zeros((len(video) - 1, 7)),
+        robot_actions=np.zeros((len(video) - 1, clip.window.robot_actions.shape[1])),
         is_pad=np.zeros(len(video), bool),
         tokens=None,
     )

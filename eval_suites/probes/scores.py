@@ -22,7 +22,7 @@ from eval_suites.statistics import (
     circular_shift_p_value,
     reassignment_p_value,
 )
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
 
 BASELINES = (
     "mean",
@@ -57,7 +57,8 @@ class Motion(NamedTuple):
     @property
     def names(self) -> list[str]:
         """Names of the dimensions."""
-        return [ACTION_NAMES[d] for d in self.dimensions]
+        known = action_names(max(self.dimensions) + 1)
+        return [known[d] for d in self.dimensions]
 
     def of(self, data: ProbeData) -> Float[np.ndarray, "n d"]:
         """These dimensions of every transition of a split."""
@@ -128,22 +129,45 @@ def moving_dimensions(
     `min_share` of the transitions; commands, where recorded, must move as well. For rarer motion, a
     few transitions would determine R2. The gripper is scored as events instead.
     """
-    moves = data.masks[target].copy()
-    for name in {target, COMMANDED} & set(data.targets):
-        moves &= data.masks[name]
-        motion = data.targets[name]
-        moves &= (np.abs(motion - np.median(motion, axis=0)) > min_move).mean(axis=0) >= min_share
+    moves = _moves(data, target, min_move=min_move, min_share=min_share)
     return tuple(int(d) for d in np.flatnonzero(moves[:GRIPPER]))
 
 
+def moving_joints(
+    data: ProbeData, target: str, *, min_move: float, min_share: float
+) -> tuple[int, ...]:
+    """The same of the joints, in the unit in which they are stored."""
+    moves = _moves(data, target, min_move=min_move, min_share=min_share)
+    return tuple(int(d) for d in np.flatnonzero(moves) if d >= JOINTS.start)
+
+
+def _moves(
+    data: ProbeData, target: str, *, min_move: float, min_share: float
+) -> Bool[np.ndarray, " a"]:
+    """Whether each dimension moves; its commands too, unless none of its kind is recorded."""
+    moves = data.masks[target].copy()
+    for name in {target, COMMANDED} & set(data.targets):
+        motion, mask = data.targets[name], data.masks[name]
+        far = (np.abs(motion - np.median(motion, axis=0)) > min_move).mean(axis=0) >= min_share
+        for kind in (END_EFFECTOR, JOINTS):
+            if name == target or mask[kind].any():
+                moves[kind] &= mask[kind] & far[kind]
+    return moves
+
+
 def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion | None:
-    """The translation of the first target, achieved before commanded; None if nothing moves."""
-    for target in fit.targets:
-        moving = moving_dimensions(fit, target, min_move=min_move, min_share=min_share)
-        translation = tuple(d for d in moving if d in TRANSLATION)
-        if translation:
-            return Motion(target, translation)
-    return None
+    """The translation of the first target, achieved before commanded, else its joints.
+
+    None if nothing moves.
+    """
+    limits = {"min_move": min_move, "min_share": min_share}
+    translation = {
+        target: tuple(d for d in moving_dimensions(fit, target, **limits) if d in TRANSLATION)
+        for target in fit.targets
+    }
+    joints = {target: moving_joints(fit, target, **limits) for target in fit.targets}
+    found = [*translation.items(), *joints.items()]
+    return next((Motion(target, moving) for target, moving in found if moving), None)
 
 
 def score(probe: Probe) -> Errors:

@@ -19,6 +19,7 @@ from genie_robo.sim.policies import roll_policy
 from genie_robo.sim.restore import restore
 from genie_robo.sim.scene import DIRECTIONS, SceneSpec
 from genie_robo.sim.tabletop import LIFTED, PUSHED, REACHED, Tabletop
+from genie_robo.types import ACTION_NAMES
 
 Act = Callable[[Tabletop], Float[np.ndarray, " 7"]]
 """A policy as a function of the simulator."""
@@ -137,6 +138,13 @@ def _check(context: EvalContext) -> None:
     if not context.is_simulated:
         raise UnavailableError(
             "the dataset holds no simulator state, so nothing can be tried in MuJoCo"
+        )
+    recording = context.recording(context.test, 0)
+    assert recording is not None
+    if (num_numbers := len(recording.action_mask)) > len(ACTION_NAMES):
+        raise UnavailableError(
+            f"a policy in MuJoCo gives the {len(ACTION_NAMES)} numbers of an end effector, but an "
+            f"action of this dataset has {num_numbers}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from genie_robo.config import Interface, PlayConfig
+from genie_robo.config import Interface, JointsMotion, PlayConfig
 from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.inference.action_map import ActionMap
@@ -85,6 +85,7 @@ def make_game(
         num_codes=trained.genie.latent_action.num_codes,
         seed=config.seed,
         meanings=None if fitted is None else fitted.dictionary,
+        joints_hold=trained.data.source.action.joints_motion is JointsMotion.position,
         renderer=config.renderer,
     )
 

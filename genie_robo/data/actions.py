@@ -215,18 +215,30 @@ def achieved_motion(episode: Episode, *, stride: int = 1) -> MaskedActions | Non
     None where neither the end effector nor a joint is measured.
     """
     pose, joints = episode.end_effector_pose, episode.joints
-    if pose is None and joints is None:
-        return None
-    moved = [_no_motion(len(range(0, episode.num_steps, stride)) - 1)[0].astype(np.float32)]
-    if pose is not None:
-        moved = [achieved_deltas(pose[::stride])]
-    num_joints = len(episode.action_mask) - len(ACTION_NAMES)
-    if joints is not None:
-        moved.append(np.diff(joints[::stride], axis=0))
-    else:
-        moved.append(np.zeros((len(moved[0]), num_joints), moved[0].dtype))
-    mask = np.concatenate([episode.pose_mask, np.full(num_joints, joints is not None)])
-    return np.concatenate(moved, axis=1), mask
+    return measured_motion(
+        None if pose is None else pose[::stride],
+        None if joints is None else joints[::stride],
+        pose_mask=episode.pose_mask,
+        action_dim=len(episode.action_mask),
+    )
+
+
+def measured_motion(
+    pose: Float[np.ndarray, "t 7"] | None,
+    joints: Float[np.ndarray, "t k"] | None,
+    *,
+    pose_mask: Bool[np.ndarray, " 7"],
+    action_dim: int,
+) -> MaskedActions | None:
+    """The motion between measured poses and joints, each None where it is not measured."""
+    if pose is None:
+        if joints is None:
+            return None
+        pose, pose_mask = _no_motion(len(joints))
+    num_joints = action_dim - len(ACTION_NAMES)
+    moved = np.zeros((len(pose) - 1, num_joints)) if joints is None else np.diff(joints, axis=0)
+    rows = np.concatenate([achieved_deltas(pose), moved.astype(pose.dtype)], axis=1)
+    return rows, np.concatenate([pose_mask, np.full(num_joints, joints is not None)])
 
 
 def compose_actions(

@@ -213,7 +213,7 @@ def _check_robot_actions(actions: Sequence[object], names: Sequence[str]) -> Non
             )
 
 
-def _check_bounds(robot_actions: Float[np.ndarray, "n 7"], *, stride: int) -> None:
+def _check_bounds(robot_actions: Float[np.ndarray, "n a"], *, stride: int) -> None:
     """Refuse early what MuJoCo would refuse during the rollout."""
     for number, action in enumerate(split_actions(robot_actions, stride)[::stride]):
         try:

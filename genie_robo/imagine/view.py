@@ -67,6 +67,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         read_path=path,
         true_video=true_video,
         robot_actions=parts.robot_actions,
+        action_mask=None if prompt.recording is None else prompt.recording.action_mask,
         replay=parts.happened,
         psnr=psnr or {},
     )

@@ -15,7 +15,7 @@ from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.world import RobotMap
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_bytes, read_json
-from genie_robo.types import XYZ
+from genie_robo.types import XYZ, action_names
 
 FORMAT_VERSION = 2
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
@@ -126,8 +126,9 @@ class CodeRegressor:
         """The most likely code of each robot action.
 
         Raises:
-            ValueError: An action is not finite.
+            ValueError: An action is not finite, or of another width.
         """
+        _check_width(robot_actions, len(self.centre))
         _check_finite(robot_actions)
         features = _with_squares((robot_actions - self.centre) / self.scale)
         return self.codes[(features @ self.weights.T + self.bias).argmax(1)]
@@ -180,8 +181,9 @@ class LatentRegressor:
         """The latent of each robot action.
 
         Raises:
-            ValueError: An action is not finite.
+            ValueError: An action is not finite, or of another width.
         """
+        _check_width(robot_actions, len(self.centre))
         _check_finite(robot_actions)
         known = np.clip(robot_actions, *self.action_range)
         features = _with_products((known - self.centre) / self.scale)
@@ -241,6 +243,7 @@ class ActionMap:
         low, high = labels.min(axis=0), labels.max(axis=0)
 
         def quantise(actions: Float[np.ndarray, "n a"]) -> Int[np.ndarray, " n"]:
+            _check_width(actions, len(low))
             return self.regressor.predict(np.clip(actions, low, high))
 
         return ErrorFeedback(quantise=quantise, centroids=centroids, accumulates=accumulates)
@@ -370,6 +373,14 @@ def _check_finite(robot_actions: Float[np.ndarray, "n a"]) -> None:
         raise ValueError(
             f"robot actions must be finite numbers, but number {bad[0]} of {len(robot_actions)} is "
             f"{robot_actions[bad[0]].tolist()}"
+        )
+
+
+def _check_width(robot_actions: Float[np.ndarray, "n a"], width: int) -> None:
+    if robot_actions.shape[1] != width:
+        raise ValueError(
+            f"the action map was fitted to robot actions of {width} numbers, "
+            f"{' '.join(action_names(width))}, but these have {robot_actions.shape[1]}"
         )
 
 

@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from genie_robo.types import ACTION_NAMES, JOINTS, action_names
+
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 LEVER_M = 0.1
 """Lever arm that converts rotations (rad) to distances (m), to compare them with translations."""
@@ -21,7 +23,7 @@ class LabelledCodes(Protocol):
         """Labelled transitions per code."""
         ...
 
-    def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 7"]:
+    def mean(self, latent_actions: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n a"]:
         """The mean robot action of each code; of one without labels the mean of all."""
         ...
 
@@ -36,18 +38,20 @@ def dictionary_names(dictionary: LabelledCodes) -> tuple[str, ...]:
     return code_names(np.where(counts[:, None] > 0, means, 0.0))
 
 
-def code_names(means: Float[np.ndarray, "k 7"]) -> tuple[str, ...]:
+def code_names(means: Float[np.ndarray, "k a"]) -> tuple[str, ...]:
     """Every code's number and the main direction of its mean robot action, as in `3 +x`.
 
     A code without a clear direction has its number only. The gripper is ignored: it is a position,
-    not a change.
+    not a change. Where no end effector moves the joints give the direction, as in `3 +joint2`.
     """
-    motions = means[:, : len(MOTIONS)] * ([1.0] * 3 + [LEVER_M] * 3)
+    motions, axes = means[:, : len(MOTIONS)] * ([1.0] * 3 + [LEVER_M] * 3), MOTIONS
+    if not motions.any() and means.shape[1] > len(ACTION_NAMES):
+        motions, axes = means[:, JOINTS], action_names(means.shape[1])[JOINTS]
     farthest = np.abs(motions).max()
     names = []
     for code, motion in enumerate(motions):
         most = int(np.abs(motion).argmax())
         is_clear = farthest > 0 and abs(motion[most]) >= SMALLEST_SHARE * farthest
         sign = "+" if motion[most] > 0 else "-"
-        names.append(f"{code} {sign}{MOTIONS[most]}" if is_clear else str(code))
+        names.append(f"{code} {sign}{axes[most]}" if is_clear else str(code))
     return tuple(names)

@@ -17,7 +17,7 @@ from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
 from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
-from genie_robo.types import Episode, Rollout, action_names
+from genie_robo.types import ACTION_NAMES, JOINTS, Episode, Rollout, action_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +215,14 @@ class GenieWorld:
     def latent_dim(self) -> int:
         """Numbers of a latent."""
         return self.genie.latent_action.code_dim
+
+    @property
+    def joint_range(self) -> Float[np.ndarray, "2 k"] | None:
+        """Lowest and highest of the joints that it was trained on; None where it knows none."""
+        robot = self.genie.dynamics.robot
+        if robot is None or self._robot_map is not None or robot.action_dim == len(ACTION_NAMES):
+            return None
+        return robot.action_range[:, JOINTS].cpu().double().numpy()
 
     @property
     def image_size(self) -> tuple[int, int]:

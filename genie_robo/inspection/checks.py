@@ -12,12 +12,23 @@ from jaxtyping import Float
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.settings import Motion as ActionMotion
 from genie_robo.data.settings import Source
+from genie_robo.data.sources import action_dim
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
-from genie_robo.types import ACTION_NAMES, ACTION_UNITS, GRIPPER, ROTATION, XYZ
+from genie_robo.types import (
+    ACTION_UNITS,
+    END_EFFECTOR,
+    GRIPPER,
+    JOINTS,
+    ROTATION,
+    XYZ,
+    action_names,
+    action_units,
+)
 
 _IDLE_M, _IDLE_RAD, _IDLE_GRIPPER = 0.005, 0.05, 0.1
-"""An episode is idle when it never gets farther than this from its start."""
+"""An episode is idle when it never gets farther than this from its start; a joint, whatever its
+unit, than _IDLE_RAD."""
 _OUTLIER_FACTOR = 10
 """Values may lie this many times the width of q01..q99 from the median."""
 _SCALE_FACTOR = 3
@@ -175,8 +186,9 @@ def check_actions(
     """Check each dimension alone, and the gripper."""
     width = statistics.q99 - statistics.q01
     reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
-    for i in np.flatnonzero(statistics.mask[:GRIPPER]):
-        name, unit = ACTION_NAMES[i], units_of(source)[i]
+    names, units = action_names(len(statistics.mask)), units_of(source)
+    for i in np.flatnonzero(statistics.mask & (np.arange(len(names)) != GRIPPER)):
+        name, unit = names[i], units[i]
         if statistics.max[i] - statistics.min[i] < _ROUNDING:
             yield Finding("constant", f"{name} is always {statistics.mean[i]:.4g} {unit}")
         elif reach[i] > _OUTLIER_FACTOR * max(width[i], _ROUNDING):
@@ -191,9 +203,10 @@ def check_actions(
 
 def units_of(source: Source | None) -> tuple[str, ...]:
     """The units of an action; question marks where those of the motion are not known."""
-    if source is None or source.action.in_metres:
+    if source is None:
         return ACTION_UNITS
-    return (*["?"] * GRIPPER, ACTION_UNITS[GRIPPER])
+    units = action_units(action_dim(source))
+    return units if source.action.in_metres else (*["?"] * GRIPPER, *units[GRIPPER:])
 
 
 def check_motion(motion: Motion | None, source: Source | None) -> Iterator[Finding]:
@@ -230,7 +243,8 @@ def check_unit(motion: Motion | None, source: Source) -> Iterator[Finding]:
             "data.source.action.in_metres=false: the commands are in the controller's own unit or "
             "an unknown one, so only their shape can be compared with other datasets",
         )
-    if motion is None and source.action.motion is not ActionMotion.pose_change:
+    is_command = source.has_end_effector and source.action.motion is not ActionMotion.pose_change
+    if motion is None and is_command:
         why = "the episodes have too few steps with a command and a motion"
         if not source.has_pose:
             why = "no measured pose is read (data.source.pose.position)"
@@ -284,7 +298,7 @@ def compare_motion(seen: Sequence[SeenEpisode], source: Source | None) -> Motion
 
 
 def _turn_ratio(
-    commanded: Float[np.ndarray, "n 7"], achieved: Float[np.ndarray, "n 7"]
+    commanded: Float[np.ndarray, "n a"], achieved: Float[np.ndarray, "n a"]
 ) -> float | None:
     """Size of commanded turns over achieved ones; None where they do not follow or do not turn."""
     command, turn = commanded[:, ROTATION], achieved[:, ROTATION]
@@ -310,18 +324,33 @@ def correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) ->
 
 def is_idle(episode: SeenEpisode) -> bool:
     """Whether the robot (without a pose, its commands) stays where it began."""
-    motion = episode.achieved if episode.achieved is not None else episode.commanded
+    motion = episode.achieved if _is_measured(episode, END_EFFECTOR) else episode.commanded
     if motion is None or episode.commanded is None:
         return False
     path = np.abs(np.cumsum(motion[:, :GRIPPER].astype(np.float64), axis=0))
     gripper = max(np.ptp(rows[:, GRIPPER]) for rows in (motion, episode.commanded))
     is_still = path[:, :3].max() <= _IDLE_M and path[:, 3:].max() <= _IDLE_RAD
-    return bool(is_still and gripper <= _IDLE_GRIPPER)
+    return bool(is_still and gripper <= _IDLE_GRIPPER) and not _joints_move(episode)
 
 
-def starts_with_zero(commanded: Float[np.ndarray, "n 7"]) -> bool:
+def _is_measured(episode: SeenEpisode, kind: slice) -> bool:
+    if episode.achieved is None:
+        return False
+    return episode.measured is None or bool(episode.measured[kind].any())
+
+
+def _joints_move(episode: SeenEpisode) -> bool:
+    """Whether measured joints leave their start, or any is commanded where none is measured."""
+    if _is_measured(episode, JOINTS):
+        assert episode.achieved is not None
+        path = np.abs(np.cumsum(episode.achieved[:, JOINTS].astype(np.float64), axis=0))
+        return bool((path > _IDLE_RAD).any())
+    return episode.commanded is not None and bool(episode.commanded[:, JOINTS].any())
+
+
+def starts_with_zero(commanded: Float[np.ndarray, "n a"]) -> bool:
     """Whether the first command moves nothing at all, and a later one does."""
-    moves = np.abs(commanded[:, :GRIPPER]).max(axis=1) > _ROUNDING
+    moves = np.abs(np.delete(commanded, GRIPPER, axis=1)).max(axis=1) > _ROUNDING
     return not moves[0] and bool(moves.any())
 
 

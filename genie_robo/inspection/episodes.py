@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from genie_robo.data.actions import achieved_deltas, to_pose, to_robot_actions
+from genie_robo.data.actions import measured_motion, to_pose, to_robot_actions
 from genie_robo.data.index import DatasetIndex, RecordEntry
+from genie_robo.data.joints import to_joints
 from genie_robo.data.records import Steps
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import Part, action_parts
 from genie_robo.data.transforms import check_images, decode_frames
+from genie_robo.types import ACTION_NAMES
 from genie_robo.video_files import spread
 
 _EPISODES, _CAMERA_EPISODES, _COLUMN_EPISODES = 300, 60, 40
@@ -36,9 +38,11 @@ class SeenEpisode:
     is_last: Bool[np.ndarray, " t"] | None
     is_terminal: Bool[np.ndarray, " t"] | None
     """Flags of every step; None where the dataset has none."""
-    commanded: Float[np.ndarray, "n 7"] | None = None
-    achieved: Float[np.ndarray, "n 7"] | None = None
-    """Both with one row per transition; None without a source or a pose."""
+    commanded: Float[np.ndarray, "n a"] | None = None
+    achieved: Float[np.ndarray, "n a"] | None = None
+    """Both with one row per transition; None without a source, or without a pose and joints."""
+    measured: Bool[np.ndarray, " a"] | None = None
+    """Which dimensions of the achieved motion are measured; None for all."""
     gripper: Float[np.ndarray, " n"] | None = None
     """The gripper's command as stored."""
     problem: str = ""
@@ -210,9 +214,17 @@ def _look(index: DatasetIndex, entry: RecordEntry, source: Source | None) -> See
 def _motion(steps: Mapping[str, np.ndarray], source: Source) -> dict[str, Any]:
     commanded, _ = to_robot_actions(steps, source)
     found = {"commanded": commanded[:-1]}
-    if (pose := to_pose(steps, source)) is not None:
-        rows, mask = pose
-        found["achieved"] = achieved_deltas(rows) * mask
+    joints = to_joints(steps, source)
+    pose, pose_mask = to_pose(steps, source) or (None, np.zeros(len(ACTION_NAMES), bool))
+    motion = measured_motion(
+        pose,
+        joints.measured if joints else None,
+        pose_mask=pose_mask,
+        action_dim=commanded.shape[1],
+    )
+    if motion is not None:
+        rows, mask = motion
+        found |= {"achieved": rows * mask, "measured": mask}
     if gripper := action_parts(source).get("gripper"):
         found["gripper"] = gripper.take(steps)[:-1, 0]
     return found

@@ -42,7 +42,7 @@ from genie_robo.inspection.episodes import (
 )
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
-from genie_robo.types import ACTION_NAMES
+from genie_robo.types import action_names
 
 NOTES = ("constant", "unit", "motion_unchecked", "not_read")
 """Kinds of findings that may be intended."""
@@ -56,7 +56,7 @@ _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionFacts:
-    """One dimension of the commanded 7-D end-effector action, over all episodes."""
+    """One dimension of the commanded action, over all episodes."""
 
     name: str
     unit: str
@@ -68,7 +68,7 @@ class ActionFacts:
     q99: float
     max: float
     achieved_std: float | None
-    """Standard deviation of the differences of measured poses; None without a pose."""
+    """Standard deviation of the differences of measured poses or joints; None without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +202,10 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
 def action_facts(statistics: SplitStatistics, source: Source) -> list[ActionFacts]:
     """The dimensions that the dataset has."""
     commanded, achieved = statistics.commanded, statistics.achieved
+    names = action_names(len(commanded.mask))
     return [
         ActionFacts(
-            name=ACTION_NAMES[i],
+            name=names[i],
             unit=units_of(source)[i],
             **{name: float(getattr(commanded, key)[i]) for name, key in _STATISTICS.items()},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,

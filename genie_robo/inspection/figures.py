@@ -24,7 +24,7 @@ from genie_robo.inspection.episodes import (
     some_readable,
     take_frames,
 )
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.types import GRIPPER, action_names
 from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
@@ -158,7 +158,8 @@ def _histogram(
         )
     for edge, label in ((q01, "q01, q99"), (q99, None)):
         axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.2, label=label)
-    _style(axes, ACTION_NAMES[i], f"{ACTION_NAMES[i]} ({unit})", "% of steps")
+    name = action_names(len(statistics.mask))[i]
+    _style(axes, name, f"{name} ({unit})", "% of steps")
     axes.set_title(
         f"min {statistics.min[i]:.3g}   max {statistics.max[i]:.3g}", fontsize=9, loc="right"
     )

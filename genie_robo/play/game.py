@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from genie_robo.inference.code_names import LabelledCodes
 from genie_robo.inference.world import (
@@ -21,7 +21,7 @@ from genie_robo.inference.world import (
     close_world,
 )
 from genie_robo.sim.mujoco_world import MujocoWorld
-from genie_robo.types import GRIPPER
+from genie_robo.types import ACTION_NAMES, GRIPPER, JOINTS, XYZ
 
 CODE_KEYS = "0123456789behijklmnoptvyz"
 """One key per latent action; a model with more codes has buttons for the others."""
@@ -48,7 +48,7 @@ class Action:
     """The code's number, or a direction."""
     given: Actions
     """The action that the world gets."""
-    robot_action: Float[np.ndarray, " 7"] | None
+    robot_action: Float[np.ndarray, " a"] | None
     """Executed by MuJoCo; for a code its mean robot action, None where that is unknown."""
 
 
@@ -84,6 +84,7 @@ class Game:
         num_codes: int,
         seed: int = 0,
         meanings: LabelledCodes | None = None,
+        joints_hold: bool = False,
         renderer: str = "auto",
     ) -> None:
         """Start from a prompt.
@@ -94,10 +95,18 @@ class Game:
             num_codes: Latent actions are 0 .. num_codes - 1.
             seed: Of everything that is sampled.
             meanings: The robot actions of latent actions, which MuJoCo executes.
+            joints_hold: Joint commands are positions, so the prompt's last one holds; else 0 does.
             renderer: Of the true frames.
         """
         self.world, self.num_codes, self.seed = world, num_codes, seed
         self.meanings, self.renderer = meanings, renderer
+        self._joints_hold = joints_hold
+        self.action_mask: Bool[np.ndarray, " a"] = (
+            np.ones(len(ACTION_NAMES), bool)
+            if prompt.recording is None
+            else prompt.recording.action_mask
+        )
+        """Dimensions of a robot action that the dataset of the first prompt has."""
         self.latencies_s: list[float] = []
         """Of all frames ever imagined, including undone ones."""
         self._mujoco = MujocoWorld(renderer=renderer)
@@ -175,6 +184,14 @@ class Game:
         self._press_robot("open" if gripper else "close", action)
 
     @property
+    def _still_joints(self) -> Float[np.ndarray, " k"]:
+        """Joint commands under which the joints stay where they are at the prompt."""
+        recording, prompt = self.prompt.recording, self.prompt
+        if recording is None or not self._joints_hold:
+            return np.zeros(len(self.action_mask[JOINTS]))
+        return recording.robot_actions[max(prompt.last_step - 1, 0), JOINTS].astype(np.float64)
+
+    @property
     def gripper(self) -> float:
         """The last gripper command, 1 = open; that of a code may lie in between."""
         known = [a.robot_action[GRIPPER] for a in self.actions if a.robot_action is not None]
@@ -194,12 +211,13 @@ class Game:
         self._mujoco.close()
         close_world(self.world)
 
-    def _press_robot(self, name: str, robot_action: Float[np.ndarray, " 7"]) -> None:
+    def _press_robot(self, name: str, end_effector: Float[np.ndarray, " 7"]) -> None:
         if RobotActions not in self.world.takes:
             raise ValueError(
                 "robot actions cannot steer this world: the run has no action map, or the world "
                 "takes latent actions only"
             )
+        robot_action = np.concatenate([end_effector, self._still_joints])
         given = RobotActions(robot_action[None])
         self._act(Action(name=name, given=given, robot_action=robot_action))
 
@@ -271,13 +289,19 @@ def code_keys(game: Game) -> list[Key]:
 
 
 def robot_keys(game: Game) -> list[Key]:
-    """Keys that move the robot; none where the world takes latent actions only."""
+    """Keys that move the robot, of what the dataset has; none where only latent actions steer."""
     if RobotActions not in game.world.takes:
         return []
-    moves = [
-        Key(key=key, name=name, press=partial(game.move, name, np.array(delta)))
-        for key, (name, delta) in DIRECTIONS.items()
-    ]
+    moves = (
+        []
+        if not game.action_mask[XYZ].any()
+        else [
+            Key(key=key, name=name, press=partial(game.move, name, np.array(delta)))
+            for key, (name, delta) in DIRECTIONS.items()
+        ]
+    )
+    if not game.action_mask[GRIPPER]:
+        return moves
     return [*moves, Key(key=GRIPPER_KEY, name="gripper", press=game.toggle_gripper)]
 
 

@@ -4,11 +4,11 @@ import asyncio
 import base64
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from nicegui import Client, app, core, events, run, ui
 from starlette.responses import PlainTextResponse
 
@@ -18,7 +18,7 @@ from genie_robo.play.game import RECORD, Action, Game, code_keys, robot_keys, se
 from genie_robo.play.session import EXPECTED, Job, Session, Turns
 from genie_robo.play.sockets import SocketGuard
 from genie_robo.sim.render import png_bytes
-from genie_robo.types import ACTION_NAMES, GRIPPER
+from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, ROTATION, XYZ, action_names
 
 THUMBNAILS = 9
 """Test episodes shown at once."""
@@ -271,25 +271,33 @@ def _describe(game: Game) -> str:
     """The note below the frames: what MuJoCo executed, or why there is no true frame."""
     now = game.now
     if now.true_frame is not None:
-        done = now.action and _describe_action(now.action, now.code)
+        done = now.action and _describe_action(now.action, now.code, game.action_mask)
         return f"MuJoCo executed {done}" if done else game.prompt.instruction
     if not game.prompt.is_simulated:
         return "This prompt has no simulator state, so there is no true frame."
     return "MuJoCo cannot execute codes without an action map, so there is no true frame."
 
 
-def _describe_action(action: Action, code: int | None) -> str:
-    """An action in centimetres, degrees (unless all are below half of one) and gripper opening."""
+def _describe_action(action: Action, code: int | None, mask: Bool[np.ndarray, " a"]) -> str:
+    """An action in words; of a dataset without an end effector the joints alone."""
     if action.robot_action is None:
         return action.name
-    named = list(zip(ACTION_NAMES, action.robot_action, strict=True))
-    parts = [f"{name} {100 * value:+.1f} cm" for name, value in named[:3]]
-    if np.abs(action.robot_action[3:GRIPPER]).max() >= np.radians(0.5):
-        parts += [f"{name} {np.degrees(value):+.0f}°" for name, value in named[3:GRIPPER]]
+    names = action_names(len(action.robot_action))
+    named = list(zip(names, action.robot_action, strict=True))
+    parts = _describe_tool(named) if mask[END_EFFECTOR].any() else []
+    parts += [f"{name} {value:+.2f}" for name, value in named[JOINTS]]
     as_code = "" if code is None else f", which the model took as code {code}"
     is_code = isinstance(action.given, Codes)
     whose = f"the mean robot action of code {action.name}" if is_code else f"{action.name}{as_code}"
-    return f"{whose}: {', '.join(parts)}, gripper {action.robot_action[GRIPPER]:.1f}"
+    return f"{whose}: {', '.join(parts)}"
+
+
+def _describe_tool(named: Sequence[tuple[str, float]]) -> list[str]:
+    """Centimetres, degrees (unless all are below half of one) and gripper opening."""
+    parts = [f"{name} {100 * value:+.1f} cm" for name, value in named[XYZ]]
+    if max(abs(value) for _, value in named[ROTATION]) >= np.radians(0.5):
+        parts += [f"{name} {np.degrees(value):+.0f}°" for name, value in named[ROTATION]]
+    return [*parts, f"gripper {named[GRIPPER][1]:.1f}"]
 
 
 def serve(

@@ -12,7 +12,6 @@ from genie_robo.play.game import Game
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.restore import split_actions
-from genie_robo.types import ACTION_NAMES
 from genie_robo.video_files import write_mp4
 from viz.rollout import RolloutView, write_rollouts
 
@@ -62,6 +61,7 @@ def view_session(game: Game) -> RolloutView:
         decoded_actions=None if meanings is None or codes is None else meanings.mean(codes),
         true_video=true_video,
         robot_actions=robot_actions,
+        action_mask=game.action_mask,
         replay=None if true_video is None else _replay(game, robot_actions),
         psnr=psnr,
     )
@@ -92,16 +92,16 @@ def _summarise(game: Game) -> str:
     )
 
 
-def _robot_actions(game: Game) -> Float[np.ndarray, "n 7"] | None:
+def _robot_actions(game: Game) -> Float[np.ndarray, "n a"] | None:
     """The robot actions, NaN for codes without one; None if no code has one."""
     actions = [action.robot_action for action in game.actions]
     if all(action is None for action in actions):
         return None
-    missing = np.full(len(ACTION_NAMES), np.nan)
+    missing = np.full(len(game.action_mask), np.nan)
     return np.stack([missing if a is None else a for a in actions]).astype(np.float64)
 
 
-def _replay(game: Game, robot_actions: Float[np.ndarray, "n 7"] | None) -> Replay:
+def _replay(game: Game, robot_actions: Float[np.ndarray, "n a"] | None) -> Replay:
     """The scene in 3D, one state per frame."""
     prompt = game.prompt
     assert prompt.recording is not None

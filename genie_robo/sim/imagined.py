@@ -30,7 +30,11 @@ from genie_robo.inference.world import (
     close_world,
 )
 from genie_robo.models.genie import Genie
-from genie_robo.sim.actions import checked_action, robot_action_space
+from genie_robo.sim.actions import (
+    ACTION_NAMES,
+    checked_action,
+    robot_action_space,
+)
 from genie_robo.stored_files import read_bytes
 
 # The OpenMP threads of torch do not exist in a forked process, where the first parallel loop would
@@ -181,7 +185,7 @@ def _action_space(world: World, actions: str | None) -> gymnasium.Space[Any]:
             "GenieWorld(genie, robot_map=...)"
         )
     if name == "robot":
-        return robot_action_space()
+        return robot_action_space(getattr(world, "joint_range", None))
     attribute = "num_codes" if name == "codes" else "latent_dim"
     size = getattr(world, attribute, None)
     if size is None:
@@ -206,13 +210,18 @@ def _read_actions(
                 )
         return Latents(np.clip(np.array(actions, dtype=np.float64), -1, 1))
     if not isinstance(space, gymnasium.spaces.Discrete):
-        return RobotActions(np.stack([checked_action(action) for action in actions]))
+        return RobotActions(np.stack([_read_robot_action(space, action) for action in actions]))
     for action in actions:
         if not space.contains(action):
             raise ValueError(
                 f"latent action {action} is not one of this model's codes, 0 to {space.n - 1}"
             )
     return Codes(np.array(actions, dtype=np.int64))
+
+
+def _read_robot_action(space: gymnasium.Space[Any], action: Any) -> Float[np.ndarray, " a"]:
+    (width,) = space.shape or (len(ACTION_NAMES),)
+    return checked_action(action, num_joints=width - len(ACTION_NAMES))
 
 
 class _Scaling(NamedTuple):

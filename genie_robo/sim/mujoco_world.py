@@ -13,7 +13,7 @@ from genie_robo.inference.world import Actions, Codes, Latents, Prompt, RobotAct
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import restore, split_actions
 from genie_robo.sim.tabletop import Tabletop
-from genie_robo.types import GRIPPER, XYZ, Episode
+from genie_robo.types import END_EFFECTOR, GRIPPER, XYZ, Episode
 
 
 class MujocoWorld:
@@ -117,13 +117,13 @@ class MujocoWorld:
         first = prompt.last_step + self._num_frames * prompt.stride
         known = episode.robot_actions[: episode.num_steps - 1][first : first + prompt.stride]
         actions = np.zeros((prompt.stride, GRIPPER + 1))
-        actions[: len(known)] = known
+        actions[: len(known)] = known[:, END_EFFECTOR]
         actions[len(known) :, GRIPPER] = episode.robot_actions[episode.num_steps - 2, GRIPPER]
         return actions
 
-    def _split(self, motions: Float[np.ndarray, "b 7"]) -> list[Float[np.ndarray, "stride 7"]]:
+    def _split(self, motions: Float[np.ndarray, "b a"]) -> list[Float[np.ndarray, "stride 7"]]:
         """Single steps of the action of every rollout, its motion along xyz quantised first."""
-        motions = motions.astype(np.float64)
+        motions = motions[:, END_EFFECTOR].astype(np.float64)
         if self._quantiser and self._feedback:
             codes = self._quantiser.step(motions[:, XYZ])
             motions[:, XYZ] = self._feedback.centroids[codes]

@@ -56,7 +56,7 @@ def replay(
     episode: Episode,
     *,
     start: int,
-    robot_actions: Float[np.ndarray, "n 7"],
+    robot_actions: Float[np.ndarray, "n a"],
     image_size: tuple[int, int] | None = None,
     renderer: str = "auto",
     stride: int = 1,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
-from genie_robo.types import GRIPPER, Episode
+from genie_robo.types import END_EFFECTOR, GRIPPER, Episode
 
 T = TypeVar("T")
 MAX_STATE = 10_000
@@ -83,29 +83,31 @@ def stored_state(episode: Episode, step: int) -> Float[np.ndarray, " n"]:
 
 def execute(
     env: Tabletop,
-    actions: Iterable[Float[np.ndarray, " 7"]],
+    actions: Iterable[Float[np.ndarray, " a"]],
     look: Callable[[Tabletop], T],
     *,
     stride: int = 1,
 ) -> list[T]:
     """Execute actions; returns `look(env)` before them and after every `stride` of them.
 
+    Of actions with joints too, the end effector's numbers are executed.
+
     Raises:
         ValueError: an action is out of bounds.
     """
     seen = [look(env)]
     for number, action in enumerate(actions, start=1):
-        env.advance(action)
+        env.advance(action[END_EFFECTOR])
         if number % stride == 0:
             seen.append(look(env))
     return seen
 
 
-def split_actions(actions: Float[np.ndarray, "n 7"], stride: int) -> Float[np.ndarray, "m 7"]:
-    """Actions of whole frames as actions of single steps.
+def split_actions(actions: Float[np.ndarray, "n a"], stride: int) -> Float[np.ndarray, "m 7"]:
+    """End-effector actions of whole frames as actions of single steps.
 
     Every motion is cut into `stride` equal parts; the gripper command, which is absolute, stays.
     """
-    parts = np.repeat(actions.astype(np.float64), stride, axis=0)
+    parts = np.repeat(actions[:, END_EFFECTOR].astype(np.float64), stride, axis=0)
     parts[:, :GRIPPER] /= stride
     return parts

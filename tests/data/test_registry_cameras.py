@@ -73,12 +73,9 @@ KNOWN = {
 }
 
 UNMAPPED = (
-    "aloha_mobile",
     "berkeley_gnm_recon",
-    "berkeley_rpt_converted_externally_to_rlds",
     "cmu_playing_with_food",
     "iamlab_cmu_pickup_insert_converted_externally_to_rlds",
-    "robo_set",
     "ucsd_kitchen_dataset_converted_externally_to_rlds",
 )
 

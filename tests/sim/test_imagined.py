@@ -5,11 +5,13 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
 
+from genie_robo.build import build_robot_genie
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
 from genie_robo.sim.imagined import Imagined, ImaginedVector
 from genie_robo.sim.tabletop import Tabletop
+from tests.models.conftest import toy_config
 
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
@@ -171,7 +173,7 @@ def test_the_residual_is_carried_along_the_episode(genie, prompt):
 @pytest.mark.parametrize(
     ("index", "value", "message"),
     [
-        (0, np.nan, "seven finite numbers, dx dy dz droll dpitch dyaw gripper"),
+        (0, np.nan, "7 finite numbers, dx dy dz droll dpitch dyaw gripper"),
         (1, 0.3, r"action dy=0.3 is outside \[-0.06, 0.06\]; clip"),
     ],
 )
@@ -260,3 +262,21 @@ def test_former_arguments_are_refused_with_what_replaced_them(words, message):
     for make in (Imagined, lambda **words: ImaginedVector(num_envs=2, **words)):
         with pytest.raises(TypeError, match=message):
             make(**words)
+
+
+def test_a_world_of_joints_takes_them_after_the_seven(genie, prompt):
+    steered = build_robot_genie(toy_config(), genie, robot_dim=9)
+    joints = np.array([[-1.0, 0.0], [2.0, 0.5]])
+    bounds = np.concatenate([np.zeros((2, 7)), joints], axis=1)
+    steered.dynamics.robot.set_arrays({"action_range": bounds})
+    env = Imagined(steered, prompt=prompt)
+    assert env.action_space.shape == (9,)
+    np.testing.assert_array_equal(env.action_space.low[7:], joints[0])
+    np.testing.assert_array_equal(env.action_space.high[7:], joints[1])
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    for action in (np.zeros(7), np.full(9, np.nan)):
+        with pytest.raises(ValueError, match=r"an action is 9 finite numbers, dx .* joint1, but"):
+            env.step(action)
+    with pytest.raises(ValueError, match="action dx=1 is outside"):
+        env.step(np.eye(9)[0])
