@@ -1,0 +1,48 @@
+"""The whole job with a dataset of joint commands, which has no end effector."""
+
+import json
+
+import numpy as np
+import pytest
+from joint_episodes import stored, write_joints
+
+from genie_robo import cli
+from genie_robo.run_folder import RunFolder
+from viz.recording import check_recording
+
+KEYS = (
+    "data=rlds",
+    "data.source.camera=observation/image",
+    "data.source.action.translation=''",
+    "data.source.action.rotation=''",
+    "data.source.action.gripper=''",
+    "data.source.action.joints=action[0:9]",
+    "data.source.action.joints_motion=target",
+    "data.source.pose.joints=observation/joints[0:9]",
+    "data.source.control_hz=5",
+)
+STEPS = ("tokenizer.num_steps=3", "world_model.num_steps=3", "robot_control.num_steps=3")
+
+
+@pytest.mark.slow
+def test_inspected_trained_probed_and_imagined(tmp_path, capfd):
+    episodes = [stored(16, seed=n) for n in range(40)]
+    dataset = write_joints(tmp_path / "joints", episodes, size=64)
+    run = RunFolder(tmp_path / "run")
+    given = [*KEYS, f"data.path={dataset}"]
+
+    assert cli.main(["inspect", *given, f"output={tmp_path / 'facts'}"]) == cli.OK
+    assert "joint8" in capfd.readouterr().out
+    words = [f"run={run.path}", "experiment=smoke", *STEPS]
+    assert cli.main(["train", "robot_control.min_labels=100", *words, *given]) == cli.OK
+    stage = ["stage=robot_control", "robot_control.min_labels=100"]
+    assert cli.main(["train", *stage, *words, *given]) == cli.OK
+    suites = "suite=[latent_probe,few_label,action_following]"
+    assert cli.main(["eval", f"run={run.path}", suites, "fast=true"]) == cli.OK
+    found = json.loads((run.suite("latent_probe") / "metrics.json").read_text())["metrics"]
+    assert found["achieved/joints/r2"]["value"] is not None
+
+    for words in (["actions=robot"], [f"actions={np.full((2, 9), 0.1).tolist()}", "horizon=2"]):
+        assert cli.main(["imagine", f"run={run.path}", "num_episodes=1", *words]) == cli.OK
+    for recording in (run.path / "rollouts").glob("*.rrd"):
+        check_recording(recording)
