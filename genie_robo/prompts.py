@@ -20,7 +20,7 @@ from genie_robo.sim.policies import make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.tabletop import Tabletop
-from genie_robo.types import END_EFFECTOR, JOINTS, Episode, Window
+from genie_robo.types import ACTION_NAMES, END_EFFECTOR, JOINTS, Episode, Window
 
 
 class Cut(NamedTuple):
@@ -208,7 +208,7 @@ def _fresh_episode(
         images, states = zip(*seen, strict=True)
         width = len(like.action_mask)
         robot_actions = np.zeros((num_steps, width), np.float32)
-        robot_actions[:-1, END_EFFECTOR] = np.reshape(actions, (num_steps - 1, -1))
+        robot_actions[:-1, END_EFFECTOR] = np.reshape(actions, (-1, len(ACTION_NAMES)))
         return Episode(
             episode_id=f"scene_{seed}",
             images={"primary": images},

@@ -224,8 +224,8 @@ def achieved_motion(episode: Episode, *, stride: int = 1) -> MaskedActions | Non
 
 
 def measured_motion(
-    pose: Float[np.ndarray, "t 7"] | None,
-    joints: Float[np.ndarray, "t k"] | None,
+    pose: Float[np.ndarray, "m 7"] | None,
+    joints: Float[np.ndarray, "m k"] | None,
     *,
     pose_mask: Bool[np.ndarray, " 7"],
     action_dim: int,
