@@ -39,7 +39,13 @@ EVERYTHING = frozenset(
 
 
 def _rollout(root: str = "", **changes) -> RolloutLayout:
-    fields = {"episode_id": "abc", "control_hz": 3.0, "eye": EYE, "parts": EVERYTHING}
+    fields = {
+        "action_groups": ("translation", "rotation", "gripper"),
+        "episode_id": "abc",
+        "control_hz": 3.0,
+        "eye": EYE,
+        "parts": EVERYTHING,
+    }
     return RolloutLayout(root=root, **{**fields, **changes})
 
 
@@ -164,3 +170,10 @@ def test_every_view_of_a_comparison_finds_what_was_logged(make_view, tmp_path, r
         wanted = [view.origin] if view.contents == "$origin/**" else view.contents
         paths = [str(path).removesuffix("/**") for path in wanted]
         assert any(found.startswith(path) for path in paths for found in logged), view.name
+
+
+def test_only_groups_that_the_robot_has_are_plotted():
+    shown = rollout_blueprint([_rollout(action_groups=("gripper", "joints"))]).root_container
+    names = str(_describe(shown))
+    assert "joints (stored)" in names
+    assert "translation" not in names
