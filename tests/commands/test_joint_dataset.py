@@ -27,22 +27,24 @@ STEPS = ("tokenizer.num_steps=3", "world_model.num_steps=3", "robot_control.num_
 @pytest.mark.slow
 def test_inspected_trained_probed_and_imagined(tmp_path, capfd):
     episodes = [stored(16, seed=n) for n in range(40)]
+    (tmp_path / "joints").mkdir()
     dataset = write_joints(tmp_path / "joints", episodes, size=64)
     run = RunFolder(tmp_path / "run")
     given = [*KEYS, f"data.path={dataset}"]
 
-    assert cli.main(["inspect", *given, f"output={tmp_path / 'facts'}"]) == cli.OK
+    assert cli.main(["inspect", *KEYS, f"path={dataset}", f"output={tmp_path / 'facts'}"]) == cli.OK
     assert "joint8" in capfd.readouterr().out
-    words = [f"run={run.path}", "experiment=smoke", *STEPS]
-    assert cli.main(["train", "robot_control.min_labels=100", *words, *given]) == cli.OK
-    stage = ["stage=robot_control", "robot_control.min_labels=100"]
-    assert cli.main(["train", *stage, *words, *given]) == cli.OK
+    small = ["experiment=smoke", *STEPS, "robot_control.min_labels=100", "imagine.horizon=4"]
     suites = "suite=[latent_probe,few_label,action_following]"
-    assert cli.main(["eval", f"run={run.path}", suites, "fast=true"]) == cli.OK
+    assert cli.main(["demo", *small, *given, f"run={run.path}", suites]) == cli.OK
     found = json.loads((run.suite("latent_probe") / "metrics.json").read_text())["metrics"]
     assert found["achieved/joints/r2"]["value"] is not None
 
-    for words in (["actions=robot"], [f"actions={np.full((2, 9), 0.1).tolist()}", "horizon=2"]):
-        assert cli.main(["imagine", f"run={run.path}", "num_episodes=1", *words]) == cli.OK
+    actions = np.full((2, 9), 0.1).tolist()
+    assert cli.main(["imagine", f"run={run.path}", f"actions={actions}", "horizon=2"]) == 1
+    assert "dx dy dz" in capfd.readouterr().err
+    zeros = np.zeros((2, 7))
+    wide = np.concatenate([zeros, actions], axis=1).tolist()
+    assert cli.main(["imagine", f"run={run.path}", f"actions={wide}", "horizon=2"]) == cli.OK
     for recording in (run.path / "rollouts").glob("*.rrd"):
         check_recording(recording)
