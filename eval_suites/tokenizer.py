@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
+from scipy.ndimage import minimum_filter
 
 from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult
@@ -27,6 +28,11 @@ PROTOCOLS = {
     "ssim": "structural similarity of each frame to the true one",
     "changed_psnr": "PSNR over the pixels that changed since the previous frame, averaged in dB",
 }
+FLIPS = {
+    "own_patch": "whose patch has identical pixels in both frames",
+    "neighbourhood": "whose patch and its eight neighbours have identical pixels in both frames",
+}
+NO_STILL_PATCH = "no patch keeps its pixels, or tokens are not one per square patch"
 FRAMES = "frames 1.. of test episodes, interval over episodes; copy_last shows the previous frame"
 
 
@@ -37,6 +43,9 @@ class _Measured(NamedTuple):
     tokenizer: Mapping[str, Float[np.ndarray, " t"]]
     copy_last: Mapping[str, Float[np.ndarray, " t"]]
     token_counts: Float[np.ndarray, " k"]
+    flips: Mapping[str, tuple[float, float]]
+    """By kind of FLIPS: the share of such tokens that differ from the frame before's, and how many
+    there are."""
     shown: Int[np.ndarray, " n"]
     """Indices of the frames to show."""
     frames: Mapping[str, UInt8[np.ndarray, "n h w c"]]
@@ -55,6 +64,7 @@ class TokenizerSuite:
         "ssim": "SSIM",
         "perplexity": "codes",
         "used_codes": "share",
+        "flips/own_patch": "share",
     }
 
     max_episodes: int = 200
@@ -82,7 +92,9 @@ class TokenizerSuite:
             )
         table = _table(measured)
         result = SuiteResult.of(
-            _frame_measurements(table) | _codebook_measurements(measured, table),
+            _frame_measurements(table)
+            | _flip_measurements(table)
+            | _codebook_measurements(measured, table),
             seed=context.seed,
             headline=tuple(self.headline),
             table=table,
@@ -104,6 +116,7 @@ class TokenizerSuite:
             self._frame_measures(video, decoded[1:]),
             self._frame_measures(video, video[:-1]),
             np.bincount(tokens.ravel(), minlength=context.tokenizer.num_codes).astype(float),
+            _flips(video, tokens),
             shown,
             {"true": video[shown], "tokenizer": decoded[shown]},
         )
@@ -131,7 +144,53 @@ def _table(measured: Sequence[_Measured]) -> Table:
             sums = np.array([np.nansum(values) for values in frames])
             means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
             table.add(f"{who}_{name}", means, weights=counts, given=who == "copy_last")
+    for kind in FLIPS:
+        shares, counts = np.transpose([episode.flips[kind] for episode in measured])
+        table.add(f"flips_{kind}", shares, weights=counts)
     return table
+
+
+def _flips(
+    video: UInt8[np.ndarray, "t h w c"], tokens: Int[np.ndarray, "t s"]
+) -> dict[str, tuple[float, float]]:
+    """How many tokens change although what they stand for does not, see _Measured."""
+    still = _still_patches(video, tokens.shape[1])
+    if still is None:
+        return dict.fromkeys(FLIPS, (np.nan, 0.0))
+    flipped = (tokens[1:] != tokens[:-1]).reshape(still.shape)
+    around = minimum_filter(still, size=(1, 3, 3), mode="nearest")
+    kinds = dict(zip(FLIPS, (still, around), strict=True))
+    return {
+        kind: (float(flipped[chosen].mean()) if chosen.any() else np.nan, float(chosen.sum()))
+        for kind, chosen in kinds.items()
+    }
+
+
+def _still_patches(
+    video: UInt8[np.ndarray, "t h w c"], num_tokens: int
+) -> Bool[np.ndarray, "t-1 r c"] | None:
+    """Whether each square patch is as in the frame before; None if patches are not square."""
+    height, width = video.shape[1:3]
+    side = round((height * width / num_tokens) ** 0.5)
+    if not side or height % side or width % side or height * width != num_tokens * side**2:
+        return None
+    same = (video[1:] == video[:-1]).all(axis=-1)
+    rows = same.reshape(len(same), height // side, side, width // side, side)
+    return rows.all(axis=(2, 4))
+
+
+def _flip_measurements(table: Table) -> dict[str, Measurement]:
+    return {
+        f"flips/{kind}": Measurement(
+            of=table.mean([f"flips_{kind}"]),
+            unit="share",
+            protocol=f"share of tokens that differ from the frame before's, of those {which}; "
+            "interval over episodes",
+            ceiling=0.0,
+            reason=NO_STILL_PATCH,
+        )
+        for kind, which in FLIPS.items()
+    }
 
 
 def _frame_measurements(table: Table) -> dict[str, Measurement]:

@@ -14,16 +14,16 @@ from eval_suites.metrics.following import best_lag, distance, gain_terms, lag_te
 from eval_suites.simulated.truth import FIRST_BOX, PALETTE, Poses, Truth
 from eval_suites.statistics import ratio_of_sums
 from eval_suites.table import Comparable, Measurement, Sums, Table, undefined
+from genie_robo.sim.contact import MOVED_M
 
 READ = (
     "poses are read from pixels by a regression fitted to frames of the same source (MuJoCo's, or "
     "rebuilt by the tokenizer) of the episodes to fit on; the ceiling is its error on the true "
     "frames of that source"
 )
-MOVED_MM = 20.0
-"""Displacement since the prompt frame above which a box has moved."""
-HELD_MM = 50.0
-"""Largest distance of a held box from the tool."""
+MOVED_MM, HELD_MM = 1000 * MOVED_M, 50.0
+"""Displacement since the prompt frame from which on a box has moved, and the largest distance of a
+held box from the tool."""
 MIN_PIXELS = 6
 """Smallest visible part of a box whose outline is compared."""
 THINGS = {

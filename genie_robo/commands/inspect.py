@@ -17,6 +17,7 @@ from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.run_folder import write_atomic
+from genie_robo.sim.contact import CLIP_ACTIONS
 from genie_robo.video_files import write_png
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
@@ -96,6 +97,9 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
             f"correlate {alike[0]:.2f} with their own step's motion, {alike[1]:.2f} with the next "
             "step's."
         )
+    if facts.share_of_clips_that_move_a_box is not None:
+        share = f"{100 * facts.share_of_clips_that_move_a_box:.0f} %"
+        yield f"  {share} of clips of {CLIP_ACTIONS} actions move a box."
     yield f"\n[bold]Problems[/bold], of {facts.num_seen} episodes looked at one by one"
     for problem in facts.problems[:SHOWN_PROBLEMS]:
         yield escape(f"- {problem.text}")

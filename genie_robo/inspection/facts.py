@@ -12,7 +12,7 @@ from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
 from genie_robo.config_file import plain
 from genie_robo.data.index import DatasetIndex, build_index
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.schema import Schema, open_schema
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import check_source, source_keys
@@ -42,13 +42,17 @@ from genie_robo.inspection.episodes import (
 )
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
+from genie_robo.sim.contact import moves_a_box
+from genie_robo.sim.restore import recorded_boxes
 from genie_robo.types import action_names
+from genie_robo.video_files import spread
 
 NOTES = ("constant", "unit", "motion_unchecked", "not_read")
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
 _CAMERAS = "cameras."
+_CONTACT_EPISODES = 60
 _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
     "median": "q50"
 }
@@ -94,6 +98,8 @@ class DatasetFacts:
     actions: Sequence[ActionFacts]
     motion: Motion | None
     """None without commands and a pose to compare."""
+    share_of_clips_that_move_a_box: float | None
+    """Of clips of 10 actions of some episodes; None without simulator states."""
     problems: Sequence[Finding]
     notes: Sequence[Finding]
     """Findings that may be intended, such as a dimension that a robot never uses."""
@@ -176,6 +182,7 @@ def inspect_dataset(
         num_seen=len(seen),
         actions=action_facts(statistics, source) if source and statistics else [],
         motion=motion,
+        share_of_clips_that_move_a_box=_contact(index, source) if source else None,
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
         proposal=proposal,
@@ -261,6 +268,19 @@ def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
     ).splits[ALL]
+
+
+def _contact(index: DatasetIndex, source: Source) -> float | None:
+    """The share of clips that move a box, over some episodes of a simulator."""
+    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+    moves = []
+    for e in spread(len(dataset), most=_CONTACT_EPISODES) if len(dataset) else ():
+        try:
+            moves.append(moves_a_box(recorded_boxes(dataset[e])))
+        except (BadEpisodeError, ValueError):
+            continue
+    clips = np.concatenate(moves) if moves else np.zeros(0)
+    return float(clips.mean()) if len(clips) else None
 
 
 def source_words(source: Source, known: Mapping[str, Source]) -> str:

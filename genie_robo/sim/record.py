@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
+from jaxtyping import Bool, Float
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.file_adapters import FileFormat
 
@@ -23,6 +24,7 @@ from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.shards import claim_array_record
 from genie_robo.disk_space import check_growth
 from genie_robo.progress import progress_bar
+from genie_robo.sim.contact import CLIP_ACTIONS, box_centres, moves_a_box
 from genie_robo.sim.policies import Policy, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.tabletop import Tabletop
@@ -44,6 +46,8 @@ class _Recorded(NamedTuple):
     episode: dict[str, Any]
     policy: str
     is_success: bool
+    moves: Bool[np.ndarray, " n"]
+    """Whether each clip moves a box."""
 
 
 def record_dataset(config: RecordConfig) -> Path:
@@ -100,7 +104,7 @@ def _settings(config: RecordConfig) -> dict[str, Any]:
 
 def _policy_order(config: RecordConfig) -> list[str]:
     """Policies by episode: exact shares (largest remainders), in seeded random order."""
-    shares = np.array([config.pick, config.push, config.random])
+    shares = np.array([getattr(config, name) for name in _TASK_OF_POLICY])
     quotas = shares / shares.sum() * config.num_episodes
     counts = np.floor(quotas).astype(int)
     counts[np.argsort(counts - quotas, kind="stable")[: config.num_episodes - counts.sum()]] += 1
@@ -112,6 +116,7 @@ def _write(
     folder: Path, config: RecordConfig, policies: list[str], *, drawn_by: str, features: Any
 ) -> None:
     counts = {name: {"episodes": 0, "successes": 0} for name in _TASK_OF_POLICY}
+    moves = []
     _log.info("robot=%s, frames drawn by %s", config.robot, drawn_by)
     # Chosen once, so that all workers use the same renderer.
     decided = replace(config, renderer=Renderer(drawn_by))
@@ -128,8 +133,14 @@ def _write(
             writer.write(result.episode)
             counts[result.policy]["episodes"] += 1
             counts[result.policy]["successes"] += int(result.is_success)
+            moves.append(result.moves)
             advance()
-    summary = _settings(config) | {"policies": counts, "rendered_by": drawn_by}
+    clips = np.concatenate(moves)
+    share = float(clips.mean()) if len(clips) else None
+    if share is not None:
+        _log.info("%.0f %% of clips of %d actions move a box", 100 * share, CLIP_ACTIONS)
+    facts = {"policies": counts, "rendered_by": drawn_by, "share_of_clips_that_move_a_box": share}
+    summary = _settings(config) | facts
     (folder / RECORDING_FILE).write_text(json.dumps(summary, indent=2))
 
 
@@ -186,7 +197,8 @@ def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Reco
     """Roll one policy; everything random comes from (config.seed, index)."""
     seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
     with closing(_open(config, _TASK_OF_POLICY[policy_name])) as env:
-        steps = _roll(env, make_policy(policy_name, seed=seed), seed=seed, count=config.num_steps)
+        policy = make_policy(policy_name, seed=seed)
+        steps, boxes = _roll(env, policy, seed=seed, count=config.num_steps)
         is_success = any(step["reward"] > 0 for step in steps)
         metadata = {
             "scene": env.scene.to_json(),
@@ -196,25 +208,35 @@ def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Reco
             "seed": seed,
         }
         episode = {"steps": steps, "episode_metadata": metadata}
-        return _Recorded(episode, policy_name, is_success)
+        return _Recorded(episode, policy_name, is_success, moves_a_box(boxes))
 
 
-def _roll(env: Tabletop, policy: Policy, *, seed: int, count: int) -> list[dict[str, Any]]:
-    """RLDS steps: step t holds o_t and the action taken in it; the last action is not taken."""
+def _roll(
+    env: Tabletop, policy: Policy, *, seed: int, count: int
+) -> tuple[list[dict[str, Any]], Float[np.ndarray, "t b 3"]]:
+    """RLDS steps, and where the boxes are (m).
+
+    Step t holds o_t and the action taken in it; the last action is not taken.
+    """
     env.reset(seed=seed)
-    seen, actions = roll_policy(
-        env, lambda env, _: policy.act(env).astype(np.float32), _look, num_actions=count - 1
+    moments, actions = roll_policy(
+        env,
+        lambda env, _: policy.act(env).astype(np.float32),
+        lambda env: (_look(env), box_centres(env)),
+        num_actions=count - 1,
     )
+    seen, boxes = zip(*moments, strict=True)
     actions.append(np.array([0, 0, 0, 0, 0, 0, seen[-1]["observation"]["state"][6]], np.float32))
     constant = {
         "language_instruction": env.scene.instruction,
         "is_terminal": False,
         "discount": 1.0,
     }
-    return [
+    steps = [
         now | constant | {"action": action, "is_first": t == 0, "is_last": t == count - 1}
         for t, (now, action) in enumerate(zip(seen, actions, strict=True))
     ]
+    return steps, np.stack(boxes)
 
 
 def _look(env: Tabletop) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """A recorded step, restored in MuJoCo, and actions executed from there."""
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.sim.contact import box_centres
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import END_EFFECTOR, GRIPPER, Episode
@@ -79,6 +81,20 @@ def stored_state(episode: Episode, step: int) -> Float[np.ndarray, " n"]:
             "it without a simulator"
         )
     return state
+
+
+def recorded_boxes(episode: Episode) -> Float[np.ndarray, "t b 3"]:
+    """Centres of the boxes at every step of a simulated episode (m).
+
+    Raises:
+        ValueError: the episode is not from a simulator, or a state cannot be restored.
+    """
+    scene, seen = stored_scene(episode), []
+    with closing(restore(episode, 0)) as env:
+        for step in range(episode.num_steps):
+            env.restore(scene, stored_state(episode, step))
+            seen.append(box_centres(env))
+    return np.stack(seen)
 
 
 def execute(

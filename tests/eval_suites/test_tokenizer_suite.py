@@ -105,3 +105,39 @@ def test_figures_and_rows(lossless):
     assert set(lossless.figures) == {"reconstruction", "psnr", "code_usage"}
     assert len(lossless.per_episode) == 6
     assert lossless.per_episode[0]["num_frames"] == 19
+
+
+class PatchSums:
+    """The token of a patch is the sum of its own pixels, or also those of the patch to its left."""
+
+    num_codes = 64
+
+    def __init__(self, *, sees_left: bool) -> None:
+        self.sees_left = sees_left
+
+    def reconstruct(self, video):
+        t, height, width, _ = video.shape
+        sums = video.astype(int).reshape(t, height // 8, 8, width // 8, 8, 3).sum((2, 4, 5))
+        if self.sees_left:
+            sums = sums + np.roll(sums, 1, axis=2)
+        return Reconstruction(sums.reshape(t, -1) % self.num_codes, video)
+
+
+def test_tokens_of_patches_that_stay_flip_only_if_they_see_further(robot):
+    own = measure(robot, PatchSums(sees_left=False)).metrics
+    assert own["flips/own_patch"].value == own["flips/neighbourhood"].value == 0.0
+    wide = measure(robot, PatchSums(sees_left=True)).metrics
+    assert 0 < wide["flips/own_patch"].value < 0.5
+
+
+def test_flips_are_undefined_where_tokens_are_not_of_square_patches(robot):
+    flips = measure(robot, ThreeTokens()).metrics["flips/own_patch"]
+    assert flips.value is None
+    assert "not one per square patch" in flips.reason
+
+
+class ThreeTokens:
+    num_codes = 2
+
+    def reconstruct(self, video):
+        return Reconstruction(np.zeros((len(video), 3), np.int64), video)
