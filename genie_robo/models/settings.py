@@ -34,6 +34,7 @@ class PatchLayers(StrEnum):
 
     linear = "linear"
     convolutional = "convolutional"
+    local = "local"
 
 
 class Joining(StrEnum):
@@ -138,7 +139,8 @@ class TokenizerConfig:
     patch_size: int = bounded(8, least=1, most=_MAX_SIDE)
     patch_layers: PatchLayers = PatchLayers.convolutional
     """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
-    patch sizes that are powers of two."""
+    patch sizes that are powers of two; local: linear into the encoder, convolutional out of the
+    decoder, so that few tokens flip while their patch stays."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=350))
