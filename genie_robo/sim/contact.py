@@ -9,7 +9,7 @@ from genie_robo.sim.tabletop import Tabletop
 CLIP_ACTIONS = 10
 """Length of a clip, as the suites imagine by default."""
 MOVED_M = 0.02
-"""Distance from its first place at which a box counts as moved: half of a small box."""
+"""Distance from its first place at which a box counts as moved: about half its width."""
 
 
 def box_centres(env: Tabletop) -> Float[np.ndarray, "b 3"]:

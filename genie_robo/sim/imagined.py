@@ -30,11 +30,7 @@ from genie_robo.inference.world import (
     close_world,
 )
 from genie_robo.models.genie import Genie
-from genie_robo.sim.actions import (
-    ACTION_NAMES,
-    checked_action,
-    robot_action_space,
-)
+from genie_robo.sim.actions import ACTION_NAMES, checked_action, robot_action_space
 from genie_robo.stored_files import read_bytes
 
 # The OpenMP threads of torch do not exist in a forked process, where the first parallel loop would
