@@ -94,6 +94,7 @@ class TokenizerSuite:
         result = SuiteResult.of(
             _frame_measurements(table)
             | _flip_measurements(table)
+            | _drift_measurement(table)
             | _codebook_measurements(measured, table),
             seed=context.seed,
             headline=tuple(self.headline),
@@ -147,7 +148,17 @@ def _table(measured: Sequence[_Measured]) -> Table:
     for kind in FLIPS:
         shares, counts = np.transpose([episode.flips[kind] for episode in measured])
         table.add(f"flips_{kind}", shares, weights=counts)
+    for who in ("tokenizer", "copy_last"):
+        drifts = np.array([_drift(getattr(episode, who)["psnr"]) for episode in measured])
+        weights = np.isfinite(drifts).astype(float)
+        table.add(f"{who}_drift", drifts, weights=weights, given=who == "copy_last")
     return table
+
+
+def _drift(psnr: Float[np.ndarray, " t"]) -> float:
+    """PSNR of the first quarter of the frames minus that of the last; NaN under four frames."""
+    quarter = len(psnr) // 4
+    return float(psnr[:quarter].mean() - psnr[-quarter:].mean()) if quarter else np.nan
 
 
 def _flips(
@@ -190,6 +201,19 @@ def _flip_measurements(table: Table) -> dict[str, Measurement]:
             reason=NO_STILL_PATCH,
         )
         for kind, which in FLIPS.items()
+    }
+
+
+def _drift_measurement(table: Table) -> dict[str, Measurement]:
+    return {
+        "drift": Measurement(
+            of=table.mean(["tokenizer_drift"]),
+            unit="dB",
+            protocol="PSNR of the first quarter of each episode's frames minus that of the last; "
+            "above copy_last's where errors add up from frame to frame; interval over episodes",
+            baselines={"copy_last": table.mean(["copy_last_drift"])},
+            reason="no test episode has five frames",
+        )
     }
 
 

@@ -136,6 +136,35 @@ def test_flips_are_undefined_where_tokens_are_not_of_square_patches(robot):
     assert "not one per square patch" in flips.reason
 
 
+class Fading:
+    """An error that grows by a constant amount from frame to frame."""
+
+    num_codes = 2
+
+    def __init__(self, per_frame: int) -> None:
+        self.per_frame = per_frame
+
+    def reconstruct(self, video):
+        errors = self.per_frame * np.arange(len(video))[:, None, None, None]
+        worse = np.where(video < 128, video + errors, video - errors).astype(np.uint8)
+        return Reconstruction(np.zeros((len(video), 4), np.int64), worse)
+
+
+def test_errors_that_grow_from_frame_to_frame_are_drift(robot):
+    drift = measure(robot, Fading(2)).metrics["drift"]
+    # Quarters of 19 frames: errors of 2 to 8 in the first four, of 32 to 38 in the last.
+    first, last = (-20 * np.log10(np.array(e) / 255) for e in ((2, 4, 6, 8), (32, 34, 36, 38)))
+    assert drift.value == pytest.approx((first - last).mean(), abs=1e-6)
+    assert drift.ci95[0] > 0
+    assert measure(robot, LosslessTokenizer()).metrics["drift"].value == 0.0
+
+
+def test_no_drift_where_episodes_have_no_quarters():
+    drift = measure(ToyRobot(4, num_frames=4), LosslessTokenizer()).metrics["drift"]
+    assert drift.value is None
+    assert "five frames" in drift.reason
+
+
 class ThreeTokens:
     num_codes = 2
 
