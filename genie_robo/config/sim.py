@@ -34,9 +34,11 @@ class RecordConfig:
     mujoco-menagerie."""
     renderer: Renderer = Renderer.auto
     pick: float = 1.0
-    """Share of pick episodes, relative to push and random."""
+    """Share of pick episodes, relative to push, random and play."""
     push: float = 1.0
-    random: float = 2.0
+    random: float = 1.0
+    play: float = 1.0
+    """Boxes are pushed, carried, dragged, dropped and missed, with turns of the wrist."""
     seed: int = 0
     num_workers: int = 0
     """Processes; 0 takes one per core. The dataset does not depend on it."""
@@ -44,7 +46,7 @@ class RecordConfig:
     def __post_init__(self) -> None:
         """Refuse an empty recording and invalid shares."""
         take_names(self, "record")
-        shares = (self.pick, self.push, self.random)
+        shares = (self.pick, self.push, self.random, self.play)
         if self.num_episodes < 1 or self.num_steps < 2:
             raise ValueError(
                 f"record.num_episodes={self.num_episodes} must be at least 1 and "
@@ -52,6 +54,6 @@ class RecordConfig:
             )
         if min(shares) < 0 or not any(shares):
             raise ValueError(
-                f"record.pick={self.pick}, record.push={self.push} and record.random="
-                f"{self.random}: shares must not be negative, one must be positive"
+                f"record.pick={self.pick}, record.push={self.push}, record.random={self.random} "
+                f"and record.play={self.play}: shares must not be negative, one must be positive"
             )

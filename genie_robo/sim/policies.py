@@ -256,6 +256,84 @@ class Random(Script):
         yield from self._reach(env, goal, detours=0.2, tolerance=0.02, limit=5)
 
 
+class Play(Pick):
+    """Handles boxes without a goal: pushes, carries, drags, drops and misses them, turning."""
+
+    def _script(self, env: Tabletop) -> Iterator[Action]:
+        while True:
+            handle = self._rng.choice(5, p=(0.3, 0.25, 0.15, 0.15, 0.15))
+            target = int(self._rng.integers(len(env.scene.boxes)))
+            match handle:
+                case 0:
+                    yield from self._shove(env, target)
+                case 1:
+                    yield from self._pick(env, target)
+                    yield from self._turn_by(env, self._rng.uniform(-0.8, 0.8))
+                    yield from self._place(env, target)
+                case 2:
+                    yield from self._pick(env, target)
+                    yield from self._drag(env)
+                case 3:
+                    yield from self._pick(env, target)
+                    yield from self._drop(env)
+                case _:
+                    yield from self._miss(env, target)
+
+    def _turn_by(self, env: Tabletop, yaw: float) -> Iterator[Action]:
+        """Turn the wrist to a yaw, rising a little on the way."""
+        for _ in range(4):
+            turn = float(np.clip(yaw - env.pose[5], -0.3, 0.3))
+            if abs(turn) < 0.05:
+                return
+            rise = np.array([0.0, 0.0, self._rng.uniform(0.0, 0.02)])
+            yield self._move(env, rise, turn=(0.0, 0.0, turn))
+
+    def _shove(self, env: Tabletop, target: int) -> Iterator[Action]:
+        """Push a box from any side, with the fingers at any yaw."""
+        angle = self._rng.uniform(-np.pi, np.pi)
+        direction = np.array([np.cos(angle), np.sin(angle), 0.0])
+        yaw = float(self._rng.uniform(-0.8, 0.8))
+        self._gripper = CLOSED if self._rng.random() < 0.7 else OPEN
+        behind = (env.box_position(target) - direction * 0.055)[:2]
+        yield from self._reach(env, np.array([*behind, CLEARANCE]), detours=0.2, yaw=yaw)
+        yield from self._reach(env, np.array([*behind, 0.02]), tolerance=0.012, limit=5)
+        for _ in range(int(self._rng.integers(2, 5))):
+            yield self._move(env, direction * self._rng.uniform(*STEP))
+        up = _raised(env.pose[:3], self._rng.uniform(0.05, 0.1))
+        yield from self._reach(env, up, tolerance=0.02, limit=3)
+
+    def _drag(self, env: Tabletop) -> Iterator[Action]:
+        """Move the held box along the table, then let go."""
+        for _ in range(int(self._rng.integers(2, 5))):
+            delta = _random_direction(self._rng) * [1, 1, 0] * self._rng.uniform(*STEP)
+            yield self._move(env, delta)
+        self._gripper = OPEN
+        yield self._move(env, np.zeros(3))
+
+    def _drop(self, env: Tabletop) -> Iterator[Action]:
+        """Lift the held box, carry it a little and let it fall."""
+        up = _raised(env.pose[:3], self._rng.uniform(0.04, 0.11))
+        yield from self._reach(env, up, tolerance=0.015, limit=4)
+        for _ in range(int(self._rng.integers(1, 4))):
+            yield self._detour(env)
+        self._gripper = OPEN
+        yield self._move(env, np.zeros(3))
+
+    def _miss(self, env: Tabletop, target: int) -> Iterator[Action]:
+        """Grasp beside a box and lift nothing, or only touch it."""
+        self._gripper = OPEN
+        angle = self._rng.uniform(-np.pi, np.pi)
+        offset = np.array([np.cos(angle), np.sin(angle), 0.0]) * self._rng.uniform(0.02, 0.05)
+        yaw = float(self._rng.uniform(-0.8, 0.8))
+        beside = env.box_position(target) + offset
+        yield from self._reach(env, _raised(beside, 0.07), detours=0.2, yaw=yaw)
+        yield from self._reach(env, beside, tolerance=0.01, yaw=yaw, limit=5)
+        self._gripper = CLOSED
+        yield self._move(env, np.zeros(3))
+        up = _raised(env.pose[:3], self._rng.uniform(0.05, 0.1))
+        yield from self._reach(env, up, tolerance=0.02, limit=3)
+
+
 class Idle(Script):
     """Never moves."""
 
@@ -297,6 +375,7 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "push": Push,
     "reach": Reach,
     "random": Random,
+    "play": Play,
     "idle": Idle,
     "jitter": Jitter,
     "wrong_way": WrongWay,

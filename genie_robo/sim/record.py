@@ -34,9 +34,9 @@ from genie_robo.workers import in_order
 NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
 """Settings of the dataset, and how well the policies did. TFDS ignores it."""
-REVISION = 1
+REVISION = 2
 """Raise it when scenes, policies or images change: older recordings are then not kept."""
-_TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore"}
+_TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore", "play": "explore"}
 _EPISODES_PER_SHARD = 60
 
 _log = logging.getLogger(__name__)

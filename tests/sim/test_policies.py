@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.contact import box_centres, moves_a_box
 from genie_robo.sim.policies import POLICIES, make_policy, roll_policy
 from genie_robo.sim.robots import MENAGERIE
 from genie_robo.sim.tabletop import Tabletop
@@ -74,6 +75,24 @@ def test_random_policy_is_isotropic_and_forgets():
     assert (np.abs(actions.std(axis=0) / actions.std() - 1) < 0.25).all()
     before, after = actions[:-1].ravel(), actions[1:].ravel()
     assert abs(np.corrcoef(before, after)[0, 1]) < 0.45
+
+
+def test_play_moves_lifts_and_drops_boxes_and_turns_the_wrist():
+    env = Tabletop(task="explore", image_size=(8, 8))
+    moved, fallen, turned = [], [], []
+    for seed in range(6):
+        env.reset(seed=seed)
+        policy = make_policy("play", seed=seed)
+        moments, actions = roll_policy(
+            env, lambda env, _, p=policy: p.act(env), box_centres, num_actions=60
+        )
+        heights = np.stack(moments)[:, :, 2]
+        moved.append(moves_a_box(np.stack(moments)).mean())
+        fallen.append((heights[:-1] - heights[1:]).max() > 0.03)
+        turned.append((np.abs(np.stack(actions)[:, 5]) > 0.05).mean())
+    assert min(moved) > 0.3
+    assert sum(fallen) >= 2
+    assert np.mean(turned) > 0.05
 
 
 def test_unknown_policy_is_refused():

@@ -69,7 +69,12 @@ def test_tfds_opens_it_and_the_steps_are_rlds(raw_episodes):
 def test_every_policy_is_recorded_for_its_task(raw_episodes):
     metadata = [raw["episode_metadata"] for raw in raw_episodes]
     pairs = sorted((data["policy"].decode(), data["task"].decode()) for data in metadata)
-    assert pairs == [("pick", "pick"), ("push", "push"), *2 * [("random", "explore")]]
+    assert pairs == [
+        ("pick", "pick"),
+        ("play", "explore"),
+        ("push", "push"),
+        ("random", "explore"),
+    ]
     for raw, data in zip(raw_episodes, metadata, strict=True):
         assert data["success"] == any(step["reward"] for step in raw["steps"])
         assert json.loads(data["scene"])["task"] == data["task"].decode()
@@ -89,7 +94,7 @@ def test_recording_tells_what_made_it(recording, raw_episodes):
     assert made_by["num_episodes"] == 4
     assert made_by["rendered_by"] == "raycast"
     assert "num_workers" not in made_by
-    assert made_by["policies"]["random"] == {"episodes": 2, "successes": 0}
+    assert made_by["policies"]["random"] == {"episodes": 1, "successes": 0}
     successes = sum(int(raw["episode_metadata"]["success"]) for raw in raw_episodes)
     assert sum(counts["successes"] for counts in made_by["policies"].values()) == successes
 
@@ -127,7 +132,7 @@ def test_a_foreign_folder_is_never_overwritten(tmp_path):
     ("change", "message"),
     [
         ({"pick": -1.0}, "shares must not be negative, one must be positive"),
-        ({"pick": 0.0, "push": 0.0, "random": 0.0}, "shares must not be negative"),
+        ({"pick": 0.0, "push": 0.0, "random": 0.0, "play": 0.0}, "shares must not be negative"),
         ({"num_episodes": 0}, "record.num_episodes=0 must be at least 1"),
     ],
 )
@@ -138,7 +143,8 @@ def test_senseless_settings_are_refused(tmp_path, change, message):
 
 
 def test_shares_are_exact(tmp_path):
-    spec = RecordConfig(num_episodes=5, num_steps=2, pick=3.0, push=0.0, random=2.0, image_size=8)
+    shares = {"pick": 3.0, "push": 0.0, "random": 2.0, "play": 0.0}
+    spec = RecordConfig(num_episodes=5, num_steps=2, image_size=8, **shares)
     folder = record_dataset(replace(spec, path=str(tmp_path), num_workers=1))
     policies = sorted(raw["episode_metadata"]["policy"] for raw in read_raw(folder))
     assert policies == 3 * [b"pick"] + 2 * [b"random"]
