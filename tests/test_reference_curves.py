@@ -1,0 +1,47 @@
+"""docs/results/curves_*.csv and their figures, from logs of runs."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.benchmarks.reference_curves import DOCS, SHOWN, collect, draw
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for seed in range(3):
+        folder = tmp_path / f"seed{seed}" / "tokenizer"
+        folder.mkdir(parents=True)
+        rows = [{"step": 20, "psnr": 20.0 + seed, "perplexity": None}]
+        rows.append({"step": 40, "psnr": 24.0 + seed, "val_psnr": 22.0 + seed, "perplexity": 9.0})
+        (folder / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return sorted(tmp_path.iterdir())
+
+
+def test_lowest_mean_and_highest_of_the_runs_at_each_step(runs):
+    found = collect(runs).set_index(["quantity", "val", "step"])
+    assert found.loc[("psnr", False, 20), ["min", "mean", "max"]].tolist() == [20, 21, 22]
+    assert found.loc[("psnr", True, 40), ["min", "mean", "max"]].tolist() == [22, 23, 24]
+    assert found.loc[("perplexity", False, 40), "mean"] == 9
+    assert len(found) == 4
+
+
+def test_a_panel_for_each_quantity_even_where_it_was_not_logged(runs):
+    figure = draw(collect(runs), "tokenizer")
+    assert [panel.get_title() for panel in figure.axes] == list(SHOWN["tokenizer"])
+
+
+def test_runs_without_logs_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no stage was trained in"):
+        collect([tmp_path])
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("curves_*.csv")), ids=str)
+def test_stored_curves_have_every_stage_and_a_figure_for_each(path):
+    stored = pd.read_csv(path)
+    assert set(stored["stage"]) == set(SHOWN)
+    assert (stored["min"] <= stored["mean"]).all()
+    assert (stored["mean"] <= stored["max"]).all()
+    for stage in SHOWN:
+        assert (DOCS / "images" / f"{path.stem}_{stage}.png").exists()
