@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import Reconstruction, Transitions
 from genie_robo.data.windows import overlapping_chunks
 from genie_robo.inference.error_feedback import ErrorFeedback
+from genie_robo.inference.frame_decoder import FrameDecoder
 from genie_robo.models.genie import Genie
+from genie_robo.models.skip import changed_patches, last_change
 from genie_robo.types import Window, video_to_bytes, video_to_float
 
 
@@ -68,15 +70,31 @@ class GenieTokenizer:
 
     @torch.no_grad()
     def reconstruct(self, video: UInt8[np.ndarray, "t h w c"]) -> Reconstruction:
-        """Encode and decode a video in stretches of the model's window."""
+        """Encode a video in stretches of the model's window, and decode it.
+
+        A tokenizer that skips what stays does so from one stretch to the next, and is given the
+        first frame, as it is in a rollout.
+        """
         tokenizer = self.genie.eval().tokenizer
         stretches = _stretches(video, length=self.genie.num_frames)
-        tokens = tokenizer.encode(video_to_float(torch.from_numpy(stretches).to(self.device)))
-        decoded = video_to_bytes(tokenizer.decode(tokens))
-        return Reconstruction(
-            tokens.flatten(0, 1)[: len(video)].cpu().numpy(),
-            decoded.flatten(0, 1)[: len(video)].cpu().numpy(),
-        )
+        pixels = video_to_float(torch.from_numpy(stretches).to(self.device))
+        tokens = tokenizer.encode(pixels)
+        if not tokenizer.skips:
+            decoded = tokenizer.decode(tokens).flatten(0, 1)[: len(video)]
+            return _reconstruction(tokens.flatten(0, 1)[: len(video)], decoded)
+        pixels, tokens = pixels.flatten(0, 1)[: len(video)], tokens.flatten(0, 1)[: len(video)]
+        since = last_change(changed_patches(pixels[None], tokenizer.patch_size))[0]
+        tokens = tokens.gather(0, since)
+        decoder = FrameDecoder(tokenizer, num_frames=self.genie.num_frames)
+        first = decoder.decode(tokens[:1], seen=pixels[:1])
+        others = [decoder.decode(frame[None]) for frame in tokens[1:]]
+        return _reconstruction(tokens, torch.cat([first, *others]))
+
+
+def _reconstruction(
+    tokens: Int[torch.Tensor, "t s"], frames: Float[torch.Tensor, "t h w c"]
+) -> Reconstruction:
+    return Reconstruction(tokens.cpu().numpy(), video_to_bytes(frames).cpu().numpy())
 
 
 def _stretches(

@@ -111,6 +111,7 @@ def build_tokenizer(model: ModelConfig, data: DataConfig) -> VideoTokenizer:
         encoder=build_transformer(model.tokenizer.encoder, model.attention, encoder_layout),
         decoder=build_transformer(model.tokenizer.decoder, model.attention, decoder_layout),
         quantizer=build_quantizer(model.tokenizer.quantizer),
+        skips=model.tokenizer.skips,
     )
 
 

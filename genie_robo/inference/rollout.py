@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from genie_robo.inference.frame_decoder import FrameDecoder
 from genie_robo.inference.sampler import DecodedFrame, decode_frame
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
@@ -105,7 +106,10 @@ class Imagination:
 
     @property
     def frame(self) -> UInt8[Tensor, "b h w c"]:
-        """Pixels of the last frame; in a prompt the tokenizer's reconstruction."""
+        """Pixels of the last frame.
+
+        In a prompt the tokenizer's reconstruction, or the given ones if it skips what stays.
+        """
         return self._moments[-1].frame
 
     @property
@@ -205,8 +209,8 @@ class Imagination:
         if prompt.shape[1] > 1:
             steering += self._infer_steering(video, tokens).unbind(1)
         sure = torch.zeros(tokens[:, 0].shape, device=tokens.device)
-        for frame, action in zip(tokens.unbind(1), steering, strict=True):
-            self._finish(DecodedFrame(frame, sure), action)
+        for frame, action, seen in zip(tokens.unbind(1), steering, video.unbind(1), strict=True):
+            self._finish(DecodedFrame(frame, sure), action, seen)
 
     def _infer_steering(
         self, video: Float[Tensor, "b p h w c"], tokens: Int[Tensor, "b p s"]
@@ -244,9 +248,14 @@ class Imagination:
         unconditioned = self._past.logits(known, any_action, places)
         return guide(conditioned, unconditioned, guidance=self.sampler.guidance)
 
-    def _finish(self, decoded: DecodedFrame, steering: Float[Tensor, "b i"] | None) -> None:
+    def _finish(
+        self,
+        decoded: DecodedFrame,
+        steering: Float[Tensor, "b i"] | None,
+        seen: Float[Tensor, "b h w c"] | None = None,
+    ) -> None:
         """Append a frame whose tokens are final."""
-        frame = self._past.finish(decoded.tokens, steering)
+        frame = self._past.finish(decoded.tokens, steering, seen)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 
 
@@ -263,9 +272,10 @@ class Past:
     """
 
     def __init__(self, genie: Genie) -> None:
-        self._genie = genie
-        self._dynamics_cache = genie.dynamics.transformer.new_cache(genie.num_frames)
-        self._decoder_cache = genie.tokenizer.decoder.new_cache(genie.num_frames)
+        self._dynamics = genie.dynamics
+        self._num_frames = genie.num_frames
+        self._cache = genie.dynamics.transformer.new_cache(genie.num_frames)
+        self._decoder = FrameDecoder(genie.tokenizer, num_frames=genie.num_frames)
         self._num_cached = 0
         self._later_half: deque[TokensAndAction] = deque(maxlen=genie.num_frames // 2)
 
@@ -277,22 +287,27 @@ class Past:
     ) -> Float[Tensor, "b r k"]:
         """Logits of the next, partly masked frame at some places."""
         self._make_room()
-        return self._genie.dynamics.next_frame(
-            tokens[:, None], steering[:, None], self._dynamics_cache, places
-        )
+        return self._dynamics.next_frame(tokens[:, None], steering[:, None], self._cache, places)
 
     def finish(
-        self, tokens: Int[Tensor, "b s"], action: Float[Tensor, "b i"] | None
+        self,
+        tokens: Int[Tensor, "b s"],
+        action: Float[Tensor, "b i"] | None,
+        seen: Float[Tensor, "b h w c"] | None = None,
     ) -> UInt8[Tensor, "b h w c"]:
-        """Append a frame and return its pixels; `action` leads to it, None for the first frame."""
+        """Append a frame and return its pixels.
+
+        `action` leads to it, None for the first frame; `seen` are its true pixels, in a prompt.
+        """
         self._make_room()
         self._later_half.append((tokens, action))
-        return self._append([(tokens, action)])[:, -1]
+        self._append([(tokens, action)])
+        return video_to_bytes(self._decoder.decode(tokens, seen))
 
     def fan_out(self, times: int) -> None:
         """Copy the past of one rollout for `times` rollouts."""
-        for cache in (self._dynamics_cache, self._decoder_cache):
-            cache.repeat(times)
+        self._cache.repeat(times)
+        self._decoder.fan_out(times)
         for _ in range(len(self._later_half)):
             tokens, action = self._later_half.popleft()
             action = None if action is None else action.repeat_interleave(times, 0)
@@ -300,26 +315,25 @@ class Past:
 
     def _make_room(self) -> None:
         """Restart with the later half of the frames when the window is full."""
-        if self._num_cached < self._genie.num_frames:
+        if self._num_cached < self._num_frames:
             return
-        self._dynamics_cache.restart()
-        self._decoder_cache.restart()
+        self._cache.restart()
         self._num_cached = 0
         self._append(self._later_half)
 
-    def _append(self, frames_and_actions: Iterable[TokensAndAction]) -> UInt8[Tensor, "b t h w c"]:
-        """Append frames to the caches; several only to empty ones."""
+    def _append(self, frames_and_actions: Iterable[TokensAndAction]) -> None:
+        """Append frames to the cache of the dynamics; several only to an empty one."""
         frames, actions = zip(*frames_and_actions, strict=True)
         tokens = torch.stack(frames, dim=1)
         # As in training, no action leads to the first frame of a window.
         leading = actions if self._num_cached else actions[1:]
         known = [action for action in leading if action is not None]
-        width = self._genie.dynamics.embed_action.in_features
-        none = self._genie.dynamics.position.new_zeros(len(tokens), 0, width)
+        none = self._dynamics.position.new_zeros(
+            len(tokens), 0, self._dynamics.embed_action.in_features
+        )
         steering = torch.stack(known, dim=1) if known else none
-        self._genie.dynamics.remember(tokens, steering, self._dynamics_cache)
+        self._dynamics.remember(tokens, steering, self._cache)
         self._num_cached += len(frames)
-        return video_to_bytes(self._genie.tokenizer.decode(tokens, self._decoder_cache))
 
 
 def mean_steering(genie: Genie) -> Float[Tensor, " i"]:

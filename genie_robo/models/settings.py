@@ -141,6 +141,11 @@ class TokenizerConfig:
     """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
     patch sizes that are powers of two; local: linear into the encoder, convolutional out of the
     decoder, so that few tokens flip while their patch stays."""
+    skips: bool = False
+    """A patch that does not change keeps its token, and a token that stays keeps its pixels. Not in
+    the paper."""
+    colour_weight: float = bounded(0.0, least=0, most=1e6)
+    """Squared errors count 1 + this times the pixel's saturation (max - min of its channels)."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(warmup_steps=350))

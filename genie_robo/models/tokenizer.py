@@ -16,6 +16,7 @@ from genie_robo.models.patches import (
 )
 from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind
+from genie_robo.models.skip import changed_patches, changed_tokens, hold, last_change
 from genie_robo.models.transformer import Layout, STTransformer
 
 TOKENIZER_LAYOUTS: dict[TokenizerKind, tuple[Layout, Layout]] = {
@@ -37,7 +38,12 @@ class TokenizerOutput(NamedTuple):
 class VideoTokenizer(nn.Module):
     """Video x in [0, 1] to discrete tokens z and back, causal in time.
 
-    z_t = VQ(encoder(x_1..t)),   reconstruction of x_t = decoder(z_1..t)
+    z_t = VQ(encoder(x_1..t)),   reconstruction y_t = decoder(z_1..t)
+
+    With `skips`, which is not in the paper, a patch that does not change keeps its token, and a
+    token that stays keeps its pixels:
+
+        z_t = z_t-1 where x_t = x_t-1 in the whole patch,   y_t = y_t-1 where z_t = z_t-1
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class VideoTokenizer(nn.Module):
         encoder: STTransformer,
         decoder: STTransformer,
         quantizer: Quantizer,
+        skips: bool = False,
     ) -> None:
         super().__init__()
+        self.skips = skips
         self.image_size = image_size
         self.patch_size = patch_size
         self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
@@ -83,24 +91,36 @@ class VideoTokenizer(nn.Module):
     ) -> TokenizerOutput:
         """Reconstruct; `valid` and `noise` are those of the quantizer, for every frame."""
         encoded = self._encode(video)
-        if valid is not None:
-            valid = valid[..., None].expand(encoded.shape[:-1])
-        quantized = self.quantizer(encoded, valid, noise)
-        reconstruction = self._decode(quantized.codes, cache=None)
-        return TokenizerOutput(reconstruction, quantized.indices, quantized.loss)
+        chosen = None if valid is None else valid[..., None].expand(encoded.shape[:-1])
+        if not self.skips:
+            quantized = self.quantizer(encoded, chosen, noise)
+            video = self._decode(quantized.codes, cache=None)
+            return TokenizerOutput(video, quantized.indices, quantized.loss)
+        changed = changed_patches(video, self.patch_size)
+        chosen = changed if chosen is None else chosen & changed
+        codes, _, tokens, loss = self.quantizer(encoded, chosen, noise)
+        since = last_change(changed)
+        codes = codes.gather(1, since[..., None].expand_as(codes))
+        painted = hold(self._decode(codes, cache=None), since, self.patch_size)
+        return TokenizerOutput(painted, tokens.gather(1, since), loss.gather(1, since))
 
     def encode(self, video: Float[Tensor, "b t h w c"]) -> Int[Tensor, "b t s"]:
         """The token of every patch of every frame."""
-        return self.quantizer.nearest(self.quantizer.bound(self._encode(video).float()))
+        tokens = self.quantizer.nearest(self.quantizer.bound(self._encode(video).float()))
+        if not self.skips:
+            return tokens
+        return tokens.gather(1, last_change(changed_patches(video, self.patch_size)))
 
     def decode(
         self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None
     ) -> Float[Tensor, "b t h w c"]:
         """Tokens to frames in [0, 1]; with a cache, those after the cached frames."""
-        video = self._decode(self.quantizer.lookup(tokens), cache)
+        video = self._decode(self.quantizer.lookup(tokens), cache).float().clamp(0.0, 1.0)
         if cache:
             cache.finish(tokens.shape[1])
-        return video.float().clamp(0.0, 1.0)
+        if not self.skips:
+            return video
+        return hold(video, last_change(changed_tokens(tokens)), self.patch_size)
 
     def _encode(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s e"]:
         x = self.embed(video - 0.5) + self.encoder_position

@@ -80,7 +80,8 @@ def build_stage(
     """
     genie = build_genie(config)
     if stage is Stage.tokenizer:
-        return TokenizerStage(genie.tokenizer, seed=config.seed)
+        colour_weight = config.model.tokenizer.colour_weight
+        return TokenizerStage(genie.tokenizer, seed=config.seed, colour_weight=colour_weight)
     load_weights(run, "tokenizer", genie.tokenizer)
     fabric.to_device(genie.tokenizer.eval().requires_grad_(False))  # noqa: FBT003
     if stage is Stage.robot_control:

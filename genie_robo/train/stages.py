@@ -56,20 +56,27 @@ class TrainingStage(Protocol):
 
 
 class TokenizerStage(nn.Module):
-    """Stage 1: reconstruct video through discrete tokens."""
+    """Stage 1: reconstruct video through discrete tokens.
+
+    Squared errors of a pixel count 1 + colour_weight * (max - min of its channels), so that small
+    coloured things are worth their tokens.
+    """
 
     name = "tokenizer"
 
-    def __init__(self, tokenizer: VideoTokenizer, *, seed: int) -> None:
+    def __init__(self, tokenizer: VideoTokenizer, *, seed: int, colour_weight: float = 0.0) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.seed = seed
+        self.colour_weight = colour_weight
 
     def totals(self, batch: EpisodeBatch) -> Sums:
-        """Valid frames, and the moments of the pixels."""
+        """Valid frames, their weights, and the moments of the pixels."""
         pixels = video_to_float(batch.video).double()
+        weights = self._weights(pixels).mean((2, 3, 4))
         return {
             "frames": (~batch.is_pad).sum().double(),
+            "weights": (weights * ~batch.is_pad).sum(),
             "pixels": pixels.new_tensor(pixels.numel()),
             "sum": pixels.sum(),
             "squares": pixels.square().sum(),
@@ -91,11 +98,16 @@ class TokenizerStage(nn.Module):
         quantizer, num_tokens = self.tokenizer.quantizer, self.tokenizer.tokens_per_frame
         noise = encoding_noise(quantizer, self.seed, positions, video.shape[1], num_tokens)
         output = self.tokenizer(pixels, valid, noise)
-        errors = (output.video - pixels).square().mean((2, 3, 4))
-        mse = (errors * valid).sum() / totals["frames"]
+        errors = (output.video - pixels).square()
+        mse = (errors.mean((2, 3, 4)) * valid).sum() / totals["frames"]
+        weighted = (errors * self._weights(pixels)).mean((2, 3, 4))
         vq_loss = (output.vq_loss.mean(-1) * valid).sum() / totals["frames"]
-        loss = mse / _variance(totals) + vq_loss
+        loss = (weighted * valid).sum() / totals["weights"] / _variance(totals) + vq_loss
         return loss.float(), detached({"mse": mse, "vq_loss": vq_loss})
+
+    def _weights(self, pixels: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t h w 1"]:
+        saturation = pixels.amax(-1, keepdim=True) - pixels.amin(-1, keepdim=True)
+        return 1 + self.colour_weight * saturation
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
         """PSNR of the mean error (dB), and the VQ loss."""

@@ -195,7 +195,7 @@ def test_cache_stays_where_it_was_allocated(genie):
 
     def places():
         past = imagination._past
-        blocks = past._dynamics_cache.blocks + past._decoder_cache.blocks
+        blocks = past._cache.blocks + past._decoder._cache.blocks
         return [(block.keys.data_ptr(), block.values.data_ptr()) for block in blocks]
 
     before = places()

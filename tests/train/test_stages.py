@@ -21,8 +21,9 @@ from genie_robo.train.stages import (
 )
 from genie_robo.train.step import compute_loss, floats, pool
 from genie_robo.types import EpisodeBatch, Split
+from tests.models.conftest import changed
 
-STAGES = ("tokenizer", "world_model")
+STAGES = ("tokenizer", "skipping_tokenizer", "world_model")
 
 
 @pytest.fixture
@@ -39,9 +40,13 @@ def batch(config) -> EpisodeBatch:
 @pytest.fixture
 def stage(config, request) -> TokenizerStage | WorldModelStage:
     torch.manual_seed(1)
+    if request.param == "skipping_tokenizer":
+        config = changed(config, {"model.tokenizer.skips": True})
     genie = build_genie(config)
     if request.param == "tokenizer":
         return TokenizerStage(genie.tokenizer, seed=5).train()
+    if request.param == "skipping_tokenizer":
+        return TokenizerStage(genie.tokenizer, seed=5, colour_weight=3.0).train()
     return WorldModelStage(
         genie.latent_action,
         genie.dynamics,
@@ -111,6 +116,28 @@ def test_the_tokenizers_loss_is_in_units_of_the_pixel_variance(stage, batch):
     assert numbers["mse"] == pytest.approx(float(error), rel=1e-5)
     wanted = float(error / pixels.var(correction=0) + vq_loss)
     assert numbers["loss"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_saturated_pixels_weigh_more(config, batch):
+    """Red, of saturation 1, counts 1 + 3 where grey counts 1."""
+    video = torch.full_like(batch.video, 128)
+    video[..., : video.shape[3] // 2, :] = torch.tensor([255, 0, 0], dtype=torch.uint8)
+    batch = replace(batch, video=video)
+    torch.manual_seed(1)
+    stage = TokenizerStage(build_genie(config).tokenizer, seed=5, colour_weight=3.0).eval()
+    stage.tokenizer.quantizer.warmup_steps = 0
+    numbers, _ = learn(stage, [batch])
+
+    pixels = video.double() / 255
+    with torch.no_grad():
+        output = stage.tokenizer(pixels.float(), ~batch.is_pad)
+    errors = (output.video - pixels).square()[~batch.is_pad]
+    red, grey = errors.chunk(2, dim=2)
+    vq_loss = output.vq_loss[~batch.is_pad].mean()
+    weighted = (4 * red.mean() + grey.mean()) / 5
+    wanted = float(weighted / pixels.var(correction=0) + vq_loss)
+    assert numbers["loss"] == pytest.approx(wanted, rel=1e-5)
+    assert numbers["mse"] == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("stage", ["world_model"], indirect=True)
