@@ -43,6 +43,10 @@ LAG = (
     "per frame with that read from MuJoCo's frames, all rollouts together"
 )
 IOU = "overlap of the pixels of a box's colour with MuJoCo's outline of it, intersection over union"
+SEEN = (
+    f"share of the boxes of which MuJoCo shows {MIN_PIXELS} pixels or more that have a pixel of "
+    "their colour anywhere in the picture; the others have vanished"
+)
 GRASP = (
     "of the boxes that MuJoCo holds lifted at the end, those that are read within "
     f"{HELD_MM:.0f} mm of the tool in the last frame"
@@ -61,6 +65,7 @@ UNITS = {
     "yaw_gain": "ratio",
     "gripper_accuracy": "share",
     "box_iou": "ratio",
+    "box_seen": "share",
     "grasp_kept": "share",
 }
 TRUE_FRAMES, REBUILT_FRAMES, HELD = "true_frames", "tokenizer_frames", "copy_last"
@@ -183,15 +188,14 @@ class PoseTable:
         self._source_of[who], self._readings[who] = source, readings
         self._add_errors(who, readings, given=given)
         pairs = [*zip(videos, self._truths, strict=True)]
-        overlap = np.stack([_box_iou(reader.box_pixels(v), truth) for v, truth in pairs])
+        outlines = np.stack([_outlines(reader.box_pixels(v), truth) for v, truth in pairs])
         kept = [
             _grasp_kept(read, truth) for read, truth in zip(readings, self._truths, strict=True)
         ]
         states = [_gripper_counts(r, t.poses) for r, t in zip(readings, self._truths, strict=True)]
         add = self._table.add
-        self._columns["box_iou", who] = self._table.add_series(
-            f"box_iou_{who}", overlap, given=given
-        )
+        for name, values in zip(("box_iou", "box_seen"), outlines.swapaxes(0, 1), strict=True):
+            self._columns[name, who] = self._table.add_series(f"{name}_{who}", values, given=given)
         self._columns["grasp_kept", who] = [add(f"grasp_kept_{who}", np.array(kept), given=given)]
         parts = ("changed_right", "changed", "same_right", "same")
         self._columns["gripper", who] = [
@@ -219,15 +223,19 @@ def _errors(thing: str, read: Poses, true: Poses) -> Float[np.ndarray, " n"]:
     return _mean_known(far, axis=1)
 
 
-def _box_iou(box_of: Int[np.ndarray, "t h w"], truth: Truth) -> Float[np.ndarray, " n"]:
-    """Mean over the boxes that are visible in MuJoCo, in every frame after the prompt."""
-    overlaps = []
+def _outlines(box_of: Int[np.ndarray, "t h w"], truth: Truth) -> Float[np.ndarray, "2 n"]:
+    """Overlap with MuJoCo's outline, and whether any pixel has the box's colour.
+
+    Means over the boxes that are visible in MuJoCo, in every frame after the prompt.
+    """
+    found = []
     for k in range(len(PALETTE)):
         seen, true = box_of[1:] == k, truth.shows[1:] == FIRST_BOX + k
         union = (seen | true).sum(axis=(1, 2))
         share = (seen & true).sum(axis=(1, 2)) / np.maximum(union, 1)
-        overlaps.append(np.where(true.sum(axis=(1, 2)) >= MIN_PIXELS, share, np.nan))
-    return _mean_known(np.stack(overlaps), axis=0)
+        both = np.stack([share, seen.any(axis=(1, 2))])
+        found.append(np.where(true.sum(axis=(1, 2)) >= MIN_PIXELS, both, np.nan))
+    return _mean_known(np.stack(found), axis=0)
 
 
 def _mean_known(values: Float[np.ndarray, "..."], *, axis: int) -> Float[np.ndarray, "..."]:
@@ -299,7 +307,12 @@ def pose_measurements(
         ceiling=poses.gripper_floor(who),
         reason=NO_CHANGE,
     )
-    for name, meaning, reason in (("box_iou", IOU, NO_THING), ("grasp_kept", GRASP, NO_GRASP)):
+    shares = (
+        ("box_iou", IOU, NO_THING),
+        ("box_seen", SEEN, NO_THING),
+        ("grasp_kept", GRASP, NO_GRASP),
+    )
+    for name, meaning, reason in shares:
         found[name] = Measurement(
             of=poses.error(name, who),
             unit=UNITS[name],

@@ -73,6 +73,15 @@ def test_the_outline_of_a_box_is_compared_by_its_overlap():
     )
 
 
+def test_a_box_is_seen_while_a_pixel_has_its_colour():
+    same = poses(gripper=[1] * FRAMES)
+    seen = np.zeros((FRAMES, 4, 4), np.uint8)
+    seen[:3, 3, 3] = FIRST_BOX  # somewhere else, then nowhere
+    found = table_of(same, same, seen=seen)
+    assert found.error("box_seen", TRUE_FRAMES).value == pytest.approx(2 / 4)
+    assert found.error("box_iou", TRUE_FRAMES).value == 0.0
+
+
 def test_a_grasp_is_kept_if_the_box_is_read_at_the_tool():
     near, far = (poses(gripper=[0] * FRAMES, first=(x, 0.0, 0.0)) for x in (0.04, 0.06))
     assert table_of(near, near, lifted=[0]).error("grasp_kept", TRUE_FRAMES).value == 1.0
