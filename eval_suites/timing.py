@@ -234,7 +234,8 @@ def decode_by_recomputing(model: DynamicsModel, sampler: Sampler, past: MaskedTo
     def compute(known: Int[Tensor, "1 s"], places: Int[Tensor, "1 r"]) -> Tensor:
         frames = torch.cat([window[0], known[:, None]], dim=1)
         features = model.features(frames, past.actions)[:, -1]
-        return model.to_logits(features.take_along_dim(places[..., None], dim=1))
+        before = window[0][:, -1].gather(1, places)
+        return model.logits(features.take_along_dim(places[..., None], dim=1), before)
 
     def decode(generators: Sequence[torch.Generator]) -> Int[Tensor, "1 s"]:
         decoded = decode_frame(compute, hidden, sampler=sampler, generators=generators)

@@ -163,6 +163,7 @@ def build_dynamics(
         robot_dim=robot_dim,
         actions=model.actions,
         transformer=build_transformer(model.dynamics.transformer, model.attention),
+        copies=model.dynamics.copies,
     )
 
 

@@ -101,11 +101,16 @@ def _as_text(value: Any) -> Any:
             return value
 
 
+_EARLIER = {"tokenizer": {"skips": False, "colour_weight": 0.0}, "dynamics": {"copies": False}}
+"""Settings that are newer than some stored configurations, with what they were before."""
+
+
 def _upgrade(plain: dict[Any, Any]) -> dict[Any, Any]:
     """Convert settings of earlier versions to those of this one.
 
     `latent_action` had a switch `jacobian`, and null for settings implied by target and flow.
-    Today's `latent_action_labels` were `labels`.
+    Today's `latent_action_labels` were `labels`. The tokenizer skipped nothing and weighed all
+    colours alike, and the dynamics did not copy.
     """
     if isinstance(plain.get("labels"), dict):
         others = {name: value for name, value in plain.items() if name != "labels"}
@@ -129,6 +134,9 @@ def _upgrade(plain: dict[Any, Any]) -> dict[Any, Any]:
     }
     given = {name: value for name, value in latent_action.items() if value is not None}
     upgraded = model | {"latent_action": implied | given}
+    for part, defaults in _EARLIER.items():
+        if isinstance(settings := model.get(part), dict):
+            upgraded[part] = defaults | settings
     return plain | {"model": upgraded} if "model" in plain else upgraded
 
 

@@ -82,6 +82,8 @@ class KVCache:
     """
 
     blocks: list[BlockCache] = field(default_factory=list)
+    last_tokens: Int[Tensor, "b s"] | None = None
+    """Tokens of the last finished frame, for a dynamics that copies them."""
 
     def finish(self, num_frames: int = 1) -> None:
         """Keep the last `num_frames` frames that the stack computed."""
@@ -90,10 +92,13 @@ class KVCache:
 
     def restart(self) -> None:
         """Drop all frames but keep the memory."""
+        self.last_tokens = None
         for block in self.blocks:
             block.restart()
 
     def repeat(self, times: int) -> None:
         """Copy every sequence `times` times, for rollouts that share a prompt."""
+        if self.last_tokens is not None:
+            self.last_tokens = self.last_tokens.repeat_interleave(times, dim=0)
         for block in self.blocks:
             block.repeat(times)

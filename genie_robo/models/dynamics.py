@@ -19,6 +19,12 @@ class DynamicsModel(nn.Module):
     all earlier frames, the output logits for every token. The code of the transition t-1 -> t is
     joined to the tokens of frame t; the paper adds it to all of them.
 
+    With `copies` the token in the same place of the frame before gets a bonus that depends on the
+    transformer's output h, so that what stays need not be generated (not in the paper; a pointer as
+    of See et al. 2017):
+
+        logit of token k = w_k h + b_k + [k = z_t-1] (g h + c)
+
     The latent action is `latent_dim` numbers. With `robot_dim` above 0 robot actions of that width
     steer too, or alone where `latent_dim` is 0; all inputs then have the form of RobotControl.
     """
@@ -32,6 +38,7 @@ class DynamicsModel(nn.Module):
         robot_dim: int = 0,
         actions: Joining,
         transformer: STTransformer,
+        copies: bool = False,
     ) -> None:
         super().__init__()
         self.num_tokens = num_tokens
@@ -49,6 +56,10 @@ class DynamicsModel(nn.Module):
         self.embed_action = nn.Linear(latent_dim + num_features, dim)
         self.action_input = ActionInput(actions, dim=dim)
         self.to_logits = nn.Linear(dim, num_tokens)
+        self.to_copy = nn.Linear(dim, 1) if copies else None
+        if self.to_copy is not None:
+            nn.init.zeros_(self.to_copy.weight)
+            nn.init.zeros_(self.to_copy.bias)
 
     @property
     def mask_token(self) -> int:
@@ -76,13 +87,28 @@ class DynamicsModel(nn.Module):
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s k"]:
         """Logits for every token of every frame; action i leads to frame i + 1."""
-        return self.to_logits(self.features(tokens, actions))
+        return self.logits(self.features(tokens, actions), self.before(tokens))
 
     def features(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t s d"]:
-        """Transformer output for every token, the input of `to_logits`."""
+        """Transformer output for every token."""
         return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
+
+    def before(self, tokens: Int[Tensor, "b t s"]) -> Int[Tensor, "b t s"]:
+        """The token in the same place of the frame before; the mask token for the first frame."""
+        return F.pad(tokens[:, :-1], (0, 0, 1, 0), value=self.mask_token)
+
+    def logits(
+        self, features: Float[Tensor, "*n d"], before: Int[Tensor, "*n"]
+    ) -> Float[Tensor, "*n k"]:
+        """Logits from the transformer's output and the token before, not copied if masked."""
+        logits = self.to_logits(features)
+        if self.to_copy is None:
+            return logits
+        is_known = (before != self.mask_token)[..., None]
+        bonus = self.to_copy(features).to(logits.dtype) * is_known
+        return logits.scatter_add(-1, before[..., None] * is_known, bonus)
 
     def next_frame(
         self,
@@ -96,13 +122,18 @@ class DynamicsModel(nn.Module):
         `actions` has one entry, or none for the first frame of a video.
         """
         x = self._embed(tokens, actions)
-        return self.to_logits(self.transformer(x, cache, self.action_input.shift(places))[:, 0])
+        features = self.transformer(x, cache, self.action_input.shift(places))[:, 0]
+        before = torch.full_like(places, self.mask_token)
+        if cache.last_tokens is not None:
+            before = cache.last_tokens.gather(1, places)
+        return self.logits(features, before)
 
     def remember(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"], cache: KVCache
     ) -> None:
         """Append decoded frames to the cache: several at once only when it is empty."""
         self.transformer.remember(self._embed(tokens, actions), cache)
+        cache.last_tokens = tokens[:, -1]
 
     def _embed(
         self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b n e"]

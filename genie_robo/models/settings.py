@@ -141,10 +141,10 @@ class TokenizerConfig:
     """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
     patch sizes that are powers of two; local: linear into the encoder, convolutional out of the
     decoder, so that few tokens flip while their patch stays."""
-    skips: bool = False
+    skips: bool = True
     """A patch that does not change keeps its token, and a token that stays keeps its pixels. Not in
     the paper."""
-    colour_weight: float = bounded(0.0, least=0, most=1e6)
+    colour_weight: float = bounded(4.0, least=0, most=1e6)
     """Squared errors count 1 + this times the pixel's saturation (max - min of its channels)."""
     encoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
     decoder: TransformerConfig = field(default_factory=lambda: TransformerConfig(num_blocks=2))
@@ -248,6 +248,8 @@ class DynamicsConfig:
     """Share of training windows that are steered by latents instead of their codes. Above 0, a
     rollout can be steered by either; 0 is the paper's."""
     steered_by: Steering = Steering.latent_actions
+    copies: bool = True
+    """The token in the same place one frame before gets a learned bonus. Not in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)

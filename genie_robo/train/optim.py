@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genie_robo.train.settings import Method, Schedule
 
-TO_OUTPUT = ("to_logits", "to_pixels")
+TO_OUTPUT = ("to_logits", "to_copy", "to_pixels")
 """Output layers, which like embeddings are not optimised by Muon."""
 
 

@@ -258,7 +258,8 @@ def masked_token_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy of the hidden tokens (paper section 2.1) and the number of right guesses."""
     features = model.features(tokens.masked_fill(hidden, model.mask_token), actions)
-    logits, targets = model.to_logits(features[hidden]).float(), tokens[hidden]
+    logits = model.logits(features[hidden], model.before(tokens)[hidden]).float()
+    targets = tokens[hidden]
     loss = F.cross_entropy(logits, targets, reduction="sum")
     return loss, (logits.argmax(-1) == targets).float().sum()
 

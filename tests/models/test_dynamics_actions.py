@@ -8,6 +8,7 @@ from genie_robo.build import build_genie
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.settings import Joining
 from genie_robo.models.transformer import STTransformer
+from genie_robo.train.stages import masked_token_loss
 from tests.models.conftest import changed
 
 
@@ -17,6 +18,7 @@ def dynamics(request, config):
     torch.manual_seed(0)
     model = build_genie(config).dynamics.eval()
     torch.nn.init.normal_(model.embed_action.bias, std=0.1)
+    torch.nn.init.normal_(model.to_copy.weight)
     return model
 
 
@@ -106,3 +108,54 @@ def test_it_learns_what_an_action_does(joining):
         optimizer.step()
 
     assert loss < 0.1
+
+
+def test_the_token_before_gets_the_bonus_and_no_other(dynamics, tokens, actions):
+    torch.nn.init.zeros_(dynamics.to_copy.weight)
+    plain = dynamics(tokens, actions)
+    torch.nn.init.constant_(dynamics.to_copy.bias, 3.0)
+
+    bonus = dynamics(tokens, actions) - plain
+
+    torch.testing.assert_close(bonus[:, 1:], 3.0 * F.one_hot(tokens[:, :-1], 20).float())
+    assert not bonus[:, 0].any()
+
+
+def test_nothing_is_copied_from_a_masked_token(dynamics, tokens, actions):
+    masked = tokens.clone()
+    masked[:, 2, :4] = dynamics.mask_token
+    torch.nn.init.zeros_(dynamics.to_copy.weight)
+    plain = dynamics(masked, actions)
+    torch.nn.init.constant_(dynamics.to_copy.bias, 3.0)
+
+    bonus = dynamics(masked, actions) - plain
+
+    assert not bonus[:, 3, :4].any()
+    assert bonus[:, 3, 4:].any()
+
+
+def test_a_dynamics_that_copies_learns_to_stand_still():
+    """Without it a model must learn which token to repeat for each of them."""
+    torch.manual_seed(0)
+    losses = {}
+    for copies in (False, True):
+        model = DynamicsModel(
+            num_tokens=50,
+            tokens_per_frame=4,
+            latent_dim=1,
+            actions=Joining.additive,
+            transformer=STTransformer(num_blocks=1, dim=32, num_heads=2, head_dim=16),
+            copies=copies,
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for _ in range(60):
+            still = torch.randint(50, (16, 1, 4)).expand(16, 3, 4)
+            hidden = torch.zeros(16, 3, 4, dtype=torch.bool)
+            hidden[:, 1:] = True
+            loss, _ = masked_token_loss(model, still, torch.zeros(16, 2, 1), hidden)
+            optimizer.zero_grad()
+            (loss / hidden.sum()).backward()
+            optimizer.step()
+        losses[copies] = float(loss.detach() / hidden.sum())
+
+    assert losses[True] < 0.1 * losses[False]
