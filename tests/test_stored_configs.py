@@ -43,6 +43,24 @@ def test_a_run_of_before_differs_in_nothing_from_one_of_today(tmp_path):
     assert read_config(run, TrainConfig).model == TrainConfig(run="r").model
 
 
+def test_models_of_before_skip_copy_and_weigh_nothing(tmp_path):
+    run = RunFolder(tmp_path)
+    write_config(run, TrainConfig(run="r"))
+    stored = yaml.safe_load(run.config.read_text())
+    stored["data"]["path"] = stored["data"]["source"]["camera"] = "x"
+    tokenizer, dynamics = (stored["model"][part] for part in ("tokenizer", "dynamics"))
+    assert tokenizer.pop("skips")
+    assert tokenizer.pop("colour_weight")
+    assert dynamics.pop("copies")
+    run.config.write_text(yaml.safe_dump(stored))
+
+    model = read_config(run, TrainConfig).model
+
+    assert not model.tokenizer.skips
+    assert model.tokenizer.colour_weight == 0
+    assert not model.dynamics.copies
+
+
 @pytest.mark.parametrize("text", ["${oc.env:SECRET}", "a\\${seed}", "\\\\${seed}", "1e3", "true"])
 def test_text_is_read_back_as_it_was_written(tmp_path, monkeypatch, text):
     monkeypatch.setenv("SECRET", "never read")

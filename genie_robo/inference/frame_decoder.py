@@ -34,11 +34,11 @@ class FrameDecoder:
         """
         if self._num_cached == self._num_frames:
             self._cache.restart()
-            self._tokenizer.decode(torch.stack(list(self._later_half), dim=1), self._cache)
+            self._tokenizer.paint(torch.stack(list(self._later_half), dim=1), self._cache)
             self._num_cached = len(self._later_half)
         self._later_half.append(tokens)
         self._num_cached += 1
-        frame = self._tokenizer.decode(tokens[:, None], self._cache)[:, 0]
+        frame = self._tokenizer.paint(tokens[:, None], self._cache)[:, 0]
         if self._tokenizer.skips:
             frame = self._hold(tokens, frame) if seen is None else seen
             self._last = (tokens, frame)

@@ -111,16 +111,24 @@ class VideoTokenizer(nn.Module):
             return tokens
         return tokens.gather(1, last_change(changed_patches(video, self.patch_size)))
 
-    def decode(
-        self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None
-    ) -> Float[Tensor, "b t h w c"]:
-        """Tokens to frames in [0, 1]; with a cache, those after the cached frames."""
-        video = self._decode(self.quantizer.lookup(tokens), cache).float().clamp(0.0, 1.0)
-        if cache:
-            cache.finish(tokens.shape[1])
+    def decode(self, tokens: Int[Tensor, "b t s"]) -> Float[Tensor, "b t h w c"]:
+        """A whole window of tokens to frames in [0, 1]."""
+        video = self.paint(tokens)
         if not self.skips:
             return video
         return hold(video, last_change(changed_tokens(tokens)), self.patch_size)
+
+    def paint(
+        self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None
+    ) -> Float[Tensor, "b t h w c"]:
+        """What the decoder makes of tokens, in [0, 1], with no pixels held from frame to frame.
+
+        With a cache, tokens are those of the frames after the cached ones.
+        """
+        video = self._decode(self.quantizer.lookup(tokens), cache).clamp(0.0, 1.0)
+        if cache:
+            cache.finish(tokens.shape[1])
+        return video
 
     def _encode(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s e"]:
         x = self.embed(video - 0.5) + self.encoder_position

@@ -67,9 +67,9 @@ def test_decoding_frame_by_frame_gives_the_full_window(tokenizer, long_video):
     tokens = tokenizer.encode(long_video)
     cache = tokenizer.decoder.new_cache(16)
 
-    frames = [tokenizer.decode(frame, cache) for frame in tokens.split(1, dim=1)]
+    frames = [tokenizer.paint(frame, cache) for frame in tokens.split(1, dim=1)]
 
-    torch.testing.assert_close(torch.cat(frames, 1), tokenizer.decode(tokens), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(frames, 1), tokenizer.paint(tokens), atol=1e-5, rtol=1e-5)
 
 
 def test_twenty_steps_lower_the_loss_and_reach_every_parameter(tokenizer):
