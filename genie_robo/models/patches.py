@@ -2,8 +2,7 @@
 
 `linear` is the paper's: one matrix product per patch. `convolutional` halves the frame repeatedly
 with overlapping 4 x 4 windows, so that edges are continuous across patches; small models learn
-faster with it (docs/LOG.md). Its windows also carry what moves next to a patch into its token;
-`local` is linear on the way in.
+faster with it (docs/LOG.md).
 """
 
 import itertools
@@ -128,7 +127,7 @@ def widths(patch_size: int, dim: int) -> list[int]:
     num_halvings = patch_size.bit_length() - 1
     if num_halvings < 1 or patch_size != 2**num_halvings:
         raise ValueError(
-            f"model.tokenizer.patch_layers=convolutional or local halves frames, so "
+            f"model.tokenizer.patch_layers=convolutional halves frames, so "
             f"model.tokenizer.patch_size={patch_size} must be 2, 4, 8 or another power of two; "
             "change it, or take patch_layers=linear"
         )

@@ -34,7 +34,6 @@ class PatchLayers(StrEnum):
 
     linear = "linear"
     convolutional = "convolutional"
-    local = "local"
 
 
 class Joining(StrEnum):
@@ -139,8 +138,7 @@ class TokenizerConfig:
     patch_size: int = bounded(8, least=1, most=_MAX_SIDE)
     patch_layers: PatchLayers = PatchLayers.convolutional
     """linear: one matrix product per patch, the paper's; convolutional: overlapping windows, for
-    patch sizes that are powers of two; local: linear into the encoder, convolutional out of the
-    decoder, so that few tokens flip while their patch stays."""
+    patch sizes that are powers of two."""
     skips: bool = True
     """A patch that does not change keeps its token, and a token that stays keeps its pixels. Not in
     the paper."""

@@ -62,9 +62,9 @@ class VideoTokenizer(nn.Module):
         self.image_size = image_size
         self.patch_size = patch_size
         self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
-        sees_neighbours = patch_layers is PatchLayers.convolutional
-        embedding = ConvEmbedding if sees_neighbours else LinearEmbedding
-        pixels = LinearPixels if patch_layers is PatchLayers.linear else ConvPixels
+        is_linear = patch_layers is PatchLayers.linear
+        embedding = LinearEmbedding if is_linear else ConvEmbedding
+        pixels = LinearPixels if is_linear else ConvPixels
         self.encoder, self.decoder, self.quantizer = encoder, decoder, quantizer
         self.embed = embedding(patch_size=patch_size, dim=encoder.dim)
         self.encoder_position = nn.Parameter(torch.randn(self.tokens_per_frame, encoder.dim) * 0.02)

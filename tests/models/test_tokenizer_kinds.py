@@ -38,22 +38,6 @@ def test_frame_ten_of_sixteen_moves_none_before_it(tokenizer, long_video):
     assert (before.video[:, 10] != after.video[:, 10]).any()
 
 
-@pytest.mark.parametrize(
-    ("layers", "moved"),
-    [(PatchLayers.linear, 1), (PatchLayers.local, 1), (PatchLayers.convolutional, 4)],
-)
-def test_how_many_embeddings_see_the_corner_of_a_patch(config, long_video, layers, moved):
-    config = changed(config, {"model.tokenizer.patch_layers": layers})
-    tokenizer = build_tokenizer(config.model, config.data).eval()
-    size = config.model.tokenizer.patch_size
-    other = long_video.clone()
-    other[:, :, size, size] = 1 - other[:, :, size, size]
-
-    differences = (tokenizer.embed(long_video) != tokenizer.embed(other)).any(-1)
-
-    assert (differences.sum(-1) == moved).all()
-
-
 def test_without_time_frames_do_not_meet(config, long_video):
     config = changed(config, {"model.tokenizer.kind": TokenizerKind.vit})
     tokenizer = build_tokenizer(config.model, config.data).eval()
