@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 _R2, _LATENT = "achieved/xyz/r2", "achieved/xyz/r2_latent"
 _DELTA, _GRIPPER = "delta_psnr/permuted/t4", "gripper_accuracy/robot_control"
-_BOX, _USE = "box_error/robot_control", "achieved/xyz/utilisation"
+_USE = "achieved/xyz/utilisation"
 _READER = "the reader on rebuilt true frames"
 _FLOW = "dense optical flow"
 ROWS = (
@@ -83,6 +83,15 @@ ROWS = (
         1,
         {"psnr - gain_over_copy_last/psnr": "copy-last"},
     ),
+    Row(
+        "tokenizer PSNR on changed pixels",
+        "tokenizer",
+        "changed_psnr",
+        "dB",
+        1,
+        {"changed_psnr - gain_over_copy_last/changed_psnr": "copy-last"},
+    ),
+    Row("tokens of unchanged patches that flip", "tokenizer", "flips/own_patch", "", 3, {}),
     Row("delta_4 PSNR, codes of another clip", "controllability", _DELTA, "dB", 1, {}),
     Row(
         "tool error, codes",
@@ -138,16 +147,29 @@ ROWS = (
         2,
         {},
     ),
+    *(
+        Row(
+            f"{kind} boxes, error, robot actions, all labels",
+            "sim_rollout",
+            f"{kind}_box_error/robot_control",
+            "mm",
+            0,
+            {
+                f"{kind}_box_error/robot_control@ceiling": _READER,
+                f"{kind}_box_error/robot_control - {kind}_box_error/over_copy_last/robot_control": (
+                    "copy-last"
+                ),
+            },
+        )
+        for kind in ("still", "moved")
+    ),
     Row(
-        "box error, robot actions, all labels",
+        "boxes that have not vanished, robot actions, all labels",
         "sim_rollout",
-        _BOX,
-        "mm",
-        0,
-        {
-            f"{_BOX}@ceiling": _READER,
-            f"{_BOX} - box_error/over_copy_last/robot_control": "copy-last",
-        },
+        "box_seen/robot_control",
+        "",
+        2,
+        {"box_seen/robot_control@ceiling": _READER, "box_seen/random_codes": "random codes"},
     ),
     Row(
         "gripper open or closed, robot actions, all labels",
