@@ -34,8 +34,8 @@ FLIPS = {
 }
 NO_STILL_PATCH = "no patch keeps its pixels, or tokens are not one per square patch"
 FRAMES = (
-    "frames 1.. of test episodes, interval over episodes; a tokenizer that skips what stays is given "
-    "frame 0, as in a rollout; copy_last shows the previous frame"
+    "frames 1.. of test episodes, interval over episodes; a tokenizer that skips what stays is "
+    "given frame 0, as in a rollout; copy_last shows the previous frame"
 )
 
 
