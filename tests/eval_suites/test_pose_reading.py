@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eval_suites.simulated.pose_reading import PoseReader
-from eval_suites.simulated.truth import PALETTE, Poses
+from eval_suites.simulated.truth import PALETTE, Poses, to_pixels
 from genie_robo.sim.scene import COLORS, CameraSpec
 
 RNG = np.random.default_rng(0)
@@ -66,3 +66,51 @@ def test_no_frame_is_refused():
     frames, poses = sample(1)
     with pytest.raises(ValueError, match="needs frames"):
         PoseReader.fit(frames[:0], Poses(*(part[:0] for part in poses)), camera=CAMERA)
+
+
+def carried(count):
+    """Half of the time one box is in the gripper, which covers none of it, at any height.
+
+    The camera looks along the diagonal, so a lifted box looks as if it lay further back.
+    """
+    slanted = CameraSpec(position=(-0.8, 0.0, 0.8), target=(0.0, 0.0, 0.0), fovy=24.0)
+    tools = np.concatenate(
+        [RNG.uniform(-0.1, 0.1, size=(count, 2)), RNG.uniform(0.03, 0.2, size=(count, 1))], axis=1
+    )
+    boxes = np.full((count, len(PALETTE), 3), np.nan)
+    boxes[:, :2, :2] = RNG.uniform(-0.12, 0.12, size=(count, 2, 2))
+    boxes[:, :2, 2] = 0.02
+    is_carried = RNG.random(count) < 0.5
+    boxes[is_carried, 0] = tools[is_carried] + [0.0, 0.0, 0.005]
+    frames = np.full((count, 64, 64, 3), 170, np.uint8)
+    for t in range(count):
+        places = to_pixels(np.vstack([tools[t], boxes[t, :2]]), slanted, image_size=(64, 64))
+        colors = [np.array([230, 120, 30]), *(np.array(COLORS[n]) * 255 for n in PALETTE[:2])]
+        sizes = (round(3 + 40 * tools[t, 2]), 2, 2)  # the tool tells its height, boxes do not
+        for (row, column), color, reach in zip(places, colors, sizes, strict=True):
+            i, j = round(row), round(column)
+            frames[t, max(i - reach, 0) : i + reach, max(j - reach, 0) : j + reach] = color
+    gripper = np.where(is_carried, 0.0, 1.0)
+    return frames, Poses(tools, boxes, np.zeros(count), gripper), slanted, is_carried
+
+
+def test_a_box_in_the_gripper_is_read_where_the_tool_is():
+    frames, poses, camera, _ = carried(600)
+    reader = PoseReader.fit(frames, poses, camera=camera)
+    frames, true, _, is_carried = carried(100)
+    read = reader.read(frames)
+    errors = np.linalg.norm(read.boxes - true.boxes, axis=-1)
+    assert np.median(errors[is_carried, 0]) < 0.02
+    assert np.median(errors[~is_carried, 0]) < 0.01
+    assert np.median(errors[:, 1]) < 0.01
+
+
+def test_boxes_that_are_never_grasped_are_all_read_on_the_table():
+    frames, poses, camera, is_carried = carried(400)
+    lying = ~is_carried
+    known = Poses(*(part[lying] for part in poses))
+    far = np.linalg.norm(known.boxes[:, :2] - known.tool[:, None], axis=-1).min(axis=1) > 0.04
+    reader = PoseReader.fit(
+        frames[lying][far], Poses(*(part[far] for part in known)), camera=camera
+    )
+    assert np.allclose(reader.read(frames).boxes[:, :2, 2], 0.02, atol=5e-3)
