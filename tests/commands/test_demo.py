@@ -133,7 +133,7 @@ def ctrl_c():
         ("tokenizer", VideoTokenizer, "forward"),
         ("world_model", DynamicsModel, "features"),
         ("robot_control", DynamicsModel, "by_robot"),
-        ("eval.tokenizer", VideoTokenizer, "decode"),
+        ("eval.tokenizer", VideoTokenizer, "paint"),
         ("imagine", DynamicsModel, "next_frame"),
     ],
 )
