@@ -110,10 +110,11 @@ def test_losses_are_those_of_one_process(runs, name):
             assert other == pytest.approx(one, rel=TOLERANCE, abs=1e-6, nan_ok=True), stage
 
 
-@pytest.mark.xfail(reason="a token that turns by rounding is held and copied", strict=False)
 def test_muon_on_shards_learns_what_it_learns_alone(words):
-    train_here(words("muon", *MUON))
-    train_on_two(words("muon_shards", *MUON, "engine.strategy=fsdp"))
+    """Without skips, which hold a token that turns by rounding: AdamW above is exact with them."""
+    muon = (*MUON, "model.tokenizer.skips=false")
+    train_here(words("muon", *muon))
+    train_on_two(words("muon_shards", *muon, "engine.strategy=fsdp"))
     alone, shards = (Path(words(n)[0].removeprefix("run=")) for n in ("muon", "muon_shards"))
     for stage in STAGES[:2]:
         wanted, found = ([line["loss"] for line in lines(run, stage)] for run in (alone, shards))
