@@ -11,7 +11,7 @@ from genie_robo.data.windows import overlapping_chunks
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.frame_decoder import FrameDecoder
 from genie_robo.models.genie import Genie
-from genie_robo.models.skip import changed_patches, last_change
+from genie_robo.models.skip import keep_tokens
 from genie_robo.types import Window, video_to_bytes, video_to_float
 
 
@@ -83,8 +83,7 @@ class GenieTokenizer:
             decoded = tokenizer.decode(tokens).flatten(0, 1)[: len(video)]
             return _reconstruction(tokens.flatten(0, 1)[: len(video)], decoded)
         pixels, tokens = pixels.flatten(0, 1)[: len(video)], tokens.flatten(0, 1)[: len(video)]
-        since = last_change(changed_patches(pixels[None], tokenizer.patch_size))[0]
-        tokens = tokens.gather(0, since)
+        tokens = keep_tokens(tokens[None], pixels[None], tokenizer.patch_size)[0]
         decoder = FrameDecoder(tokenizer, num_frames=self.genie.num_frames)
         first = decoder.decode(tokens[:1], seen=pixels[:1])
         others = [decoder.decode(frame[None]) for frame in tokens[1:]]

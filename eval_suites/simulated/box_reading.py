@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from eval_suites.simulated.color_moments import (
-    MASS,
+    BLOB,
     U,
     V,
     all_colors,
@@ -126,7 +126,7 @@ def _beside_the_tool(
     pose = np.concatenate([tool, gripper[:, None]], axis=1)[:, None]
     return np.concatenate(
         [
-            moments[..., MASS : V + 3],
+            moments[..., BLOB],
             np.broadcast_to(pose, (*moments.shape[:2], pose.shape[-1])),
             away,
             np.linalg.norm(away, axis=-1, keepdims=True),

@@ -6,9 +6,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-NUM_MOMENTS = 9
-MASS, U, V = 0, 1, 2
-"""Of the moments: the square root of the number of pixels, and their mean column and row."""
+U, V = 1, 2
+"""Moments: mean column and row of a colour's pixels."""
+BLOB = slice(0, 5)
+"""Moments: root mass, mean and spread."""
 _LEVELS = 32
 _PENALTIES = np.logspace(-2, 4, 7)
 _PRIOR_MASS = 3.0

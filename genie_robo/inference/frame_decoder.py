@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from genie_robo.models.skip import changed_tokens, hold, last_change
+from genie_robo.models.skip import keep_pixels
 from genie_robo.models.tokenizer import VideoTokenizer
 
 
@@ -52,8 +52,7 @@ class FrameDecoder:
             return frame
         both = torch.stack([self._last[0], tokens], dim=1)
         frames = torch.stack([self._last[1], frame], dim=1)
-        since = last_change(changed_tokens(both))
-        return hold(frames, since, self._tokenizer.patch_size)[:, 1]
+        return keep_pixels(frames, both, self._tokenizer.patch_size)[:, 1]
 
     def fan_out(self, times: int) -> None:
         """Copy the past of one video for `times` videos."""

@@ -11,15 +11,25 @@ STILL = 2.5 / 255
 """Largest change of a channel of a still pixel: two grey levels, below the noise of JPEG."""
 
 
+def keep_tokens(
+    tokens: Int[Tensor, "b t s"], video: Float[Tensor, "b t h w c"], patch_size: int
+) -> Int[Tensor, "b t s"]:
+    """Each patch has the token of the frame in which it changed last."""
+    return tokens.gather(1, last_change(changed_patches(video, patch_size)))
+
+
+def keep_pixels(
+    video: Float[Tensor, "b t h w c"], tokens: Int[Tensor, "b t s"], patch_size: int
+) -> Float[Tensor, "b t h w c"]:
+    """Each patch has the pixels of the frame in which its token changed last."""
+    changed = F.pad(tokens[:, 1:] != tokens[:, :-1], (0, 0, 1, 0), value=True)
+    return hold(video, last_change(changed), patch_size)
+
+
 def changed_patches(video: Float[Tensor, "b t h w c"], patch_size: int) -> Bool[Tensor, "b t s"]:
     """Whether a pixel of the patch differs from the frame before; all patches of the first do."""
     changes = patchify((video[:, 1:] - video[:, :-1]).abs(), patch_size).amax(-1) > STILL
     return F.pad(changes, (0, 0, 1, 0), value=True)
-
-
-def changed_tokens(tokens: Int[Tensor, "b t s"]) -> Bool[Tensor, "b t s"]:
-    """Whether a token differs from the frame before; all tokens of the first do."""
-    return F.pad(tokens[:, 1:] != tokens[:, :-1], (0, 0, 1, 0), value=True)
 
 
 def last_change(changed: Bool[Tensor, "b t s"]) -> Int[Tensor, "b t s"]:

@@ -16,7 +16,7 @@ from genie_robo.models.patches import (
 )
 from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind
-from genie_robo.models.skip import changed_patches, changed_tokens, hold, last_change
+from genie_robo.models.skip import changed_patches, hold, keep_pixels, keep_tokens, last_change
 from genie_robo.models.transformer import Layout, STTransformer
 
 TOKENIZER_LAYOUTS: dict[TokenizerKind, tuple[Layout, Layout]] = {
@@ -107,16 +107,12 @@ class VideoTokenizer(nn.Module):
     def encode(self, video: Float[Tensor, "b t h w c"]) -> Int[Tensor, "b t s"]:
         """The token of every patch of every frame."""
         tokens = self.quantizer.nearest(self.quantizer.bound(self._encode(video).float()))
-        if not self.skips:
-            return tokens
-        return tokens.gather(1, last_change(changed_patches(video, self.patch_size)))
+        return keep_tokens(tokens, video, self.patch_size) if self.skips else tokens
 
     def decode(self, tokens: Int[Tensor, "b t s"]) -> Float[Tensor, "b t h w c"]:
         """A whole window of tokens to frames in [0, 1]."""
         video = self.paint(tokens)
-        if not self.skips:
-            return video
-        return hold(video, last_change(changed_tokens(tokens)), self.patch_size)
+        return keep_pixels(video, tokens, self.patch_size) if self.skips else video
 
     def paint(
         self, tokens: Int[Tensor, "b t s"], cache: KVCache | None = None

@@ -57,7 +57,7 @@ class Moment:
     """A frame of the game."""
 
     frame: UInt8[np.ndarray, "h w c"]
-    """The world's frame; of the prompt, the world's own reconstruction."""
+    """The world's frame; of the prompt, as the world shows it."""
     uncertainty: float
     """Mean entropy of the frame's tokens when they were revealed (nats), 0 for the prompt."""
     action: Action | None

@@ -7,7 +7,7 @@ from genie_robo.build import build_genie, build_tokenizer
 from genie_robo.inference.frame_decoder import FrameDecoder
 from genie_robo.inference.rollout import imagine
 from genie_robo.inference.settings import Sampler
-from genie_robo.models.skip import changed_patches, changed_tokens, hold, last_change
+from genie_robo.models.skip import changed_patches, hold, keep_pixels, last_change
 from tests.models.conftest import changed
 
 PATCH = 8
@@ -55,8 +55,15 @@ def test_a_patch_changes_when_one_pixel_does_by_more_than_two_grey_levels():
 
 
 def test_last_change_is_the_latest_frame_so_far():
+    changed = torch.tensor([[[True], [False], [True], [False], [True], [False]]])
+    assert last_change(changed)[0, :, 0].tolist() == [0, 0, 2, 2, 4, 4]
+
+
+def test_a_patch_keeps_its_pixels_while_its_token_stays():
+    video = torch.arange(6.0)[None, :, None, None, None].expand(1, 6, 8, 8, 3)
     tokens = torch.tensor([[[5], [5], [7], [7], [5], [5]]])
-    assert last_change(changed_tokens(tokens))[0, :, 0].tolist() == [0, 0, 2, 2, 4, 4]
+    kept = keep_pixels(video, tokens, PATCH)
+    assert kept[0, :, 0, 0, 0].tolist() == [0, 0, 2, 2, 4, 4]
 
 
 def test_held_patches_are_those_of_their_last_change():
