@@ -73,9 +73,10 @@ def _dispatch(words: Sequence[str], flags: set[str]) -> int:
     if not words:
         return _overview(flags)
     command = load_command(words[0])
+    settings = command.name_first(words[1:])
     if flags & {"-m", "--multirun"} and not flags & {"--help", "-h", "--cfg"}:
-        return _sweep(command, words[1:])
-    return _single(command, words[1:], flags)
+        return _sweep(command, settings)
+    return _single(command, settings, flags)
 
 
 def _overview(flags: set[str]) -> int:

@@ -18,6 +18,7 @@ from genie_robo.config_tree import editable
 
 COMMANDS = command_names()
 REQUIRED = {
+    "table": "trials.csv",
     "run": "runs/x",
     "path": "datasets/x",
     "data.path": "datasets/x",

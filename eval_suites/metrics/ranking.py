@@ -44,6 +44,13 @@ def mmrv(
     return (apart * is_wrong).max(axis=-1).mean(axis=-1)
 
 
+def mean_absolute_error(
+    predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
+) -> Float[np.ndarray, "..."]:
+    """Mean over policies of |predicted - true|."""
+    return np.abs(predicted - true).mean(axis=-1)
+
+
 def _differ(values: Float[np.ndarray, "... p"]) -> Bool[np.ndarray, "..."]:
     """Whether values differ by more than the rounding of the largest."""
     size = np.maximum(np.abs(values).max(axis=-1), 1.0)

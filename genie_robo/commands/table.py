@@ -9,7 +9,7 @@ only when the command runs. Another package adds a command by an entry point of 
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
@@ -47,12 +47,20 @@ class Command:
     """Dataclass of its settings: types, defaults and, below each field, meanings."""
     run: str
     """`package.module:function`; it gets an instance of `config`, and raises on failure."""
+    first_word: str = ""
+    """The setting that a first word without `=` is the value of; empty where there is none."""
     after_sweep: str = ""
     """`package.module:function`; it gets a list of SweptRun at the end of `-m`."""
     details: str = ""
     """A paragraph for its help page."""
     examples: tuple[str, ...] = ()
     """Command lines that work, most useful first."""
+
+    def name_first(self, words: Sequence[str]) -> list[str]:
+        """The words with a first one that is only a value named by its setting."""
+        if self.first_word and words and "=" not in words[0]:
+            return [f"{self.first_word}={words[0]}", *words[1:]]
+        return list(words)
 
     def load_run(self) -> Callable[[Any], None]:
         """Import the function that does the work."""
@@ -248,6 +256,27 @@ _ROWS = (
             "genie-robo compare runs=[runs/demo,runs/longer]",
             "genie-robo compare 'runs=[runs/ablation_tokenizer/*]' folder=runs/ablation_tokenizer",
             "genie-robo compare runs=[runs/a,runs/b] 'columns={PSNR: eval/tokenizer/psnr}'",
+        ),
+    ),
+    Command(
+        name="audit",
+        summary="what a table of predicted and true success of policies supports",
+        config=cfg.AuditConfig,
+        run="genie_robo.commands.audit:run",
+        first_word="table",
+        details=(
+            "For tables of any origin: a judge (a world model, a simulator) predicted the success "
+            "of trials of policies, whose true success is known. Prints Pearson, Spearman and "
+            "MMRV with bootstrap intervals over policies, over trials and over both, Fisher's "
+            "interval, a permutation test, the range when single policies are left out, judges "
+            "that see no pixels, and sentences about what the table supports. Columns: policy, "
+            "trial, predicted, true; optional: task, and blind_NAME with the predictions of a "
+            "judge without pixels. Trials of different policies with one name share their start. "
+            "See docs/policies.md"
+        ),
+        examples=(
+            "genie-robo audit trials.csv",
+            "genie-robo audit trials.csv output=audited",
         ),
     ),
     Command(

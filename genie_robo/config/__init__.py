@@ -5,6 +5,7 @@ must be given. Enum members are written by name on the command line: `engine.pre
 """
 
 from genie_robo.config.commands import (
+    AuditConfig,
     CompareConfig,
     ComparisonConfig,
     DemoConfig,
@@ -74,6 +75,7 @@ __all__ = [
     "REQUIRED",
     "ActionMapConfig",
     "ActionSource",
+    "AuditConfig",
     "Backend",
     "CompareConfig",
     "ComparisonConfig",

@@ -228,6 +228,18 @@ class ViewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """`genie-robo audit`: what a table of predicted and true success supports."""
+
+    table: str = REQUIRED
+    """CSV file with a row for each trial and the columns policy, trial, predicted and true."""
+    output: str = ""
+    """Folder for audit.md, audit.json and audit.png; empty prints only."""
+    seed: int = 0
+    """Of resamples and sampled orders."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
     """`genie-robo doctor`: what works on this machine."""
 

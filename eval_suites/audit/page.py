@@ -1,0 +1,145 @@
+"""An audit as a page, as JSON, and as a figure of predicted against true success."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval_suites import figures
+from eval_suites.audit.checks import Audit, Finding, Interval, WithoutOne
+from eval_suites.audit.claims import claims
+
+NONE = "-"
+
+
+def audit_page(audits: Mapping[str, Audit]) -> list[str]:
+    """Lines of Markdown: what is supported, the numbers, the policies; of all and of each task."""
+    lines: list[str] = []
+    for task, found in audits.items():
+        lines += ["", f"## {task}", ""] if task else []
+        lines += [f"- {claim}." for claim in claims(found)]
+        lines += ["", *_findings(found)]
+        if not task:
+            lines += ["", *_policies(found)]
+    return lines
+
+
+def audit_json(audits: Mapping[str, Audit]) -> str:
+    """The numbers and sentences of every audit, by task; undefined numbers are null."""
+    content = {task or "all": _as_json(found) for task, found in audits.items()}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def audit_figure(audits: Mapping[str, Audit]) -> Figure:
+    """Predicted against true success with intervals over trials; a panel for all and each task.
+
+    Policies are numbered from the best to the worst over all trials.
+    """
+    first = next(iter(audits.values()))
+    order = [first.policies[i] for i in np.argsort(-first.true, kind="stable")]
+    panels = figures.new_axes(len(audits), width=5.0 * len(audits) + 2.5, height=4.8)
+    for panel, (task, found) in zip(panels, audits.items(), strict=True):
+        own = [found.policies.index(name) for name in order if name in found.policies]
+        _draw(panel, task or "all trials", found, own)
+    panels[-1].legend(fontsize=8, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+    return figures.owner(panels[0])
+
+
+def _findings(found: Audit) -> list[str]:
+    judges = list(next(iter(found.findings.values())).blind)
+    heads = [
+        "",
+        "value",
+        "over policies",
+        "over trials",
+        "over both",
+        "Fisher",
+        "p",
+        "without one policy",
+        *(f"blind: {judge}" for judge in judges),
+    ]
+    rows = [
+        [
+            name,
+            _number(finding.value),
+            _interval(finding.over_policies),
+            _interval(finding.over_trials),
+            _interval(finding.over_both),
+            _interval(finding.fisher),
+            _chance(finding),
+            _without_one(finding.without_one),
+            *(_number(finding.blind[judge]) for judge in judges),
+        ]
+        for name, finding in found.findings.items()
+    ]
+    return _table(heads, rows)
+
+
+def _policies(found: Audit) -> list[str]:
+    order = np.argsort(-found.true, kind="stable")
+    rows = [
+        [found.policies[i], _number(float(found.true[i])), _number(float(found.predicted[i]))]
+        for i in order
+    ]
+    return _table(["policy", "true", "predicted"], rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table with columns of one width, so that it can be read in a terminal too."""
+    cells = [[cell.replace("|", "/") for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head, *body = (
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    )
+    return [head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *body]
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return NONE if interval is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _chance(finding: Finding) -> str:
+    if finding.p_value is None:
+        return NONE
+    return f"{finding.p_value:.2g}" + (" (all orders)" if finding.is_exact else "")
+
+
+def _without_one(found: WithoutOne | None) -> str:
+    if found is None:
+        return NONE
+    return f"{found.low:.2f} to {found.high:.2f} ({found.policy})"
+
+
+def _as_json(found: Audit) -> dict[str, Any]:
+    """All numbers with the sentences; arrays as lists."""
+    numbers = asdict(found)
+    plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in numbers.items()}
+    return plain | {"claims": list(claims(found))}
+
+
+def _draw(axes: Axes, title: str, found: Audit, order: Sequence[int]) -> None:
+    """A number for each policy, with its intervals over trials."""
+    ends = [found.true_interval, found.predicted_interval]
+    low = min(0.0, *(float(interval.min()) for interval in ends))
+    high = max(1.0, *(float(interval.max()) for interval in ends))
+    axes.plot([low, high], [low, high], color="#BBBBBB", linewidth=1)
+    for number, i in enumerate(order, start=1):
+        x, y = float(found.true[i]), float(found.predicted[i])
+        colour = figures.COLOURS[number % len(figures.COLOURS)]
+        axes.hlines(y, *found.true_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
+        axes.vlines(x, *found.predicted_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
+        axes.scatter(
+            x, y, marker=f"${number}$", s=70, color=colour, zorder=3, label=found.policies[i]
+        )
+    ranks, linear = (found.findings[name].value for name in ("spearman", "pearson"))
+    shown = f"{title}: Pearson {_number(linear)}, Spearman {_number(ranks)}"
+    figures.name_axes(axes, "true success", "predicted success", title=shown)

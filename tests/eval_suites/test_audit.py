@@ -1,0 +1,234 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from eval_suites.audit.checks import Outcomes, audit
+from eval_suites.audit.claims import claims
+from eval_suites.audit.page import audit_figure, audit_json, audit_page
+from eval_suites.audit.trials_file import read_trials
+from genie_robo.cli import main
+
+
+def outcomes(predicted, true, **settings) -> Outcomes:
+    """Trials of arrays policies x starts, all policies from the same starts."""
+    predicted, true = np.array(predicted, float), np.array(true, float)
+    count, starts = true.shape
+    return Outcomes(
+        policy=[f"p{i}" for i in range(count) for _ in range(starts)],
+        trial=[f"s{j}" for _ in range(count) for j in range(starts)],
+        predicted=predicted.ravel(),
+        true=true.ravel(),
+        **settings,
+    )
+
+
+def drawn(rates, *, num_trials, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.random((len(rates), num_trials)) < np.array(rates)[:, None]).astype(float)
+
+
+@pytest.fixture
+def noisy() -> Outcomes:
+    rates = np.linspace(0.1, 0.9, 12)
+    return outcomes(drawn(rates, num_trials=24, seed=1), drawn(rates, num_trials=24, seed=2))
+
+
+def test_correlations_and_fishers_interval_are_those_of_scipy(noisy):
+    found = audit(noisy)
+    linear = stats.pearsonr(found.predicted, found.true)
+    assert found.findings["pearson"].value == pytest.approx(linear.statistic)
+    assert found.findings["pearson"].fisher == pytest.approx(tuple(linear.confidence_interval()))
+    ranks = stats.spearmanr(found.predicted, found.true).statistic
+    assert found.findings["spearman"].value == pytest.approx(ranks)
+
+
+def test_few_policies_are_permuted_in_all_orders():
+    found = audit(outcomes([[0.1], [0.2], [0.3], [0.4]], [[0.0], [0.1], [0.5], [0.7]]))
+    ranks = found.findings["spearman"]
+    assert ranks.is_exact
+    assert ranks.p_value == pytest.approx(1 / 24)
+    assert found.findings["mmrv"].p_value == pytest.approx(1 / 24)
+
+
+def test_sampled_orders_agree_with_the_exact_test_of_scipy(noisy):
+    chosen = noisy.where([name in {f"p{i}" for i in range(9)} for name in noisy.policy])
+    found = audit(chosen)
+    rng = np.random.default_rng(0)
+    known = stats.permutation_test(
+        (found.predicted,),
+        lambda x: stats.pearsonr(x, found.true).statistic,
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=5000,
+        rng=rng,
+    )
+    assert not found.findings["pearson"].is_exact
+    assert found.findings["pearson"].p_value == pytest.approx(known.pvalue, abs=2e-3)
+
+
+def test_a_judge_that_guesses_is_not_believed():
+    rates = np.linspace(0.1, 0.9, 12)
+    guessed = drawn(np.full(12, 0.5), num_trials=24, seed=3)
+    found = audit(outcomes(guessed, drawn(rates, num_trials=24)))
+    assert found.findings["spearman"].p_value > 0.05
+    assert any("does not show" in claim for claim in claims(found))
+    assert not any("are predicted to be better are better" in claim for claim in claims(found))
+
+
+def test_a_perfect_judge_is_believed_and_has_no_error():
+    true = drawn(np.linspace(0.1, 0.9, 12), num_trials=24)
+    found = audit(outcomes(true, true))
+    assert found.absolute_error == found.bias == found.findings["mmrv"].value == 0
+    assert found.findings["spearman"].over_both.low == pytest.approx(1.0)
+    assert "are predicted to be better are better" in claims(found)[0]
+
+
+def test_one_policy_that_makes_the_correlation_is_named():
+    predicted = [[0.5, 0.5], [0.52, 0.5], [0.5, 0.51], [0.51, 0.5], [0.0, 0.0]]
+    true = [[0.6, 0.5], [0.5, 0.5], [0.55, 0.6], [0.5, 0.55], [0.0, 0.0]]
+    found = audit(outcomes(predicted, true))
+    without = found.findings["pearson"].without_one
+    left = np.delete(np.arange(5), 4)
+    assert without.policy == "p4"
+    assert without.low == pytest.approx(
+        stats.pearsonr(found.predicted[left], found.true[left]).statistic
+    )
+    assert any("most on p4" in claim for claim in claims(found))
+
+
+def test_bootstrap_over_trials_has_the_spread_of_new_trials():
+    """The interval of one table against the correlations of 300 other tables of its rates."""
+    rates = np.linspace(0.2, 0.8, 10)
+    others = [
+        audit_free_pearson(drawn(rates, num_trials=40, seed=2 * n + 10), rates) for n in range(300)
+    ]
+    true = np.repeat(rates[:, None], 40, axis=1)
+    interval = audit(outcomes(drawn(rates, num_trials=40, seed=4), true)).findings["pearson"]
+    low, high = interval.over_trials
+    spread = np.percentile(others, [2.5, 97.5])
+    assert high - low == pytest.approx(spread[1] - spread[0], rel=0.6)
+
+
+def audit_free_pearson(predicted, true):
+    return stats.pearsonr(predicted.mean(1), true).statistic
+
+
+def test_paired_trials_are_drawn_together():
+    """A start that is hard for all policies moves none of their differences."""
+    hard = np.random.default_rng(0).random(16)
+    skill = np.linspace(0, 1, 12)[:, None]
+    paired = outcomes(skill + hard, skill + hard)
+    apart = replace(paired, trial=[f"{n}" for n in range(len(paired.trial))])
+    assert audit(paired).is_paired
+    assert not audit(apart).is_paired
+    assert audit(paired).findings["pearson"].over_trials.low == pytest.approx(1.0)
+    assert audit(paired).resolved == 1.0
+    assert audit(apart).resolved < 1.0
+
+
+def test_retest_is_the_correlation_of_halves():
+    rates = np.array([0.2, 0.4, 0.6, 0.8])
+    steady = np.repeat(rates[:, None], 8, axis=1)
+    assert audit(outcomes(steady, steady)).retest == pytest.approx(1.0)
+    coins = drawn(np.full(40, 0.5), num_trials=8)
+    assert abs(audit(outcomes(coins, coins)).retest) < 0.3
+
+
+def test_a_blind_judge_that_does_as_well_is_named(noisy):
+    known = np.repeat(audit(noisy).true, 24)
+    found = audit(replace(noisy, blind={"names": known, "coin": np.zeros(len(known))}))
+    blind = found.findings["pearson"].blind
+    assert blind["names"] == pytest.approx(1.0)
+    assert blind["coin"] is None
+    assert any("(names) does as well" in claim for claim in claims(found))
+
+
+def test_equal_policies_have_no_ranks():
+    found = audit(outcomes(np.ones((4, 3)), drawn([0.1, 0.5, 0.6, 0.9], num_trials=3)))
+    assert found.findings["spearman"].value is None
+    assert found.findings["spearman"].p_value is None
+    assert "Nothing can be said" in claims(found)[0]
+    json.loads(audit_json({"": found}), parse_constant=pytest.fail)
+
+
+def test_too_few_policies_and_repeated_trials_are_refused(noisy):
+    with pytest.raises(ValueError, match="2 policies are in the table"):
+        noisy.where([name in {"p0", "p1"} for name in noisy.policy])
+    with pytest.raises(ValueError, match="trial 's0' of policy 'p0' is in the table twice"):
+        replace(noisy, trial=["s0"] * len(noisy.trial))
+
+
+def table_text(found: Outcomes, **columns) -> str:
+    rows = ["policy,trial,predicted,true" + "".join(f",{name}" for name in columns)]
+    for n, cells in enumerate(
+        zip(found.policy, found.trial, found.predicted, found.true, strict=True)
+    ):
+        rows.append(",".join(map(str, (*cells, *(values[n] for values in columns.values())))))
+    return "\n".join(rows) + "\n"
+
+
+def test_the_command_writes_page_numbers_and_figure(noisy, tmp_path, capsys):
+    tasks = ["reach" if int(name[1:]) % 2 else "push" for name in noisy.trial]
+    path = tmp_path / "trials.csv"
+    path.write_text(table_text(noisy, task=tasks, blind_names=np.repeat(np.arange(12), 24)))
+    assert main(["audit", str(path), f"output={tmp_path / 'out'}"]) == 0
+    shown = capsys.readouterr().out
+    content = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert list(content) == ["all", "push", "reach"]
+    value = content["all"]["findings"]["pearson"]["value"]
+    assert value == pytest.approx(audit(noisy).findings["pearson"].value)
+    assert f"{value:.2f}" in shown
+    assert "blind: names" in shown
+    page = (tmp_path / "out" / "audit.md").read_text()
+    assert all(line in page for line in shown.splitlines() if line.startswith("|"))
+    assert (tmp_path / "out" / "audit.png").stat().st_size > 10_000
+
+
+def test_the_first_word_may_be_named(noisy, tmp_path, capsys):
+    path = tmp_path / "trials.csv"
+    path.write_text(table_text(noisy))
+    assert main(["audit", f"table={path}"]) == 0
+    assert "Spearman" in capsys.readouterr().out
+    assert main(["audit"]) == 2
+    assert "audit needs a value for table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("policy,trial,predicted\na,1,0.5\n", "lacks the column true"),
+        ("", "is no CSV table"),
+        ("policy,trial,predicted,true\na,1,0.5,yes\n", "line 2: true is 'yes', not a number"),
+        ("policy,trial,predicted,true\na,1,0.5,1\nb,1,,1\n", "line 3: predicted is ''"),
+        ("policy,trial,predicted,true\na,1,inf,1\n", "line 2: predicted is 'inf'"),
+        ("policy,trial,predicted,true\na,1,0,1\nb,1,0,1\n", "2 policies are in the table"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, capsys, text, message):
+    path = tmp_path / "trials.csv"
+    path.write_text(text)
+    assert main(["audit", str(path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_success_may_be_words(tmp_path):
+    rows = [f"p{i},1,{i / 4},{word}" for i, word in enumerate(["true", "False", "TRUE", "0"])]
+    path = tmp_path / "trials.csv"
+    path.write_text("\n".join(["policy,trial,predicted,true", *rows]))
+    assert read_trials(path)[""].true.tolist() == [1, 0, 1, 0]
+
+
+def test_names_that_look_like_markup_stay_names(noisy):
+    strange = replace(noisy, policy=[f"{name}|[bold]" for name in noisy.policy])
+    lines = audit_page({"": audit(strange)})
+    assert any("p11/[bold]" in line for line in lines)
+    assert all(line.count("|") == 4 for line in lines if re.match(r"\| p\d", line))
+
+
+def test_the_figure_has_a_panel_for_each_task(noisy):
+    found = audit(noisy)
+    assert len(audit_figure({"": found, "reach": found}).axes) == 2
