@@ -187,6 +187,8 @@ class SuiteResult:
     """Measurements behind the metrics, by the same names; needed for paired differences."""
     notes: tuple[str, ...] = ()
     """Caveats for the reader."""
+    sections: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """More of the report: lines of Markdown by heading."""
 
     @property
     def per_episode(self) -> list[dict[str, Cell]]:

@@ -117,7 +117,7 @@ class BehaviourCloning:
             def clone(rows: Int[np.ndarray, " n"]) -> Act:
                 parts = (steps.frames[rows], steps.goals[rows], steps.robot_actions[rows])
                 cloned = clone_actions(*parts, num_steps=num_steps, seed=seed, advance=advance)
-                return lambda env, frame: _inside(cloned(frame, goal_of(env)))
+                return lambda env, frame: _inside(cloned(frame, goal_of(env.scene.instruction)))
 
             choose = clone_codes(
                 steps.frames,
@@ -190,7 +190,7 @@ def _through(
     rng = np.random.default_rng(seed)
 
     def act(env: Tabletop, frame: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, " 7"]:
-        code = choose(frame, goal_of(env))
+        code = choose(frame, goal_of(env.scene.instruction))
         return _inside(dictionary.sample(np.array([code]), rng)[0])
 
     return act

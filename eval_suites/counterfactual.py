@@ -1,10 +1,10 @@
 """Perturbed actions in MuJoCo and in imagination: does imagination predict their failures?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,20 +14,23 @@ from eval_suites import figures
 from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.metrics.following import distance
 from eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
-from eval_suites.rollouts import stable_seed
+from eval_suites.simulated.closed_loop import follow, play, true_poses
+from eval_suites.simulated.pose_reading import fit_pose_readers
 from eval_suites.simulated.trials import (
-    Act,
-    Readings,
-    Trial,
-    TrialSuite,
-    margins,
-    restore_prompt,
+    POSE_EPISODES,
+    TASKS,
+    Start,
+    choose_starts,
+    solved,
+    task_margin,
 )
+from eval_suites.simulated.truth import Poses
 from eval_suites.statistics import notes_on_units, ratio_of_sums
 from eval_suites.table import Measurement, Metric, Sums, Table
-from genie_robo.inference.world import Prompt
+from genie_robo.policy.scripted import EXPERT, ScriptedPolicy
+from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
-from genie_robo.sim.policies import make_policy, roll_policy
+from genie_robo.sim.mujoco_world import MujocoWorld
 
 MEANINGS = {
     "auroc": (
@@ -56,8 +59,19 @@ SENSITIVITY = (
 )
 
 
+class _Trial(NamedTuple):
+    """The expert's actions, perturbed, in both worlds."""
+
+    start: Start
+    severity: float
+    imagined: Poses
+    read: Poses
+    """Read from MuJoCo's frames: what perfect imagination would give."""
+    true: Poses
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counterfactual(TrialSuite):
+class Counterfactual:
     """Optimism, pessimism, AUROC and sensitivity under perturbed actions."""
 
     name: ClassVar[str] = "counterfactual"
@@ -66,6 +80,12 @@ class Counterfactual(TrialSuite):
 
     severities: Sequence[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 1.0])
     """Shares of random motion in the actions; the first must be 0."""
+    num_episodes: int = 8
+    """Test episodes from whose first frame trials start."""
+    tasks: Sequence[str] = field(default_factory=lambda: list(TASKS))
+    horizon: int = 15
+    """Frames of a trial, limited by the model's window."""
+    renderer: str = "auto"
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Execute perturbed actions in MuJoCo and imagine them."""
@@ -74,8 +94,10 @@ class Counterfactual(TrialSuite):
                 f"suite.counterfactual.severities={list(self.severities)} must begin with 0, the "
                 "untouched actions that the others are compared with"
             )
-        trials = self.try_policies(context, partial(self._perturbed_experts, context.seed))
-        table = _table(trials, self.read(context, trials), self.severities)
+        starts = choose_starts(
+            context, tasks=self.tasks, num_episodes=self.num_episodes, name=self.name
+        )
+        table = _table(self._try(context, starts), len(self.severities))
         found = _measurements(table, self.severities)
         result = SuiteResult.of(
             found,
@@ -83,27 +105,51 @@ class Counterfactual(TrialSuite):
             headline=tuple(found),
             table=table,
             notes=(
-                f"{len(trials)} trials from {table.num_episodes} test episodes; "
+                f"{len(table)} trials from {table.num_episodes} test episodes; "
                 f"{table.columns['success'].mean():.0%} of them succeed in MuJoCo.",
                 *notes_on_units(table.num_episodes),
             ),
         )
         return replace(result, figures=_figures(result.metrics, table))
 
-    def _perturbed_experts(
-        self, seed: int, prompt: Prompt, task: str, num_steps: int
-    ) -> Iterator[tuple[str, Act]]:
-        """Policies that execute the expert's actions, perturbed at each severity."""
-        seed = stable_seed(seed, prompt.name, task)
-        expert = make_policy(task, seed=seed, noise=0.0)
-        with closing(restore_prompt(prompt, task)) as env:
-            _, actions = roll_policy(
-                env, lambda env, _: expert.act(env), lambda _: None, num_actions=num_steps
-            )
-        for severity in self.severities:
-            rng = np.random.default_rng(seed)
-            perturbed = iter(perturb(np.stack(actions), severity, rng=rng))
-            yield f"{severity:g}", lambda _, rest=perturbed: next(rest)
+    def _try(self, context: EvalContext, starts: Sequence[Start]) -> list[_Trial]:
+        """The expert's actions at every severity, in MuJoCo and in imagination.
+
+        Trials of one start are consecutive, the untouched one first.
+        """
+        readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
+        reader, seeds = readers.of(context.robot_world), [s.seed(context.seed) for s in starts]
+        num_steps = min(self.horizon, context.num_frames - 1)
+        simulator = MujocoWorld(renderer=self.renderer)
+        how = (simulator, lambda _: true_poses(simulator), starts)
+        expert = ScriptedPolicy(EXPERT, robot=starts[0].scene.robot)
+        found: dict[tuple[int, float], _Trial] = {}
+        with (
+            closing(simulator),
+            progress_bar(
+                f"{self.name}: try",
+                total=(1 + 2 * len(self.severities)) * len(starts),
+                unit="trials",
+            ) as advance,
+        ):
+            untouched = play(expert, *how, num_steps=num_steps, seeds=seeds, name=EXPERT)
+            advance(len(starts))
+            for severity in self.severities:
+                pairs = zip(untouched.robot_actions, seeds, strict=True)
+                actions = np.stack(
+                    [perturb(own, severity, rng=np.random.default_rng(seed)) for own, seed in pairs]
+                )
+                real = follow(actions, *how, seeds=seeds)
+                advance(len(starts))
+                world = copy.copy(context.robot_world)
+                dream = follow(actions, world, reader.read, starts, seeds=seeds)
+                advance(len(starts))
+                for row, start in enumerate(starts):
+                    read = readers.recorded.read(real.video[row])
+                    found[row, severity] = _Trial(
+                        start, severity, dream.poses[row], read, real.poses[row]
+                    )
+        return [found[row, severity] for row in range(len(starts)) for severity in self.severities]
 
 
 def perturb(
@@ -120,21 +166,23 @@ def perturb(
     return mixed
 
 
-def _table(trials: Sequence[Trial], readings: Readings, severities: Sequence[float]) -> Table:
-    # Trials of one start are consecutive, the untouched one first.
-    count = len(severities)
+def _table(trials: Sequence[_Trial], num_severities: int) -> Table:
     table = Table(
-        [trial.prompt.name for trial in trials],
-        task=[trial.scene.task for trial in trials],
-        severity=[*severities] * (len(trials) // count),
+        [trial.start.prompt.name for trial in trials],
+        task=[trial.start.scene.task for trial in trials],
+        severity=[trial.severity for trial in trials],
     )
-    table.add("success", np.array([trial.truth.is_solved[1:].any() for trial in trials]))
-    for who, poses in (("imagined", readings.imagined), ("read", readings.true)):
-        table.add(f"score_{who}_mm", margins(trials, poses).max(axis=1) * 1000.0)
-    for who, poses in (("imagined", readings.imagined), ("true", readings.true)):
-        untouched = [poses[m // count * count] for m in range(len(trials))]
-        moved = [distance(a.tool, b.tool)[1:].sum() for a, b in zip(untouched, poses, strict=True)]
-        table.add(f"apart_{who}_mm", np.array(moved), given=who == "true")
+    is_solved = [solved(trial.true, trial.start.scene).any() for trial in trials]
+    table.add("success", np.array(is_solved))
+    for who in ("imagined", "read"):
+        best = [task_margin(getattr(t, who), t.start.scene)[1:].max() for t in trials]
+        table.add(f"score_{who}_mm", np.array(best) * 1000.0)
+    untouched = [trials[n // num_severities * num_severities] for n in range(len(trials))]
+    for who, column in (("imagined", "imagined"), ("read", "true")):
+        pairs = zip(untouched, trials, strict=True)
+        tools = [(getattr(a, who).tool, getattr(b, who).tool) for a, b in pairs]
+        moved = np.array([distance(first, second)[1:].sum() for first, second in tools])
+        table.add(f"apart_{column}_mm", moved, given=column == "true")
     return table
 
 

@@ -76,6 +76,8 @@ def report_markdown(result: SuiteResult, suite: EvalSuite) -> str:
     lines += ["", *(f"- {note}" for note in result.notes)]
     for name in result.figures:
         lines += ["", f"![{name.replace('_', ' ')}](figures/{name}.png)"]
+    for heading, section in result.sections.items():
+        lines += ["", f"## {heading}", "", *section]
     others = {name: m for name, m in result.metrics.items() if name not in result.headline}
     if others:
         lines += ["", "## Every other number", "", *metric_table(others)]

@@ -338,16 +338,17 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A number without an interval, such as a p-value or a count."""
+    """A number whose interval, if it has one, is not over episodes alone: a p-value, a count."""
 
     table: Table
     value: float | None
     not_paired: str = "it is about all episodes together"
     """Why it cannot be compared by episode."""
+    ci95: tuple[float, float] | None = None
 
     def estimate(self, seed: int) -> Estimate:
-        """The value alone."""
-        return Estimate(self.value, None)
+        """The value as it is."""
+        return Estimate(self.value, self.ci95)
 
 
 Comparable = Sums | float | None

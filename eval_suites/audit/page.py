@@ -22,9 +22,9 @@ def audit_page(audits: Mapping[str, Audit]) -> list[str]:
     for task, found in audits.items():
         lines += ["", f"## {task}", ""] if task else []
         lines += [f"- {claim}." for claim in claims(found)]
-        lines += ["", *_findings(found)]
+        lines += ["", *findings_table(found)]
         if not task:
-            lines += ["", *_policies(found)]
+            lines += ["", *policies_table(found)]
     return lines
 
 
@@ -49,7 +49,8 @@ def audit_figure(audits: Mapping[str, Audit]) -> Figure:
     return figures.owner(panels[0])
 
 
-def _findings(found: Audit) -> list[str]:
+def findings_table(found: Audit) -> list[str]:
+    """A row for each statistic with its checks."""
     judges = list(next(iter(found.findings.values())).blind)
     heads = [
         "",
@@ -79,7 +80,8 @@ def _findings(found: Audit) -> list[str]:
     return _table(heads, rows)
 
 
-def _policies(found: Audit) -> list[str]:
+def policies_table(found: Audit) -> list[str]:
+    """A row for each policy, from the best to the worst."""
     order = np.argsort(-found.true, kind="stable")
     rows = [
         [found.policies[i], _number(float(found.true[i])), _number(float(found.predicted[i]))]

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from genie_robo.progress import Advance
-from genie_robo.sim.policies import Policy, make_policy, roll_policy
-from genie_robo.sim.scene import DIRECTIONS
+from genie_robo.sim.policies import Script, make_policy, roll_policy
+from genie_robo.sim.scene import COLORS, DIRECTIONS, TASKS, read_instruction
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Window
 
 Goal = Float[np.ndarray, " g"]
-"""The instruction as numbers: colour of the target box, direction of a push."""
+"""The instruction as numbers: colour of the target box, direction of a push, and the task."""
 Act = Callable[[Tabletop, UInt8[np.ndarray, "h w c"]], Float[np.ndarray, " 7"]]
 """A policy: simulator and frame to robot action; cloned ones read the goal and the frame only."""
 
@@ -74,7 +74,11 @@ class CloningTask:
                 expert = make_policy(self.name, seed=seed)
                 frames, actions = self._roll(env, privileged(expert), seed=seed)
                 if env.is_success and actions:
-                    found.append(Demonstration(np.stack(frames), goal_of(env), np.stack(actions)))
+                    found.append(
+                        Demonstration(
+                            np.stack(frames), goal_of(env.scene.instruction), np.stack(actions)
+                        )
+                    )
                 advance()
         return found
 
@@ -104,13 +108,14 @@ class CloningTask:
         )
 
 
-def privileged(policy: Policy) -> Act:
+def privileged(policy: Script) -> Act:
     """A policy that reads the simulator instead of the frame."""
     return lambda env, _: policy.act(env)
 
 
-def goal_of(env: Tabletop) -> Goal:
-    """The instruction of an environment as five numbers."""
-    scene = env.scene
-    direction = DIRECTIONS[scene.direction] if scene.task == "push" else (0, 0)
-    return np.array([*scene.boxes[scene.target].rgba[:3], *direction], dtype=np.float64)
+def goal_of(instruction: str) -> Goal:
+    """An instruction as numbers."""
+    goal = read_instruction(instruction)
+    direction = DIRECTIONS[goal.direction] if goal.direction else (0, 0)
+    task = [float(goal.task == task) for task in TASKS]
+    return np.array([*COLORS.get(goal.color, (0.5, 0.5, 0.5)), *direction, *task])

@@ -49,7 +49,6 @@ class Moment(NamedTuple):
     boxes: Float[np.ndarray, "o 3"]
     is_lifted: Bool[np.ndarray, " o"]
     shows: UInt8[np.ndarray, "h w"]
-    is_solved: bool
 
 
 class Truth(NamedTuple):
@@ -61,8 +60,6 @@ class Truth(NamedTuple):
     """Whether a box is higher than the task `pick` asks for, in the order of PALETTE."""
     shows: UInt8[np.ndarray, "t h w"]
     """What the centre of every pixel shows."""
-    is_solved: Bool[np.ndarray, " t"]
-    """Whether the task of the scene is solved at that moment."""
 
 
 def look(env: Tabletop) -> Moment:
@@ -73,13 +70,13 @@ def look(env: Tabletop) -> Moment:
     boxes, lifted = box_positions(env), np.zeros(len(PALETTE), bool)
     for index, box in enumerate(env.scene.boxes):
         lifted[PALETTE.index(box.color)] = env.box_position(index)[2] - box.half_size[2] > LIFTED
-    return Moment(frame, env.pose, boxes, lifted, shows, env.is_success)
+    return Moment(frame, env.pose, boxes, lifted, shows)
 
 
 def stack(moments: Sequence[Moment]) -> Truth:
     """Stack moments over time."""
-    video, pose, boxes, lifted, shows, solved = (np.stack(c) for c in zip(*moments, strict=True))
-    return Truth(video, _poses(pose, boxes), lifted, shows, solved)
+    video, pose, boxes, lifted, shows = (np.stack(c) for c in zip(*moments, strict=True))
+    return Truth(video, _poses(pose, boxes), lifted, shows)
 
 
 def _poses(pose: Float[np.ndarray, "t 7"], boxes: Float[np.ndarray, "t o 3"]) -> Poses:

@@ -25,7 +25,7 @@ from genie_robo.data.shards import claim_array_record
 from genie_robo.disk_space import check_growth
 from genie_robo.progress import progress_bar
 from genie_robo.sim.contact import CLIP_ACTIONS, box_centres, moves_a_box
-from genie_robo.sim.policies import Policy, make_policy, roll_policy
+from genie_robo.sim.policies import Script, make_policy, roll_policy
 from genie_robo.sim.render import png_bytes
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.stored_files import read_json
@@ -212,7 +212,7 @@ def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Reco
 
 
 def _roll(
-    env: Tabletop, policy: Policy, *, seed: int, count: int
+    env: Tabletop, policy: Script, *, seed: int, count: int
 ) -> tuple[list[dict[str, Any]], Float[np.ndarray, "t b 3"]]:
     """RLDS steps, and where the boxes are (m).
 

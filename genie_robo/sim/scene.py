@@ -2,8 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -61,6 +62,54 @@ class CameraSpec:
     """Vertical field of view (degrees)."""
 
 
+class Goal(NamedTuple):
+    """What an instruction asks for."""
+
+    task: str
+    color: str = ""
+    """Of the target box; empty for explore."""
+    direction: str = ""
+    """Of a push; empty for other tasks."""
+
+    @property
+    def instruction(self) -> str:
+        """The goal in words."""
+        match self.task:
+            case "reach":
+                return f"reach the {self.color} box"
+            case "pick":
+                return f"pick up the {self.color} box"
+            case "push":
+                to = "" if self.direction in ("closer", "away") else "to the "
+                return f"push the {self.color} box {to}{self.direction}"
+            case _:
+                return "explore the table"
+
+
+def read_instruction(text: str) -> Goal:
+    """The goal that an instruction puts into words.
+
+    Raises:
+        ValueError: It is none of this table's.
+    """
+    for goal in _goals():
+        if goal.instruction == text.strip():
+            return goal
+    raise ValueError(
+        f"the instruction {text[:_SHOWN]!r} is none of this table's, which are `pick up the red "
+        "box`, `reach the red box`, `push the red box to the left` (or to the right, away, closer) "
+        f"and `explore the table`, with the colours {', '.join(COLORS)}"
+    )
+
+
+def _goals() -> Iterator[Goal]:
+    yield Goal("explore")
+    for color in COLORS:
+        yield Goal("reach", color)
+        yield Goal("pick", color)
+        yield from (Goal("push", color, direction) for direction in DIRECTIONS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSpec:
     """Everything needed to rebuild a scene's model; the state is stored separately."""
@@ -80,17 +129,7 @@ class SceneSpec:
     @property
     def instruction(self) -> str:
         """The task in words."""
-        box = self.boxes[self.target].color
-        match self.task:
-            case "reach":
-                return f"reach the {box} box"
-            case "pick":
-                return f"pick up the {box} box"
-            case "push":
-                to = "" if self.direction in ("closer", "away") else "to the "
-                return f"push the {box} box {to}{self.direction}"
-            case _:
-                return "explore the table"
+        return Goal(self.task, self.boxes[self.target].color, self.direction).instruction
 
     def to_json(self) -> str:
         """One line of JSON, stable across runs."""

@@ -86,15 +86,16 @@ def test_demonstrations_end_with_success_and_hide_their_actions(demonstrations):
         assert not shown.window.action_mask.any()
 
 
-def test_the_goal_is_the_colour_of_the_target():
+def test_the_goal_is_the_colour_of_the_target_and_the_task():
     env = TASK.new_env()
     env.reset(seed=3)
 
-    goal = goal_of(env)
+    goal = goal_of(env.scene.instruction)
 
     box = env.scene.boxes[env.scene.target]
-    np.testing.assert_allclose(goal[:3], COLORS[box.color], atol=0.1)
-    assert not goal[3:].any()
+    np.testing.assert_array_equal(goal[:3], COLORS[box.color])
+    assert not goal[3:5].any()
+    assert goal[5:].tolist() == [0, 0, 1, 0]
     env.close()
 
 

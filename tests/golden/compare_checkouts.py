@@ -51,8 +51,8 @@ TRAIN = (
 )
 LATENT = ("latent_probe", "latent_structure", "latent_transfer", "few_label")
 REAL = ("tokenizer", *LATENT, "controllability", "video", "action_following", "sim_rollout")
-SIMULATED = (*REAL, "counterfactual", "policy_ranking")
-ROBOT_DRIVEN = ("sim_rollout", "action_following", "policy_ranking")
+SIMULATED = (*REAL, "counterfactual", "policy_evaluation")
+ROBOT_DRIVEN = ("sim_rollout", "action_following", "policy_evaluation")
 USE = (
     "imagine run=a horizon=6 num_episodes=2",
     "imagine run=b horizon=6 num_episodes=2 actions=robot prompt=simulator seed=7",

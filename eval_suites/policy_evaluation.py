@@ -1,0 +1,307 @@
+"""How well would a policy do, and which is better? Success in imagination against MuJoCo."""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from eval_suites.audit.checks import STATISTICS, Audit, Outcomes, audit
+from eval_suites.audit.claims import claims
+from eval_suites.audit.page import audit_figure, findings_table, policies_table
+from eval_suites.base import EvalContext, SuiteResult
+from eval_suites.rollouts import frame_size
+from eval_suites.simulated.cloning_task import CloningTask
+from eval_suites.simulated.closed_loop import Played, follow, play, true_poses
+from eval_suites.simulated.panel import (
+    CLONED,
+    PANEL,
+    SCRIPTED,
+    Cloning,
+    cloned_policies,
+    scripted,
+)
+from eval_suites.simulated.pose_reading import PoseReader, fit_pose_readers
+from eval_suites.simulated.trials import POSE_EPISODES, TASKS, Start, choose_starts, solved
+from eval_suites.simulated.truth import Poses
+from eval_suites.table import Fixed, Measurement, Table, UnavailableError
+from genie_robo.inference.world import World
+from genie_robo.policy.find import find_policy
+from genie_robo.policy.interface import Policy
+from genie_robo.progress import progress_bar
+from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.types import XYZ
+
+MIN_POLICIES = 6
+"""Fewer can be ordered well by chance."""
+FAST_DEMONSTRATIONS, FAST_TRAIN_STEPS = 24, 40
+UNITS = {"pearson": "correlation", "spearman": "correlation", "mmrv": "success"}
+BLIND = ("name", "motion")
+"""Judges that see no pixels: a guess from the policy's name, and the mean length of its motions."""
+
+
+class Mode(StrEnum):
+    """What policies see in imagination."""
+
+    closed_loop = "closed_loop"
+    """Imagined frames: every action depends on them."""
+    open_loop = "open_loop"
+    """MuJoCo's frames: the actions taken there are imagined."""
+
+
+class _Trial(NamedTuple):
+    """One policy from one start, in both worlds."""
+
+    policy: str
+    start: Start
+    imagined: Poses
+    read: Poses
+    """Read from MuJoCo's frames: what perfect imagination would give."""
+    true: Poses
+    motion: float
+    """Mean length of the tool's commanded motions in imagination (m)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyEvaluation:
+    """Success of policies in imagination, against MuJoCo, with an audit of their ranking."""
+
+    name: ClassVar[str] = "policy_evaluation"
+    summary: ClassVar[str] = "whether policies do in imagination as they do in MuJoCo"
+    headline: ClassVar[Mapping[str, str]] = UNITS | {"absolute_error": "success"}
+
+    policies: Sequence[str] = field(default_factory=lambda: list(PANEL))
+    """Names of the panel, your own as module:callable, or lerobot:FOLDER."""
+    policy: str = ""
+    """One more policy, your own: module:callable, or lerobot:FOLDER."""
+    mode: Mode = Mode.closed_loop
+    """Whether policies see imagined frames (closed_loop) or MuJoCo's (open_loop)."""
+    tasks: Sequence[str] = field(default_factory=lambda: list(TASKS))
+    num_starts: int = 16
+    """Test episodes from whose first frame every policy tries every task."""
+    horizon: int = 15
+    """Frames of a trial, limited by the model's window."""
+    num_demonstrations: int = 300
+    """Of scripted experts, over all tasks, that policies are cloned from."""
+    train_steps: int = 1500
+    """Of the networks of cloned policies."""
+    renderer: str = "auto"
+    batch_size: int = 48
+    """Trials that are imagined at once."""
+
+    def evaluate(self, context: EvalContext) -> SuiteResult:
+        """Let every policy act in MuJoCo and in imagination."""
+        names = self._names()
+        starts = choose_starts(
+            context, tasks=self.tasks, num_episodes=self.num_starts, name=self.name
+        )
+        policies = self._find(names, context, starts)
+        trials = self._try(context, policies, starts)
+        table = _table(trials, names)
+        audits = _audits(table)
+        result = SuiteResult.of(
+            _measurements(table, audits, self._protocol()),
+            seed=context.seed,
+            headline=(*UNITS, "absolute_error", *(f"pearson/{task}" for task in self.tasks)),
+            table=table,
+            notes=tuple(f"{claim}." for claim in claims(audits[""])),
+        )
+        sections = {"Checks": findings_table(audits[""]), "Policies": policies_table(audits[""])}
+        return replace(result, figures={"policies": audit_figure(audits)}, sections=sections)
+
+    def _names(self) -> list[str]:
+        """The policies to try, each once.
+
+        Raises:
+            UnavailableError: There are too few.
+        """
+        asked = [*self.policies, self.policy] if self.policy else self.policies
+        names = [*dict.fromkeys(asked)]
+        if len(names) < MIN_POLICIES:
+            raise UnavailableError(
+                f"insufficient: {len(names)} policies, and fewer than {MIN_POLICIES} can be "
+                "ordered well by chance"
+            )
+        return names
+
+    def _find(
+        self, names: Sequence[str], context: EvalContext, starts: Sequence[Start]
+    ) -> dict[str, Policy]:
+        """Policies by name; networks are trained only if one of theirs is asked for."""
+        scene, prompt = starts[0].scene, starts[0].prompt
+        others = [name for name in names if name not in PANEL]
+        found = {name: find_policy(name, known=PANEL) for name in others}
+        found |= {n: scripted(n, robot=scene.robot) for n in names if n in SCRIPTED}
+        if any(name in CLONED for name in names):
+            tasks = [
+                CloningTask(
+                    name=task,
+                    robot=scene.robot,
+                    image_size=frame_size(context.test),
+                    control_hz=prompt.control_hz,
+                    max_steps=self.horizon + 5,
+                    renderer=self.renderer,
+                )
+                for task in self.tasks
+            ]
+            fast = context.fast
+            cloning = Cloning(
+                FAST_DEMONSTRATIONS if fast else self.num_demonstrations,
+                FAST_TRAIN_STEPS if fast else self.train_steps,
+                context.seed,
+            )
+            found |= cloned_policies(tasks, cloning, self.name)
+        return {name: found[name] for name in names}
+
+    def _try(
+        self, context: EvalContext, policies: Mapping[str, Policy], starts: Sequence[Start]
+    ) -> list[_Trial]:
+        """Every policy from every start, in MuJoCo and in imagination."""
+        readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
+        num_steps = min(self.horizon, context.num_frames - 1)
+        trials = []
+        total = 2 * len(policies) * len(starts)
+        with progress_bar(f"{self.name}: try", total=total, unit="trials") as advance:
+            for name, policy in policies.items():
+                for first in range(0, len(starts), self.batch_size):
+                    some = starts[first : first + self.batch_size]
+                    seeds = [start.seed(context.seed) for start in some]
+                    how = {"num_steps": num_steps, "seeds": seeds, "name": name}
+                    simulator = MujocoWorld(renderer=self.renderer)
+                    real = play(
+                        policy, simulator, lambda _, now=simulator: true_poses(now), some, **how
+                    )
+                    simulator.close()
+                    advance(len(some))
+                    world = copy.copy(context.robot_world)
+                    dream = self._imagine(policy, world, readers.of(world), some, real, **how)
+                    advance(len(some))
+                    trials += [
+                        _Trial(
+                            name,
+                            start,
+                            dream.poses[row],
+                            readers.recorded.read(real.video[row]),
+                            real.poses[row],
+                            float(_lengths(dream.robot_actions[row]).mean()),
+                        )
+                        for row, start in enumerate(some)
+                    ]
+        return trials
+
+    def _imagine(
+        self,
+        policy: Policy,
+        world: World,
+        reader: PoseReader,
+        starts: Sequence[Start],
+        real: Played,
+        *,
+        num_steps: int,
+        seeds: Sequence[int],
+        name: str,
+    ) -> Played:
+        """The policy in imagination, or its actions in MuJoCo imagined."""
+        if self.mode is Mode.closed_loop:
+            how = {"num_steps": num_steps, "seeds": seeds, "name": name}
+            return play(policy, world, reader.read, starts, **how)
+        return follow(real.robot_actions, world, reader.read, starts, seeds=seeds)
+
+    def _protocol(self) -> str:
+        seen = (
+            "policies see imagined frames and act on them"
+            if self.mode is Mode.closed_loop
+            else "the actions that policies take in MuJoCo are imagined"
+        )
+        return (
+            f"the same policies, starts, tasks and seeds in MuJoCo and in imagination: {seen}; "
+            "success within the horizon by MuJoCo's state there, and by the same rule on poses "
+            "read from imagined frames here; interval over policies and starts, drawn together; "
+            "ceiling: the same rule on poses read from MuJoCo's frames; baselines see no pixels: "
+            "the order of the policies' names from good to bad, and the mean length of their "
+            "motions"
+        )
+
+
+def _lengths(robot_actions: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, " n"]:
+    return np.linalg.norm(robot_actions[:, XYZ], axis=-1)
+
+
+def _table(trials: Sequence[_Trial], names: Sequence[str]) -> Table:
+    """A row for each trial, in the columns that `genie-robo audit` reads."""
+    table = Table(
+        [trial.start.prompt.name for trial in trials],
+        unit="trial",
+        task=[trial.start.scene.task for trial in trials],
+        policy=[trial.policy for trial in trials],
+    )
+    for column, poses, given in (
+        ("predicted", "imagined", False),
+        ("read", "read", False),
+        ("true", "true", True),
+    ):
+        frames = [solved(getattr(trial, poses), trial.start.scene) for trial in trials]
+        table.add(column, np.array([is_solved.any() for is_solved in frames]), given=given)
+        table.add(f"{column}_share", np.array([is_solved.mean() for is_solved in frames]))
+    order = [name for name in PANEL if name in names] + [n for n in names if n not in PANEL]
+    guess = dict(zip(order, np.linspace(1, 0, len(order)), strict=True))
+    table.add("blind_name", np.array([guess[trial.policy] for trial in trials]), given=True)
+    table.add("blind_motion", np.array([trial.motion for trial in trials]))
+    return table
+
+
+def _audits(table: Table) -> dict[str, Audit]:
+    """The audit of all trials under "", and those of each task."""
+    whole = Outcomes(
+        policy=[str(name) for name in table.keys["policy"]],
+        trial=[f"{task}/{e}" for task, e in zip(table.keys["task"], table.episodes, strict=True)],
+        predicted=table.columns["predicted"],
+        true=table.columns["true"],
+        blind={name: table.columns[f"blind_{name}"] for name in BLIND},
+    )
+    tasks = list(dict.fromkeys(table.keys["task"]))
+    found = {"": audit(whole)}
+    if len(tasks) > 1:
+        for task in tasks:
+            found[str(task)] = audit(whole.where([own == task for own in table.keys["task"]]))
+    return found
+
+
+def _means(table: Table, policies: Sequence[str]) -> list[Float[np.ndarray, " p"]]:
+    """Mean success of each policy, as read from MuJoCo's frames and true."""
+    parts = [table.with_key("policy", policy) for policy in policies]
+    return [np.array([part.columns[name].mean() for part in parts]) for name in ("read", "true")]
+
+
+def _measurements(
+    table: Table, audits: Mapping[str, Audit], protocol: str
+) -> dict[str, Measurement]:
+    found: dict[str, Measurement] = {}
+    for task, one in audits.items():
+        read, true = _means(table.with_key("task", task) if task else table, one.policies)
+        for name, statistic in STATISTICS.items():
+            finding, ceiling = one.findings[name], float(statistic(read, true))
+            found[f"{name}/{task}" if task else name] = Measurement(
+                of=Fixed(table, finding.value, ci95=finding.over_both),
+                unit=UNITS[name],
+                protocol=f"agreement over policies of their mean success; {protocol}",
+                baselines={f"blind_{judge}": finding.blind[judge] for judge in BLIND},
+                ceiling=ceiling if math.isfinite(ceiling) else None,
+                reason="all policies have the same success, in MuJoCo or in imagination",
+            )
+    for task, one in audits.items():
+        suffix = f"/{task}" if task else ""
+        for name, value in (("absolute_error", one.absolute_error), ("bias", one.bias)):
+            meaning = (
+                "mean over policies of |imagined - true success|"
+                if name == "absolute_error"
+                else "mean imagined minus mean true success"
+            )
+            found[name + suffix] = Measurement(
+                of=Fixed(table, value), unit="success", protocol=f"{meaning}; {protocol}"
+            )
+    return found

@@ -1,0 +1,124 @@
+"""Policies and given actions in a world, step by step, in a batch of worlds."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from eval_suites.simulated.trials import Start
+from eval_suites.simulated.truth import PALETTE, Poses, box_positions
+from genie_robo.inference.world import RobotActions, World
+from genie_robo.policy.interface import Observation, Policy, actors
+from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.sim.scene import SceneSpec
+
+Read = Callable[[UInt8[np.ndarray, "b h w c"]], Poses]
+"""Poses of a batch of frames that a world shows now, one for each rollout."""
+
+
+class Played(NamedTuple):
+    """Trials of one policy in one world."""
+
+    video: UInt8[np.ndarray, "b t h w c"]
+    """Begins with the start."""
+    robot_actions: Float[np.ndarray, "b t-1 7"]
+    poses: list[Poses]
+    """Of every trial over time, as the policy knew them."""
+
+
+def play(
+    policy: Policy,
+    world: World,
+    read: Read,
+    starts: Sequence[Start],
+    *,
+    num_steps: int,
+    seeds: Sequence[int],
+    name: str,
+) -> Played:
+    """Act in a batch of worlds, one for each start; `name` of the policy stands in errors.
+
+    The seeds are those of the policy and of the world.
+    """
+    instructions = [start.scene.instruction for start in starts]
+    acting = actors(policy, instructions, seeds, name=name)
+    seen = [_Memory(start.scene) for start in starts]
+
+    def act(frames: UInt8[np.ndarray, "b h w c"], poses: Poses) -> Float[np.ndarray, "b 7"]:
+        pairs = enumerate(zip(acting, seen, strict=True))
+        return np.stack(
+            [actor.act(memory.observe(frames[row], poses, row)) for row, (actor, memory) in pairs]
+        )
+
+    return _run(world, read, starts, act, num_steps=num_steps, seeds=seeds)
+
+
+def follow(
+    robot_actions: Float[np.ndarray, "b n 7"],
+    world: World,
+    read: Read,
+    starts: Sequence[Start],
+    *,
+    seeds: Sequence[int],
+) -> Played:
+    """Take given actions in a batch of worlds."""
+    steps = iter(robot_actions.swapaxes(0, 1))
+    num_steps = robot_actions.shape[1]
+    return _run(world, read, starts, lambda *_: next(steps), num_steps=num_steps, seeds=seeds)
+
+
+def _run(
+    world: World,
+    read: Read,
+    starts: Sequence[Start],
+    act: Callable[[UInt8[np.ndarray, "b h w c"], Poses], Float[np.ndarray, "b 7"]],
+    *,
+    num_steps: int,
+    seeds: Sequence[int],
+) -> Played:
+    frames = [world.start([start.prompt for start in starts], seeds).frames]
+    poses, actions = [read(frames[0])], []
+    for _ in range(num_steps):
+        actions.append(act(frames[-1], poses[-1]))
+        frames.append(world.step(RobotActions(actions[-1])).frames)
+        poses.append(read(frames[-1]))
+    return Played(
+        np.stack(frames, axis=1),
+        np.stack(actions, axis=1),
+        [_over_time(poses, row) for row in range(len(starts))],
+    )
+
+
+def true_poses(world: MujocoWorld) -> Poses:
+    """Where everything is in MuJoCo now, for each rollout."""
+    pose = np.stack([env.pose for env in world.envs])
+    boxes = np.stack([box_positions(env) for env in world.envs])
+    return Poses(pose[:, :3], boxes, pose[:, 5], pose[:, 6])
+
+
+class _Memory:
+    """What one trial has seen; a box that is not found stays where it was seen last."""
+
+    def __init__(self, scene: SceneSpec) -> None:
+        self._instruction = scene.instruction
+        self._boxes = {
+            box.color: np.array([*box.position, box.half_size[2]]) for box in scene.boxes
+        }
+
+    def observe(self, frame: UInt8[np.ndarray, "h w c"], poses: Poses, row: int) -> Observation:
+        for color in self._boxes:
+            place = poses.boxes[row, PALETTE.index(color)]
+            if np.isfinite(place).all():
+                self._boxes[color] = place
+        pose = np.array([*poses.tool[row], 0.0, 0.0, poses.yaw[row], poses.gripper[row]])
+        return Observation(
+            pixels=frame,
+            instruction=self._instruction,
+            agent_pos=pose,
+            boxes=dict(self._boxes),
+        )
+
+
+def _over_time(poses: Sequence[Poses], row: int) -> Poses:
+    return Poses(*(np.stack([part[row] for part in parts]) for parts in zip(*poses, strict=True)))

@@ -1,0 +1,32 @@
+"""Policies by name: `module:callable`, or a LeRobot policy in a folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genie_robo.inference.plugged import checked_plug, find_plug
+from genie_robo.policy.interface import Policy
+
+LEROBOT = "lerobot"
+
+
+def find_policy(name: str, *, known: Sequence[str] = ()) -> Policy:
+    """The policy that `module:callable` returns, or the one in `lerobot:FOLDER`.
+
+    The callable is called once without arguments; it may be a class. `known` are other names, for
+    the error.
+
+    Raises:
+        ValueError: There is no such module, callable or folder, or what it gives is no policy.
+        ImportError: lerobot is needed and not installed.
+    """
+    kind, _, place = name.partition(":")
+    if kind == LEROBOT:
+        from genie_robo.policy.lerobot import LeRobotPolicy  # lerobot is imported only when asked
+
+        return LeRobotPolicy(Path(place))
+    plug = find_plug(name, dict.fromkeys(known, _none), setting="policy")
+    return checked_plug(plug(None), Policy, name=name, methods="reset and act")
+
+
+def _none(_: None) -> None:
+    """Stands for a name that is found elsewhere."""

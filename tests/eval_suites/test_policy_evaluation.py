@@ -1,0 +1,153 @@
+import sys
+import types
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from eval_fakes import FakeEncoder, ToyRobot, make_context
+from mujoco_fakes import TruePoseReader, record_context
+
+from eval_suites import policy_evaluation
+from eval_suites.audit.checks import audit
+from eval_suites.audit.trials_file import read_trials
+from eval_suites.base import run_suite
+from eval_suites.plugs import plug
+from eval_suites.policy_evaluation import Mode, PolicyEvaluation
+from eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
+from genie_robo.inference.world import Codes, HeldFrame
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evaluated")
+    return record_context(path, num_frames=11, num_episodes=5, num_steps=8)
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    reader = TruePoseReader(monkeypatch)
+    monkeypatch.setattr(policy_evaluation, "fit_pose_readers", reader.as_readers())
+
+
+def judge(recorded, world_model, **settings):
+    defaults = {
+        "policies": list(SCRIPTED),
+        "num_starts": 2,
+        "tasks": ["reach", "push"],
+        "num_demonstrations": 4,
+        "train_steps": 10,
+    }
+    suite = PolicyEvaluation(**defaults | settings)
+    return run_suite(suite, plug(recorded, world_model=world_model))
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("mode", list(Mode))
+def test_mujoco_itself_judges_perfectly(recorded, mode):
+    result = judge(recorded, "mujoco", mode=mode)
+    metrics = result.metrics
+    assert metrics["pearson"].value == pytest.approx(1.0)
+    assert metrics["pearson"].ceiling == pytest.approx(1.0)
+    assert metrics["mmrv"].value == metrics["absolute_error"].value == 0.0
+    rows = list(result.table.rows())
+    assert len(rows) == len(SCRIPTED) * 2 * 2
+    assert all(row["predicted"] == row["true"] for row in rows)
+    mean = pd.DataFrame(rows).groupby("policy")["true"].mean()
+    assert mean["expert"] == mean.max() >= 0.5  # ten steps are too few for most pushes
+    assert mean["idle"] == mean["wrong_way"] == 0
+
+
+@pytest.mark.usefixtures("exact")
+def test_policies_that_see_pixels_act_in_both_worlds(recorded):
+    result = judge(recorded, "mujoco", policies=list(CLONED), tasks=["reach"], num_starts=1)
+    rows = list(result.table.rows())
+    assert [row["policy"] for row in rows] == list(CLONED)
+    assert all(row["predicted_share"] == row["true_share"] for row in rows)
+    motion = {row["policy"]: row["blind_motion"] for row in rows}
+    assert motion["cloned_slow"] < 0.7 * motion["cloned"]
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_standing_picture_says_that_nobody_succeeds(recorded):
+    result = judge(recorded, "copy_last")
+    assert result.metrics["pearson"].value is None
+    assert "same success" in result.metrics["pearson"].reason
+    assert set(result.table.columns["predicted"]) == {0.0}
+    assert result.metrics["bias"].value == pytest.approx(-result.table.columns["true"].mean())
+    assert "Nothing can be said about ranks" in result.notes[0]
+
+
+@pytest.mark.usefixtures("exact")
+def test_closed_loop_policies_act_on_what_the_world_shows(recorded):
+    """In a standing picture the expert never arrives, so it goes on moving towards the box."""
+    closed, opened = (judge(recorded, "copy_last", mode=mode) for mode in Mode)
+    where = np.array([policy == "expert" for policy in closed.table.keys["policy"]])
+    moved = [result.table.columns["blind_motion"][where].mean() for result in (closed, opened)]
+    assert moved[0] > moved[1]
+
+
+@pytest.mark.usefixtures("exact")
+def test_the_table_is_one_that_audit_reads(recorded, tmp_path):
+    result = judge(recorded, "mujoco", num_starts=3)
+    pd.DataFrame(result.per_episode).to_csv(tmp_path / "per_episode.csv", index=False)
+    tables = read_trials(tmp_path / "per_episode.csv")
+    assert set(tables) == {"", "reach", "push"}
+    found = audit(tables[""])
+    assert found.is_paired
+    assert found.findings["mmrv"].value == result.metrics["mmrv"].value
+    assert result.metrics["spearman"].ci95 == pytest.approx(found.findings["spearman"].over_both)
+    for name in ("name", "motion"):
+        known = result.metrics["pearson"].baselines[f"blind_{name}"]
+        assert found.findings["pearson"].blind[name] == pytest.approx(known)
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_policy_of_the_users_is_judged_too(recorded, monkeypatch):
+    class Still:
+        def reset(self, instruction, seed):
+            pass
+
+        def act(self, observation):
+            assert observation.pixels.shape == (32, 32, 3)
+            assert observation.instruction.split()[0] in ("reach", "push")
+            return [0, 0, 0, 0, 0, 0, 1]
+
+    module = types.ModuleType("mine")
+    module.Still = Still
+    monkeypatch.setitem(sys.modules, "mine", module)
+    result = judge(recorded, "mujoco", policy="mine:Still")
+    assert "mine:Still" in result.table.keys["policy"]
+    assert any("mine:Still" in line for line in result.sections["Policies"])
+
+
+def test_reading_is_the_same_on_both_sides_with_a_fitted_reader(recorded):
+    metrics = judge(recorded, "mujoco", num_starts=1, tasks=["reach"]).metrics
+    assert metrics["mmrv"].ceiling is not None
+
+
+def test_few_policies_are_insufficient(recorded):
+    result = judge(recorded, "mujoco", policies=["expert", "idle", "random", "wrong_way"])
+    for name in result.headline:
+        assert "insufficient: 4 policies" in result.metrics[name].reason
+
+
+def test_unknown_policies_are_refused(recorded):
+    with pytest.raises(ValueError, match="policy=lucky is not known; choose one of expert"):
+        judge(recorded, "mujoco", policies=[*SCRIPTED, "lucky"])
+
+
+def test_what_no_robot_steers_is_undefined_with_a_reason():
+    context = make_context(ToyRobot(4), encoder=FakeEncoder(2, lambda w: []))
+    world = HeldFrame()
+    world.takes = (Codes,)
+    result = run_suite(PolicyEvaluation(), replace(context, world=world))
+    assert "nothing maps robot actions" in result.metrics["mmrv"].reason
+    plugged = plug(context, world_model="copy_last")
+    assert "no simulator state" in run_suite(PolicyEvaluation(), plugged).notes[0]
+
+
+def test_the_panel_holds_every_policy_once():
+    assert sorted(PANEL) == sorted((*SCRIPTED, *CLONED))
+    assert len(PANEL) >= 16
+    assert len(CLONED) >= 8

@@ -1,0 +1,137 @@
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from genie_robo.policy.find import find_policy
+from genie_robo.policy.interface import Observation
+
+SEEN = Observation(
+    pixels=np.full((32, 32, 3), 255, np.uint8),
+    instruction="reach the red box",
+    agent_pos=np.arange(7.0),
+)
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """A user's module that Python finds."""
+    mine = types.ModuleType("mine")
+
+    class Still:
+        def reset(self, instruction, seed):
+            pass
+
+        def act(self, observation):
+            return [0, 0, 0, 0, 0, 0, 1]
+
+    mine.Still = Still
+    mine.make = lambda: Still()
+    mine.nothing = dict
+    monkeypatch.setitem(sys.modules, "mine", mine)
+
+
+@pytest.mark.parametrize("name", ["mine:Still", "mine:make"])
+def test_a_class_or_a_function_gives_a_policy(module, name):
+    assert find_policy(name).act(SEEN) == [0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobody", "policy=nobody is not known; choose one of expert, or give your own"),
+        ("mine:missing", "policy=mine:missing cannot be imported"),
+        ("no.such.module:make", "cannot be imported"),
+        ("mine:nothing", "mine:nothing is a dict without reset and act"),
+    ],
+)
+def test_what_is_no_policy_is_refused(module, name, message):
+    with pytest.raises(ValueError, match=message):
+        find_policy(name, known=["expert"])
+
+
+class StandIn:
+    """The part of a LeRobot policy that is used, with its names and shapes."""
+
+    def __init__(self, config):
+        self.config, self.batches, self.resets = config, [], 0
+
+    @classmethod
+    def from_pretrained(cls, folder, *, config):
+        return cls(config)
+
+    def eval(self):
+        return self
+
+    def reset(self):
+        self.resets += 1
+
+    def select_action(self, batch):
+        self.batches.append(batch)
+        return torch.full((1, 7), 0.5)
+
+
+def feature(*shape):
+    return types.SimpleNamespace(shape=shape)
+
+
+@pytest.fixture
+def lerobot(monkeypatch, tmp_path):
+    """A stand-in of the package, and a folder with a policy; returns what its config is."""
+    config = types.SimpleNamespace(
+        type="act",
+        device="cuda",
+        image_features={"observation.images.top": feature(3, 48, 64)},
+        robot_state_feature=feature(7),
+        action_feature=feature(7),
+    )
+    (tmp_path / "config.json").write_text(json.dumps({"type": "act"}))
+    configs, factory = types.ModuleType("configs"), types.ModuleType("factory")
+    configs.PreTrainedConfig = types.SimpleNamespace(from_pretrained=lambda folder: config)
+    factory.get_policy_class = {"act": StandIn}.__getitem__
+
+    def processors(given, *, pretrained_path, preprocessor_overrides):
+        assert given is config
+        assert preprocessor_overrides == {"device_processor": {"device": "cpu"}}
+        return (lambda batch: batch | {"seen": True}), (lambda action: action * 2)
+
+    factory.make_pre_post_processors = processors
+    monkeypatch.setitem(sys.modules, "lerobot.configs.policies", configs)
+    monkeypatch.setitem(sys.modules, "lerobot.policies.factory", factory)
+    return config
+
+
+def test_a_lerobot_policy_gets_what_it_was_trained_on(lerobot, tmp_path):
+    policy = find_policy(f"lerobot:{tmp_path}")
+    policy.reset(SEEN.instruction, seed=1)
+    action = policy.act(SEEN)
+    (batch,) = policy._policy.batches
+    assert policy._policy.resets == 1
+    assert lerobot.device == "cpu"
+    assert batch["seen"]
+    assert batch["task"] == ["reach the red box"]
+    assert batch["observation.images.top"].shape == (1, 3, 48, 64)
+    assert batch["observation.images.top"].unique().tolist() == [1.0]
+    assert batch["observation.state"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+    np.testing.assert_array_equal(action, np.full(7, 1.0))
+
+
+def test_a_lerobot_policy_of_another_robot_is_refused(lerobot, tmp_path):
+    lerobot.action_feature = feature(14)
+    with pytest.raises(ValueError, match=r"action of the policy .* has the shape \(14,\)"):
+        find_policy(f"lerobot:{tmp_path}")
+    lerobot.action_feature, lerobot.robot_state_feature = feature(7), feature(6)
+    with pytest.raises(ValueError, match=r"state of the policy .* has the shape \(6,\)"):
+        find_policy(f"lerobot:{tmp_path}")
+
+
+def test_a_folder_without_a_policy_and_a_missing_package_are_named(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="holds no LeRobot policy"):
+        find_policy(f"lerobot:{tmp_path}")
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "lerobot", None)
+    with pytest.raises(ImportError, match="needs the package lerobot"):
+        find_policy(f"lerobot:{tmp_path}")
