@@ -189,6 +189,8 @@ class SuiteResult:
     """Caveats for the reader."""
     sections: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """More of the report: lines of Markdown by heading."""
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Files of compressed arrays by name, such as the frames of trials."""
 
     @property
     def per_episode(self) -> list[dict[str, Cell]]:

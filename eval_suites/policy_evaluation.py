@@ -17,6 +17,7 @@ from eval_suites.base import EvalContext, SuiteResult
 from eval_suites.rollouts import frame_size
 from eval_suites.simulated.cloning_task import CloningTask
 from eval_suites.simulated.closed_loop import Played, follow, play, true_poses
+from eval_suites.simulated.kept_trials import arrays_of, file_of
 from eval_suites.simulated.panel import (
     CLONED,
     PANEL,
@@ -100,7 +101,7 @@ class PolicyEvaluation:
             context, tasks=self.tasks, num_episodes=self.num_starts, name=self.name
         )
         policies = self._find(names, context, starts)
-        trials = self._try(context, policies, starts)
+        trials, arrays = self._try(context, policies, starts)
         table = _table(trials, names)
         audits = _audits(table)
         result = SuiteResult.of(
@@ -111,7 +112,9 @@ class PolicyEvaluation:
             notes=tuple(f"{claim}." for claim in claims(audits[""])),
         )
         sections = {"Checks": findings_table(audits[""]), "Policies": policies_table(audits[""])}
-        return replace(result, figures={"policies": audit_figure(audits)}, sections=sections)
+        return replace(
+            result, figures={"policies": audit_figure(audits)}, sections=sections, arrays=arrays
+        )
 
     def _names(self) -> list[str]:
         """The policies to try, each once.
@@ -159,14 +162,15 @@ class PolicyEvaluation:
 
     def _try(
         self, context: EvalContext, policies: Mapping[str, Policy], starts: Sequence[Start]
-    ) -> list[_Trial]:
-        """Every policy from every start, in MuJoCo and in imagination."""
+    ) -> tuple[list[_Trial], dict[str, Mapping[str, np.ndarray]]]:
+        """Every policy from every start, in MuJoCo and in imagination, and what is kept of it."""
         readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
         num_steps = min(self.horizon, context.num_frames - 1)
-        trials = []
+        trials, arrays = [], {}
         total = 2 * len(policies) * len(starts)
         with progress_bar(f"{self.name}: try", total=total, unit="trials") as advance:
             for name, policy in policies.items():
+                batches: tuple[list[Played], list[Played]] = ([], [])
                 for first in range(0, len(starts), self.batch_size):
                     some = starts[first : first + self.batch_size]
                     seeds = [start.seed(context.seed) for start in some]
@@ -180,6 +184,8 @@ class PolicyEvaluation:
                     world = copy.copy(context.robot_world)
                     dream = self._imagine(policy, world, readers.of(world), some, real, **how)
                     advance(len(some))
+                    batches[0].append(dream)
+                    batches[1].append(real)
                     trials += [
                         _Trial(
                             name,
@@ -191,7 +197,8 @@ class PolicyEvaluation:
                         )
                         for row, start in enumerate(some)
                     ]
-        return trials
+                arrays[file_of(name)] = arrays_of(starts, *batches)
+        return trials, arrays
 
     def _imagine(
         self,

@@ -1,10 +1,11 @@
 """A suite's result on disk: metrics.json, metrics.csv, per_episode.csv, figures and report.md."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from eval_suites.base import EvalSuite, SuiteResult
@@ -33,6 +34,11 @@ def write_result(
         (temporary / "metrics.json").write_text(metrics_json(result, suite.name, provenance or {}))
         metrics_table(result).to_csv(temporary / "metrics.csv", index=False)
         pd.DataFrame(result.per_episode).to_csv(temporary / "per_episode.csv", index=False)
+        for name, arrays in result.arrays.items():
+            path = temporary / f"{name}.npz"
+            path.parent.mkdir(exist_ok=True)
+            save: Callable[..., None] = np.savez_compressed
+            save(path, allow_pickle=False, **arrays)
         (temporary / "report.md").write_text(report_markdown(result, suite))
 
 

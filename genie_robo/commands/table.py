@@ -343,6 +343,7 @@ _ROWS = (
         examples=(
             "genie-robo view run=runs/demo",
             "genie-robo view run=runs/demo serve=true port=9090",
+            "genie-robo view run=runs/demo trial=expert/pick/EPISODE",
             "genie-robo view path=bridge_report/episodes.rrd",
         ),
     ),

@@ -12,6 +12,7 @@ from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands.table import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
+from genie_robo.trial_recording import record_trial
 from viz.recording import check_recording
 from viz.viewer import find_recordings, open_window, serve_web
 
@@ -26,7 +27,12 @@ def run(config: ViewConfig) -> None:
     """
     if bool(config.run) == bool(config.path):
         raise UsageError("view needs one of run=FOLDER and path=RECORDING_OR_FOLDER")
-    recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
+    if config.trial and not config.run:
+        raise UsageError("trial=POLICY/TASK/EPISODE is one of a run: give run=FOLDER too")
+    if config.trial:
+        recordings = [record_trial(RunFolder.at(config.run), config.trial)]
+    else:
+        recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
     console = Console(soft_wrap=True, highlight=False)
     width = max(len(recording.name) for recording in recordings)
     console.print(escape(f"{len(recordings)} recording(s) in {recordings[0].parent}:"))

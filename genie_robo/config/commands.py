@@ -222,6 +222,8 @@ class ViewConfig:
     """Run folder: all its recordings."""
     path: str = ""
     """A recording, or a folder of them, instead."""
+    trial: str = ""
+    """Of the run's policy_evaluation: POLICY/TASK/EPISODE, imagination next to MuJoCo."""
     serve: bool = False
     """Serve a web viewer instead of opening a window."""
     port: int = 9090

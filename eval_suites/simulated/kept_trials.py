@@ -1,0 +1,93 @@
+"""Trials of a policy on disk: the frames and actions of both worlds, by name."""
+
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from eval_suites.simulated.closed_loop import Played
+from eval_suites.simulated.trials import Start
+from genie_robo.stored_files import read_bytes
+
+FOLDER = "trials"
+MAX_BYTES = 2**30
+"""Of a file, compressed or not."""
+
+
+class KeptTrial(NamedTuple):
+    """One trial in imagination and in MuJoCo; each starts with the prompt frame."""
+
+    imagined_video: UInt8[np.ndarray, "t h w c"]
+    true_video: UInt8[np.ndarray, "t h w c"]
+    imagined_actions: Float[np.ndarray, "t-1 7"]
+    """What the policy did in imagination."""
+    true_actions: Float[np.ndarray, "t-1 7"]
+    """What it did in MuJoCo."""
+    imagined_tool: Float[np.ndarray, "t 3"]
+    """Where the tool was read in imagined frames (m)."""
+    true_tool: Float[np.ndarray, "t 3"]
+
+
+def trial_name(start: Start) -> str:
+    """TASK/EPISODE: a trial of a policy."""
+    return f"{start.scene.task}/{start.prompt.name}"
+
+
+def file_of(policy: str) -> str:
+    """The name of a policy's file, without its ending."""
+    return f"{FOLDER}/{re.sub(r'[^A-Za-z0-9_.-]', '_', policy)}"
+
+
+def arrays_of(
+    starts: Sequence[Start], dream: Sequence[Played], real: Sequence[Played]
+) -> Mapping[str, np.ndarray]:
+    """The arrays of one policy's file, from its batches in both worlds."""
+    both = (("imagined", dream), ("true", real))
+    parts = {"name": np.array([trial_name(start) for start in starts])}
+    for world, batches in both:
+        parts[f"{world}_video"] = np.concatenate([played.video for played in batches])
+        parts[f"{world}_actions"] = np.concatenate([played.robot_actions for played in batches])
+        tools = [poses.tool for played in batches for poses in played.poses]
+        parts[f"{world}_tool"] = np.stack(tools)
+    return parts
+
+
+def read_trial(results: Path, name: str) -> KeptTrial:
+    """The trial POLICY/TASK/EPISODE of a suite's results.
+
+    Raises:
+        FileNotFoundError: No trial has this name; says which ones there are.
+        ValueError: The file is damaged or too large.
+    """
+    policy, _, trial = name.partition("/")
+    if "/" in trial and trial.count("/") > 1:
+        policy, task, episode = name.rsplit("/", 2)
+        trial = f"{task}/{episode}"
+    path = results / f"{file_of(policy)}.npz"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in (results / FOLDER).glob("*.npz"))) or "none"
+        raise FileNotFoundError(
+            f"there are no trials of policy {policy} in {results}; there are those of: {known}. "
+            "Name a trial as POLICY/TASK/EPISODE"
+        )
+    try:
+        content = read_bytes(path, max_bytes=MAX_BYTES)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f"it inflates to more than {MAX_BYTES:,} bytes")
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            names = arrays["name"].tolist()
+            found = {field: arrays[field] for field in KeptTrial._fields}
+    except (KeyError, ValueError, MemoryError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}; evaluate suite=policy_evaluation again"
+        ) from error
+    if trial not in names:
+        some = ", ".join(f"{policy}/{known}" for known in names[:3])
+        raise FileNotFoundError(f"there is no trial {name}; those of {policy} begin with {some}")
+    return KeptTrial(*(values[names.index(trial)] for values in found.values()))

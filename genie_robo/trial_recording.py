@@ -1,0 +1,52 @@
+"""A kept trial of a policy as a recording: imagination next to MuJoCo."""
+
+from pathlib import Path
+
+import numpy as np
+
+from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.simulated.kept_trials import KeptTrial, read_trial
+from genie_robo.run_folder import RunFolder
+from viz.rollout import write_rollouts
+from viz.rollout_view import COPY_LAST, IMAGINED, ReadPath, RolloutView
+
+SUITE = "policy_evaluation"
+
+
+def record_trial(run: RunFolder, name: str) -> Path:
+    """Write the recording of the trial POLICY/TASK/EPISODE to the run's rollouts.
+
+    Raises:
+        FileNotFoundError: No trial has this name.
+        ValueError: The stored trials are damaged.
+    """
+    view = trial_view(read_trial(run.suite(SUITE), name), name)
+    title = name.replace("/", "-").replace(":", ".")
+    return write_rollouts(run.rollouts / f"trial-{title}.rrd", {"trial": view}, name=name)
+
+
+def trial_view(trial: KeptTrial, name: str) -> RolloutView:
+    """Frames and tools of both worlds, and the policy's actions in MuJoCo."""
+    apart_mm = np.linalg.norm(trial.imagined_tool - trial.true_tool, axis=-1) * 1000
+    held = np.repeat(trial.true_video[:1], len(trial.true_video), axis=0)
+    differ = np.abs(trial.imagined_actions - trial.true_actions)[:, :3].max() * 1000
+    return RolloutView(
+        episode_id=name,
+        control_hz=0.0,
+        imagined_video=trial.imagined_video,
+        true_video=trial.true_video,
+        latent_actions=None,
+        num_codes=0,
+        num_prompt_frames=1,
+        robot_actions=trial.true_actions,
+        read_path=ReadPath(positions=trial.imagined_tool, error_mm={IMAGINED: apart_mm}),
+        psnr={
+            IMAGINED: frame_psnr(trial.true_video, trial.imagined_video),
+            COPY_LAST: frame_psnr(trial.true_video, held),
+        },
+        summary=(
+            f"# {name}\n\nThe policy acts on imagined frames in imagination and on MuJoCo's frames "
+            f"there. Its motions in the two worlds differ by up to {differ:.0f} mm in a step; the "
+            f"tools end {apart_mm[-1]:.0f} mm apart. The robot actions shown are those in MuJoCo."
+        ),
+    )

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from mujoco_fakes import TruePoseReader, record_context
+
+from eval_suites import policy_evaluation
+from eval_suites.base import run_suite
+from eval_suites.plugs import plug
+from eval_suites.policy_evaluation import PolicyEvaluation
+from eval_suites.results import write_result
+from eval_suites.simulated.kept_trials import read_trial
+from eval_suites.simulated.panel import SCRIPTED
+from genie_robo.run_folder import RunFolder
+from genie_robo.trial_recording import SUITE, record_trial, trial_view
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A run folder with the results of the suite, and a name of an episode."""
+    path = tmp_path_factory.mktemp("kept")
+    context = record_context(path, num_frames=6, num_episodes=4, num_steps=8)
+    suite = PolicyEvaluation(policies=list(SCRIPTED), num_starts=2, tasks=["reach", "push"])
+    with pytest.MonkeyPatch.context() as patched:
+        reader = TruePoseReader(patched)
+        patched.setattr(policy_evaluation, "fit_pose_readers", reader.as_readers())
+        result = run_suite(suite, plug(context, world_model="copy_last"))
+    run = RunFolder(path / "run")
+    write_result(run.suite(SUITE), result, suite=suite)
+    return run, result
+
+
+def test_every_trial_is_kept(evaluated):
+    run, result = evaluated
+    results = run.suite(SUITE)
+    keys = zip(
+        result.table.keys["policy"], result.table.keys["task"], result.table.episodes, strict=True
+    )
+    names = ["/".join(key) for key in keys]
+    assert len(names) == len(SCRIPTED) * 2 * 2
+    moved = []
+    for name in names:
+        trial = read_trial(results, name)
+        assert trial.imagined_video.shape == trial.true_video.shape == (6, 32, 32, 3)
+        assert trial.imagined_actions.shape == trial.true_actions.shape == (5, 7)
+        assert (trial.imagined_video == trial.true_video[0]).all()
+        moved.append((trial.true_video != trial.true_video[0]).any())
+    assert sum(moved) > len(names) / 2
+
+
+def test_a_trial_opens_as_a_recording(evaluated):
+    run, result = evaluated
+    name = f"expert/push/{result.table.episodes[0]}"
+    path = record_trial(run, name)
+    assert path.parent == run.rollouts
+    assert path.stat().st_size > 10_000
+    view = trial_view(read_trial(run.suite(SUITE), name), name)
+    np.testing.assert_array_equal(view.psnr["imagined"], view.psnr["copy_last"])
+    assert view.read_path.error_mm["imagined"][0] == 0
+    assert view.read_path.error_mm["imagined"][-1] > 20
+    assert f"{view.read_path.error_mm['imagined'][-1]:.0f} mm apart" in view.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lucky/push/x", "no trials of policy lucky .* those of: empty_handed, expert"),
+        ("expert/push/x", "no trial expert/push/x; those of expert begin with expert/reach/"),
+        ("expert", "no trial expert"),
+    ],
+)
+def test_unknown_trials_are_named(evaluated, name, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        read_trial(evaluated[0].suite(SUITE), name)
+
+
+def test_a_damaged_file_is_refused(evaluated, tmp_path):
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "expert.npz").write_bytes(b"PK" + bytes(100))
+    with pytest.raises(ValueError, match=r"expert\.npz cannot be read"):
+        read_trial(tmp_path, "expert/push/x")
+    np.savez(tmp_path / "trials" / "expert.npz", name=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_trial(tmp_path, "expert/push/x")
