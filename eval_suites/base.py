@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
 from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.inference.trust import ToLatents
 from genie_robo.inference.world import Codes, Latents, RobotActions, World
 from genie_robo.types import Episode, Window
 
@@ -130,6 +131,8 @@ class EvalContext:
     world_without_feedback: World | None = None
     """The same world, but it maps each robot action to a code independently, for measurements of
     single transitions; None where both are equal."""
+    to_latents: ToLatents | None = None
+    """The latents that robot actions usually lead to, by the run's action map; None without one."""
     other_untrained: tuple[LatentActionEncoder, ...] = ()
     """More draws of fresh weights: the baseline is the mean over all draws."""
     action_is_achieved: bool = False

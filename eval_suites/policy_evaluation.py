@@ -30,6 +30,7 @@ from eval_suites.simulated.pose_reading import PoseReader, fit_pose_readers
 from eval_suites.simulated.trials import POSE_EPISODES, TASKS, Start, choose_starts, solved
 from eval_suites.simulated.truth import Poses
 from eval_suites.table import Fixed, Measurement, Table, UnavailableError
+from eval_suites.watching import watch
 from genie_robo.inference.world import World
 from genie_robo.policy.find import find_policy
 from genie_robo.policy.interface import Policy
@@ -37,6 +38,8 @@ from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.types import XYZ
 
+MOSTLY = 0.5
+"""With a smaller share of trusted trials policies are not ranked."""
 MIN_POLICIES = 6
 """Fewer can be ordered well by chance."""
 FAST_DEMONSTRATIONS, FAST_TRAIN_STEPS = 24, 40
@@ -65,6 +68,8 @@ class _Trial(NamedTuple):
     true: Poses
     motion: float
     """Mean length of the tool's commanded motions in imagination (m)."""
+    trust: float
+    """Least trust in an imagined frame; NaN where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,8 @@ class PolicyEvaluation:
     """Test episodes from whose first frame every policy tries every task."""
     horizon: int = 15
     """Frames of a trial, limited by the model's window."""
+    min_trust: float = 0.02
+    """Trials with a frame that is trusted less are distrusted."""
     num_demonstrations: int = 300
     """Of scripted experts, over all tasks, that policies are cloned from."""
     train_steps: int = 1500
@@ -102,12 +109,17 @@ class PolicyEvaluation:
         )
         policies = self._find(names, context, starts)
         trials, arrays = self._try(context, policies, starts)
-        table = _table(trials, names)
+        table = _table(trials, names, min_trust=self.min_trust)
         audits = _audits(table)
         result = SuiteResult.of(
-            _measurements(table, audits, self._protocol()),
+            self._measurements(table, audits),
             seed=context.seed,
-            headline=(*UNITS, "absolute_error", *(f"pearson/{task}" for task in self.tasks)),
+            headline=(
+                *UNITS,
+                "absolute_error",
+                "trusted",
+                *(f"pearson/{task}" for task in self.tasks),
+            ),
             table=table,
             notes=tuple(f"{claim}." for claim in claims(audits[""])),
         )
@@ -165,7 +177,7 @@ class PolicyEvaluation:
     ) -> tuple[list[_Trial], dict[str, Mapping[str, np.ndarray]]]:
         """Every policy from every start, in MuJoCo and in imagination, and what is kept of it."""
         readers = fit_pose_readers(context, max_episodes=POSE_EPISODES, description=self.name)
-        num_steps = min(self.horizon, context.num_frames - 1)
+        watched, num_steps = _watched(context), min(self.horizon, context.num_frames - 1)
         trials, arrays = [], {}
         total = 2 * len(policies) * len(starts)
         with progress_bar(f"{self.name}: try", total=total, unit="trials") as advance:
@@ -181,7 +193,7 @@ class PolicyEvaluation:
                     )
                     simulator.close()
                     advance(len(some))
-                    world = copy.copy(context.robot_world)
+                    world = copy.copy(watched)
                     dream = self._imagine(policy, world, readers.of(world), some, real, **how)
                     advance(len(some))
                     batches[0].append(dream)
@@ -194,6 +206,7 @@ class PolicyEvaluation:
                             readers.recorded.read(real.video[row]),
                             real.poses[row],
                             float(_lengths(dream.robot_actions[row]).mean()),
+                            math.nan if dream.trust is None else float(dream.trust[row].min()),
                         )
                         for row, start in enumerate(some)
                     ]
@@ -218,6 +231,38 @@ class PolicyEvaluation:
             return play(policy, world, reader.read, starts, **how)
         return follow(real.robot_actions, world, reader.read, starts, seeds=seeds)
 
+    def _measurements(self, table: Table, audits: Mapping[str, Audit]) -> dict[str, Measurement]:
+        """Agreement over policies, of all trials, of each task and of the trusted trials.
+
+        Policies are not ranked where most of the trials are distrusted.
+        """
+        protocol = self._protocol()
+        found: dict[str, Measurement] = {}
+        for task, one in audits.items():
+            part = table.with_key("task", task) if task else table
+            found |= _agreement(part, one, f"/{task}" if task else "", protocol)
+        known = np.isfinite(table.columns["trusted"])
+        trusted = table.where(table.columns["trusted"] > 0)
+        share = float(table.columns["trusted"][known].mean()) if known.any() else None
+        meaning = f"trials without a frame whose trust is below {self.min_trust:g}"
+        found["trusted"] = Measurement(
+            of=table.mean(["trusted"]) if known.any() else None,
+            unit="share",
+            protocol=f"{meaning}; {protocol}",
+            reason="this world does not say how far its frames can be trusted",
+        )
+        if len(set(trusted.keys["policy"])) >= MIN_POLICIES:
+            only = f"only {meaning}; {protocol}"
+            found |= _agreement(trusted, _audit(trusted), "/trusted", only)
+        if share is not None and share < MOSTLY:
+            reason = (
+                f"not ranked: {1 - share:.0%} of the trials have an imagined frame that is "
+                "stranger than what the model imagines on validation clips"
+            )
+            refused = [name for name in found if name.partition("/")[0] in STATISTICS]
+            found |= {name: replace(found[name], of=None, reason=reason) for name in refused}
+        return found
+
     def _protocol(self) -> str:
         seen = (
             "policies see imagined frames and act on them"
@@ -234,11 +279,19 @@ class PolicyEvaluation:
         )
 
 
+def _watched(context: EvalContext) -> World:
+    """The world under watch where that is possible."""
+    try:
+        return watch(context)
+    except UnavailableError:
+        return context.robot_world
+
+
 def _lengths(robot_actions: Float[np.ndarray, "n 7"]) -> Float[np.ndarray, " n"]:
     return np.linalg.norm(robot_actions[:, XYZ], axis=-1)
 
 
-def _table(trials: Sequence[_Trial], names: Sequence[str]) -> Table:
+def _table(trials: Sequence[_Trial], names: Sequence[str], *, min_trust: float) -> Table:
     """A row for each trial, in the columns that `genie-robo audit` reads."""
     table = Table(
         [trial.start.prompt.name for trial in trials],
@@ -258,57 +311,55 @@ def _table(trials: Sequence[_Trial], names: Sequence[str]) -> Table:
     guess = dict(zip(order, np.linspace(1, 0, len(order)), strict=True))
     table.add("blind_name", np.array([guess[trial.policy] for trial in trials]), given=True)
     table.add("blind_motion", np.array([trial.motion for trial in trials]))
+    trust = np.array([trial.trust for trial in trials])
+    table.add("trust", trust)
+    table.add("trusted", np.where(np.isfinite(trust), trust >= min_trust, np.nan))
     return table
 
 
 def _audits(table: Table) -> dict[str, Audit]:
     """The audit of all trials under "", and those of each task."""
-    whole = Outcomes(
-        policy=[str(name) for name in table.keys["policy"]],
-        trial=[f"{task}/{e}" for task, e in zip(table.keys["task"], table.episodes, strict=True)],
-        predicted=table.columns["predicted"],
-        true=table.columns["true"],
-        blind={name: table.columns[f"blind_{name}"] for name in BLIND},
-    )
     tasks = list(dict.fromkeys(table.keys["task"]))
-    found = {"": audit(whole)}
-    if len(tasks) > 1:
-        for task in tasks:
-            found[str(task)] = audit(whole.where([own == task for own in table.keys["task"]]))
-    return found
+    parts = {str(task): _audit(table.with_key("task", task)) for task in tasks}
+    return {"": _audit(table)} | (parts if len(tasks) > 1 else {})
 
 
-def _means(table: Table, policies: Sequence[str]) -> list[Float[np.ndarray, " p"]]:
-    """Mean success of each policy, as read from MuJoCo's frames and true."""
-    parts = [table.with_key("policy", policy) for policy in policies]
-    return [np.array([part.columns[name].mean() for part in parts]) for name in ("read", "true")]
+def _audit(table: Table) -> Audit:
+    """The audit of a table of trials."""
+    trials = zip(table.keys["task"], table.episodes, strict=True)
+    return audit(
+        Outcomes(
+            policy=[str(name) for name in table.keys["policy"]],
+            trial=[f"{task}/{episode}" for task, episode in trials],
+            predicted=table.columns["predicted"],
+            true=table.columns["true"],
+            blind={name: table.columns[f"blind_{name}"] for name in BLIND},
+        )
+    )
 
 
-def _measurements(
-    table: Table, audits: Mapping[str, Audit], protocol: str
-) -> dict[str, Measurement]:
-    found: dict[str, Measurement] = {}
-    for task, one in audits.items():
-        read, true = _means(table.with_key("task", task) if task else table, one.policies)
-        for name, statistic in STATISTICS.items():
-            finding, ceiling = one.findings[name], float(statistic(read, true))
-            found[f"{name}/{task}" if task else name] = Measurement(
-                of=Fixed(table, finding.value, ci95=finding.over_both),
-                unit=UNITS[name],
-                protocol=f"agreement over policies of their mean success; {protocol}",
-                baselines={f"blind_{judge}": finding.blind[judge] for judge in BLIND},
-                ceiling=ceiling if math.isfinite(ceiling) else None,
-                reason="all policies have the same success, in MuJoCo or in imagination",
-            )
-    for task, one in audits.items():
-        suffix = f"/{task}" if task else ""
-        for name, value in (("absolute_error", one.absolute_error), ("bias", one.bias)):
-            meaning = (
-                "mean over policies of |imagined - true success|"
-                if name == "absolute_error"
-                else "mean imagined minus mean true success"
-            )
-            found[name + suffix] = Measurement(
-                of=Fixed(table, value), unit="success", protocol=f"{meaning}; {protocol}"
-            )
-    return found
+def _agreement(table: Table, one: Audit, suffix: str, protocol: str) -> dict[str, Measurement]:
+    """The numbers of one audit."""
+    parts = [table.with_key("policy", policy) for policy in one.policies]
+    read, true = (np.array([p.columns[name].mean() for p in parts]) for name in ("read", "true"))
+    found = {}
+    for name, statistic in STATISTICS.items():
+        finding, ceiling = one.findings[name], float(statistic(read, true))
+        found[name + suffix] = Measurement(
+            of=Fixed(table, finding.value, ci95=finding.over_both),
+            unit=UNITS[name],
+            protocol=f"agreement over policies of their mean success; {protocol}",
+            baselines={f"blind_{judge}": finding.blind[judge] for judge in BLIND},
+            ceiling=ceiling if math.isfinite(ceiling) else None,
+            reason="all policies have the same success, in MuJoCo or in imagination",
+        )
+    meanings = {
+        "absolute_error": (one.absolute_error, "mean over policies of |imagined - true success|"),
+        "bias": (one.bias, "mean imagined minus mean true success"),
+    }
+    return found | {
+        name + suffix: Measurement(
+            of=Fixed(table, value), unit="success", protocol=f"{meaning}; {protocol}"
+        )
+        for name, (value, meaning) in meanings.items()
+    }

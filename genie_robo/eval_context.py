@@ -83,6 +83,9 @@ def eval_context(
             if genie.takes_codes and not by_latents
             else None
         ),
+        to_latents=None
+        if genie.takes_robot_actions
+        else lambda robot_actions: action_map().latents.predict(robot_actions),
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
         fit=trained.windows(fit_on),

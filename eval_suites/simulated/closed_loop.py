@@ -25,6 +25,8 @@ class Played(NamedTuple):
     robot_actions: Float[np.ndarray, "b t-1 7"]
     poses: list[Poses]
     """Of every trial over time, as the policy knew them."""
+    trust: Float[np.ndarray, "b t-1"] | None
+    """Of every imagined frame; None where the world does not say."""
 
 
 def play(
@@ -78,15 +80,19 @@ def _run(
     seeds: Sequence[int],
 ) -> Played:
     frames = [world.start([start.prompt for start in starts], seeds).frames]
-    poses, actions = [read(frames[0])], []
+    poses, actions, trust = [read(frames[0])], [], []
     for _ in range(num_steps):
         actions.append(act(frames[-1], poses[-1]))
-        frames.append(world.step(RobotActions(actions[-1])).frames)
+        step = world.step(RobotActions(actions[-1]))
+        frames.append(step.frames)
         poses.append(read(frames[-1]))
+        if step.trust is not None:
+            trust.append(step.trust)
     return Played(
         np.stack(frames, axis=1),
         np.stack(actions, axis=1),
         [_over_time(poses, row) for row in range(len(starts))],
+        np.stack(trust, axis=1) if trust else None,
     )
 
 

@@ -98,6 +98,9 @@ class Step:
     codes: Int[np.ndarray, " b"] | None = None
     """The latent actions that led to the frames, nearest to the latents if those did; None for
     worlds without codes."""
+    trust: Float[np.ndarray, " b"] | None = None
+    """How usual the rollout is so far, from 1 to 0: the share of validation frames that look at
+    least as strange. None where that is not known (`genie_robo.inference.trust`)."""
     earlier: "tuple[Step, ...]" = ()
     """After a start: the prompt frames before the last one, as the world represents them."""
 

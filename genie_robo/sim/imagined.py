@@ -259,6 +259,8 @@ def _draw_seed(rng: np.random.Generator) -> int:
 
 def _step_info(step: Step, row: int, *, is_start: bool = False) -> dict[str, Any]:
     info: dict[str, Any] = {"uncertainty": float(step.uncertainty[row]), "is_success": False}
+    if step.trust is not None:
+        info["trust"] = float(step.trust[row])
     if step.tokens is not None:
         info["tokens"] = step.tokens[row].copy()
     if step.codes is not None and not is_start:

@@ -24,7 +24,7 @@ def paste(line: str):
     assert program == "genie-robo"
     command = load_command(name)
     is_sweep = "-m" in words
-    words = [word for word in words if word != "-m"]
+    words = command.name_first([word for word in words if word != "-m"])
     return to_config(command, compose_config(command, words, is_sweep=is_sweep))
 
 

@@ -16,6 +16,7 @@ from eval_suites.plugs import plug
 from eval_suites.policy_evaluation import Mode, PolicyEvaluation
 from eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
 from genie_robo.inference.world import Codes, HeldFrame
+from genie_robo.sim.mujoco_world import MujocoWorld
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +152,47 @@ def test_the_panel_holds_every_policy_once():
     assert sorted(PANEL) == sorted((*SCRIPTED, *CLONED))
     assert len(PANEL) >= 16
     assert len(CLONED) >= 8
+
+
+class Doubted(MujocoWorld):
+    """MuJoCo, with a trust of its own in every rollout of a batch."""
+
+    trust = (1.0, 0.001)
+
+    def __copy__(self):
+        return Doubted()
+
+    def step(self, actions):
+        step = super().step(actions)
+        return replace(step, trust=np.resize(self.trust, len(step.frames)))
+
+
+@pytest.fixture
+def doubted(monkeypatch):
+    monkeypatch.setattr(policy_evaluation, "watch", lambda context: Doubted())
+
+
+@pytest.mark.usefixtures("exact", "doubted")
+def test_distrusted_trials_are_left_out_of_numbers_of_their_own(recorded):
+    metrics = judge(recorded, "mujoco").metrics
+    assert metrics["trusted"].value == 0.5
+    assert metrics["pearson"].value == pytest.approx(1.0)
+    assert metrics["pearson/trusted"].value == pytest.approx(1.0)
+    assert "trust is below 0.02" in metrics["pearson/trusted"].protocol
+
+
+@pytest.mark.usefixtures("exact", "doubted")
+def test_policies_are_not_ranked_where_most_trials_are_distrusted(recorded, monkeypatch):
+    monkeypatch.setattr(Doubted, "trust", (1.0, 0.001, 0.001, 0.001))
+    metrics = judge(recorded, "mujoco").metrics
+    for name in ("pearson", "spearman", "mmrv", "pearson/reach"):
+        assert metrics[name].value is None
+        assert "not ranked: 75% of the trials" in metrics[name].reason
+    assert metrics["absolute_error"].value == 0.0
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_world_that_says_nothing_of_trust_is_judged_without_it(recorded):
+    metrics = judge(recorded, "mujoco", num_starts=1, tasks=["reach"]).metrics
+    assert "does not say how far" in metrics["trusted"].reason
+    assert "pearson/trusted" not in metrics

@@ -39,7 +39,7 @@ def table_of(read, true, *, seen=None, lifted=()):
     is_lifted = np.zeros((FRAMES, len(PALETTE)), bool)
     is_lifted[-1, list(lifted)] = True
     video = np.zeros((1, FRAMES, 4, 4, 3), np.uint8)
-    truth = Truth(video[0], true, is_lifted, shows, np.zeros(FRAMES, bool))
+    truth = Truth(video[0], true, is_lifted, shows)
     reader = FixedReader(read, shows if seen is None else seen)
     return PoseTable(Table(["a"]), [truth], {TRUE_FRAMES: Source(reader, video)})
 

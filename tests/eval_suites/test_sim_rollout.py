@@ -56,7 +56,7 @@ def look(env):
     rows, columns = np.mgrid[:32, :32] * PIXEL_M
     is_robot = (abs(columns - x - 0.02) < 0.021) & (abs(rows - y - 0.02) < 0.021)
     pose, boxes = np.array([*env.pose, 0.0, 0.0, 0.0, 1.0]), np.full((5, 3), np.nan)
-    return Moment(frame, pose, boxes, np.zeros(5, bool), is_robot.astype(np.uint8), False)
+    return Moment(frame, pose, boxes, np.zeros(5, bool), is_robot.astype(np.uint8))
 
 
 class OneCode(TransitionCodes):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval_suites.metrics.ranking import mmrv, pearson, spearman
+from eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
 
 # Success published with the code of Li et al. 2024 (SIMPLER): RT-2-X, RT-1 converged, RT-1 15 %,
 # RT-1-X, RT-1 begin, Octo; "move near" and "pick coke can".
@@ -69,3 +69,11 @@ def test_values_equal_up_to_rounding_have_no_correlation(scale):
     assert np.isnan(spearman(equal, other))
     rows = pearson(np.stack([equal, other]), other)
     np.testing.assert_allclose(rows, [np.nan, 1.0])
+
+
+def test_mean_absolute_error_is_over_policies():
+    assert mean_absolute_error(np.array([0.2, 0.5, 1.0]), np.array([0.5, 0.5, 0.0])) == (
+        pytest.approx(1.3 / 3)
+    )
+    found = mean_absolute_error(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([1.0, 1.0]))
+    np.testing.assert_array_equal(found, [0.5, 0.0])

@@ -1,0 +1,249 @@
+"""Does the trust in imagined frames tell which of them have left reality?"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from eval_suites import figures
+from eval_suites.base import EvalContext, SuiteResult
+from eval_suites.metrics.image_metrics import frame_psnr
+from eval_suites.metrics.verdicts import auroc, share_terms
+from eval_suites.rollouts import Clip, choose_clips, sampler_seeds
+from eval_suites.statistics import notes_on_units, ratio_of_sums
+from eval_suites.table import Measurement, Sums, Table, UnavailableError
+from eval_suites.watching import watch
+from genie_robo.inference.trust import WatchedWorld
+from genie_robo.inference.world import Prompt, robot_steps
+from genie_robo.progress import progress_bar
+from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
+from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.sim.restore import restore
+
+GOOD = "recorded"
+CAMERAS = {"camera_left": (0.75, -0.3, 0.6), "camera_above": (0.35, 0.35, 0.95)}
+"""Where cameras stand that no episode was recorded with (m)."""
+CASES = {
+    GOOD: "the recorded actions of test clips",
+    "random": "uniformly random motions",
+    "extreme": "one motion at the robot's bounds with a turn, held",
+    **dict.fromkeys(CAMERAS, "the recorded actions, seen by a camera elsewhere"),
+}
+PAIRS = "frames of different episodes are compared with each other: no p-value"
+
+
+class _Clips(NamedTuple):
+    """Clips of one case."""
+
+    prompts: list[Prompt]
+    robot_actions: Float[np.ndarray, "b n a"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """AUROC of trust for frames that are far from MuJoCo's, on usual and on strange clips."""
+
+    name: ClassVar[str] = "trust"
+    summary: ClassVar[str] = "whether trust tells imagined frames that have left reality"
+    headline: ClassVar[Mapping[str, str]] = {"auroc": "chance", "auroc/strange": "chance"}
+
+    num_clips: int = 24
+    """Prompts, from as many test episodes as possible; each is used in every case."""
+    horizon: int = 15
+    """Frames of a clip, limited by the model's window."""
+    lost_below_db: float = 17.0
+    """A frame has left reality if its PSNR against MuJoCo's is lower."""
+    cases: Sequence[str] = field(default_factory=lambda: list(CASES))
+    renderer: str = "auto"
+
+    def evaluate(self, context: EvalContext) -> SuiteResult:
+        """Imagine every case under watch, and compare with MuJoCo."""
+        if not context.is_simulated:
+            raise UnavailableError("the dataset holds no simulator state to compare with")
+        if unknown := sorted(set(self.cases) - CASES.keys()):
+            raise ValueError(
+                f"suite.trust.cases={unknown} are not known; choose from {', '.join(CASES)}"
+            )
+        watched = watch(context)
+        clips = choose_clips(
+            context, num_clips=self.num_clips, horizon=self.horizon, name=self.name
+        )
+        rng = np.random.default_rng(context.seed)
+        tables = []
+        total = len(self.cases) * len(clips)
+        with progress_bar(f"{self.name}: imagine", total=total, unit="clips") as advance:
+            for case in self.cases:
+                some = _case(case, clips, rng)
+                tables.append(self._measure(case, some, clips, watched, context.seed))
+                advance(len(clips))
+        table = Table.concatenate(tables)
+        result = SuiteResult.of(
+            self._measurements(table),
+            seed=context.seed,
+            headline=tuple(self.headline),
+            table=table,
+            notes=(
+                f"{table.columns['lost'].mean():.0%} of the imagined frames have left reality.",
+                *notes_on_units(table.num_episodes),
+            ),
+        )
+        return replace(result, figures={"trust": _figure(table, self.cases)})
+
+    def _measure(
+        self, case: str, some: _Clips, clips: Sequence[Clip], watched: WatchedWorld, seed: int
+    ) -> Table:
+        """A row for every imagined frame."""
+        simulator = MujocoWorld(renderer=self.renderer)
+        seeds = sampler_seeds(clips, seed)
+        dream, real = [watched.start(some.prompts, seeds)], [simulator.start(some.prompts, seeds)]
+        with closing(simulator):
+            for actions in robot_steps(some.robot_actions):
+                dream.append(watched.step(actions))
+                real.append(simulator.step(actions))
+        imagined, true = (
+            np.stack([step.frames for step in steps], axis=1) for steps in (dream, real)
+        )
+        psnr = np.stack([frame_psnr(*pair)[1:] for pair in zip(true, imagined, strict=True)])
+        moved = np.abs(np.diff(imagined.astype(np.float64), axis=1)).mean(axis=(2, 3, 4))
+        num_clips, num_frames = psnr.shape
+        table = Table(
+            np.repeat([clip.window.episode_id for clip in clips], num_frames).tolist(),
+            case=[case] * psnr.size,
+            start=np.repeat([clip.window.start for clip in clips], num_frames).tolist(),
+            frame=np.tile(np.arange(1, num_frames + 1), num_clips).tolist(),
+        )
+        trust = np.stack([step.trust for step in dream[1:] if step.trust is not None], axis=1)
+        table.add("psnr", psnr.ravel())
+        table.add("lost", (psnr < self.lost_below_db).ravel())
+        table.add("trust", trust.ravel())
+        signals = np.stack(watched.signals, axis=1)
+        for number, name in enumerate(("latent", "entropy", "prompt")):
+            table.add(f"signal_{name}", signals[..., number].ravel())
+        table.add("motion", moved.ravel())
+        return table
+
+    def _measurements(self, table: Table) -> dict[str, Measurement]:
+        protocol = (
+            f"a frame has left reality if its PSNR against MuJoCo's is below {self.lost_below_db:g}"
+            " dB; trust compares three signals, averaged over the frames so far, with those of "
+            "validation clips; baselines: number of the frame, change of its pixels, single "
+            "signals; interval over test episodes"
+        )
+        others = {
+            "frame_number": np.array(table.keys["frame"], dtype=float),
+            "motion": table.columns["motion"],
+            **{n: table.columns[n] for n in table.columns if n.startswith("signal_")},
+        }
+        strange = np.array([case != GOOD for case in table.keys["case"]])
+        lost = table.columns["lost"] > 0
+        parts = {"": (table, lost, others)}
+        for case in self.cases:
+            rows = np.array([own == case for own in table.keys["case"]])
+            part = {name: values[rows] for name, values in others.items()}
+            parts[f"/{case}"] = (table.where(rows), lost[rows], part)
+        found = {
+            f"auroc{suffix}": Measurement(
+                of=_auroc(part, -part.columns["trust"], is_lost),
+                unit="chance",
+                protocol=f"chance that a lost frame is trusted less than another one; {protocol}",
+                baselines={
+                    name: _auroc(part, values, is_lost) for name, values in predictors.items()
+                },
+                reason="all frames have left reality, or none",
+            )
+            for suffix, (part, is_lost, predictors) in parts.items()
+        }
+        found["auroc/strange"] = Measurement(
+            of=_auroc(table, -table.columns["trust"], strange),
+            unit="chance",
+            protocol=(
+                "chance that a frame of a strange clip is trusted less than one of a recorded clip;"
+                f" {protocol}"
+            ),
+            baselines={name: _auroc(table, values, strange) for name, values in others.items()},
+            reason="there are no strange clips, or no recorded ones",
+        )
+        for case in self.cases:
+            part = table.with_key("case", case)
+            found[f"lost/{case}"] = Measurement(
+                of=Sums(
+                    part,
+                    share_terms(part.columns["lost"] > 0, np.ones(len(part), bool)),
+                    ratio_of_sums,
+                ),
+                unit="share",
+                protocol=f"frames that have left reality, {CASES[case]}; {protocol}",
+            )
+            found[f"trust/{case}"] = Measurement(
+                of=part.mean(["trust"]), unit="share", protocol=f"mean trust; {protocol}"
+            )
+        return found
+
+
+def _case(case: str, clips: Sequence[Clip], rng: np.random.Generator) -> _Clips:
+    """The clips of a case."""
+    prompts = [clip.prompt for clip in clips]
+    actions = np.stack([clip.robot_actions for clip in clips])
+    make: Mapping[str, Callable[[], _Clips]] = {
+        GOOD: lambda: _Clips(prompts, actions),
+        "random": lambda: _Clips(prompts, _random(actions, rng)),
+        "extreme": lambda: _Clips(prompts, _extreme(actions, rng)),
+    }
+    if case in make:
+        return make[case]()
+    return _Clips([_seen_from(prompt, CAMERAS[case]) for prompt in prompts], actions)
+
+
+def _random(
+    actions: Float[np.ndarray, "b n a"], rng: np.random.Generator
+) -> Float[np.ndarray, "b n a"]:
+    """Motions anywhere in the bounds, the gripper as recorded."""
+    drawn = actions.copy()
+    drawn[..., :6] = rng.uniform(ACTION_LOW[:6], ACTION_HIGH[:6], (*actions.shape[:2], 6))
+    return drawn
+
+
+def _extreme(
+    actions: Float[np.ndarray, "b n a"], rng: np.random.Generator
+) -> Float[np.ndarray, "b n a"]:
+    """The fastest motion in one direction with the fastest turn."""
+    drawn = np.zeros_like(actions)
+    direction = rng.normal(size=(len(actions), 1, 3))
+    drawn[..., :3] = direction / np.abs(direction).max(axis=-1, keepdims=True) * ACTION_HIGH[:3]
+    drawn[..., 5] = ACTION_HIGH[5] * rng.choice([-1, 1], size=(len(actions), 1))
+    drawn[..., 6:] = actions[..., 6:]
+    return drawn
+
+
+def _seen_from(prompt: Prompt, position: Sequence[float]) -> Prompt:
+    """The same scene, seen by a camera elsewhere."""
+    assert prompt.recording is not None
+    scene = json.loads(prompt.recording.scene)
+    scene["camera"]["position"] = list(position)
+    recording = replace(prompt.recording, scene=json.dumps(scene, sort_keys=True))
+    height, width = prompt.frames.shape[1:3]
+    with closing(restore(recording, prompt.last_step, image_size=(height, width))) as env:
+        return replace(prompt, recording=recording, frames=env.render()[None])
+
+
+def _auroc(table: Table, score: np.ndarray, is_positive: np.ndarray) -> Sums:
+    episode = table.episode
+    counts = np.eye(table.num_episodes)[episode] / np.bincount(episode)[episode][:, None]
+    return Sums(table, counts, auroc(score, is_positive, episode), not_swappable=PAIRS)
+
+
+def _figure(table: Table, cases: Sequence[str]) -> Figure:
+    """Mean trust over the frames of each case."""
+    numbers = np.array(table.keys["frame"])
+    frames = sorted(set(table.keys["frame"]))
+    lines = {}
+    for case in cases:
+        rows = np.array([own == case for own in table.keys["case"]])
+        trust = [table.columns["trust"][rows & (numbers == frame)].mean() for frame in frames]
+        lines[case.replace("_", " ")] = figures.value_curve(trust)
+    return figures.curves([int(f) for f in frames], lines, labels=("imagined frame", "mean trust"))

@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mujoco_fakes import record_context
+
+from eval_suites import trust
+from eval_suites.base import run_suite
+from eval_suites.plugs import plug
+from eval_suites.trust import CASES, Trust
+from genie_robo.inference.world import HeldFrame
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trusted")
+    return record_context(path, num_frames=7, num_episodes=6, num_steps=12)
+
+
+class Knowing(HeldFrame):
+    """A standing picture that trusts itself less the more the robot is told to move."""
+
+    def start(self, prompts, seeds):
+        self.signals = []
+        return super().start(prompts, seeds)
+
+    def step(self, actions):
+        told = np.abs(actions.values[:, :6]).sum(axis=1)
+        self.signals.append(np.stack([told, 0 * told, 0 * told], axis=1))
+        return replace(super().step(actions), trust=1 / (1 + np.sum(self.signals, axis=0)[:, 0]))
+
+
+def measured(recorded, monkeypatch, **settings):
+    monkeypatch.setattr(trust, "watch", lambda context: Knowing())
+    return run_suite(Trust(num_clips=4, **settings), plug(recorded, world_model="copy_last"))
+
+
+def test_strange_clips_are_told_by_what_they_are_told_by(recorded, monkeypatch):
+    result = measured(recorded, monkeypatch, cases=["recorded", "extreme"])
+    metrics = result.metrics
+    assert metrics["auroc/strange"].value > 0.9
+    assert metrics["auroc/strange"].baselines["signal_latent"] > 0.9
+    assert metrics["auroc/strange"].baselines["signal_entropy"] == 0.5
+    assert metrics["auroc/strange"].baselines["frame_number"] == 0.5
+    assert metrics["trust/extreme"].value < metrics["trust/recorded"].value
+    assert set(result.figures) == {"trust"}
+
+
+def test_every_case_has_a_row_for_every_frame(recorded, monkeypatch):
+    result = measured(recorded, monkeypatch)
+    rows = list(result.table.rows())
+    assert len(rows) == len(CASES) * 4 * 6
+    assert {row["case"] for row in rows} == set(CASES)
+    for case in ("camera_left", "camera_above"):
+        seen = [row["psnr"] for row in rows if row["case"] == case and row["frame"] == 1]
+        assert min(seen) > 15  # its own picture is the prompt, so the first frames are close
+
+
+def test_lost_frames_are_those_far_from_mujoco(recorded, monkeypatch):
+    cases = ["recorded", "random"]
+    limit = float(np.median(measured(recorded, monkeypatch, cases=cases).table.columns["psnr"]))
+    result = measured(recorded, monkeypatch, cases=cases, lost_below_db=limit)
+    psnr, lost = (result.table.columns[name] for name in ("psnr", "lost"))
+    assert ((psnr < limit) == (lost > 0)).all()
+    assert 0 < lost.mean() < 1
+    share = result.metrics["lost/random"].value
+    assert share == pytest.approx(result.table.with_key("case", "random").columns["lost"].mean())
+
+
+def test_a_world_that_is_no_genie_is_undefined_with_the_reason(recorded):
+    metrics = run_suite(Trust(), plug(recorded, world_model="copy_last")).metrics
+    assert "only a Genie infers latent actions" in metrics["auroc"].reason
+
+
+def test_unknown_cases_are_refused(recorded):
+    with pytest.raises(ValueError, match=r"\['upside_down'\] are not known; choose from recorded"):
+        Trust(cases=["upside_down"]).evaluate(plug(recorded, world_model="copy_last"))

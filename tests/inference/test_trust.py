@@ -1,0 +1,126 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from genie_robo.build import build_genie
+from genie_robo.inference.trust import Usual, WatchedWorld
+from genie_robo.inference.world import Codes, GenieWorld, Latents, Prompt, RobotActions
+from tests.models.conftest import changed, toy_config
+
+
+@pytest.fixture
+def world() -> GenieWorld:
+    torch.manual_seed(0)
+    return GenieWorld(build_genie(changed(toy_config(), {"model.dynamics.latents_share": 0.5})))
+
+
+def prompts(world, count=2):
+    frames = np.random.default_rng(0).integers(256, size=(count, 1, *world.image_size, 3))
+    return [Prompt(frames=frame.astype(np.uint8)) for frame in frames]
+
+
+def latents(world, value, count=2):
+    return Latents(np.full((count, world.latent_dim), value))
+
+
+def test_usual_signals_are_trusted_and_strange_ones_are_not():
+    rng = np.random.default_rng(0)
+    usual = Usual.of(rng.normal(size=(100, 10, 3)))
+    better, middle, strange = usual.trust(np.array([[-9.0] * 3, [0.0] * 3, [9.0, 0.0, 0.0]]))
+    assert better == 1.0
+    assert 0.5 < middle <= 1.0
+    assert strange == 1 / 1001
+    rising = usual.trust(np.linspace(0, 3, 9)[:, None] * np.array([0, 1, 0]))
+    assert (np.diff(rising) <= 0).all()
+
+
+def test_trust_is_the_share_of_validation_frames_as_strange():
+    signals = np.zeros((4, 1, 3))
+    signals[:, 0, 0] = [0.0, 1.0, 2.0, 3.0]
+    usual = Usual.of(signals)
+    found = usual.trust(np.array([[3.0, 0, 0], [2.0, 0, 0], [3.1, 0, 0]]))
+    np.testing.assert_allclose(found, [2 / 5, 3 / 5, 1 / 5])
+
+
+def test_signals_are_averaged_over_the_frames_so_far():
+    signals = np.zeros((1, 3, 3))
+    signals[0, :, 1] = [1.0, 2.0, 6.0]
+    usual = Usual.of(signals)
+    assert usual.median.tolist() == [0.0, 1.5, 0.0]
+
+
+def test_without_clips_nothing_is_usual():
+    with pytest.raises(ValueError, match="no validation clip"):
+        Usual.of(np.zeros((0, 5, 3)))
+
+
+def test_a_watched_world_shows_the_same_frames(world):
+    watched = WatchedWorld(copy.copy(world))
+    for one in (world, watched):
+        one.start(prompts(world), [1, 2])
+    plain, seen = (one.step(latents(world, 0.3)) for one in (world, watched))
+    np.testing.assert_array_equal(plain.frames, seen.frames)
+    assert seen.trust is None
+    assert watched.num_codes == world.num_codes
+    assert watched.takes == world.takes
+
+
+def test_the_latent_signal_is_the_distance_to_what_is_inferred_back(world):
+    watched = WatchedWorld(copy.copy(world))
+    start = watched.start(prompts(world), [1, 2])
+    step = watched.step(latents(world, 0.3))
+    pair = torch.from_numpy(np.stack([start.frames, step.frames], axis=1)).float() / 255
+    with torch.no_grad():
+        inferred = world.genie.infer_actions(pair).continuous[:, 0].double().numpy()
+    ((apart, entropy, _),) = (signals.T for signals in watched.signals)
+    np.testing.assert_allclose(apart, np.linalg.norm(inferred - 0.3, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(entropy, step.uncertainty)
+
+
+def test_trust_is_part_of_the_step_and_falls_with_strange_actions(world):
+    watched = WatchedWorld(copy.copy(world))
+    watched.start(prompts(world), [1, 2])
+    for _ in range(4):
+        watched.step(latents(world, 0.0))
+    usual = Usual.of(np.stack(watched.signals, axis=1))
+    again = WatchedWorld(copy.copy(world), usual)
+    again.start(prompts(world), [1, 2])
+    assert again.step(latents(world, 0.0)).trust.min() >= 1 / 9
+    again.start(prompts(world), [1, 2])
+    assert (again.step(latents(world, 50.0)).trust == 1 / 9).all()
+
+
+def test_codes_and_robot_actions_are_compared_by_their_latents(world):
+    table = np.linspace(-1, 1, world.latent_dim)
+    watched = WatchedWorld(copy.copy(world), to_latents=lambda a: np.tile(table, (len(a), 1)))
+    robot = GenieWorld(world.genie, robot_map=lambda: lambda a: np.tile(table, (len(a), 1)))
+    steered = WatchedWorld(robot, to_latents=lambda a: np.tile(table, (len(a), 1)))
+    for one, actions in (
+        (watched, Latents(np.tile(table, (2, 1)))),
+        (steered, RobotActions(np.zeros((2, 7)))),
+    ):
+        one.start(prompts(world), [1, 2])
+        one.step(actions)
+    np.testing.assert_allclose(watched.signals[0], steered.signals[0])
+    watched.start(prompts(world), [1, 2])
+    watched.step(Codes(np.array([0, 1])))
+    assert np.isfinite(watched.signals[0]).all()
+
+
+def test_robot_actions_without_their_latents_are_refused(world):
+    watched = WatchedWorld(copy.copy(world))
+    watched.start(prompts(world), [1, 2])
+    with pytest.raises(ValueError, match="nothing says which latents"):
+        watched.step(RobotActions(np.zeros((2, 7))))
+
+
+def test_a_copy_is_independent(world):
+    watched = WatchedWorld(copy.copy(world))
+    watched.start(prompts(world), [1, 2])
+    other = copy.copy(watched)
+    other.start(prompts(world, 1), [3])
+    other.step(latents(world, 0.1, 1))
+    assert watched.signals == []
+    assert len(watched.step(latents(world, 0.1)).frames) == 2
