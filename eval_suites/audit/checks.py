@@ -24,9 +24,11 @@ EXACT_POLICIES = 8
 """Up to so many policies all orders are tried: 40,320."""
 SAMPLED_ORDERS = 20_000
 RESAMPLES = 2_000
+MIN_TRIALS = 10
+"""With fewer trials of a policy, resamples of them have too few distinct values."""
 MIN_DEFINED = 0.95
 """Share of resamples in which a statistic must be defined for an interval."""
-_DRAWN_AT_ONCE = 4_000_000
+_AT_ONCE = 4_000_000
 _Z = 1.959964
 
 
@@ -138,8 +140,18 @@ class Audit:
     resolved: float | None
     """Share of pairs of policies whose true difference is not zero by its interval over trials."""
     retest: float | None
-    """Pearson of true success on one half of the trials with that on the other, mean over halves:
-    a judge need not be better."""
+    """Pearson of true success of one half of the trials with that of the other, mean of many."""
+
+    @property
+    def ceiling(self) -> float | None:
+        """Expected Pearson of the true success rates with their means over these trials.
+
+        From the reliability of half of the trials r: sqrt(2 r / (1 + r)) (Spearman 1910, Brown
+        1910). None where halves do not agree.
+        """
+        if self.retest is None or self.retest <= 0:
+            return None
+        return math.sqrt(2 * self.retest / (1 + self.retest))
 
 
 def audit(outcomes: Outcomes, *, seed: int = 0) -> Audit:
@@ -164,7 +176,7 @@ def audit(outcomes: Outcomes, *, seed: int = 0) -> Audit:
         absolute_error=float(mean_absolute_error(predicted, true)),
         bias=float((predicted - true).mean()),
         levels=(_num_levels(predicted), _num_levels(true)),
-        resolved=_resolved(resampled.true),
+        resolved=_resolved(resampled.true, num_trials=min(trials.counts)),
         retest=_retest(trials, rng),
     )
 
@@ -229,7 +241,7 @@ def _resampled_means(
 ) -> Float[np.ndarray, "r k"]:
     """Means of rows drawn with replacement, some resamples at a time to bound memory."""
     count = len(values)
-    at_once = max(1, _DRAWN_AT_ONCE // count)
+    at_once = max(1, _AT_ONCE // count)
     sizes = [min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once)]
     chances = np.full(count, 1 / count)
     return np.concatenate(
@@ -257,10 +269,12 @@ def _find(
     return Finding(
         value=value,
         over_policies=_percentiles(statistic(predicted[chosen], true[chosen])),
-        over_trials=_percentiles(statistic(resampled.predicted, resampled.true)),
+        over_trials=_percentiles(statistic(*resampled)) if min(trials.counts) > 1 else None,
         over_both=_percentiles(
             statistic(resampled.predicted[rows, chosen], resampled.true[rows, chosen])
-        ),
+        )
+        if min(trials.counts) > 1
+        else None,
         fisher=_fisher(value, len(true), ranks=statistic is spearman) if is_correlation else None,
         p_value=None if value is None else p_value,
         is_exact=is_exact,
@@ -287,7 +301,7 @@ def _fisher(value: float | None, num_policies: int, *, ranks: bool) -> Interval 
     if value is None or num_policies < 4:
         return None
     if abs(value) > 1 - 1e-12:
-        return Interval(value, value)
+        return None
     error = math.sqrt((1 + value**2 / 2 if ranks else 1.0) / (num_policies - 3))
     middle = math.atanh(value)
     return Interval(math.tanh(middle - _Z * error), math.tanh(middle + _Z * error))
@@ -312,8 +326,10 @@ def _permutation(
         else rng.permuted(np.tile(np.arange(count), (SAMPLED_ORDERS, 1)), axis=1)
     )
     observed = better * statistic(predicted, true)
-    null = better * statistic(predicted[orders], np.broadcast_to(true, orders.shape))
-    as_good = np.sum(null >= observed - 1e-12)
+    # Statistics compare all pairs of policies: some orders at a time, to bound memory.
+    blocks = np.array_split(orders, max(1, orders.size * count // _AT_ONCE))
+    null = [better * statistic(predicted[b], np.broadcast_to(true, b.shape)) for b in blocks]
+    as_good = np.sum(np.concatenate(null) >= observed - 1e-12)
     if is_exact:
         return float(as_good / len(orders)), True
     return float((as_good + 1) / (len(orders) + 1)), False
@@ -340,8 +356,10 @@ def _num_levels(values: Float[np.ndarray, " p"]) -> int:
     return len(np.unique(values.round(9)))
 
 
-def _resolved(true: Float[np.ndarray, "r p"]) -> float | None:
+def _resolved(true: Float[np.ndarray, "r p"], *, num_trials: int) -> float | None:
     """Share of pairs of policies whose difference is on one side of zero in 95 % of resamples."""
+    if num_trials < MIN_TRIALS:
+        return None
     first, second = np.triu_indices(true.shape[1], 1)
     low, high = np.percentile(true[:, first] - true[:, second], [2.5, 97.5], axis=0)
     return float(((low > 0) | (high < 0)).mean())

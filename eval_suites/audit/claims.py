@@ -69,7 +69,7 @@ def _about_floors(found: Audit) -> Iterator[str]:
 
 
 def _about_policies(found: Audit) -> Iterator[str]:
-    direction = "too high" if found.bias > 0 else "too low"
+    direction = "too high" if found.bias >= 0 else "too low"
     yield (
         f"The success of a policy is predicted with a mean error of {found.absolute_error:.2f}, on "
         f"average {abs(found.bias):.2f} {direction}"
@@ -95,8 +95,10 @@ def _about_trials(found: Audit) -> Iterator[str]:
             f"{found.resolved:.0%} of the pairs of policies differ truly, beyond the noise of "
             "their trials; the order of the others is not known"
         )
-    if found.retest is not None:
+    if found.ceiling is not None:
         yield (
-            f"True success on half of the trials predicts that on the other half with Pearson "
-            f"{found.retest:.2f}: values above it are hard to show with these trials"
+            f"A judge that knew the success rate of every policy would reach Pearson "
+            f"{found.ceiling:.2f} with these trials, as their halves predict each other"
         )
+    elif found.retest is not None:
+        yield "One half of the trials does not predict the other: they do not order the policies"

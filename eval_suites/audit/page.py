@@ -30,7 +30,8 @@ def audit_page(audits: Mapping[str, Audit]) -> list[str]:
 
 def audit_json(audits: Mapping[str, Audit]) -> str:
     """The numbers and sentences of every audit, by task; undefined numbers are null."""
-    content = {task or "all": _as_json(found) for task, found in audits.items()}
+    tasks = {task: _as_json(found) for task, found in audits.items() if task}
+    content = {"all": _as_json(audits[""]), "tasks": tasks}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -43,10 +44,18 @@ def audit_figure(audits: Mapping[str, Audit]) -> Figure:
     order = [first.policies[i] for i in np.argsort(-first.true, kind="stable")]
     panels = figures.new_axes(len(audits), width=5.0 * len(audits) + 2.5, height=4.8)
     for panel, (task, found) in zip(panels, audits.items(), strict=True):
-        own = [found.policies.index(name) for name in order if name in found.policies]
-        _draw(panel, task or "all trials", found, own)
-    panels[-1].legend(fontsize=8, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+        _draw(panel, _plain(task) or "all trials", found, order)
+    drawn, _ = panels[0].get_legend_handles_labels()
+    names = [_plain(name) for name in order]
+    panels[-1].legend(
+        drawn, names, fontsize=8, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left"
+    )
     return figures.owner(panels[0])
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib takes for text and not for a formula."""
+    return name.replace("$", r"\$")
 
 
 def findings_table(found: Audit) -> list[str]:
@@ -128,20 +137,21 @@ def _as_json(found: Audit) -> dict[str, Any]:
     return plain | {"claims": list(claims(found))}
 
 
-def _draw(axes: Axes, title: str, found: Audit, order: Sequence[int]) -> None:
-    """A number for each policy, with its intervals over trials."""
+def _draw(axes: Axes, title: str, found: Audit, order: Sequence[str]) -> None:
+    """The place of each policy in the order, with its intervals over trials."""
     ends = [found.true_interval, found.predicted_interval]
     low = min(0.0, *(float(interval.min()) for interval in ends))
     high = max(1.0, *(float(interval.max()) for interval in ends))
     axes.plot([low, high], [low, high], color="#BBBBBB", linewidth=1)
-    for number, i in enumerate(order, start=1):
+    for number, name in enumerate(order, start=1):
+        if name not in found.policies:
+            continue
+        i = found.policies.index(name)
         x, y = float(found.true[i]), float(found.predicted[i])
         colour = figures.COLOURS[number % len(figures.COLOURS)]
         axes.hlines(y, *found.true_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
         axes.vlines(x, *found.predicted_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
-        axes.scatter(
-            x, y, marker=f"${number}$", s=70, color=colour, zorder=3, label=found.policies[i]
-        )
+        axes.scatter(x, y, marker=f"${number}$", s=70, color=colour, zorder=3, label=f"{number}")
     ranks, linear = (found.findings[name].value for name in ("spearman", "pearson"))
     shown = f"{title}: Pearson {_number(linear)}, Spearman {_number(ranks)}"
     figures.name_axes(axes, "true success", "predicted success", title=shown)

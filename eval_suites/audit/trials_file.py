@@ -45,10 +45,13 @@ def read_trials(path: Path) -> Mapping[str, Outcomes]:
             if name.startswith(BLIND)
         },
     )
-    parts = sorted(set(tasks))
-    if len(parts) < 2:
-        return {"": whole}
-    return {"": whole} | {part: whole.where([task == part for task in tasks]) for part in parts}
+    found = {"": whole}
+    for part in sorted(set(tasks)) if len(set(tasks)) > 1 else []:
+        try:
+            found[part] = whole.where([task == part for task in tasks])
+        except ValueError as error:
+            raise ValueError(f"{path}, task {part}: {error}; leave this task out") from error
+    return found
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -58,6 +61,8 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=MAX_ROWS + 1)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise ValueError(f"{path} is no CSV table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path} is no CSV table: its rows have more cells than its header")
     if len(table) > MAX_ROWS:
         raise ValueError(f"{path} has more than {MAX_ROWS:,} rows; audit means of repeated trials")
     if missing := [name for name in NEEDED if name not in table]:
@@ -65,6 +70,9 @@ def _read(path: Path) -> pd.DataFrame:
             f"{path} lacks the column {' and '.join(missing)}; it has {', '.join(table)[:200]}. A "
             f"table of trials has a row for each trial with {', '.join(NEEDED)}"
         )
+    for name in ("policy", "trial", TASK):
+        if name in table and (empty := np.flatnonzero(table[name].str.strip() == "")).size:
+            raise ValueError(f"{path}, line {empty[0] + 2}: {name} is empty; name it")
     return table
 
 

@@ -1,7 +1,9 @@
 """Trials of a policy on disk: the frames and actions of both worlds, by name."""
 
+import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +17,9 @@ from eval_suites.simulated.trials import Start
 from genie_robo.stored_files import read_bytes
 
 FOLDER = "trials"
+_DAMAGED = (LookupError, ValueError, EOFError, MemoryError, NotImplementedError, zlib.error)
+MAX_NAME = 100
+"""Letters of a file's name that are those of the policy."""
 MAX_BYTES = 2**30
 """Of a file, compressed or not."""
 
@@ -40,7 +45,11 @@ def trial_name(start: Start) -> str:
 
 def file_of(policy: str) -> str:
     """The name of a policy's file, without its ending."""
-    return f"{FOLDER}/{re.sub(r'[^A-Za-z0-9_.-]', '_', policy)}"
+    plain = re.sub(r"[^a-z0-9_.-]", "_", policy)
+    if plain == policy and len(plain) <= MAX_NAME:
+        return f"{FOLDER}/{plain}"
+    digest = hashlib.blake2b(policy.encode(), digest_size=4).hexdigest()
+    return f"{FOLDER}/{plain[:MAX_NAME]}-{digest}"
 
 
 def arrays_of(
@@ -83,7 +92,9 @@ def read_trial(results: Path, name: str) -> KeptTrial:
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
             names = arrays["name"].tolist()
             found = {field: arrays[field] for field in KeptTrial._fields}
-    except (KeyError, ValueError, MemoryError, zipfile.BadZipFile) as error:
+        if not isinstance(names, list) or any(len(v) != len(names) for v in found.values()):
+            raise ValueError("its arrays are not of one length")
+    except (*_DAMAGED, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read: {error}; evaluate suite=policy_evaluation again"
         ) from error

@@ -52,10 +52,12 @@ class Usual:
         """Of the signals of clips from their first imagined frame on.
 
         Raises:
-            ValueError: There is no frame.
+            ValueError: There is no frame, or a signal is not finite.
         """
         if not signals.size:
             raise ValueError("there is no validation clip to compare imagination with")
+        if not np.isfinite(signals).all():
+            raise ValueError("a signal of validation clips is not finite, so nothing is usual")
         frames = _means(signals).reshape(-1, len(SIGNALS))
         median, above = np.percentile(frames, [50.0, _ABOVE], axis=0)
         usual = cls(

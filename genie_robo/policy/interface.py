@@ -69,25 +69,27 @@ class Actor:
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
         """The next action, clipped to the robot's bounds.
 
-        A chunk is executed to its end before the policy sees another observation.
+        A chunk is executed to its end before the policy sees another observation. What the policy
+        does to the observation and to its chunk afterwards changes nothing here.
 
         Raises:
             ValueError: The policy gives something else than actions.
         """
         if not self._chunk:
-            self._chunk.extend(self._checked(self._policy.act(observation)))
+            self._chunk.extend(self._checked(self._policy.act(copy.deepcopy(observation))))
         return np.clip(self._chunk.popleft(), ACTION_LOW, ACTION_HIGH)
 
     def _checked(self, given: Any) -> Float[np.ndarray, "n 7"]:
         width = len(ACTION_NAMES)
         try:
-            actions = np.atleast_2d(np.asarray(given, dtype=np.float64))
-        except (TypeError, ValueError) as error:
+            actions = np.atleast_2d(np.array(given, dtype=np.float64))
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{self._wanted()}; it gave {type(given).__name__}") from error
         if actions.ndim != 2 or actions.shape[1] != width or not 0 < len(actions) <= MAX_CHUNK:
             raise ValueError(f"{self._wanted()}; it gave the shape {np.shape(given)}")
         if not np.isfinite(actions).all():
-            raise ValueError(f"{self._wanted()}; it gave {actions[0].tolist()}")
+            wrong = actions[~np.isfinite(actions).all(axis=1)][0]
+            raise ValueError(f"{self._wanted()}; it gave {wrong.tolist()}")
         return actions
 
     def _wanted(self) -> str:

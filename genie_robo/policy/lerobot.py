@@ -4,6 +4,7 @@ lerobot is imported only here. The folder is what its `save_pretrained` wrote: c
 model.safetensors and the processors, which hold the normalisation.
 """
 
+import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,16 @@ class LeRobotPolicy:
                 )
         self._sees_state = state is not None
 
+    def __copy__(self) -> "LeRobotPolicy":
+        """An independent policy that shares weights: `reset` of lerobot rebinds its queues."""
+        policy = object.__new__(LeRobotPolicy)
+        vars(policy).update(vars(self))
+        policy._policy = copy.copy(self._policy)
+        return policy
+
     def reset(self, instruction: str, seed: int) -> None:
-        """Begin an episode. Policies that sample do so from torch's global random numbers."""
-        torch.manual_seed(seed)
+        """Begin an episode; what is sampled in it depends on the seed."""
+        self._seed = seed
         self._policy.reset()
 
     @torch.no_grad()
@@ -72,7 +80,10 @@ class LeRobotPolicy:
             if observation.agent_pos is None:
                 raise ValueError("this policy needs the tool's pose, which is not known here")
             batch[STATE] = torch.from_numpy(observation.agent_pos).float()[None]
-        action = self._after(self._policy.select_action(self._before(batch)))
+        with torch.random.fork_rng(devices=[]):  # policies sample from torch's global numbers
+            torch.manual_seed(self._seed)
+            action = self._after(self._policy.select_action(self._before(batch)))
+        self._seed += 1
         return action[0].cpu().double().numpy()
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from dataclasses import replace
@@ -134,6 +135,7 @@ def test_retest_is_the_correlation_of_halves():
     rates = np.array([0.2, 0.4, 0.6, 0.8])
     steady = np.repeat(rates[:, None], 8, axis=1)
     assert audit(outcomes(steady, steady)).retest == pytest.approx(1.0)
+    assert audit(outcomes(steady, steady)).ceiling == pytest.approx(1.0)
     coins = drawn(np.full(40, 0.5), num_trials=8)
     assert abs(audit(outcomes(coins, coins)).retest) < 0.3
 
@@ -178,7 +180,8 @@ def test_the_command_writes_page_numbers_and_figure(noisy, tmp_path, capsys):
     assert main(["audit", str(path), f"output={tmp_path / 'out'}"]) == 0
     shown = capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert list(content) == ["all", "push", "reach"]
+    assert list(content) == ["all", "tasks"]
+    assert list(content["tasks"]) == ["push", "reach"]
     value = content["all"]["findings"]["pearson"]["value"]
     assert value == pytest.approx(audit(noisy).findings["pearson"].value)
     assert f"{value:.2f}" in shown
@@ -206,6 +209,12 @@ def test_the_first_word_may_be_named(noisy, tmp_path, capsys):
         ("policy,trial,predicted,true\na,1,0.5,1\nb,1,,1\n", "line 3: predicted is ''"),
         ("policy,trial,predicted,true\na,1,inf,1\n", "line 2: predicted is 'inf'"),
         ("policy,trial,predicted,true\na,1,0,1\nb,1,0,1\n", "2 policies are in the table"),
+        ("policy,trial,predicted,true\na,1,0,1,7\nb,1,0,1,7\n", "more cells than its header"),
+        ("policy,trial,predicted,true\na,1,0,1\n ,1,0,1\n", "line 3: policy is empty"),
+        (
+            "policy,trial,predicted,true,task\na,1,0,1,x\nb,1,0,1,x\nc,1,0,1,x\na,1,0,1,y\n",
+            "task y: 1 policies are in the table",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path, capsys, text, message):
@@ -232,3 +241,42 @@ def test_names_that_look_like_markup_stay_names(noisy):
 def test_the_figure_has_a_panel_for_each_task(noisy):
     found = audit(noisy)
     assert len(audit_figure({"": found, "reach": found}).axes) == 2
+
+
+def test_a_judge_that_knows_all_rates_reaches_the_ceiling():
+    """The ceiling is that of means over these trials, not of half of them."""
+    rates = np.linspace(0.3, 0.7, 12)
+    known = np.repeat(rates[:, None], 20, axis=1)
+    found = [
+        audit(outcomes(known, drawn(rates, num_trials=20, seed=seed)), seed=seed)
+        for seed in range(30)
+    ]
+    reached = np.mean([one.findings["pearson"].value for one in found])
+    ceilings = [one.ceiling for one in found if one.ceiling is not None]
+    assert np.mean(ceilings) == pytest.approx(reached, abs=0.06)
+    assert np.mean([one.retest for one in found]) < reached - 0.1
+
+
+def test_single_trials_have_no_intervals_over_trials():
+    found = audit(outcomes([[0.1], [0.2], [0.3], [0.4]], [[0.0], [1.0], [0.0], [1.0]]))
+    assert found.resolved is None
+    assert found.findings["pearson"].over_trials is None
+    assert found.findings["pearson"].over_both is None
+    assert "does not show" in claims(found)[0]
+
+
+def test_many_policies_need_little_memory():
+    rates = np.linspace(0.1, 0.9, 120)
+    found = audit(outcomes(drawn(rates, num_trials=4), drawn(rates, num_trials=4, seed=1)))
+    assert found.findings["spearman"].p_value < 0.01
+
+
+def test_numbers_in_the_figure_are_those_of_the_whole_table(noisy):
+    found = audit(noisy)
+    part = audit(noisy.where([name != found.policies[-1] for name in noisy.policy]))
+    strange = audit(replace(noisy, policy=[f"_${name}$^{{" for name in noisy.policy]))
+    figure = audit_figure({"": found, "reach": part})
+    texts = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert texts[0] == found.policies[int(np.argmax(found.true))]
+    assert len(texts) == len(found.policies)
+    audit_figure({"": strange}).savefig(io.BytesIO())

@@ -7,7 +7,7 @@ from eval_suites.base import run_suite
 from eval_suites.plugs import plug
 from eval_suites.policy_evaluation import PolicyEvaluation
 from eval_suites.results import write_result
-from eval_suites.simulated.kept_trials import read_trial
+from eval_suites.simulated.kept_trials import file_of, read_trial
 from eval_suites.simulated.panel import SCRIPTED
 from genie_robo.run_folder import RunFolder
 from genie_robo.trial_recording import SUITE, record_trial, trial_view
@@ -80,3 +80,10 @@ def test_a_damaged_file_is_refused(evaluated, tmp_path):
     np.savez(tmp_path / "trials" / "expert.npz", name=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="cannot be read"):
         read_trial(tmp_path, "expert/push/x")
+
+
+def test_policies_with_similar_names_have_files_of_their_own():
+    names = ["a_b", "a:b", "a/b", "A_b", "\u00e9", "\u00fc", "x" * 300, "x" * 301]
+    files = [file_of(name) for name in names]
+    assert len({file.lower() for file in files}) == len(names)
+    assert max(map(len, files)) < 150

@@ -54,6 +54,8 @@ def test_signals_are_averaged_over_the_frames_so_far():
 def test_without_clips_nothing_is_usual():
     with pytest.raises(ValueError, match="no validation clip"):
         Usual.of(np.zeros((0, 5, 3)))
+    with pytest.raises(ValueError, match="not finite"):
+        Usual.of(np.full((2, 5, 3), np.nan))
 
 
 def test_a_watched_world_shows_the_same_frames(world):

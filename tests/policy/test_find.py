@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genie_robo.policy.find import find_policy
-from genie_robo.policy.interface import Observation
+from genie_robo.policy.interface import Observation, actors
 
 SEEN = Observation(
     pixels=np.full((32, 32, 3), 255, np.uint8),
@@ -117,6 +117,22 @@ def test_a_lerobot_policy_gets_what_it_was_trained_on(lerobot, tmp_path):
     assert batch["observation.images.top"].unique().tolist() == [1.0]
     assert batch["observation.state"].tolist() == [[0, 1, 2, 3, 4, 5, 6]]
     np.testing.assert_array_equal(action, np.full(7, 1.0))
+
+
+def test_lerobot_policies_of_a_batch_have_queues_of_their_own(lerobot, tmp_path, monkeypatch):
+    def reset(self):
+        self.queue = [0.0, 0.01, 0.02]
+
+    def select_action(self, batch):
+        return torch.full((1, 7), self.queue.pop(0)) / 2 + 0 * torch.rand(1)
+
+    monkeypatch.setattr(StandIn, "reset", reset)
+    monkeypatch.setattr(StandIn, "select_action", select_action)
+    before = torch.random.get_rng_state()
+    batch = actors(find_policy(f"lerobot:{tmp_path}"), ["a", "b"], [1, 2], name="it")
+    found = [[actor.act(SEEN)[0] for actor in batch] for _ in range(3)]
+    np.testing.assert_allclose(found, [[0, 0], [0.01, 0.01], [0.02, 0.02]], atol=1e-7)
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_a_lerobot_policy_of_another_robot_is_refused(lerobot, tmp_path):

@@ -70,3 +70,21 @@ def test_every_episode_of_a_batch_has_a_policy_of_its_own():
     first.act(SEEN)
     assert (first._policy.asked, second._policy.asked, policy.asked) == (1, 0, None)
     assert (second._policy.instruction, second._policy.seed) == ("b", 2)
+
+
+def test_a_policy_changes_nothing_but_itself():
+    class Vandal(Gives):
+        def act(self, observation):
+            observation.pixels[:] = 9
+            observation.boxes["red"][:] = 9.0
+            self.given[:] += 0.01
+            return self.given
+
+    seen = Observation(
+        pixels=np.zeros((8, 8, 3), np.uint8), instruction="", boxes={"red": np.zeros(3)}
+    )
+    first, second = actors(Vandal(np.zeros((2, 7))), ["a", "b"], [1, 2], name="mine")
+    found = [actor.act(seen)[0] for actor in (first, second, first, second)]
+    np.testing.assert_allclose(found, [0.01, 0.02, 0.01, 0.02])
+    assert seen.pixels.max() == 0
+    assert seen.boxes["red"].max() == 0
