@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -111,8 +112,9 @@ class PolicyEvaluation:
         trials, arrays = self._try(context, policies, starts)
         table = _table(trials, names, min_trust=self.min_trust)
         audits = _audits(table)
+        refusal = _refusal(table)
         result = SuiteResult.of(
-            self._measurements(table, audits),
+            self._measurements(table, audits, refusal),
             seed=context.seed,
             headline=(
                 *UNITS,
@@ -121,7 +123,7 @@ class PolicyEvaluation:
                 *(f"pearson/{task}" for task in self.tasks),
             ),
             table=table,
-            notes=tuple(f"{claim}." for claim in claims(audits[""])),
+            notes=(f"{refusal}.",) if refusal else _sentences(audits[""]),
         )
         sections = {"Checks": findings_table(audits[""]), "Policies": policies_table(audits[""])}
         return replace(
@@ -187,11 +189,10 @@ class PolicyEvaluation:
                     some = starts[first : first + self.batch_size]
                     seeds = [start.seed(context.seed) for start in some]
                     how = {"num_steps": num_steps, "seeds": seeds, "name": name}
-                    simulator = MujocoWorld(renderer=self.renderer)
-                    real = play(
-                        policy, simulator, lambda _, now=simulator: true_poses(now), some, **how
-                    )
-                    simulator.close()
+                    with closing(MujocoWorld(renderer=self.renderer)) as simulator:
+                        real = play(
+                            policy, simulator, lambda _, now=simulator: true_poses(now), some, **how
+                        )
                     advance(len(some))
                     world = copy.copy(watched)
                     dream = self._imagine(policy, world, readers.of(world), some, real, **how)
@@ -231,10 +232,12 @@ class PolicyEvaluation:
             return play(policy, world, reader.read, starts, **how)
         return follow(real.robot_actions, world, reader.read, starts, seeds=seeds)
 
-    def _measurements(self, table: Table, audits: Mapping[str, Audit]) -> dict[str, Measurement]:
+    def _measurements(
+        self, table: Table, audits: Mapping[str, Audit], refusal: str
+    ) -> dict[str, Measurement]:
         """Agreement over policies, of all trials, of each task and of the trusted trials.
 
-        Policies are not ranked where most of the trials are distrusted.
+        With a refusal, ranks are undefined for this reason.
         """
         protocol = self._protocol()
         found: dict[str, Measurement] = {}
@@ -243,7 +246,6 @@ class PolicyEvaluation:
             found |= _agreement(part, one, f"/{task}" if task else "", protocol)
         known = np.isfinite(table.columns["trusted"])
         trusted = table.where(table.columns["trusted"] > 0)
-        share = float(table.columns["trusted"][known].mean()) if known.any() else None
         meaning = f"trials without a frame whose trust is below {self.min_trust:g}"
         found["trusted"] = Measurement(
             of=table.mean(["trusted"]) if known.any() else None,
@@ -254,13 +256,9 @@ class PolicyEvaluation:
         if len(set(trusted.keys["policy"])) >= MIN_POLICIES:
             only = f"only {meaning}; {protocol}"
             found |= _agreement(trusted, _audit(trusted), "/trusted", only)
-        if share is not None and share < MOSTLY:
-            reason = (
-                f"not ranked: {1 - share:.0%} of the trials have an imagined frame that is "
-                "stranger than what the model imagines on validation clips"
-            )
+        if refusal:
             refused = [name for name in found if name.partition("/")[0] in STATISTICS]
-            found |= {name: replace(found[name], of=None, reason=reason) for name in refused}
+            found |= {name: replace(found[name], of=None, reason=refusal) for name in refused}
         return found
 
     def _protocol(self) -> str:
@@ -277,6 +275,22 @@ class PolicyEvaluation:
             "the order of the policies' names from good to bad, and the mean length of their "
             "motions"
         )
+
+
+def _refusal(table: Table) -> str:
+    """Why policies are not ranked; empty where they are."""
+    trusted = table.columns["trusted"]
+    share = trusted[np.isfinite(trusted)].mean() if np.isfinite(trusted).any() else 1.0
+    if share >= MOSTLY:
+        return ""
+    return (
+        f"Policies are not ranked: {1 - share:.0%} of the trials have an imagined frame that is "
+        "stranger than what the model imagines on validation clips"
+    )
+
+
+def _sentences(found: Audit) -> tuple[str, ...]:
+    return tuple(f"{claim}." for claim in claims(found))
 
 
 def _watched(context: EvalContext) -> World:

@@ -104,7 +104,7 @@ def true_poses(world: MujocoWorld) -> Poses:
 
 
 class _Memory:
-    """What one trial has seen; a box that is not found stays where it was seen last."""
+    """Observations of one trial; a box that cannot be read keeps its last position."""
 
     def __init__(self, scene: SceneSpec) -> None:
         self._instruction = scene.instruction

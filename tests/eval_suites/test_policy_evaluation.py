@@ -70,7 +70,7 @@ def test_policies_that_see_pixels_act_in_both_worlds(recorded):
 
 
 @pytest.mark.usefixtures("exact")
-def test_a_standing_picture_says_that_nobody_succeeds(recorded):
+def test_a_held_frame_predicts_no_success(recorded):
     result = judge(recorded, "copy_last")
     assert result.metrics["pearson"].value is None
     assert "same success" in result.metrics["pearson"].reason
@@ -81,7 +81,7 @@ def test_a_standing_picture_says_that_nobody_succeeds(recorded):
 
 @pytest.mark.usefixtures("exact")
 def test_closed_loop_policies_act_on_what_the_world_shows(recorded):
-    """In a standing picture the expert never arrives, so it goes on moving towards the box."""
+    """In a held frame the expert never arrives, so it goes on moving towards the box."""
     closed, opened = (judge(recorded, "copy_last", mode=mode) for mode in Mode)
     where = np.array([policy == "expert" for policy in closed.table.keys["policy"]])
     moved = [result.table.columns["blind_motion"][where].mean() for result in (closed, opened)]
@@ -184,7 +184,10 @@ def test_distrusted_trials_are_left_out_of_numbers_of_their_own(recorded):
 @pytest.mark.usefixtures("exact", "doubted")
 def test_policies_are_not_ranked_where_most_trials_are_distrusted(recorded, monkeypatch):
     monkeypatch.setattr(Doubted, "trust", (1.0, 0.001, 0.001, 0.001))
-    metrics = judge(recorded, "mujoco").metrics
+    result = judge(recorded, "mujoco")
+    metrics = result.metrics
+    assert len(result.notes) == 1
+    assert "not ranked" in result.notes[0]
     for name in ("pearson", "spearman", "mmrv", "pearson/reach"):
         assert metrics[name].value is None
         assert "not ranked: 75% of the trials" in metrics[name].reason

@@ -18,7 +18,7 @@ def recorded(tmp_path_factory):
 
 
 class Knowing(HeldFrame):
-    """A standing picture that trusts itself less the more the robot is told to move."""
+    """A held frame whose trust falls with the size of the actions."""
 
     def start(self, prompts, seeds):
         self.signals = []

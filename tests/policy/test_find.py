@@ -42,7 +42,7 @@ def test_a_class_or_a_function_gives_a_policy(module, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nobody", "policy=nobody is not known; choose one of expert, or give your own"),
+        ("unknown", "policy=unknown is not known; choose one of expert, or give your own"),
         ("mine:missing", "policy=mine:missing cannot be imported"),
         ("no.such.module:make", "cannot be imported"),
         ("mine:nothing", "mine:nothing is a dict without reset and act"),

@@ -71,8 +71,8 @@ def test_without_poses_it_says_what_is_missing():
 
 
 def test_unknown_scripts_are_refused():
-    with pytest.raises(ValueError, match="policy=nobody is not known"):
-        ScriptedPolicy("nobody")
+    with pytest.raises(ValueError, match="policy=unknown is not known"):
+        ScriptedPolicy("unknown")
 
 
 @pytest.mark.parametrize("task", ["reach", "push", "pick", "explore"])
