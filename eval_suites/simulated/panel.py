@@ -1,5 +1,6 @@
 """Policies to judge: scripted ones that see poses, cloned ones that see pixels, and flawed ones."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,13 @@ def grey(frames: UInt8[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
     return np.broadcast_to(frames.mean(-1, keepdims=True), frames.shape).astype(np.uint8)
 
 
+def _begun(policy: Policy, instruction: str, seed: int) -> Policy:
+    """A copy of a policy that has begun an episode: copies of what holds it share it."""
+    policy = copy.copy(policy)
+    policy.reset(instruction, seed)
+    return policy
+
+
 class Noisy:
     """A policy some of whose actions are replaced by random ones."""
 
@@ -51,7 +59,7 @@ class Noisy:
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode."""
-        self._policy.reset(instruction, seed)
+        self._policy = _begun(self._policy, instruction, seed)
         self._rng = np.random.default_rng((seed, 1))
 
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
@@ -70,7 +78,7 @@ class Slow:
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode."""
-        self._policy.reset(instruction, seed)
+        self._policy = _begun(self._policy, instruction, seed)
 
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
         """The policy's action, scaled down."""
@@ -85,7 +93,7 @@ class Late:
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode."""
-        self._policy.reset(instruction, seed)
+        self._policy = _begun(self._policy, instruction, seed)
         self._before: Observation | None = None
 
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
@@ -105,7 +113,7 @@ class WrongTask:
         goal = read_instruction(instruction)
         other = OTHER_TASK[goal.task]
         wrong = goal._replace(task=other, direction="left" if other == "push" else "")
-        self._policy.reset(wrong.instruction, seed)
+        self._policy = _begun(self._policy, wrong.instruction, seed)
 
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
         """The action for the wrong task."""
