@@ -32,7 +32,8 @@ from eval_suites.simulated.trials import POSE_EPISODES, TASKS, Start, choose_sta
 from eval_suites.simulated.truth import Poses
 from eval_suites.table import Fixed, Measurement, Table, UnavailableError
 from eval_suites.watching import watch
-from genie_robo.inference.world import World
+from genie_robo.inference.trust import WatchedWorld
+from genie_robo.inference.world import RobotActions, World
 from genie_robo.policy.find import find_policy
 from genie_robo.policy.interface import Policy
 from genie_robo.progress import progress_bar
@@ -70,7 +71,7 @@ class _Trial(NamedTuple):
     motion: float
     """Mean length of the tool's commanded motions in imagination (m)."""
     trust: float
-    """Least trust in an imagined frame; NaN where it is not known."""
+    """Share of validation clips that are at least as strange; NaN where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,8 @@ class PolicyEvaluation:
     """Test episodes from whose first frame every policy tries every task."""
     horizon: int = 15
     """Frames of a trial, limited by the model's window."""
-    min_trust: float = 0.02
-    """Trials with a frame that is trusted less are distrusted."""
+    min_trust: float = 0.05
+    """Trials are distrusted if a smaller share of validation clips is as strange."""
     num_demonstrations: int = 300
     """Of scripted experts, over all tasks, that policies are cloned from."""
     train_steps: int = 1500
@@ -196,6 +197,7 @@ class PolicyEvaluation:
                     advance(len(some))
                     world = copy.copy(watched)
                     dream = self._imagine(policy, world, readers.of(world), some, real, **how)
+                    trust = self._trust(watched, dream)
                     advance(len(some))
                     batches[0].append(dream)
                     batches[1].append(real)
@@ -207,7 +209,7 @@ class PolicyEvaluation:
                             readers.recorded.read(real.video[row]),
                             real.poses[row],
                             float(_lengths(dream.robot_actions[row]).mean()),
-                            math.nan if dream.trust is None else float(dream.trust[row].min()),
+                            float(trust[row]),
                         )
                         for row, start in enumerate(some)
                     ]
@@ -232,6 +234,18 @@ class PolicyEvaluation:
             return play(policy, world, reader.read, starts, **how)
         return follow(real.robot_actions, world, reader.read, starts, seeds=seeds)
 
+    def _trust(self, world: World, dream: Played) -> Float[np.ndarray, " b"]:
+        """Trust in each trial; NaN where the world does not say, or has too few clips to say."""
+        unknown = np.full(len(dream.poses), math.nan)
+        if dream.trust is None:
+            return unknown
+        least = dream.trust.min(axis=1)
+        if not isinstance(world, WatchedWorld):
+            return least
+        usual = world.usual[RobotActions]
+        least_possible = 1 / (len(usual.least_trust) + 1)
+        return usual.trust_in_rollouts(least) if least_possible < self.min_trust else unknown
+
     def _measurements(
         self, table: Table, audits: Mapping[str, Audit], refusal: str
     ) -> dict[str, Measurement]:
@@ -246,12 +260,16 @@ class PolicyEvaluation:
             found |= _agreement(part, one, f"/{task}" if task else "", protocol)
         known = np.isfinite(table.columns["trusted"])
         trusted = table.where(table.columns["trusted"] > 0)
-        meaning = f"trials without a frame whose trust is below {self.min_trust:g}"
+        meaning = (
+            f"trials that are not stranger than {1 - self.min_trust:.0%} of validation clips, each "
+            "by its least trusted frame"
+        )
         found["trusted"] = Measurement(
             of=table.mean(["trusted"]) if known.any() else None,
             unit="share",
             protocol=f"{meaning}; {protocol}",
-            reason="this world does not say how far its frames can be trusted",
+            reason="this world does not say how far its frames can be trusted, or there are too "
+            "few validation clips",
         )
         if len(set(trusted.keys["policy"])) >= MIN_POLICIES:
             only = f"only {meaning}; {protocol}"
@@ -284,8 +302,8 @@ def _refusal(table: Table) -> str:
     if share >= MOSTLY:
         return ""
     return (
-        f"Policies are not ranked: {1 - share:.0%} of the trials have an imagined frame that is "
-        "stranger than what the model imagines on validation clips"
+        f"Policies are not ranked: {1 - share:.0%} of the trials are stranger in imagination than "
+        "nearly all validation clips"
     )
 
 

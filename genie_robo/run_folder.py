@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "action_map"
 
     @property
+    def trust(self) -> Path:
+        """What imagined frames usually look like, measured when first needed."""
+        return self.path / "trust.json"
+
+    @property
     def report(self) -> Path:
         """The page to read first."""
         return self.path / "report.md"

@@ -27,6 +27,7 @@ LATENT_CHANCE = "latent_action/chance"
 PSNR = "psnr"
 POSE_ERROR = "pose_error"
 UNCERTAINTY = "uncertainty"
+TRUST = "trust"
 SUMMARY = "summary"
 
 SCENE = "scene"

@@ -21,6 +21,7 @@ from viz.entities import (
     ROBOT_ACTION,
     SUMMARY,
     TRUE_CAMERA,
+    TRUST,
     UNCERTAINTY,
     entity,
 )
@@ -150,6 +151,7 @@ def _errors(view: RolloutView) -> dict[str, Curves]:
         PSNR: view.psnr,
         POSE_ERROR: {} if view.read_path is None else view.read_path.error_mm,
         UNCERTAINTY: {} if view.uncertainty is None else {IMAGINED: view.uncertainty},
+        TRUST: {} if view.trust is None else {IMAGINED: view.trust},
     }
 
 

@@ -24,6 +24,7 @@ from viz.entities import (
     SCENE,
     SUMMARY,
     TRUE_CAMERA,
+    TRUST,
     UNCERTAINTY,
     entity,
 )
@@ -61,8 +62,10 @@ _ERRORS = {
     PSNR: ("PSNR (dB)", rrb.Corner2D.LeftBottom),
     POSE_ERROR: ("tool error (mm)", rrb.Corner2D.LeftTop),
     UNCERTAINTY: ("uncertainty (nats)", rrb.Corner2D.LeftBottom),
+    TRUST: ("trust (1 = usual)", rrb.Corner2D.LeftBottom),
 }
 """Quality of the imagined frames over the horizon: title, and where the legend covers least."""
+_WITHOUT_BASELINE = (UNCERTAINTY, TRUST)
 _NARROW_GROUP, _GROUP_SHARES = "gripper", (4, 3)
 """The plot of the gripper is narrower than the others."""
 _CAMERAS_IN_A_ROW = 5
@@ -132,7 +135,7 @@ def _rollout(layout: RolloutLayout) -> rrb.Vertical:
         rows.append(_robot_actions(layout.root, layout.action_groups, has_decoded=has_decoded))
         shares.append(38)
     if curves := [
-        plot(layout.root, path, name, legend=None if path == UNCERTAINTY else legend)
+        plot(layout.root, path, name, legend=None if path in _WITHOUT_BASELINE else legend)
         for path, (name, legend) in _ERRORS.items()
         if path in layout.parts
     ]:
@@ -230,7 +233,7 @@ def _shared_plot(layout: ComparisonLayout, path: str) -> rrb.TimeSeriesView:
     curves = {
         f"{entity(model.root, path)}/{IMAGINED}": (model.model, color) for model, color in shown
     }
-    if path != UNCERTAINTY:
+    if path not in _WITHOUT_BASELINE:
         first, _ = shown[0]
         curves[f"{entity(first.root, path)}/{COPY_LAST}"] = ("copy last", GREY)
     looks: Looks = {

@@ -59,6 +59,8 @@ class RolloutView:
     tokens: TokenMaps | None = None
     uncertainty: Float[np.ndarray, " t"] | None = None
     """Mean token entropy of each frame (nats)."""
+    trust: Float[np.ndarray, " t"] | None = None
+    """In each frame, from 1 to 0; NaN where it is not known."""
     decoded_actions: Float[np.ndarray, "t-1 a"] | None = None
     """Mean robot actions of the latent actions; None without an action map."""
     read_path: ReadPath | None = None
@@ -111,6 +113,7 @@ class RolloutView:
             "true_video": self.true_video,
             "replay": None if self.replay is None else self.replay.positions,
             "uncertainty": self.uncertainty,
+            "trust": self.trust,
             "tokens": None if self.tokens is None else self.tokens.tokens,
             "read_path": None if self.read_path is None else self.read_path.positions,
             **{f"psnr[{name!r}]": values for name, values in self.psnr.items()},

@@ -11,6 +11,7 @@ from genie_robo.commands.compose import run_names
 from genie_robo.config import ImagineConfig
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_context import find_world
+from genie_robo.fit_trust import watch_run
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.names import beside_others
 from genie_robo.imagine.prompts import check_same_prompts, find_prompts, needs_no_dataset
@@ -29,7 +30,7 @@ from genie_robo.imagine.steering import (
     steers_by_robot,
 )
 from genie_robo.imagine.view import ImaginedEpisode, make_view
-from genie_robo.inference.world import GenieWorld, World
+from genie_robo.inference.world import Codes, GenieWorld, World
 from genie_robo.models.genie import Genie
 from genie_robo.progress import Advance, progress_bar
 from genie_robo.prompts import Clip
@@ -105,11 +106,19 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
     )
     clips = beside_others(trained, find_prompts(trained, config), config)
     is_steered, num_labels = not config.branches, config.action_map.num_labels
+    steered = [steer(trained, clip, config, n) for n, clip in enumerate(clips) if is_steered]
     return _Plan(
         trained=trained,
-        world=world,
+        world=watch_run(
+            trained,
+            world,
+            kinds={type(actions) for steering in steered for actions in steering.steps(world)}
+            or {Codes},
+            num_labels=num_labels,
+            may_measure=not needs_no_dataset(config),
+        ),
         clips=clips,
-        steered=[steer(trained, clip, config, n) for n, clip in enumerate(clips) if is_steered],
+        steered=steered,
         readers=saved_readers(trained, num_labels=num_labels)
         if needs_no_dataset(config)
         else find_readers(trained, num_labels=num_labels, poses=is_steered),

@@ -13,8 +13,9 @@ from rich.console import Console
 from genie_robo.config import Interface, JointsMotion, PlayConfig
 from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
+from genie_robo.fit_trust import watch_run
 from genie_robo.inference.action_map import ActionMap
-from genie_robo.inference.world import GenieWorld, Prompt
+from genie_robo.inference.world import Codes, GenieWorld, Prompt, RobotActions
 from genie_robo.play.access import served_names
 from genie_robo.play.game import Game
 from genie_robo.play.page import free_port, serve
@@ -79,8 +80,10 @@ def make_game(
         found = fitted.robot_map(by_latents=model.takes_latents)
         return GenieWorld(model, sampler=config.sampler, robot_map=lambda: found)
 
+    world = find_world(trained, config.world_model, genie=genie)
+    num_labels = config.action_map.num_labels
     return Game(
-        find_world(trained, config.world_model, genie=genie),
+        watch_run(trained, world, kinds=(Codes, RobotActions), num_labels=num_labels),
         prompt,
         num_codes=trained.genie.latent_action.num_codes,
         seed=config.seed,

@@ -151,11 +151,12 @@ def _archive(
     episode_id: str,
     robot_actions: Float[np.ndarray, "n a"] | None = None,
 ) -> bytes:
-    """Tokens, actions and uncertainty of one rollout or of all as a NumPy archive."""
+    """Tokens, actions, uncertainty and trust of one rollout or of all as a NumPy archive."""
     by_rollout = {
         "tokens": imagined.tokens,
         "latent_actions": imagined.codes,
         "uncertainty": imagined.uncertainty,
+        "trust": imagined.trust,
         "token_entropy": imagined.token_entropy,
     }
     arrays = {name: array[which] for name, array in by_rollout.items() if array is not None}

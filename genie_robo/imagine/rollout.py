@@ -62,6 +62,8 @@ class Imagined:
     tokens: Int[np.ndarray, "b t s"] | None = None
     token_entropy: Float[np.ndarray, "b t s"] | None = None
     """Nats, 0 in the prompt."""
+    trust: Float[np.ndarray, "b t"] | None = None
+    """NaN in the prompt; None where it is not known."""
 
 
 def imagine_rollouts(
@@ -84,6 +86,7 @@ def imagine_rollouts(
     return Imagined(
         video=np.stack([step.frames for step in steps], axis=1),
         uncertainty=np.stack([step.uncertainty for step in steps], axis=1),
+        trust=_trust(steps, num_rollouts=len(seeds)),
         num_prompt_frames=len(prompt.frames),
         codes=_stack(codes),
         tokens=_stack([step.tokens for step in steps]),
@@ -206,6 +209,13 @@ def _as_given(prompt: Prompt, num_rollouts: int) -> list[Step]:
         Step(frames=np.stack([frame] * num_rollouts), uncertainty=certain)
         for frame in prompt.frames[:-1]
     ]
+
+
+def _trust(steps: Sequence[Step], *, num_rollouts: int) -> Float[np.ndarray, "b t"] | None:
+    if all(step.trust is None for step in steps):
+        return None
+    unknown = np.full(num_rollouts, np.nan)
+    return np.stack([unknown if step.trust is None else step.trust for step in steps], axis=1)
 
 
 def _stack(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -63,6 +63,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         code_chances=_infer_chances(parts, config),
         tokens=_token_maps(parts, rebuilt),
         uncertainty=imagined.uncertainty[0],
+        trust=None if imagined.trust is None else imagined.trust[0],
         decoded_actions=decoded,
         read_path=path,
         true_video=true_video,

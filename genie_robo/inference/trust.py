@@ -8,10 +8,12 @@ Three signals of a frame, each larger the stranger it is:
 
 Averaged over the frames so far, each counts as far as it is above its median on validation clips,
 in units of their spread. `trust` is the share of validation frames that are at least as strange.
+Codes, latents and robot actions steer differently well, so each kind has validation clips of its
+own.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,8 @@ class Usual:
     spread: Float[np.ndarray, " 3"]
     strangeness: Float[np.ndarray, " n"]
     """Of their frames, in rising order."""
+    least_trust: Float[np.ndarray, " m"]
+    """In the least trusted frame of each clip, in rising order."""
 
     @classmethod
     def of(cls, signals: Float[np.ndarray, "b t 3"]) -> "Usual":
@@ -64,8 +68,32 @@ class Usual:
             median=median,
             spread=np.maximum(above - median, _SMALLEST),
             strangeness=np.zeros(0),
+            least_trust=np.zeros(0),
         )
-        return replace(usual, strangeness=np.sort(usual.how_strange(frames)))
+        usual = replace(usual, strangeness=np.sort(usual.how_strange(frames)))
+        trust = usual.trust(frames).reshape(signals.shape[:2])
+        return replace(usual, least_trust=np.sort(trust.min(axis=1)))
+
+    @property
+    def numbers(self) -> dict[str, list[float]]:
+        """All of it as numbers, for a file."""
+        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Any]) -> "Usual":
+        """What `numbers` gave.
+
+        Raises:
+            KeyError: A part is missing.
+            ValueError: It is no such numbers.
+        """
+        parts = {f.name: np.asarray(numbers[f.name], np.float64) for f in fields(cls)}
+        per_signal = {len(parts[name]) for name in ("median", "spread") if parts[name].ndim == 1}
+        if any(part.ndim != 1 for part in parts.values()) or per_signal != {len(SIGNALS)}:
+            raise ValueError("its numbers have other shapes")
+        if not all(np.isfinite(p).all() for p in parts.values()) or parts["spread"].min() <= 0:
+            raise ValueError("a number is not finite, or a spread is not positive")
+        return cls(**parts)
 
     def how_strange(self, means: Float[np.ndarray, "b 3"]) -> Float[np.ndarray, " b"]:
         """Sum over signals of what is above the median, in units of the spread."""
@@ -77,26 +105,41 @@ class Usual:
         below = np.searchsorted(self.strangeness, self.how_strange(means), side="left")
         return (count - below + 1) / (count + 1)
 
+    def trust_in_rollouts(self, least: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+        """Share of validation clips whose least trusted frame is trusted at most as much.
+
+        Args:
+            least: Trust in the least trusted frame of each rollout.
+        """
+        count = len(self.least_trust)
+        no_more = np.searchsorted(self.least_trust, least, side="right")
+        return (no_more + 1) / (count + 1)
+
 
 class WatchedWorld:
     """A world of a Genie whose steps say how far they can be trusted."""
 
     def __init__(
-        self, world: GenieWorld, usual: Usual | None = None, *, to_latents: ToLatents | None = None
+        self,
+        world: GenieWorld,
+        usual: Mapping[type[Actions], Usual],
+        *,
+        to_latents: ToLatents | None = None,
     ) -> None:
         """Watch a world.
 
         Args:
             world: Its state is replaced.
-            usual: Signals of validation clips; without them `trust` stays None.
-            to_latents: Needed where robot actions steer the world as they are.
+            usual: Signals of validation clips, for each kind of actions. Under other kinds `trust`
+                is None.
+            to_latents: Without it frames under robot actions are not judged.
         """
-        self._world, self._usual, self._to_latents = world, usual, to_latents
+        self._world, self.usual, self._to_latents = world, usual, to_latents
         self.signals: list[Float[np.ndarray, "b 3"]] = []
-        """Of every imagined frame since the start."""
+        """Of every judged frame since the start."""
 
     def __copy__(self) -> "WatchedWorld":
-        return WatchedWorld(self._world.__copy__(), self._usual, to_latents=self._to_latents)
+        return WatchedWorld(self._world.__copy__(), self.usual, to_latents=self._to_latents)
 
     @property
     def takes(self) -> Collection[type[Actions]]:
@@ -121,28 +164,27 @@ class WatchedWorld:
         """Advance the world, and compare the frame with the action that led to it."""
         commanded = self._commanded(actions)
         step = self._world.step(actions)
-        inferred = self._infer(self._frames, step.frames)
-        self._frames = step.frames
+        before, self._frames = self._frames, step.frames
+        if commanded is None:
+            return step
+        inferred = self._infer(before, step.frames)
         apart = np.linalg.norm(inferred - commanded, axis=-1)
         self.signals.append(np.stack([apart, step.uncertainty, self._prompt], axis=-1))
-        if self._usual is None:
+        usual = self.usual.get(type(actions))
+        if usual is None:
             return step
-        return replace(step, trust=self._usual.trust(np.mean(self.signals, axis=0)))
+        return replace(step, trust=usual.trust(np.mean(self.signals, axis=0)))
 
-    def _commanded(self, actions: Actions) -> Float[np.ndarray, "b e"]:
-        """The latents of actions."""
+    def _commanded(self, actions: Actions) -> Float[np.ndarray, "b e"] | None:
+        """The latents of actions; None where nothing says which robot actions lead to."""
         match actions:
             case Latents(values):
                 return np.asarray(values, dtype=np.float64)
             case Codes(values):
                 codes = torch.from_numpy(np.asarray(values, np.int64)).to(self._device)
                 return self._world.genie.latent_action.codes(codes).detach().double().cpu().numpy()
-            case RobotActions(values) if self._to_latents is not None:
-                return self._to_latents(values)
-        raise ValueError(
-            "nothing says which latents robot actions lead to, so imagined frames cannot be "
-            "compared with them; give to_latents"
-        )
+            case RobotActions(values):
+                return None if self._to_latents is None else self._to_latents(values)
 
     @torch.no_grad()
     def _infer(

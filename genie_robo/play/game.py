@@ -60,6 +60,8 @@ class Moment:
     """The world's frame; of the prompt, as the world shows it."""
     uncertainty: float
     """Mean entropy of the frame's tokens when they were revealed (nats), 0 for the prompt."""
+    trust: float | None
+    """How usual the game is so far, from 1 to 0; None where that is not known."""
     action: Action | None
     """None for the prompt."""
     code: int | None
@@ -262,6 +264,7 @@ def _moment(shown: Step, true: Step | None, *, action: Action | None, latency_s:
     return Moment(
         frame=shown.frames[0],
         uncertainty=float(shown.uncertainty[0]),
+        trust=None if shown.trust is None else float(shown.trust[0]),
         action=action,
         code=code,
         latency_s=latency_s,

@@ -76,6 +76,7 @@ class Page:
         self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")
         self._numbers["frames per second"].set_text(f"{game.frames_per_second:.1f}")
         self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
+        self._numbers["trust"].set_text("not known" if now.trust is None else f"{now.trust:.2f}")
         self._actions_title.set_text(f"actions from {game.prompt.title}")
         self._actions.set_text(" ".join(action.name for action in game.actions) or "none yet")
         self._status.set_text(_status(session.turns))
@@ -102,7 +103,7 @@ class Page:
     def _draw_numbers(self) -> None:
         self._numbers = {}
         with ui.row().classes("gap-8"):
-            for name in ("frame", "latency", "frames per second", "uncertainty"):
+            for name in ("frame", "latency", "frames per second", "uncertainty", "trust"):
                 with ui.column().classes("gap-0"):
                     ui.label(name).classes("text-xs opacity-60")
                     marker = name.replace(" ", "-")

@@ -1,5 +1,6 @@
 """A played session as a Rerun recording and a video."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ from jaxtyping import Float
 
 from eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.inference.code_names import dictionary_names
+from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import GenieWorld
-from genie_robo.play.game import Game
+from genie_robo.play.game import Game, Moment
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.restore import split_actions
@@ -58,6 +60,7 @@ def view_session(game: Game) -> RolloutView:
         summary=_summarise(game),
         code_names=() if meanings is None else dictionary_names(meanings),
         uncertainty=np.array([moment.uncertainty for moment in moments]),
+        trust=_trust(moments),
         decoded_actions=None if meanings is None or codes is None else meanings.mean(codes),
         true_video=true_video,
         robot_actions=robot_actions,
@@ -77,7 +80,7 @@ def _summarise(game: Game) -> str:
     world = game.world
     how = (
         f"Sampler: {world.sampler.describe()}."
-        if isinstance(world, GenieWorld)
+        if isinstance(world, GenieWorld | WatchedWorld)
         else f"World model: {type(world).__name__}."
     )
     return "\n\n".join(
@@ -90,6 +93,13 @@ def _summarise(game: Game) -> str:
             game.speed,
         ]
     )
+
+
+def _trust(moments: Sequence[Moment]) -> Float[np.ndarray, " t"] | None:
+    """Trust in every frame, NaN where it is not known; None if it never is."""
+    if all(moment.trust is None for moment in moments):
+        return None
+    return np.array([np.nan if moment.trust is None else moment.trust for moment in moments])
 
 
 def _robot_actions(game: Game) -> Float[np.ndarray, "n a"] | None:

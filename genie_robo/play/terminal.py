@@ -49,8 +49,9 @@ def status(game: Game) -> str:
     keys = [f"{codes[0]}..{codes[-1]} act"] if codes else []
     if moves := "".join(key.key for key in robot_keys(game)):
         keys.append(f"{moves} move")
+    trust = "" if game.now.trust is None else f"  trust {game.now.trust:.2f}"
     return (
-        f"frame {len(names)}  actions: {' '.join(names[-_SHOWN_ACTIONS:]) or 'none'}  |  "
+        f"frame {len(names)}{trust}  actions: {' '.join(names[-_SHOWN_ACTIONS:]) or 'none'}  |  "
         f"{', '.join(keys)}, {UNDO} undo, {RESET} reset, {QUIT} quit"
     )
 

@@ -178,7 +178,7 @@ def test_distrusted_trials_are_left_out_of_numbers_of_their_own(recorded):
     assert metrics["trusted"].value == 0.5
     assert metrics["pearson"].value == pytest.approx(1.0)
     assert metrics["pearson/trusted"].value == pytest.approx(1.0)
-    assert "trust is below 0.02" in metrics["pearson/trusted"].protocol
+    assert "not stranger than 95% of validation clips" in metrics["pearson/trusted"].protocol
 
 
 @pytest.mark.usefixtures("exact", "doubted")

@@ -166,6 +166,8 @@ def test_imagine_leaves_recording_video_strip_and_archive(run, run_cli, words, n
     assert saved["uncertainty"].shape == (num_prompt + 4,)
     assert (saved["uncertainty"][:num_prompt] == 0).all()
     assert (saved["uncertainty"][num_prompt:] > 0).all()
+    assert np.isnan(saved["trust"][:num_prompt]).all()
+    assert ((saved["trust"][num_prompt:] > 0) & (saved["trust"][num_prompt:] <= 1)).all()
     assert saved["robot_actions"].shape == (num_prompt + 3, 7)
     if "actions=[0,3,3,1]" in words:
         assert saved["latent_actions"].tolist() == [0, 3, 3, 1]

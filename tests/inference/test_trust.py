@@ -1,4 +1,5 @@
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_without_clips_nothing_is_usual():
 
 
 def test_a_watched_world_shows_the_same_frames(world):
-    watched = WatchedWorld(copy.copy(world))
+    watched = WatchedWorld(copy.copy(world), {})
     for one in (world, watched):
         one.start(prompts(world), [1, 2])
     plain, seen = (one.step(latents(world, 0.3)) for one in (world, watched))
@@ -70,7 +71,7 @@ def test_a_watched_world_shows_the_same_frames(world):
 
 
 def test_the_latent_signal_is_the_distance_to_what_is_inferred_back(world):
-    watched = WatchedWorld(copy.copy(world))
+    watched = WatchedWorld(copy.copy(world), {})
     start = watched.start(prompts(world), [1, 2])
     step = watched.step(latents(world, 0.3))
     pair = torch.from_numpy(np.stack([start.frames, step.frames], axis=1)).float() / 255
@@ -82,12 +83,12 @@ def test_the_latent_signal_is_the_distance_to_what_is_inferred_back(world):
 
 
 def test_trust_is_part_of_the_step_and_falls_with_strange_actions(world):
-    watched = WatchedWorld(copy.copy(world))
+    watched = WatchedWorld(copy.copy(world), {})
     watched.start(prompts(world), [1, 2])
     for _ in range(4):
         watched.step(latents(world, 0.0))
     usual = Usual.of(np.stack(watched.signals, axis=1))
-    again = WatchedWorld(copy.copy(world), usual)
+    again = WatchedWorld(copy.copy(world), {Latents: usual})
     again.start(prompts(world), [1, 2])
     assert again.step(latents(world, 0.0)).trust.min() >= 1 / 9
     again.start(prompts(world), [1, 2])
@@ -96,9 +97,9 @@ def test_trust_is_part_of_the_step_and_falls_with_strange_actions(world):
 
 def test_codes_and_robot_actions_are_compared_by_their_latents(world):
     table = np.linspace(-1, 1, world.latent_dim)
-    watched = WatchedWorld(copy.copy(world), to_latents=lambda a: np.tile(table, (len(a), 1)))
+    watched = WatchedWorld(copy.copy(world), {}, to_latents=lambda a: np.tile(table, (len(a), 1)))
     robot = GenieWorld(world.genie, robot_map=lambda: lambda a: np.tile(table, (len(a), 1)))
-    steered = WatchedWorld(robot, to_latents=lambda a: np.tile(table, (len(a), 1)))
+    steered = WatchedWorld(robot, {}, to_latents=lambda a: np.tile(table, (len(a), 1)))
     for one, actions in (
         (watched, Latents(np.tile(table, (2, 1)))),
         (steered, RobotActions(np.zeros((2, 7)))),
@@ -111,15 +112,53 @@ def test_codes_and_robot_actions_are_compared_by_their_latents(world):
     assert np.isfinite(watched.signals[0]).all()
 
 
-def test_robot_actions_without_their_latents_are_refused(world):
-    watched = WatchedWorld(copy.copy(world))
+def test_frames_of_robot_actions_without_their_latents_are_not_judged(world):
+    robot = GenieWorld(world.genie, robot_map=lambda: lambda a: np.zeros((len(a), 3)))
+    usual = Usual.of(np.zeros((2, 3, 3)))
+    watched = WatchedWorld(robot, {RobotActions: usual, Latents: usual})
     watched.start(prompts(world), [1, 2])
-    with pytest.raises(ValueError, match="nothing says which latents"):
-        watched.step(RobotActions(np.zeros((2, 7))))
+    assert watched.step(RobotActions(np.zeros((2, 7)))).trust is None
+    assert watched.signals == []
+    assert watched.step(latents(world, 0.1)).trust is not None
+
+
+def test_each_kind_of_actions_is_compared_with_its_own(world):
+    easy, hard = (Usual.of(np.full((2, 3, 3), level)) for level in (0.0, 99.0))
+    watched = WatchedWorld(copy.copy(world), {Latents: easy, Codes: hard})
+    watched.start(prompts(world), [1, 2])
+    assert (watched.step(latents(world, 0.1)).trust == 1 / 7).all()
+    assert (watched.step(Codes(np.array([0, 1]))).trust == 1).all()
+
+
+def test_a_rollout_is_as_strange_as_its_strangest_frame():
+    signals = np.zeros((4, 2, 3))
+    signals[:, :, 0] = [[0, 0], [0, 2], [0, 4], [0, 6]]
+    usual = Usual.of(signals)  # means over the frames so far: 0, then 0, 1, 2 and 3
+    np.testing.assert_allclose(usual.least_trust, [2 / 9, 3 / 9, 4 / 9, 1.0])
+    np.testing.assert_allclose(
+        usual.trust_in_rollouts(np.array([1.0, 0.3, 0.1])), [1, 2 / 5, 1 / 5]
+    )
+
+
+def test_what_is_usual_survives_a_file():
+    usual = Usual.of(np.random.default_rng(0).normal(size=(5, 4, 3)))
+    again = Usual.from_numbers(json.loads(json.dumps(usual.numbers)))
+    for name in ("median", "spread", "strangeness", "least_trust"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(usual, name))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"median": [1.0, 2.0]}, {"spread": [1.0, 0.0, 1.0]}, {"strangeness": 3.0}, {"median": "x"}],
+)
+def test_other_numbers_are_refused(damage):
+    numbers = Usual.of(np.zeros((2, 3, 3))).numbers
+    with pytest.raises(ValueError, match=r"shapes|finite|could not convert"):
+        Usual.from_numbers(numbers | damage)
 
 
 def test_a_copy_is_independent(world):
-    watched = WatchedWorld(copy.copy(world))
+    watched = WatchedWorld(copy.copy(world), {})
     watched.start(prompts(world), [1, 2])
     other = copy.copy(watched)
     other.start(prompts(world, 1), [3])

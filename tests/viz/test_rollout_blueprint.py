@@ -14,6 +14,7 @@ from viz.entities import (
     PSNR,
     ROBOT_ACTION,
     TRUE_CAMERA,
+    TRUST,
     UNCERTAINTY,
 )
 from viz.rollout import rollout_layout, write_rollouts
@@ -34,6 +35,7 @@ EVERYTHING = frozenset(
         PSNR,
         POSE_ERROR,
         UNCERTAINTY,
+        TRUST,
     }
 )
 
@@ -112,6 +114,7 @@ def test_what_a_rollout_lacks_has_no_view():
         "PSNR (dB)",
         "tool error (mm)",
         "uncertainty (nats)",
+        "trust (1 = usual)",
         "MuJoCo replay",
         "summary",
     ]

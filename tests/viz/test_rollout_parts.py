@@ -41,6 +41,7 @@ def view(make_view) -> RolloutView:
             true_tokens=rng.integers(3, size=(7, 6)),
         ),
         uncertainty=np.linspace(0, 3, 7).astype(np.float32),
+        trust=np.array([np.nan, np.nan, 1.0, 0.8, 0.5, 0.3, 0.1]),
         decoded_actions=rng.normal(size=(6, 7)),
         read_path=path,
     )
@@ -92,6 +93,12 @@ def test_uncertainty_is_a_map_and_a_curve(contents, view):
     curve = contents["/uncertainty/imagined:Scalars:scalars"]
     assert curve.steps == [2, 3, 4, 5, 6]
     np.testing.assert_array_equal(np.ravel(curve.values), view.uncertainty[2:].astype(np.float64))
+
+
+def test_trust_is_a_curve_over_the_imagined_frames(contents):
+    curve = contents["/trust/imagined:Scalars:scalars"]
+    assert curve.steps == [2, 3, 4, 5, 6]
+    assert np.ravel(curve.values).tolist() == [1.0, 0.8, 0.5, 0.3, 0.1]
 
 
 def test_imagined_path_and_its_error(contents, view):

@@ -229,6 +229,7 @@ def test_root_that_is_no_path_is_an_error(make_view, tmp_path, root):
         ({"code_chances": np.zeros((7, 4))}, "code_chances has 7 steps.*need 6"),
         ({"code_names": ("0", "1")}, "code_names has 2 names for 4 codes"),
         ({"uncertainty": np.zeros(6)}, "uncertainty has 6 steps.*need 7"),
+        ({"trust": np.zeros(6)}, "trust has 6 steps.*need 7"),
         ({"read_path": ReadPath(positions=np.zeros((6, 3)))}, "read_path has 6 steps.*need 7"),
         ({"psnr": {"imagined": np.zeros(6)}}, r"psnr\['imagined'\] has 6 steps.*need 7"),
         ({"num_prompt_frames": 7}, "num_prompt_frames=7 must be at least 1 and below 7"),
