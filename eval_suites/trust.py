@@ -23,16 +23,22 @@ from genie_robo.inference.world import Prompt, robot_steps
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.mujoco_world import MujocoWorld
-from genie_robo.sim.restore import restore
+from genie_robo.sim.restore import restore, stored_scene
+from genie_robo.sim.robots import MENAGERIE
+from genie_robo.sim.tabletop import Tabletop
+from genie_robo.types import Episode
 
 GOOD = "recorded"
 CAMERAS = {"camera_left": (0.75, -0.3, 0.6), "camera_above": (0.35, 0.35, 0.95)}
 """Where cameras stand that no episode was recorded with (m)."""
+ROBOTS = {f"robot_{name}": name for name in MENAGERIE}
+"""Robots that no episode was recorded with."""
 CASES = {
     GOOD: "the recorded actions of test clips",
     "random": "uniformly random motions",
     "extreme": "one motion at the robot's bounds with a turn, held",
     **dict.fromkeys(CAMERAS, "the recorded actions, seen by a camera elsewhere"),
+    **dict.fromkeys(ROBOTS, "the recorded actions, executed by another robot"),
 }
 PAIRS = "frames of different episodes are compared with each other: no p-value"
 
@@ -75,24 +81,41 @@ class Trust:
         )
         rng = np.random.default_rng(context.seed)
         tables = []
-        total = len(self.cases) * len(clips)
+        cases, left_out = self._possible(clips[0].prompt)
+        total = len(cases) * len(clips)
         with progress_bar(f"{self.name}: imagine", total=total, unit="clips") as advance:
-            for case in self.cases:
+            for case in cases:
                 some = _case(case, clips, rng)
                 tables.append(self._measure(case, some, clips, watched, context.seed))
                 advance(len(clips))
         table = Table.concatenate(tables)
         result = SuiteResult.of(
-            self._measurements(table),
+            self._measurements(table, cases),
             seed=context.seed,
             headline=tuple(self.headline),
             table=table,
             notes=(
                 f"{table.columns['lost'].mean():.0%} of the imagined frames have left reality.",
+                *left_out,
                 *notes_on_units(table.num_episodes),
             ),
         )
-        return replace(result, figures={"trust": _figure(table, self.cases)})
+        return replace(result, figures={"trust": _figure(table, cases)})
+
+    def _possible(self, prompt: Prompt) -> tuple[list[str], list[str]]:
+        """The cases that can be made here, and why others cannot."""
+        possible, left_out = [], []
+        own = stored_scene(_recording(prompt)).robot
+        for case in self.cases:
+            try:
+                if case in ROBOTS and ROBOTS[case] == own:
+                    continue
+                if case in ROBOTS:
+                    _with_robot(prompt, ROBOTS[case])
+                possible.append(case)
+            except FileNotFoundError as error:
+                left_out.append(f"{case} is left out: {error}.")
+        return possible, left_out
 
     def _measure(
         self, case: str, some: _Clips, clips: Sequence[Clip], watched: WatchedWorld, seed: int
@@ -127,7 +150,7 @@ class Trust:
         table.add("motion", moved.ravel())
         return table
 
-    def _measurements(self, table: Table) -> dict[str, Measurement]:
+    def _measurements(self, table: Table, cases: Sequence[str]) -> dict[str, Measurement]:
         protocol = (
             f"a frame has left reality if its PSNR against MuJoCo's is below {self.lost_below_db:g}"
             " dB; trust compares three signals, averaged over the frames so far, with those of "
@@ -142,7 +165,7 @@ class Trust:
         strange = np.array([case != GOOD for case in table.keys["case"]])
         lost = table.columns["lost"] > 0
         parts = {"": (table, lost, others)}
-        for case in self.cases:
+        for case in cases:
             rows = np.array([own == case for own in table.keys["case"]])
             part = {name: values[rows] for name, values in others.items()}
             parts[f"/{case}"] = (table.where(rows), lost[rows], part)
@@ -168,7 +191,7 @@ class Trust:
             baselines={name: _auroc(table, values, strange) for name, values in others.items()},
             reason="there are no strange clips, or no recorded ones",
         )
-        for case in self.cases:
+        for case in cases:
             part = table.with_key("case", case)
             found[f"lost/{case}"] = Measurement(
                 of=Sums(
@@ -196,6 +219,8 @@ def _case(case: str, clips: Sequence[Clip], rng: np.random.Generator) -> _Clips:
     }
     if case in make:
         return make[case]()
+    if case in ROBOTS:
+        return _Clips([_with_robot(prompt, ROBOTS[case]) for prompt in prompts], actions)
     return _Clips([_seen_from(prompt, CAMERAS[case]) for prompt in prompts], actions)
 
 
@@ -222,13 +247,33 @@ def _extreme(
 
 def _seen_from(prompt: Prompt, position: Sequence[float]) -> Prompt:
     """The same scene, seen by a camera elsewhere."""
-    assert prompt.recording is not None
-    scene = json.loads(prompt.recording.scene)
+    recording = _recording(prompt)
+    scene = json.loads(recording.scene)
     scene["camera"]["position"] = list(position)
-    recording = replace(prompt.recording, scene=json.dumps(scene, sort_keys=True))
+    recording = replace(recording, scene=json.dumps(scene, sort_keys=True))
     height, width = prompt.frames.shape[1:3]
     with closing(restore(recording, prompt.last_step, image_size=(height, width))) as env:
         return replace(prompt, recording=recording, frames=env.render()[None])
+
+
+def _with_robot(prompt: Prompt, robot: str) -> Prompt:
+    """The start of the same scene, with another robot.
+
+    Raises:
+        FileNotFoundError: Its files are not found.
+    """
+    recording = _recording(prompt)
+    scene = replace(stored_scene(recording), robot=robot)
+    size = (prompt.frames.shape[1], prompt.frames.shape[2])
+    with closing(Tabletop(image_size=size, renderer="raycast", scene=scene)) as env:
+        states = np.tile(env.padded_state(), (recording.num_steps, 1))
+        recording = replace(recording, scene=scene.to_json(), sim_state=states)
+        return replace(prompt, recording=recording, frames=env.render()[None])
+
+
+def _recording(prompt: Prompt) -> Episode:
+    assert prompt.recording is not None
+    return prompt.recording
 
 
 def _auroc(table: Table, score: np.ndarray, is_positive: np.ndarray) -> Sums:

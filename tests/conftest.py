@@ -20,6 +20,7 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 ROOT = Path(__file__).parents[1]
+MENAGERIE_FOLDER = ROOT.parent / "shared" / "menagerie"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +28,15 @@ def cache_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is written into the real user's cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("GENIE_ROBO_CACHE", None)
+
+
+@pytest.fixture
+def menagerie(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the Menagerie's robots, which `record robot=` finds."""
+    if not MENAGERIE_FOLDER.is_dir():
+        pytest.skip(f"no robot models in {MENAGERIE_FOLDER}")
+    monkeypatch.setenv("MENAGERIE_ROOT", str(MENAGERIE_FOLDER))
+    return MENAGERIE_FOLDER
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,11 @@ from mujoco_fakes import record_context
 from eval_suites import trust
 from eval_suites.base import run_suite
 from eval_suites.plugs import plug
-from eval_suites.trust import CASES, Trust
+from eval_suites.rollouts import choose_clips
+from eval_suites.trust import CASES, ROBOTS, Trust
 from genie_robo.inference.world import HeldFrame
+from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.sim.restore import stored_scene
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +51,32 @@ def test_strange_clips_are_told_by_what_they_are_told_by(recorded, monkeypatch):
 
 
 def test_every_case_has_a_row_for_every_frame(recorded, monkeypatch):
+    monkeypatch.delenv("MENAGERIE_ROOT", raising=False)
     result = measured(recorded, monkeypatch)
     rows = list(result.table.rows())
-    assert len(rows) == len(CASES) * 4 * 6
-    assert {row["case"] for row in rows} == set(CASES)
+    known = CASES.keys() - ROBOTS.keys()
+    assert len(rows) == len(known) * 4 * 6
+    assert {row["case"] for row in rows} == known
+    for robot in ROBOTS:
+        assert sum(note.startswith(f"{robot} is left out: ") for note in result.notes) == 1
     for case in ("camera_left", "camera_above"):
         seen = [row["psnr"] for row in rows if row["case"] == case and row["frame"] == 1]
         assert min(seen) > 15  # its own picture is the prompt, so the first frames are close
+
+
+@pytest.mark.usefixtures("menagerie")
+def test_another_robot_stands_before_the_same_boxes(recorded):
+    context = plug(recorded, world_model="copy_last")
+    clips = choose_clips(context, num_clips=2, horizon=3, name="trust")
+    prompt = clips[0].prompt
+    other = trust._with_robot(prompt, "google_robot")
+    for one in (prompt, other):
+        assert stored_scene(one.recording).boxes == stored_scene(prompt.recording).boxes
+    assert stored_scene(other.recording).robot == "google_robot"
+    with closing(MujocoWorld(renderer="raycast")) as simulator:
+        shown = simulator.start([other], [0]).frames
+    np.testing.assert_array_equal(shown[0], other.frames[0])
+    assert (other.frames != prompt.frames).any(axis=-1).mean() > 0.1
 
 
 def test_lost_frames_are_those_far_from_mujoco(recorded, monkeypatch):

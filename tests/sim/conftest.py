@@ -16,8 +16,6 @@ from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode
 from tests.models.conftest import toy_config
 
-MENAGERIE_FOLDER = Path(__file__).parents[2].parent / "shared" / "menagerie"
-
 
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory) -> Path:
@@ -33,14 +31,6 @@ def raw_episodes(recording) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def episodes(raw_episodes) -> list[Episode]:
     return [to_episode(raw, str(i)) for i, raw in enumerate(raw_episodes)]
-
-
-@pytest.fixture
-def menagerie(monkeypatch) -> Path:
-    if not MENAGERIE_FOLDER.is_dir():
-        pytest.skip(f"no robot models in {MENAGERIE_FOLDER}")
-    monkeypatch.setenv("MENAGERIE_ROOT", str(MENAGERIE_FOLDER))
-    return MENAGERIE_FOLDER
 
 
 @pytest.fixture
