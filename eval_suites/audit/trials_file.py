@@ -1,6 +1,5 @@
 """A table of trials as a CSV file of any origin."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from eval_suites.audit.checks import Outcomes
+from genie_robo.command_line import printable
 
 MAX_BYTES = 64 * 2**20
 MAX_ROWS = 200_000
@@ -16,7 +16,9 @@ NEEDED = ("policy", "trial", "predicted", "true")
 TASK = "task"
 BLIND = "blind_"
 """Columns that begin so are predictions of judges that see no pixels."""
-_WORDS = {"true": 1.0, "false": 0.0}
+LARGEST = 1e12
+"""Beyond it sums of squares would lose or overflow."""
+_WORDS = {"true": "1", "false": "0"}
 
 
 def read_trials(path: Path) -> Mapping[str, Outcomes]:
@@ -58,13 +60,24 @@ def _read(path: Path) -> pd.DataFrame:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has over {MAX_BYTES >> 20} MiB; a table of trials is smaller")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=MAX_ROWS + 1)
+        how = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+        names = pd.read_csv(path, **how, header=None, nrows=1).iloc[0].tolist()
+        table = pd.read_csv(path, **how, nrows=MAX_ROWS + 1)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise ValueError(f"{path} is no CSV table: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError(f"{path} is no CSV table: its rows have more cells than its header")
     if len(table) > MAX_ROWS:
         raise ValueError(f"{path} has more than {MAX_ROWS:,} rows; audit means of repeated trials")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path} has the column {twice[0]} more than once; leave one of them out")
+    table = table[(table != "").any(axis=1)].map(printable)  # the index still counts blank lines
+    _check(table, path)
+    return table
+
+
+def _check(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a table without a needed column or a name in one of its rows."""
     if missing := [name for name in NEEDED if name not in table]:
         raise ValueError(
             f"{path} lacks the column {' and '.join(missing)}; it has {', '.join(table)[:200]}. A "
@@ -72,26 +85,24 @@ def _read(path: Path) -> pd.DataFrame:
         )
     for name in ("policy", "trial", TASK):
         if name in table and (empty := np.flatnonzero(table[name].str.strip() == "")).size:
-            raise ValueError(f"{path}, line {empty[0] + 2}: {name} is empty; name it")
-    return table
+            raise ValueError(f"{path}, line {_line(table, empty[0])}: {name} is empty; name it")
+
+
+def _line(table: pd.DataFrame, row: int) -> int:
+    """The line of the file that a row was read from."""
+    return int(table.index[row]) + 2
 
 
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> Float[np.ndarray, " n"]:
     """A column of words as numbers; `true` is 1 and `false` 0."""
-    words = [str(word).strip().lower() for word in table[name]]
-    numbers = np.array([_WORDS.get(word, _number(word)) for word in words])
-    wrong = np.flatnonzero(~np.isfinite(numbers))
+    words = table[name].str.strip().str.lower()
+    numbers = pd.to_numeric(words.replace(_WORDS), errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
     if len(wrong):
         row = int(wrong[0])
         raise ValueError(
-            f"{path}, line {row + 2}: {name} is {words[row][:40]!r}, not a number; {len(wrong)} of "
-            f"{len(words)} rows are like that. Leave out trials that were not made"
+            f"{path}, line {_line(table, row)}: {name} is {words.iloc[row][:40]!r}, not a number "
+            f"of at most {LARGEST:g}; {len(wrong)} of {len(words)} rows are like that. Leave out "
+            "trials that were not made"
         )
     return numbers
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return math.nan

@@ -211,6 +211,10 @@ def test_the_first_word_may_be_named(noisy, tmp_path, capsys):
         ("policy,trial,predicted,true\na,1,0,1\nb,1,0,1\n", "2 policies are in the table"),
         ("policy,trial,predicted,true\na,1,0,1,7\nb,1,0,1,7\n", "more cells than its header"),
         ("policy,trial,predicted,true\na,1,0,1\n ,1,0,1\n", "line 3: policy is empty"),
+        ("policy,trial,predicted,true\n\na,1,0,1\n\n\nb,1,x,1\n", "line 6: predicted is 'x'"),
+        ("policy,trial,predicted,true\na,1,1_0,1\n", "line 2: predicted is '1_0', not a number"),
+        ("policy,trial,predicted,true\na,1,1e308,1\n", "not a number of at most 1e+12"),
+        ("policy,trial,predicted,true,true\na,1,0,1,0\n", "has the column true more than once"),
         (
             "policy,trial,predicted,true,task\na,1,0,1,x\nb,1,0,1,x\nc,1,0,1,x\na,1,0,1,y\n",
             "task y: 1 policies are in the table",
@@ -236,6 +240,13 @@ def test_names_that_look_like_markup_stay_names(noisy):
     lines = audit_page({"": audit(strange)})
     assert any("p11/[bold]" in line for line in lines)
     assert all(line.count("|") == 4 for line in lines if re.match(r"\| p\d", line))
+
+
+def test_control_characters_in_names_are_written_out(tmp_path):
+    path = tmp_path / "trials.csv"
+    rows = [f"\x1b[31mp{n},1,{n / 4},1" for n in range(4)]
+    path.write_text("\n".join(["policy,trial,predicted,true", *rows]))
+    assert read_trials(path)[""].policy[0] == r"\x1b[31mp0"
 
 
 def test_the_figure_has_a_panel_for_each_task(noisy):
