@@ -16,6 +16,8 @@ from genie_robo.types import Window
 
 Goal = Float[np.ndarray, " g"]
 """The instruction as numbers: colour of the target box, direction of a push, and the task."""
+COLOUR = slice(0, 3)
+"""The colour in a goal."""
 Act = Callable[[Tabletop, UInt8[np.ndarray, "h w c"]], Float[np.ndarray, " 7"]]
 """A policy: simulator and frame to robot action; cloned ones read the goal and the frame only."""
 
@@ -25,6 +27,8 @@ class Demonstration(NamedTuple):
 
     frames: UInt8[np.ndarray, "t h w c"]
     goal: Goal
+    poses: Float[np.ndarray, "t 7"]
+    """Of the tool: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
     robot_actions: Float[np.ndarray, "t-1 7"]
 
     @property
@@ -72,11 +76,15 @@ class CloningTask:
         with closing(self.new_env()) as env:
             for seed in seeds:
                 expert = make_policy(self.name, seed=seed)
-                frames, actions = self._roll(env, privileged(expert), seed=seed)
+                seen, actions = self._roll(env, privileged(expert), seed=seed)
                 if env.is_success and actions:
+                    frames, poses = zip(*seen, strict=True)
                     found.append(
                         Demonstration(
-                            np.stack(frames), goal_of(env.scene.instruction), np.stack(actions)
+                            np.stack(frames),
+                            goal_of(env.scene.instruction),
+                            np.stack(poses),
+                            np.stack(actions),
                         )
                     )
                 advance()
@@ -96,13 +104,13 @@ class CloningTask:
 
     def _roll(
         self, env: Tabletop, act: Act, *, seed: int
-    ) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, " 7"]]]:
-        """Frames and actions of an episode until it is solved or reaches the step limit."""
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[Float[np.ndarray, " 7"]]]:
+        """Frames with poses, and actions, until an episode is solved or reaches the step limit."""
         env.reset(seed=seed)
         return roll_policy(
             env,
-            act,
-            Tabletop.render,
+            lambda env, seen: act(env, seen[0]),
+            lambda env: (env.render(), env.pose),
             num_actions=self.max_steps,
             until=lambda env: env.is_success,
         )

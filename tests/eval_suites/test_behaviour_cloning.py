@@ -111,13 +111,15 @@ def test_the_expert_solves_and_an_idle_policy_does_not():
 
 
 def test_clones_learn_what_can_be_seen():
-    """A bright square left or right of the middle, and a goal that turns the answer around."""
+    """A red square left or right of a blue one, and a goal that is one of them."""
     rng = np.random.default_rng(0)
-    frames = np.zeros((64, 16, 16, 3), np.uint8)
-    is_right, goals = rng.integers(2, size=64), rng.integers(2, size=(64, 1)).astype(float)
+    frames = np.zeros((64, 32, 32, 3), np.uint8)
+    is_right, is_blue = rng.integers(2, size=(2, 64))
     for frame, right in zip(frames, is_right, strict=True):
-        frame[5:10, 2 + 8 * right : 6 + 8 * right] = 255
-    codes = (is_right + goals[:, 0].astype(int)) % 2
+        frame[10:20, 4 + 16 * right : 12 + 16 * right, 0] = 255
+        frame[10:20, 20 - 16 * right : 28 - 16 * right, 2] = 255
+    goals = np.array([COLORS["red"], COLORS["blue"]])[is_blue]
+    codes = (is_right + is_blue) % 2
     actions = np.zeros((64, 7))
     actions[:, 1] = 0.04 * codes
     common = {"num_steps": 120, "seed": 0, "advance": ignore}
