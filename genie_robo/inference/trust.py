@@ -6,8 +6,9 @@ Three signals of a frame, each larger the stranger it is:
     entropy   mean entropy of its tokens (nats)
     prompt    error with which the tokenizer rebuilds the prompt (dB below 0)
 
-Averaged over the frames so far, each counts as far as it is above its median on validation clips,
-in units of their spread. `trust` is the share of validation frames that are at least as strange.
+Averaged over the frames so far, each counts as far as it is above its median on validation clips
+of as many frames, in units of their spread and at most three of them. `trust` is the share of
+validation frames that are at least as strange.
 Codes, latents and robot actions steer differently well, so each kind has validation clips of its
 own.
 """
@@ -35,6 +36,8 @@ SIGNALS = ("latent", "entropy", "prompt")
 _ABOVE = 84.0
 """Percentile whose distance from the median is the spread: one deviation of a normal one."""
 _SMALLEST = 1e-6
+_MOST = 3.0
+"""Spreads by which one signal counts at most: alone, large ones say little about the others."""
 
 ToLatents = Callable[[Float[np.ndarray, "b a"]], Float[np.ndarray, "b e"]]
 """The latents that robot actions usually lead to."""
@@ -42,10 +45,10 @@ ToLatents = Callable[[Float[np.ndarray, "b a"]], Float[np.ndarray, "b e"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
-    """The signals of validation clips."""
+    """The signals of validation clips, averaged over their first 1 .. t imagined frames."""
 
-    median: Float[np.ndarray, " 3"]
-    spread: Float[np.ndarray, " 3"]
+    median: Float[np.ndarray, "t 3"]
+    spread: Float[np.ndarray, "t 3"]
     strangeness: Float[np.ndarray, " n"]
     """Of their frames, in rising order."""
     least_trust: Float[np.ndarray, " m"]
@@ -62,20 +65,22 @@ class Usual:
             raise ValueError("there is no validation clip to compare imagination with")
         if not np.isfinite(signals).all():
             raise ValueError("a signal of validation clips is not finite, so nothing is usual")
-        frames = _means(signals).reshape(-1, len(SIGNALS))
-        median, above = np.percentile(frames, [50.0, _ABOVE], axis=0)
+        means = signals.cumsum(axis=1) / np.arange(1, signals.shape[1] + 1)[:, None]
+        median, above = np.percentile(means, [50.0, _ABOVE], axis=0)
         usual = cls(
             median=median,
             spread=np.maximum(above - median, _SMALLEST),
             strangeness=np.zeros(0),
             least_trust=np.zeros(0),
         )
-        usual = replace(usual, strangeness=np.sort(usual.how_strange(frames)))
-        trust = usual.trust(frames).reshape(signals.shape[:2])
-        return replace(usual, least_trust=np.sort(trust.min(axis=1)))
+        by_frame = list(enumerate(means.swapaxes(0, 1), start=1))
+        strange = np.concatenate([usual.how_strange(rows, frame) for frame, rows in by_frame])
+        usual = replace(usual, strangeness=np.sort(strange))
+        trust = np.stack([usual.trust(rows, frame) for frame, rows in by_frame])
+        return replace(usual, least_trust=np.sort(trust.min(axis=0)))
 
     @property
-    def numbers(self) -> dict[str, list[float]]:
+    def numbers(self) -> dict[str, list[Any]]:
         """All of it as numbers, for a file."""
         return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
 
@@ -88,21 +93,29 @@ class Usual:
             ValueError: It is no such numbers.
         """
         parts = {f.name: np.asarray(numbers[f.name], np.float64) for f in fields(cls)}
-        per_signal = {len(parts[name]) for name in ("median", "spread") if parts[name].ndim == 1}
-        if any(part.ndim != 1 for part in parts.values()) or per_signal != {len(SIGNALS)}:
+        by_frame = (max(1, len(np.atleast_1d(parts["median"]))), len(SIGNALS))
+        is_right = parts["median"].shape == parts["spread"].shape == by_frame
+        if not is_right or parts["strangeness"].ndim != 1 or parts["least_trust"].ndim != 1:
             raise ValueError("its numbers have other shapes")
         if not all(np.isfinite(p).all() for p in parts.values()) or parts["spread"].min() <= 0:
             raise ValueError("a number is not finite, or a spread is not positive")
         return cls(**parts)
 
-    def how_strange(self, means: Float[np.ndarray, "b 3"]) -> Float[np.ndarray, " b"]:
-        """Sum over signals of what is above the median, in units of the spread."""
-        return np.maximum((means - self.median) / self.spread, 0.0).sum(axis=-1)
+    def how_strange(self, means: Float[np.ndarray, "b 3"], frame: int) -> Float[np.ndarray, " b"]:
+        """Sum over signals of what is above the median, in units of the spread.
 
-    def trust(self, means: Float[np.ndarray, "b 3"]) -> Float[np.ndarray, " b"]:
+        Args:
+            means: Over the frames so far.
+            frame: How many these are; beyond those of validation clips the last one counts.
+        """
+        row = min(frame, len(self.median)) - 1
+        above = (means - self.median[row]) / self.spread[row]
+        return above.clip(0.0, _MOST).sum(axis=-1)
+
+    def trust(self, means: Float[np.ndarray, "b 3"], frame: int) -> Float[np.ndarray, " b"]:
         """Share of validation frames that are at least as strange, the frame itself counted."""
         count = len(self.strangeness)
-        below = np.searchsorted(self.strangeness, self.how_strange(means), side="left")
+        below = np.searchsorted(self.strangeness, self.how_strange(means, frame), side="left")
         return (count - below + 1) / (count + 1)
 
     def trust_in_rollouts(self, least: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
@@ -173,7 +186,7 @@ class WatchedWorld:
         usual = self.usual.get(type(actions))
         if usual is None:
             return step
-        return replace(step, trust=usual.trust(np.mean(self.signals, axis=0)))
+        return replace(step, trust=usual.trust(np.mean(self.signals, axis=0), len(self.signals)))
 
     def _commanded(self, actions: Actions) -> Float[np.ndarray, "b e"] | None:
         """The latents of actions; None where nothing says which robot actions lead to."""
@@ -205,9 +218,3 @@ class WatchedWorld:
     @property
     def _device(self) -> torch.device:
         return next(self._world.genie.parameters()).device
-
-
-def _means(signals: Float[np.ndarray, "b t 3"]) -> Float[np.ndarray, "b t 3"]:
-    """Means over the frames so far."""
-    count = np.arange(1, signals.shape[1] + 1)[:, None]
-    return signals.cumsum(axis=1) / count

@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,19 +30,37 @@ def latents(world, value, count=2):
 def test_usual_signals_are_trusted_and_strange_ones_are_not():
     rng = np.random.default_rng(0)
     usual = Usual.of(rng.normal(size=(100, 10, 3)))
-    better, middle, strange = usual.trust(np.array([[-9.0] * 3, [0.0] * 3, [9.0, 0.0, 0.0]]))
+    better, middle, strange = usual.trust(np.array([[-9.0] * 3, [0.0] * 3, [9.0] * 3]), 1)
     assert better == 1.0
     assert 0.5 < middle <= 1.0
     assert strange == 1 / 1001
-    rising = usual.trust(np.linspace(0, 3, 9)[:, None] * np.array([0, 1, 0]))
+    rising = usual.trust(np.linspace(0, 3, 9)[:, None] * np.array([0, 1, 0]), 1)
     assert (np.diff(rising) <= 0).all()
+
+
+def test_one_signal_counts_for_three_spreads_at_most():
+    usual = Usual.of(np.random.default_rng(0).normal(size=(100, 10, 3)))
+    low = usual.median[0]
+    found = usual.how_strange(low + usual.spread[0] * np.array([[99, 0, 0], [1, 2, -5]]), 1)
+    np.testing.assert_allclose(found, [3.0, 3.0])
+
+
+def test_frames_are_compared_with_those_after_as_many_actions():
+    signals = np.zeros((3, 2, 3))
+    signals[:, 0, 0], signals[:, 1, 0] = [0, 1, 2], [10, 11, 12]
+    usual = Usual.of(signals)  # means after one frame: 0, 1, 2; after two: 5, 6, 7
+    assert usual.median[:, 0].tolist() == [1.0, 6.0]
+    same = np.array([[6.0, 0.0, 0.0]])
+    assert usual.how_strange(same, 1) > 0
+    for frame in (2, 3, 99):
+        assert usual.how_strange(same, frame) == 0
 
 
 def test_trust_is_the_share_of_validation_frames_as_strange():
     signals = np.zeros((4, 1, 3))
     signals[:, 0, 0] = [0.0, 1.0, 2.0, 3.0]
     usual = Usual.of(signals)
-    found = usual.trust(np.array([[3.0, 0, 0], [2.0, 0, 0], [3.1, 0, 0]]))
+    found = usual.trust(np.array([[3.0, 0, 0], [2.0, 0, 0], [3.1, 0, 0]]), 1)
     np.testing.assert_allclose(found, [2 / 5, 3 / 5, 1 / 5])
 
 
@@ -49,7 +68,7 @@ def test_signals_are_averaged_over_the_frames_so_far():
     signals = np.zeros((1, 3, 3))
     signals[0, :, 1] = [1.0, 2.0, 6.0]
     usual = Usual.of(signals)
-    assert usual.median.tolist() == [0.0, 1.5, 0.0]
+    assert usual.median.tolist() == [[0.0, 1.0, 0.0], [0.0, 1.5, 0.0], [0.0, 3.0, 0.0]]
 
 
 def test_without_clips_nothing_is_usual():
@@ -131,13 +150,13 @@ def test_each_kind_of_actions_is_compared_with_its_own(world):
 
 
 def test_a_rollout_is_as_strange_as_its_strangest_frame():
-    signals = np.zeros((4, 2, 3))
-    signals[:, :, 0] = [[0, 0], [0, 2], [0, 4], [0, 6]]
-    usual = Usual.of(signals)  # means over the frames so far: 0, then 0, 1, 2 and 3
-    np.testing.assert_allclose(usual.least_trust, [2 / 9, 3 / 9, 4 / 9, 1.0])
-    np.testing.assert_allclose(
-        usual.trust_in_rollouts(np.array([1.0, 0.3, 0.1])), [1, 2 / 5, 1 / 5]
-    )
+    usual = replace(Usual.of(np.zeros((4, 2, 3))), least_trust=np.array([0.2, 0.4, 0.6, 1.0]))
+    found = usual.trust_in_rollouts(np.array([1.0, 0.5, 0.4, 0.1]))
+    np.testing.assert_allclose(found, [1, 3 / 5, 3 / 5, 1 / 5])
+    signals = np.zeros((2, 2, 3))
+    signals[0, 1] = 9.0
+    least = Usual.of(signals).least_trust
+    assert least[0] < least[1] == 1.0
 
 
 def test_what_is_usual_survives_a_file():
@@ -149,7 +168,13 @@ def test_what_is_usual_survives_a_file():
 
 @pytest.mark.parametrize(
     "damage",
-    [{"median": [1.0, 2.0]}, {"spread": [1.0, 0.0, 1.0]}, {"strangeness": 3.0}, {"median": "x"}],
+    [
+        {"median": [1.0, 2.0]},
+        {"median": [[1.0, 2.0, 3.0]]},
+        {"spread": [[1.0, 0.0, 1.0]] * 3},
+        {"strangeness": 3.0},
+        {"median": "x"},
+    ],
 )
 def test_other_numbers_are_refused(damage):
     numbers = Usual.of(np.zeros((2, 3, 3))).numbers

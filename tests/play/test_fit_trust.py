@@ -96,7 +96,7 @@ def test_a_damaged_file_is_named_and_nothing_is_claimed(own, caplog, content):
 def test_damaged_numbers_are_named(own, caplog):
     watch(own)
     stored = json.loads(own.folder.trust.read_text())
-    stored["kept"]["dynamics/codes"]["usual"]["spread"] = [1.0, -1.0, 1.0]
+    stored["kept"]["dynamics/codes"]["usual"]["spread"][0][1] = -1.0
     own.folder.trust.write_text(json.dumps(stored))
     assert isinstance(watch(own), GenieWorld)
     assert "a spread is not positive" in caplog.text
