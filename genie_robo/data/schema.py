@@ -6,7 +6,7 @@ files of newer versions of tensorflow_datasets can be read too.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +26,7 @@ _LISTED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """An RLDS folder before any record is read."""
+    """A dataset's folder before any episode is read."""
 
     folder: Path
     name: str
@@ -34,6 +34,18 @@ class Schema:
     features: Mapping[str, Feature]
     """Columns of a step by key, for example observation/image."""
     shards: tuple[ShardFile, ...]
+    features_file: str = FEATURES_FILE
+    """The file that describes the columns, for messages."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the stored episodes that are there."""
+        return total_bytes(shard.path for shard in self.shards)
+
+
+def total_bytes(files: Iterable[Path]) -> int:
+    """The sum of the sizes of those files that exist."""
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def find_version_folder(path: Path) -> Path:
@@ -85,7 +97,7 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
             f"{folder} has {FEATURES_FILE} but no {INFO_FILE}, which names the shards; complete "
             "the download"
         )
-    content = _read_json(folder / FEATURES_FILE)
+    content = read_object(folder / FEATURES_FILE)
     try:
         features = step_features(content)
     except ValueError as error:
@@ -93,7 +105,7 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
             f"{folder} is no RLDS dataset that genie_robo can read: according to {FEATURES_FILE} "
             f"{error}; episodes are a FeaturesDict with `steps`, a Dataset of a FeaturesDict"
         ) from error
-    info = _Info(folder, _read_json(folder / INFO_FILE))
+    info = _Info(folder, read_object(folder / INFO_FILE))
     return Schema(
         folder=folder,
         name=info.name,
@@ -167,24 +179,28 @@ def _place(number: int, count: int) -> dict[str, str]:
 
 
 def _shard_name(template: str, names: Mapping[str, str]) -> PurePosixPath:
-    """The path of a shard inside the dataset's folder.
+    filled = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), template)
+    return inside_folder(filled, named_by=INFO_FILE)
+
+
+def inside_folder(name: str, *, named_by: str) -> PurePosixPath:
+    """The path of a file inside the dataset's folder, as a file of it names it.
 
     Raises:
-        ValueError: It would lie outside, or the template is of an unknown kind.
+        ValueError: It would lie outside.
     """
-    filled = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), template)
-    path = PurePosixPath(filled)
+    path = PurePosixPath(name)
     is_inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    if not is_inside or not filled.isprintable() or "\\" in filled:
+    if not is_inside or not name.isprintable() or "\\" in name:
         raise ValueError(
-            f"{INFO_FILE} names the shard {filled!r}, which is not a file in the dataset's folder. "
-            "No dataset of tensorflow_datasets has such names: do not use this copy"
+            f"{named_by} names the file {name!r}, which is not in the dataset's folder. No dataset "
+            "has such names: do not use this copy"
         )
     return path
 
 
-def _read_json(file: Path) -> Mapping[str, Any]:
-    """The object in a JSON file.
+def read_object(file: Path) -> Mapping[str, Any]:
+    """The object in a JSON file that describes a dataset.
 
     Raises:
         ValueError: The file is empty, cut, damaged, too large or something else.

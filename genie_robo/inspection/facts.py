@@ -1,4 +1,4 @@
-"""Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
+"""Facts about a dataset: splits, columns, cameras, actions, problems."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,10 @@ import numpy as np
 from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
 from genie_robo.config_file import plain
-from genie_robo.data.index import DatasetIndex, build_index
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
-from genie_robo.data.schema import Schema, open_schema
+from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
+from genie_robo.data.formats import index_folder, open_folder
+from genie_robo.data.index import DatasetIndex
+from genie_robo.data.schema import Schema
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
@@ -150,12 +151,12 @@ def inspect_dataset(
         KeyError: The given source names a key that is not there.
         ValueError: A JSON file or a shard is damaged, or the given source does not fit.
     """
-    schema = open_schema(path, rlds_splits)
+    schema = open_folder(path, rlds_splits)
     if given is not None:
         check_source(given, schema.features)
     fits = fitting_sources(schema.name, schema.features)
     source, read_as, words, proposal = _choose_reading(schema, given, fits)
-    index = build_index(schema, keys=source_keys(source) if source else ())
+    index = index_folder(schema, keys=source_keys(source) if source else ())
     cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
@@ -172,7 +173,7 @@ def inspect_dataset(
         folder=str(index.folder),
         file_format=index.schema.file_format,
         num_shards=len(index.schema.shards),
-        size_mb=sum(s.path.stat().st_size for s in schema.shards if s.path.exists()) / 1e6,
+        size_mb=schema.num_bytes / 1e6,
         fingerprint=index.fingerprint,
         splits=split_facts(index),
         columns={key: str(feature) for key, feature in sorted(index.features.items())},
@@ -199,10 +200,10 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
         FileNotFoundError: There is no dataset, or a shard is missing.
         ValueError: A JSON file or a shard is damaged, or no episode can be read.
     """
-    schema = open_schema(path)
+    schema = open_folder(path)
     fits = fitting_sources(schema.name, schema.features)
     source = _choose_reading(schema, None, fits).source
-    index = build_index(schema, keys=source_keys(source) if source else ())
+    index = index_folder(schema, keys=source_keys(source) if source else ())
     return record_dataset(recording, index, source, num_episodes=num_episodes)
 
 
@@ -254,7 +255,7 @@ def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -
         return _Reading(given, "data= says", source_words(given, known_sources()))
     if name in fits:
         return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
-    index = build_index(schema)
+    index = index_folder(schema)
     if not readable(index):
         return _Reading(None, "", "data=rlds data.source.camera=KEY")
     proposal, source = propose(index.features, sample_columns(index), camera_facts(index))
@@ -263,7 +264,7 @@ def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -
 
 def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     """Over all episodes; a training run with the default fractions reuses them."""
-    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+    dataset = EpisodeDataset(index, source, bad_episode_limit=1.0)
     fractions = DataConfig()
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
@@ -272,7 +273,7 @@ def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
 
 def _contact(index: DatasetIndex, source: Source) -> float | None:
     """The share of clips that move a box, over some episodes of a simulator."""
-    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+    dataset = EpisodeDataset(index, source, bad_episode_limit=1.0)
     moves = []
     for e in spread(len(dataset), most=_CONTACT_EPISODES) if len(dataset) else ():
         try:
