@@ -80,8 +80,8 @@ class BadEpisodes:
         advice = "repair the dataset, or raise the limit to go on without these episodes"
         if len(self) == self._num_episodes:
             advice = (
-                f"no episode fits {self._features_file}: take it and the data from one version of "
-                "the dataset, or name other columns with data.source"
+                f"no episode fits {self._features_file}: take it and the shards from one version "
+                "of the dataset, or name other columns with data.source"
             )
         raise ValueError(
             f"{len(self)} of {self._num_episodes} episodes of {self._folder} cannot be read, "
@@ -207,7 +207,7 @@ class EpisodeDataset(Sequence[Episode]):
     def _report(self) -> None:
         if self.num_duplicates:
             _log.info(
-                "%s: %d of %d stored episodes repeat another one (RLDS splits that hold the same "
+                "%s: %d of %d records repeat another one (RLDS splits that hold the same "
                 "episodes?); each is used once",
                 self.folder,
                 self.num_duplicates,

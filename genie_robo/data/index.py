@@ -32,7 +32,8 @@ INDEX_FORMAT = 3
 _EPISODE_ID = re.compile(r"[0-9a-f]{16}")
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
-_SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
+SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
+"""Fields of an entry in the cache, besides its file."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -249,7 +250,7 @@ def _stamp(folder: Path, shards: Sequence[ShardFile]) -> str:
 
 def _to_rows(entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> list[list[Any]]:
     numbers = {shard.path: number for number, shard in enumerate(shards)}
-    return [[numbers[e.shard], *(getattr(e, name) for name in _SAVED)] for e in entries]
+    return [[numbers[e.shard], *(getattr(e, name) for name in SAVED)] for e in entries]
 
 
 def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEntry] | None:
@@ -260,7 +261,7 @@ def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEnt
             return None
         rows = content["records"]
         entries = [
-            RecordEntry(shard=shards[shard].path, **dict(zip(_SAVED, values, strict=True)))
+            RecordEntry(shard=shards[shard].path, **dict(zip(SAVED, values, strict=True)))
             for shard, *values in rows
         ]
         sizes = [shard.path.stat().st_size if shard.num_records else 0 for shard in shards]

@@ -21,6 +21,7 @@ from genie_robo.data.cache import (
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.features import Feature
 from genie_robo.data.index import (
+    SAVED,
     DatasetIndex,
     RecordEntry,
     check_columns,
@@ -29,7 +30,6 @@ from genie_robo.data.index import (
 )
 from genie_robo.data.lerobot_layout import (
     EPISODE_INDEX,
-    LEROBOT_INFO,
     TASK,
     TASK_INDEX,
     TIMESTAMP,
@@ -48,6 +48,7 @@ from genie_robo.data.parquet import (
     to_texts,
 )
 from genie_robo.data.records import Columns, Steps
+from genie_robo.data.schema import LEROBOT_INFO
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.video import ScannedVideo, scan_video
@@ -57,9 +58,8 @@ from genie_robo.types import VideoFrame
 _INDEX_FORMAT = 1
 """Version of the cache; older index files are rebuilt."""
 _QUIET_BYTES = 200_000_000
-_BOOKKEEPING = (EPISODE_INDEX, TASK_INDEX, "index")
+_NO_IDENTITY = (EPISODE_INDEX, TASK_INDEX, "index")
 """Numbers that change when datasets are merged or split: no part of an episode's identity."""
-_SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
 _TIME = Feature(kind="tensor", dtype="float64", shape=())
 _NUMBER = Feature(kind="tensor", dtype="int64", shape=())
 
@@ -105,15 +105,10 @@ class LeRobotDataset(EpisodeDataset):
                 unreadable.
         """
         schema = path if isinstance(path, LeRobotSchema) else _schema_at(path)
-        source = with_rate(source, schema)
+        source = schema.complete(source)
         check_source(source, schema.features)
         index = build_lerobot_index(schema, keys=source_keys(source))
         super().__init__(index, source, bad_episode_limit=bad_episode_limit)
-
-
-def with_rate(source: Source, schema: LeRobotSchema) -> Source:
-    """The source with the dataset's frames per second, where it names no rate."""
-    return source if source.control_hz else replace(source, control_hz=schema.fps)
 
 
 def _schema_at(path: Path) -> LeRobotSchema:
@@ -143,7 +138,7 @@ def build_lerobot_index(schema: LeRobotSchema, *, keys: Sequence[str] = ()) -> L
     found = _load(file, stamp, schema)
     if found is None:
         found = _scan(schema, keys)
-        rows = [[getattr(entry, name) for name in _SAVED] for entry in found.entries]
+        rows = [[getattr(entry, name) for name in SAVED] for entry in found.entries]
         if not write_stamped(file, stamp, {"episodes": rows, "jitter_s": found.jitter_s}):
             warn_not_kept(schema.folder, file)
     return LeRobotIndex(
@@ -247,7 +242,7 @@ def _identity(
 ) -> tuple[str, Float[np.ndarray, " t"]]:
     """A hash of all that the rows hold, and the times of the steps in seconds."""
     table = open_table(stored.table)
-    names = sorted(name for name in table.columns if name not in _BOOKKEEPING)
+    names = sorted(name for name in table.columns if name not in _NO_IDENTITY)
     rows = table.read(table.columns, start, stop)
     if TIMESTAMP not in names:
         raise ValueError(f"{stored.table.name} has no column {TIMESTAMP}")
@@ -315,7 +310,7 @@ def _column(
     column = table.read([key], start, stop)[key]
     if feature.kind == "image":
         return to_images(column)
-    return to_texts(column) if feature.is_text else to_numbers(column, feature)
+    return to_texts(column) if feature.kind == "text" else to_numbers(column, feature)
 
 
 def _video_frames(
@@ -371,7 +366,7 @@ def _entry(row: Sequence[Any], schema: LeRobotSchema) -> RecordEntry:
     Raises:
         ValueError: What the cache says of it cannot be true.
     """
-    values = dict(zip(_SAVED, row, strict=True))
+    values = dict(zip(SAVED, row, strict=True))
     entry = RecordEntry(shard=schema.episodes[values["number"]].table, **values)
     if not is_plausible(entry):
         raise ValueError(f"the cached episode {entry.number} is damaged")

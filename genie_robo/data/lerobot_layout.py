@@ -6,20 +6,22 @@ lead out of the folder.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from genie_robo.data.features import Feature
 from genie_robo.data.parquet import open_table
-from genie_robo.data.schema import Schema, inside_folder, read_object, total_bytes
+from genie_robo.data.schema import LEROBOT_INFO, Schema, inside_folder, read_object, total_bytes
+from genie_robo.data.settings import Source
 from genie_robo.data.shards import ShardFile
 from genie_robo.stored_files import parse_json, read_bytes
 
-LEROBOT_INFO = "meta/info.json"
 TASK = "task"
 """The column made of task_index: the instruction of every step."""
 TASK_INDEX, EPISODE_INDEX, TIMESTAMP = "task_index", "episode_index", "timestamp"
+BOOKKEEPING = (TIMESTAMP, TASK_INDEX, EPISODE_INDEX, "frame_index", "index")
+"""Columns that every dataset has, which describe no robot."""
 _V2, _V3 = ("v2.0", "v2.1"), ("v3.0",)
 _SEARCH_DEPTH = 2
 _MAX_BYTES = 2**28
@@ -62,6 +64,10 @@ class LeRobotSchema(Schema):
     """By episode_index, in ascending order."""
     tasks: Mapping[int, str] = field(repr=False)
     """By task_index."""
+
+    def complete(self, source: Source) -> Source:
+        """The source with the dataset's frames per second, where it names no rate."""
+        return source if source.control_hz else replace(source, control_hz=self.fps)
 
     @property
     def num_bytes(self) -> int:
@@ -239,7 +245,7 @@ class _Info:
         return self._folder / inside_folder(_FIELD.sub(fill, template), named_by=LEROBOT_INFO)
 
     def _number(
-        self, content: Mapping[str, Any], name: str, *, default: int = 0, most: float = 2**31
+        self, content: Mapping[str, Any], name: str, *, default: int = 0, most: int = 2**31
     ) -> float:
         value = content.get(name, default)
         if not isinstance(value, int | float) or not 0 < value <= most:

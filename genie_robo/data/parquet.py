@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
@@ -135,14 +136,17 @@ def to_numbers(column: pa.ChunkedArray, feature: Feature) -> np.ndarray:
 def column_digest(column: pa.ChunkedArray) -> str:
     """A hash of a column's values, however its file is cut into pieces; names of images left out.
 
-    Raises:
-        ValueError: Values are missing.
+    Nothing is checked: the column may not be in use.
     """
-    is_image = pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
-    values: Any = to_images(column).tolist() if is_image else _flat(column)
-    if is_image or not pa.types.is_primitive(values.type):
-        return digest(*(repr(value).encode() for value in values))
-    return digest(str(values.type).encode(), values.to_numpy(zero_copy_only=False).tobytes())
+    values: Any = column.combine_chunks()
+    if _holds_images(values.type):
+        values = values.field("bytes")
+    elif not values.null_count:
+        with suppress(ValueError):
+            values = _flat(column)
+    if pa.types.is_primitive(values.type) and not values.null_count:
+        return digest(str(values.type).encode(), values.to_numpy(zero_copy_only=False).tobytes())
+    return digest(*(repr(value).encode() for value in values.to_pylist()))
 
 
 def to_texts(column: pa.ChunkedArray) -> np.ndarray:
@@ -157,14 +161,19 @@ def to_images(column: pa.ChunkedArray) -> np.ndarray:
     Raises:
         ValueError: It holds something else, such as the paths of image files.
     """
-    kind = column.type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        column = pa.chunked_array([chunk.field("bytes") for chunk in column.chunks], pa.binary())
-    elif not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind):
-        raise ValueError(f"holds {kind}, not the bytes of images")
-    if column.null_count:
+    values: Any = column.combine_chunks()
+    if _holds_images(values.type):
+        values = values.field("bytes")
+    if values.null_count:
         raise ValueError("has steps without the bytes of an image (only the path of a file?)")
-    return to_objects(column.to_pylist())
+    if not pa.types.is_binary(values.type) and not pa.types.is_large_binary(values.type):
+        raise ValueError(f"holds {values.type}, not the bytes of images")
+    return to_objects(values.to_pylist())
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    """Whether it is a struct of bytes and path."""
+    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
 
 
 def to_objects(rows: Sequence[Any]) -> np.ndarray:

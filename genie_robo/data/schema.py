@@ -12,10 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genie_robo.data.features import Feature, step_features
+from genie_robo.data.settings import Source
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
 from genie_robo.stored_files import read_json
 
 FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
+LEROBOT_INFO = "meta/info.json"
+"""The file that describes a LeRobot folder."""
 _SEARCH_DEPTH = 2
 _MAX_JSON_BYTES = 2**26
 _SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -36,6 +39,10 @@ class Schema:
     shards: tuple[ShardFile, ...]
     features_file: str = FEATURES_FILE
     """The file that describes the columns, for messages."""
+
+    def complete(self, source: Source) -> Source:
+        """The source, with what the folder itself says where the source says nothing."""
+        return source
 
     @property
     def num_bytes(self) -> int:
@@ -71,12 +78,17 @@ def find_version_folder(path: Path) -> Path:
             )
         if found:
             return found[0]
+    if (path / LEROBOT_INFO).exists():
+        raise FileNotFoundError(
+            f"data.path={path} is not an RLDS dataset: it is a LeRobot dataset, which "
+            "genie_robo.data.formats.open_dataset and LeRobotDataset open"
+        )
     content = sorted(item.name for item in path.iterdir())
     inside = f"it holds {', '.join(content[:_LISTED])}" if content else "it is empty"
     raise FileNotFoundError(
         f"data.path={path} is not an RLDS dataset: no {FEATURES_FILE} in it or up to "
-        f"{_SEARCH_DEPTH} folders below ({inside}); give the folder that holds "
-        f"{FEATURES_FILE}, {INFO_FILE} and the shards"
+        f"{_SEARCH_DEPTH} folders below, and no {LEROBOT_INFO} of LeRobot ({inside}); give the "
+        f"folder that holds {FEATURES_FILE}, {INFO_FILE} and the shards"
     )
 
 
@@ -193,7 +205,7 @@ def inside_folder(name: str, *, named_by: str) -> PurePosixPath:
     is_inside = path.parts and not path.is_absolute() and ".." not in path.parts
     if not is_inside or not name.isprintable() or "\\" in name:
         raise ValueError(
-            f"{named_by} names the file {name!r}, which is not in the dataset's folder. No dataset "
+            f"{named_by} names {name!r}, which is not a file in the dataset's folder. No dataset "
             "has such names: do not use this copy"
         )
     return path
