@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,7 +201,7 @@ def _examine(
         **place, episode_id=digest("\n".join(parts).encode()), num_steps=stop - start
     )
     try:
-        _, faults = check_columns(_steps(schema, entry, times), schema.features, keys)
+        _, faults = check_columns(_steps(schema, entry), schema.features, keys)
     except ValueError as error:
         return replace(entry, problem=str(error)), {}
     faults |= {k: found.problem for k, found in matched.items() if k in keys and found.problem}
@@ -284,33 +284,51 @@ def _scanned(file: Path, mtime_ns: int) -> ScannedVideo:
     return scan_video(file)
 
 
-def _steps(
-    schema: LeRobotSchema, entry: RecordEntry, times: Float[np.ndarray, " t"] | None = None
-) -> Steps:
-    """The columns of an episode; `times` are those of its steps where they are known."""
-    decode = partial(_column, schema, entry, times)
-    return Steps(schema.features, entry.num_steps, decode)
+class _StoredColumns:
+    """The columns of one episode. Those without images are small, and read together."""
+
+    def __init__(self, schema: LeRobotSchema, entry: RecordEntry) -> None:
+        self._schema = schema
+        self._entry = entry
+        self._stored = schema.episodes[entry.number]
+        self._rows: Any = None
+        """All columns but images, once one of them is asked for."""
+
+    def decode(self, key: str) -> np.ndarray:
+        """One column, see `Steps`."""
+        feature = self._schema.features[key]
+        if feature.encoding == "video":
+            times = to_numbers(self._column(TIMESTAMP), _TIME)
+            part, tolerance_s = self._stored.videos[key], 0.5 / self._schema.fps
+            return _video_frames(part, times, tolerance_s=tolerance_s)
+        if key == TASK and TASK not in open_table(self._entry.shard).columns:
+            return to_objects(_tasks(self._schema, self._stored, self._small_columns()))
+        if feature.kind == "image":
+            return to_images(self._read([key])[key])
+        column = self._column(key)
+        return to_texts(column) if feature.kind == "text" else to_numbers(column, feature)
+
+    def _column(self, key: str) -> Any:
+        rows = self._small_columns()
+        if key not in rows.column_names:
+            raise ValueError(f"is missing: {self._entry.shard.name} has no such column")
+        return rows[key]
+
+    def _small_columns(self) -> Any:
+        if self._rows is None:
+            features = self._schema.features
+            images = {key for key, feature in features.items() if feature.kind == "image"}
+            columns = open_table(self._entry.shard).columns
+            self._rows = self._read([name for name in columns if name not in images])
+        return self._rows
+
+    def _read(self, names: Sequence[str]) -> Any:
+        start = self._entry.offset
+        return open_table(self._entry.shard).read(names, start, start + self._entry.length)
 
 
-def _column(
-    schema: LeRobotSchema, entry: RecordEntry, times: Float[np.ndarray, " t"] | None, key: str
-) -> np.ndarray:
-    """One column of an episode, see `Steps`."""
-    feature, stored = schema.features[key], schema.episodes[entry.number]
-    start, stop = entry.offset, entry.offset + entry.length
-    table = open_table(entry.shard)
-    if feature.encoding == "video":
-        if times is None:
-            times = to_numbers(table.read([TIMESTAMP], start, stop)[TIMESTAMP], _TIME)
-        return _video_frames(stored.videos[key], times, tolerance_s=0.5 / schema.fps)
-    if key == TASK and TASK not in table.columns:
-        names = [TASK_INDEX] if TASK_INDEX in table.columns else []
-        rows = table.read(names or [TIMESTAMP], start, stop)
-        return to_objects(_tasks(schema, stored, rows))
-    column = table.read([key], start, stop)[key]
-    if feature.kind == "image":
-        return to_images(column)
-    return to_texts(column) if feature.kind == "text" else to_numbers(column, feature)
+def _steps(schema: LeRobotSchema, entry: RecordEntry) -> Steps:
+    return Steps(schema.features, entry.num_steps, _StoredColumns(schema, entry).decode)
 
 
 def _video_frames(

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame as DecodedFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 
@@ -108,6 +109,7 @@ class _OpenVideo:
         """Of one unit of the file's time."""
         entries = self._stream.index_entries
         self._keyframes = [entry.timestamp for entry in entries if entry.is_keyframe]
+        self._to_rgb = VideoReformatter()
         self._frames = self._decoded()
         self._last: DecodedFrame | None = None
         """The frame that was decoded last; None before the first and after an error."""
@@ -129,7 +131,8 @@ class _OpenVideo:
         self._last = frame
         if self._time(frame) > time_s + tolerance_s:
             raise ValueError(f"{self._file.name} has no frame at {time_s:.3f} s")
-        return frame.to_ndarray(format="rgb24")
+        # One converter for all frames: making one takes longer than a small frame.
+        return self._to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
     def _is_search_shorter(self, frame: DecodedFrame, time_s: float, tolerance_s: float) -> bool:
         """Whether the wanted frame is behind this one, or behind a keyframe that is not near."""

@@ -97,7 +97,7 @@ def test_a_bad_video_makes_its_episode_bad(folder, caplog, damage, reason):
         ),
         (
             lambda path: write_table(path, pq.read_table(path).drop_columns(["action"])),
-            "has no column action",
+            "action is missing: episode_000001.parquet has no such column",
         ),
         (
             lambda path: replace_column(path, "action", [[1.0, 2.0]] * 9),
