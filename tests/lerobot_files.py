@@ -199,9 +199,9 @@ def write_v3(root: Path, demos: list[Demo], *, images="video", gop=4, **info) ->
     return root
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, *, row_group_size: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    pq.write_table(table, path, row_group_size=row_group_size)
 
 
 def _tasks(demos: list[Demo]) -> list[str]:

@@ -185,21 +185,21 @@ def _examine(
 ) -> tuple[RecordEntry, dict[str, float]]:
     """Identity and problems of an episode, and the jitter of its times."""
     place: dict[str, Any] = {"shard": stored.table, "number": stored.number}
+    start = stop = 0
     try:
+        open_table(stored.table)  # says what is wrong with a file that is missing
         start, stop = _rows(stored)
-        place |= {"offset": start, "length": stop - start}
         identity, times = _identity(schema, stored, start, stop)
     except ValueError as error:
+        place |= {"offset": start, "length": stop - start, "num_steps": 0}
         unknown = digest(f"{stored.table.name} {stored.number}".encode())
-        rows = {"offset": 0, "length": 0} | place
-        return RecordEntry(**rows, episode_id=unknown, num_steps=0, problem=str(error)), {}
+        return RecordEntry(**place, episode_id=unknown, problem=str(error)), {}
+    place |= {"offset": start, "length": stop - start, "num_steps": stop - start}
     matched = {
         key: _match(part, times, period_s=1 / schema.fps) for key, part in stored.videos.items()
     }
     parts = [identity, *(matched[key].digests for key in sorted(matched))]
-    entry = RecordEntry(
-        **place, episode_id=digest("\n".join(parts).encode()), num_steps=stop - start
-    )
+    entry = RecordEntry(**place, episode_id=digest("\n".join(parts).encode()))
     try:
         _, faults = check_columns(_steps(schema, entry), schema.features, keys)
     except ValueError as error:
@@ -219,7 +219,7 @@ def _rows(stored: StoredEpisode) -> tuple[int, int]:
     Raises:
         ValueError: The table is missing or damaged, or has other rows.
     """
-    numbers = _episode_numbers(stored.table, open_table(stored.table).num_rows)
+    numbers = _episode_numbers(stored.table, stored.table.stat().st_mtime_ns)
     rows = np.flatnonzero(numbers == stored.number)
     start, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     if len(rows) != stored.num_steps or stop - start != len(rows) or not len(rows):
@@ -231,9 +231,10 @@ def _rows(stored: StoredEpisode) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _episode_numbers(file: Path, num_rows: int) -> Int[np.ndarray, " n"]:
+def _episode_numbers(file: Path, mtime_ns: int) -> Int[np.ndarray, " n"]:
     """The episode of every row; of v3.0, where a file has many episodes, it is read once."""
-    column = open_table(file).read([EPISODE_INDEX], 0, num_rows)[EPISODE_INDEX]
+    del mtime_ns
+    column = open_table(file).read([EPISODE_INDEX])[EPISODE_INDEX]
     return to_numbers(column, _NUMBER)
 
 

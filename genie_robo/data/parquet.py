@@ -21,7 +21,9 @@ _MAX_ROWS = 2**24
 _MAX_BYTES = 2**30
 """Of some columns in one read: a file of LeRobot v3 has at most 100 MB by default."""
 _MAX_METADATA = 2**26
-_MAX_OPEN_FILES = 16
+_MAX_OPEN_FILES = 8
+_MAX_KEPT_BYTES = 2**27
+"""Of the rows that each of them keeps in memory."""
 
 
 class Table:
@@ -43,6 +45,7 @@ class Table:
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{file.name} cannot be opened: {_reason(error)}") from error
         self._name = file.name
+        self._last: tuple[Any, pa.Table] | None = None
         self.columns: Sequence[str] = self._file.schema_arrow.names
         groups = range(self._file.metadata.num_row_groups)
         sizes = [self._file.metadata.row_group(group).num_rows for group in groups]
@@ -71,13 +74,21 @@ class Table:
             for group in range(len(self._ends) - 1)
             if self._ends[group] < stop and self._ends[group + 1] > start
         ]
+        first = int(self._ends[groups[0]]) if groups else 0
+        return self._read_groups(groups, names).slice(start - first, stop - start)
+
+    def _read_groups(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
+        """Whole row groups; those read last are kept: of v3.0, one can hold many episodes."""
+        key = (tuple(groups), tuple(names))
+        if self._last and self._last[0] == key:
+            return self._last[1]
         self._check_bytes(groups, names)
         try:
             found = self._file.read_row_groups(groups, columns=names, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{self._name} is damaged: {_reason(error)}") from error
-        first = int(self._ends[groups[0]]) if groups else 0
-        return found.slice(start - first, stop - start)
+        self._last = (key, found) if found.nbytes <= _MAX_KEPT_BYTES else None
+        return found
 
     def _check_bytes(self, groups: Sequence[int], names: Sequence[str]) -> None:
         """Refuse columns whose metadata announces too much."""

@@ -50,11 +50,13 @@ def _pixels(
     stored: Iterable[StoredImage], *, at_least: tuple[int, int], max_pixels: int
 ) -> Iterator[UInt8[np.ndarray, "h w c"]]:
     """The one place where stored images become pixels; JPEG may be smaller than stored."""
-    for in_video, images in groupby(stored, key=lambda image: isinstance(image, VideoFrame)):
-        if in_video:
-            yield from decode_video(images, max_pixels=max_pixels)
+    for kind, images in groupby(stored, key=type):
+        if kind is VideoFrame:
+            frames = (image for image in images if isinstance(image, VideoFrame))
+            yield from decode_video(frames, max_pixels=max_pixels)
             continue
         for image in images:
+            assert isinstance(image, bytes)
             yield decode_stored(image, at_least=at_least, max_pixels=max_pixels)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -85,7 +86,7 @@ def scan_video(file: Path) -> ScannedVideo:
                 packets.append((float(packet.pts * packet.time_base), digest(bytes(packet))))
                 if len(packets) > _MAX_FRAMES:
                     raise ValueError(f"{file.name} has more than {_MAX_FRAMES} frames")
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             problem = f"it cannot be read to its end: {_reason(error)}"
     packets.sort(key=lambda packet: packet[0])
     times = np.array([time for time, _ in packets], np.float64)
@@ -123,7 +124,7 @@ class _OpenVideo:
                 frame = self._search(time_s, tolerance_s)
             while self._time(frame) < time_s - tolerance_s:
                 frame = next(self._frames)
-        except (av.FFmpegError, StopIteration) as error:
+        except (FFmpegError, StopIteration) as error:
             reason = _reason(error)
             raise ValueError(
                 f"{self._file.name} ends or fails before {time_s:.3f} s: {reason}"
@@ -200,7 +201,7 @@ def _open(file: Path) -> tuple[InputContainer, VideoStream]:
         check_downloaded(file)
         # An absolute path is never taken for the address of a protocol.
         container = av.open(str(file.absolute()), format=_FORMAT)
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, FFmpegError) as error:
         raise ValueError(f"it cannot be opened: {_reason(error)}") from error
     streams = container.streams.video
     codec = streams[0].codec_context.name if streams else ""

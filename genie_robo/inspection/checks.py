@@ -206,7 +206,7 @@ def check_actions(
     width = statistics.q99 - statistics.q01
     reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
     units = units_of(source)
-    for i in np.flatnonzero(statistics.mask & (np.arange(len(names)) != GRIPPER)):
+    for i in np.flatnonzero(statistics.mask & (np.arange(len(names)) != GRIPPER)).tolist():
         name, unit = names[i], units[i]
         if statistics.max[i] - statistics.min[i] < _ROUNDING:
             yield Finding("constant", f"{name} is always {statistics.mean[i]:.4g} {unit}")

@@ -194,8 +194,8 @@ def camera_facts(
 
 def take_frames(stored: np.ndarray, count: int) -> list[StoredImage]:
     """`count` images from first to last, evenly spread; short episodes repeat some."""
-    chosen = np.linspace(0, len(stored) - 1, count).round().astype(int)
-    return [stored[t] for t in chosen]
+    images: list[StoredImage] = stored.tolist()
+    return [images[t] for t in np.linspace(0, len(images) - 1, count).round().astype(int)]
 
 
 def _look(index: DatasetIndex, entry: RecordEntry, source: Source | None) -> SeenEpisode:

@@ -225,7 +225,7 @@ def action_facts(
             **{name: float(getattr(commanded, key)[i]) for name, key in _STATISTICS.items()},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
         )
-        for i in np.flatnonzero(commanded.mask)
+        for i in np.flatnonzero(commanded.mask).tolist()
     ]
 
 

@@ -5,6 +5,7 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow_datasets as tfds
 from lerobot_files import (
@@ -15,6 +16,7 @@ from lerobot_files import (
     encode_png,
     make_demo,
     v2_table,
+    write_table,
     write_v2,
     write_v3,
 )
@@ -133,6 +135,15 @@ def test_an_episode_has_one_id_in_every_version(tmp_path):
     assert pictures[0] == pictures[1]
 
 
+def test_episodes_may_lie_across_row_groups(tmp_path, lerobot):
+    write_v3(tmp_path, DEMOS)
+    table = tmp_path / "data/chunk-000/file-000.parquet"
+    write_table(table, pq.read_table(table), row_group_size=4)
+    dataset = LeRobotDataset(tmp_path, LEROBOT_SOURCE)
+    for i in (2, 0, 3, 1):
+        np.testing.assert_array_equal(dataset[i].joints, lerobot[i].joints)
+
+
 def test_equal_episodes_are_used_once(tmp_path):
     dataset = LeRobotDataset(write_v2(tmp_path, [*DEMOS, DEMOS[1]]), LEROBOT_SOURCE)
     assert (len(dataset), dataset.num_duplicates) == (4, 1)
@@ -196,8 +207,6 @@ def test_frames_of_a_video_are_places(tmp_path):
 
 
 def test_tables_with_no_task_index_take_the_task_of_the_episode(tmp_path):
-    import pyarrow.parquet as pq
-
     folder = write_v2(tmp_path, DEMOS)
     for number in range(4):
         table = pq.read_table(v2_table(folder, number)).drop_columns(["task_index"])
