@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
 from eval_suites.rollouts import stable_seed
 from genie_robo.data.actions import MaskedActions, achieved_motion, compose_actions
-from genie_robo.data.rlds import BadEpisodeError
+from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.types import ACTION_NAMES, JOINTS, XYZ, Episode, Window
 
 

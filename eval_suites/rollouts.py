@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, SequenceEncoder
 from eval_suites.table import Table, UnavailableError
-from genie_robo.data.rlds import BadEpisodeError
+from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.inference.world import (
     Actions,
     Codes,

@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from genie_robo.data.formats import open_dataset
 from genie_robo.data.loader import WindowLoader
-from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import Source
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.rollout import Imagination
@@ -110,7 +110,7 @@ def read_windows(
     folder: Path, source: Source, *, batch_size: int, num_batches: int, seed: int, **windows: Any
 ) -> Reading:
     """Time reading shuffled windows as in training; `windows` are settings of WindowDataset."""
-    dataset = RldsDataset(folder, source)
+    dataset = open_dataset(folder, source)
     loader = WindowLoader(
         WindowDataset(dataset, range(len(dataset)), **windows), batch_size=batch_size, seed=seed
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.dataset import EpisodeDataset
+from genie_robo.data.formats import open_dataset
 from genie_robo.data.settings import DataConfig, DatasetConfig
 from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
@@ -213,9 +214,9 @@ def build_quantizer(config: QuantizerConfig) -> Quantizer:
     )
 
 
-def build_dataset(config: DatasetConfig) -> RldsDataset:
-    """The episodes of an RLDS folder, read by random access."""
-    return RldsDataset(
+def build_dataset(config: DatasetConfig) -> EpisodeDataset:
+    """The episodes of an RLDS or LeRobot folder, read by random access."""
+    return open_dataset(
         Path(config.path),
         config.source,
         rlds_splits=config.rlds_splits,
@@ -223,14 +224,14 @@ def build_dataset(config: DatasetConfig) -> RldsDataset:
     )
 
 
-def build_datasets(config: DataConfig) -> dict[str, RldsDataset]:
+def build_datasets(config: DataConfig) -> dict[str, EpisodeDataset]:
     """Every dataset of a mixture, by the names of `members`."""
     return {name: build_dataset(member) for name, member in members(config).items()}
 
 
 def build_windows(
     config: DataConfig,
-    dataset: RldsDataset,
+    dataset: EpisodeDataset,
     split: Split,
     *,
     num_frames: int,
@@ -272,7 +273,7 @@ def build_windows(
 
 
 def build_training_windows(
-    config: DataConfig, datasets: Mapping[str, RldsDataset], *, num_frames: int
+    config: DataConfig, datasets: Mapping[str, EpisodeDataset], *, num_frames: int
 ) -> MixedWindows:
     """The training windows of every dataset and view, mixed by weight.
 

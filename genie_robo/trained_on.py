@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.settings import DataConfig
 from genie_robo.data.windows import split_episodes
 from genie_robo.provenance import read_provenance, write_provenance
@@ -12,7 +12,7 @@ from genie_robo.types import Split
 OWN = ""
 """Name of the first dataset of a run, the one that it is evaluated on."""
 
-Datasets = Mapping[str, RldsDataset]
+Datasets = Mapping[str, EpisodeDataset]
 """By the names of data.mix; the first one is named OWN."""
 
 
@@ -50,7 +50,7 @@ def check_datasets(run: RunFolder, data: DataConfig, datasets: Datasets) -> None
         )
 
 
-def trained_test_episodes(run: RunFolder, data: DataConfig, dataset: RldsDataset) -> int:
+def trained_test_episodes(run: RunFolder, data: DataConfig, dataset: EpisodeDataset) -> int:
     """How many test episodes of a dataset the run was trained on; 0 where that is unknown."""
     content = read_provenance(run) or {}
     known = [content, *(content.get("mixed") or {}).values()]
@@ -59,7 +59,7 @@ def trained_test_episodes(run: RunFolder, data: DataConfig, dataset: RldsDataset
 
 
 def _difference(
-    was: Mapping[str, object], dataset: RldsDataset, sides: Mapping[str, list[str]]
+    was: Mapping[str, object], dataset: EpisodeDataset, sides: Mapping[str, list[str]]
 ) -> str:
     """How the episodes differ from those of a training, in words."""
     episodes = was.get("episodes")
@@ -74,7 +74,7 @@ def _difference(
     return f"{prints}, {len(old)} episodes -> {len(new)}, {len(old & new)} the same{leaks}"
 
 
-def _sides(data: DataConfig, dataset: RldsDataset) -> dict[str, list[str]]:
+def _sides(data: DataConfig, dataset: EpisodeDataset) -> dict[str, list[str]]:
     """Episode ids of each split."""
     ids = dataset.episode_ids
     split = split_episodes(

@@ -11,7 +11,7 @@ from genie_robo.build import build_dataset, build_device, build_windows, members
 from genie_robo.checkpoint import load_genie, load_robot_genie
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.windows import WindowDataset
 from genie_robo.pretrained import Genie
@@ -46,7 +46,7 @@ class TrainedRun:
         return load_robot_genie(self.folder, self.genie)
 
     @cached_property
-    def dataset(self) -> RldsDataset:
+    def dataset(self) -> EpisodeDataset:
         """The episodes, opened at first use.
 
         Raises:

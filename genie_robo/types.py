@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +31,20 @@ def action_units(action_dim: int) -> tuple[str, ...]:
     return (*ACTION_UNITS, *["stored"] * (action_dim - len(ACTION_NAMES)))
 
 
+class VideoFrame(NamedTuple):
+    """A frame inside a video file that is not decoded yet."""
+
+    file: Path
+    time_s: float
+    """In the file's own time, where its first frame is mostly at 0."""
+    tolerance_s: float
+    """The frame may be this far from that time: half a period."""
+
+
+StoredImage = bytes | VideoFrame
+"""A camera's image as it is stored: JPEG or PNG, or a place in a video."""
+
+
 class Split(Enum):
     """The split of an episode."""
 
@@ -39,7 +55,7 @@ class Split(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """One RLDS episode, columnar, images still encoded.
+    """One episode, columnar, images still encoded.
 
     Step t holds the observation o_t and the action taken in it, so the last step's action is
     invalid and `num_steps` steps give `num_steps - 1` transitions.
@@ -47,8 +63,8 @@ class Episode:
 
     episode_id: str
     """Content hash of the stored record, so equal episodes have equal ids in any dataset."""
-    images: Mapping[str, tuple[bytes, ...]]
-    """Encoded frames (JPEG or PNG) by camera name or key; `primary` is always there."""
+    images: Mapping[str, tuple[StoredImage, ...]]
+    """Images as stored by camera name or key; `primary` is always there."""
     bgr_cameras: frozenset[str]
     """Names of the cameras whose images store blue, green, red."""
     robot_actions: Float[np.ndarray, "t a"]

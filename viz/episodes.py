@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.sim.replay import GeomShape, Replay
-from genie_robo.types import Episode
+from genie_robo.types import Episode, StoredImage
 from viz.entities import (
     CAMERA,
     END_EFFECTOR_PATH,
@@ -188,7 +188,8 @@ def first_steps(episodes: Sequence[Episode]) -> list[int]:
 def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: int) -> None:
     """Log one episode from `first_step` on.
 
-    Frames are stored as the dataset has them, without decoding, unless their colours are swapped.
+    JPEG and PNG are stored as the dataset has them, unless their colours are swapped; frames of a
+    video are decoded.
     The last step's action is invalid and left out, as are dimensions that the dataset lacks.
 
     Raises:
@@ -198,10 +199,12 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
     times, start = time_columns(steps, control_hz=hz), time_columns(steps[:1], control_hz=hz)
     for name, frames in episode.images.items():
         path = entity("", f"{CAMERA}/{_escaped(name)}")
-        if name in episode.bgr_cameras:
-            _log_swapped(recording, path, frames, times)
+        encoded = [frame for frame in frames if isinstance(frame, bytes)]
+        if name in episode.bgr_cameras or len(encoded) < len(frames):
+            is_bgr = name in episode.bgr_cameras
+            _log_decoded(recording, path, frames, times, is_bgr=is_bgr)
         else:
-            log_encoded(recording, path, frames, times)
+            log_encoded(recording, path, encoded, times)
     action_times = time_columns(steps[:-1], control_hz=hz)
     actions, mask = episode.robot_actions[:-1], episode.action_mask
     log_groups(recording, entity("", ROBOT_ACTION), actions, action_times, mask=mask)
@@ -219,17 +222,22 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
     )
 
 
-def _log_swapped(
-    recording: rr.RecordingStream, path: str, frames: Sequence[bytes], times: Times
+def _log_decoded(
+    recording: rr.RecordingStream,
+    path: str,
+    frames: Sequence[StoredImage],
+    times: Times,
+    *,
+    is_bgr: bool,
 ) -> None:
-    """Log images that store blue, green, red; large ones are decoded one at a time."""
+    """Log images that store blue, green, red, or are in a video; of large ones one at a time."""
     size = stored_size(frames[0])
     if max(size) < SMALLEST_JPEG:
-        video = decode_frames(frames, image_size=size, is_bgr=True)
+        video = decode_frames(frames, image_size=size, is_bgr=is_bgr)
         log_video(recording, path, video, times)
         return
-    swapped = (decode_frames([frame], image_size=size, is_bgr=True)[0] for frame in frames)
-    log_jpeg(recording, path, swapped, times)
+    decoded = (decode_frames([frame], image_size=size, is_bgr=is_bgr)[0] for frame in frames)
+    log_jpeg(recording, path, decoded, times)
 
 
 def _log_pose(

@@ -1,4 +1,4 @@
-"""`genie-robo inspect`: facts about an RLDS folder, printed and written."""
+"""`genie-robo inspect`: facts about an RLDS or LeRobot folder, printed and written."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,8 @@ from genie_robo.video_files import write_png
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
 SHOWN_STATISTICS = ("mean", "std", "min", "q01", "median", "q99", "max")
 RECORDING = "episodes.rrd"
+_ALWAYS_SHOWN = ("action.motion", "action.joints_motion")
+"""Proposed settings that matter even where they are defaults."""
 
 
 def run(config: InspectConfig) -> None:
@@ -126,7 +128,7 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
     grid.add_column(overflow="fold")
     grid.add_column()
     for part in proposal.parts:
-        if not part.is_default or part.setting == "action.motion":
+        if not proposal.is_default(part) or part.setting in _ALWAYS_SHOWN:
             setting = f"  {part.setting}={part.value or repr('')}"
             grid.add_row(escape(setting), escape(f"{part.confidence}: {part.why}"))
     yield grid

@@ -154,7 +154,7 @@ _ROWS = (
     ),
     Command(
         name="inspect",
-        summary="what is in an RLDS folder: columns, splits, actions, problems, images",
+        summary="what is in an RLDS or LeRobot folder: columns, splits, actions, problems, images",
         config=cfg.InspectConfig,
         run="genie_robo.commands.inspect:run",
         details=(

@@ -74,7 +74,8 @@ def _recordings_at(name: str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"there is no recording or folder {path}")
-    if not any(path.glob("*.rrd")) and any(path.rglob("features.json")):
+    is_dataset = any(path.rglob("features.json")) or any(path.rglob("meta/info.json"))
+    if not any(path.glob("*.rrd")) and is_dataset:
         raise FileNotFoundError(
             f"{path} holds a dataset and no recordings (*.rrd); make one with: "
             f"{command_line('inspect', write_setting('path', path), 'output=FOLDER')}"

@@ -118,7 +118,7 @@ class InspectDataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """`genie-robo inspect`: what is in an RLDS folder."""
+    """`genie-robo inspect`: what is in an RLDS or LeRobot folder."""
 
     path: str = REQUIRED
     data: InspectDataConfig | None = None

@@ -44,7 +44,7 @@ _ENCODINGS = {"", "none", "bytes", "zlib"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One column, as described by features.json."""
+    """One column, as the dataset describes it."""
 
     kind: str
     """image, text, tensor or other."""
@@ -52,9 +52,11 @@ class Feature:
     shape: tuple[int | None, ...]
     """Shape of one step; None where it varies."""
     encoding: str = ""
-    """jpeg or png of an image, zlib or bytes of a tensor, empty when plain."""
+    """jpeg, png or video of an image, zlib or bytes of a tensor, empty when plain."""
     why_unreadable: str = ""
     """Empty when the column can be read."""
+    names: tuple[str, ...] = ()
+    """Names of the numbers of a vector, where the dataset has them."""
 
     @property
     def size(self) -> int | None:

@@ -11,25 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from genie_robo.data.cache import cache_file, digest, write_cache
+from genie_robo.data.cache import (
+    NOT_CACHED,
+    cache_file,
+    digest,
+    file_stamp,
+    read_stamped,
+    write_stamped,
+)
 from genie_robo.data.download import check_shards
 from genie_robo.data.features import Feature
 from genie_robo.data.records import Columns, Steps, parse_record
 from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, Schema, open_schema
 from genie_robo.data.shards import ShardFile, Span, find_records, read_record
 from genie_robo.progress import progress_bar
-from genie_robo.stored_files import parse_json, read_bytes
+from genie_robo.types import VideoFrame
 
 INDEX_FORMAT = 3
 """Version of the cache; older index files are rebuilt."""
 _EPISODE_ID = re.compile(r"[0-9a-f]{16}")
-_MAX_BYTES = 2**30
-"""Of the cache: some million records."""
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
-_SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
-_NO_INDEX = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""Raised by reading a file that is not an index."""
+SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
+"""Fields of an entry in the cache, besides its file."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 _log = logging.getLogger(__name__)
@@ -37,16 +41,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEntry:
-    """One stored record."""
+    """One stored episode: a record of a shard, or some rows of a table."""
 
     shard: Path
+    """The file of the record or of the rows."""
     number: int
-    """Index of the record in its shard."""
+    """Index of the record in its shard; in a LeRobot folder, of the episode in the dataset."""
     offset: int
-    """Byte offset of the data (tfrecord) or record number (array_record)."""
+    """Byte offset of the data (tfrecord), record number (array_record) or first row (a table)."""
     length: int
+    """Bytes (tfrecord) or rows (a table)."""
     episode_id: str
-    """blake2b of the record's bytes, 16 hexadecimal characters."""
+    """blake2b of the episode's stored content, 16 hexadecimal characters."""
     num_steps: int
     problem: str = ""
     """Why the record cannot be read; empty when it can."""
@@ -82,6 +88,10 @@ class DatasetIndex:
     def features(self) -> Mapping[str, Feature]:
         """Columns of a step by key."""
         return self.schema.features
+
+    def name(self, entry: RecordEntry) -> str:
+        """An episode's id and place, for messages."""
+        return f"{entry.episode_id} (record {entry.number} of {entry.shard.name})"
 
     def read(self, entry: RecordEntry) -> Columns:
         """One record, whose columns are decoded when they are asked for.
@@ -143,13 +153,16 @@ def _index_split(
     spans = {shard.path: _spans(shard, schema.file_format) for shard in shards}
     title = f"index {schema.name} {shards[0].split}"
     entries = list(_scan(schema, spans, keys, title=title))
-    if not write_cache(file, _to_json(stamp, entries, shards)):
-        _log.warning(
-            "the index of %s cannot be kept in %s: it will be made again next time",
-            schema.folder,
-            file.parent,
-        )
+    if not write_stamped(file, stamp, {"records": _to_rows(entries, shards)}):
+        warn_not_kept(schema.folder, file)
     return entries
+
+
+def warn_not_kept(folder: Path, file: Path) -> None:
+    """Log that an index cannot be written to the cache."""
+    _log.warning(
+        "the index of %s cannot be kept in %s: it will be made again next time", folder, file.parent
+    )
 
 
 def _spans(shard: ShardFile, file_format: str) -> list[Span]:
@@ -188,13 +201,13 @@ def _examine(
         return RecordEntry(**place, episode_id=unknown, num_steps=0, problem=str(error))
     try:
         steps = parse_record(raw, schema.features).steps
-        num_steps, faults = _check_columns(steps, schema.features, keys)
+        num_steps, faults = check_columns(steps, schema.features, keys)
     except ValueError as error:
         return RecordEntry(**place, episode_id=digest(raw), num_steps=0, problem=str(error))
     return RecordEntry(**place, episode_id=digest(raw), num_steps=num_steps, faults=faults)
 
 
-def _check_columns(
+def check_columns(
     steps: Steps, features: Mapping[str, Feature], keys: Sequence[str]
 ) -> tuple[int, dict[str, str]]:
     """The number of steps of some columns, and which of them cannot be used.
@@ -220,7 +233,8 @@ def _check_columns(
 def _fault(key: str, column: np.ndarray, feature: Feature) -> str:
     """Whether a column has values that are not finite, or images that are not JPEG or PNG."""
     if feature.kind == "image":
-        is_good = all(bytes(image).startswith(_IMAGE_STARTS) for image in column)
+        stored = (image for image in column if not isinstance(image, VideoFrame))
+        is_good = all(bytes(image).startswith(_IMAGE_STARTS) for image in stored)
         return "" if is_good else "is not JPEG or PNG"
     if column.dtype.kind != "f":
         return ""
@@ -231,48 +245,42 @@ def _fault(key: str, column: np.ndarray, feature: Feature) -> str:
 def _stamp(folder: Path, shards: Sequence[ShardFile]) -> str:
     """Names, sizes and times of the files an index was made from."""
     files = [shard.path for shard in shards] + [folder / FEATURES_FILE, folder / INFO_FILE]
-    there = [(file.name, file.stat()) for file in files if file.exists()]
-    stats = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in there]
-    return digest(json.dumps([INDEX_FORMAT, stats]).encode())
+    return file_stamp(INDEX_FORMAT, files, folder=folder)
 
 
-def _to_json(stamp: str, entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> str:
+def _to_rows(entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> list[list[Any]]:
     numbers = {shard.path: number for number, shard in enumerate(shards)}
-    rows = [[numbers[e.shard], *(getattr(e, name) for name in _SAVED)] for e in entries]
-    content = {"stamp": stamp, "records": rows}
-    return json.dumps({"checksum": _checksum(content), **content})
+    return [[numbers[e.shard], *(getattr(e, name) for name in SAVED)] for e in entries]
 
 
 def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEntry] | None:
     """The cached entries, or None if there are none, they do not fit or the dataset has changed."""
     try:
-        content = parse_json(read_bytes(file, max_bytes=_MAX_BYTES))
-        if content.pop("checksum") != _checksum(content) or content["stamp"] != stamp:
+        content = read_stamped(file, stamp)
+        if content is None:
             return None
         rows = content["records"]
         entries = [
-            RecordEntry(shard=shards[shard].path, **dict(zip(_SAVED, values, strict=True)))
+            RecordEntry(shard=shards[shard].path, **dict(zip(SAVED, values, strict=True)))
             for shard, *values in rows
         ]
         sizes = [shard.path.stat().st_size if shard.num_records else 0 for shard in shards]
-        is_good = all(_is_entry(e, sizes[row[0]]) for e, row in zip(entries, rows, strict=True))
+        is_good = all(
+            is_plausible(e) and e.offset + e.length <= sizes[row[0]]
+            for e, row in zip(entries, rows, strict=True)
+        )
         return entries if is_good and len(entries) == sum(s.num_records for s in shards) else None
-    except (OSError, *_NO_INDEX) as error:
+    except (OSError, *NOT_CACHED) as error:
         _log.debug("no usable index in %s: %s", file, error)
         return None
 
 
-def _is_entry(entry: RecordEntry, shard_bytes: int) -> bool:
-    """Whether what a file says of a record can be true."""
+def is_plausible(entry: RecordEntry) -> bool:
+    """Whether what a file of the cache says of an episode can be true."""
     counts = (entry.number, entry.offset, entry.length, entry.num_steps)
     return (
         all(type(count) is int and count >= 0 for count in counts)
-        and entry.offset + entry.length <= shard_bytes
         and _EPISODE_ID.fullmatch(entry.episode_id) is not None
         and isinstance(entry.problem, str)
         and all(isinstance(reason, str) for reason in entry.faults.values())
     )
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return digest(json.dumps(content).encode())

@@ -1,8 +1,10 @@
-"""Stored records as columns. A column is decoded when it is asked for, and only then."""
+"""Stored episodes as columns. A column is decoded when it is asked for, and only then."""
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,13 +23,23 @@ class Steps(Mapping[str, np.ndarray]):
     """
 
     def __init__(
-        self, stored: Mapping[str, Any], features: Mapping[str, Feature], num_steps: int | None
+        self,
+        features: Mapping[str, Feature],
+        num_steps: int,
+        decode: Callable[[str], np.ndarray],
     ) -> None:
-        """Wrap the features of a tf.train.Example; `num_steps` None takes the usual length."""
-        self._stored = stored
+        """Wrap one episode.
+
+        Args:
+            features: Columns of a step by key.
+            num_steps: Steps of the episode.
+            decode: Decodes a stored column. It raises ValueError where the column is missing or
+                damaged, with what follows the key in the message.
+        """
         self._features = features
+        self._decode = decode
         self._read: dict[str, np.ndarray] = {}
-        self.num_steps = num_steps if num_steps is not None else self._usual_length()
+        self.num_steps = num_steps
 
     def __getitem__(self, key: str) -> np.ndarray:
         """One column.
@@ -59,10 +71,8 @@ class Steps(Mapping[str, np.ndarray]):
         feature = self._features[key]
         if feature.why_unreadable:
             raise ValueError(f"{key} cannot be read: {feature.why_unreadable}")
-        if f"{_STEPS}{key}" not in self._stored:
-            raise ValueError(f"{key} is missing")
         try:
-            return _decode(_values(self._stored[f"{_STEPS}{key}"]), feature)
+            return self._decode(key)
         except ValueError as error:
             raise ValueError(f"{key} {error}") from error
 
@@ -78,36 +88,19 @@ class Steps(Mapping[str, np.ndarray]):
         """Number of columns that can be read."""
         return sum(1 for _ in self)
 
-    def _usual_length(self) -> int:
-        """The number of steps that most columns have, counted without decoding any."""
-        lengths = Counter(
-            len(_values(self._stored[f"{_STEPS}{key}"])) // _values_per_step(feature)
-            for key, feature in self._features.items()
-            if not feature.why_unreadable and f"{_STEPS}{key}" in self._stored
-        )
-        return lengths.most_common(1)[0][0] if lengths else 0
 
-
+@dataclass(frozen=True, slots=True)
 class Columns:
     """One stored episode."""
 
-    def __init__(
-        self, stored: Mapping[str, Any], features: Mapping[str, Feature], num_steps: int | None
-    ) -> None:
-        """Wrap the features of a tf.train.Example."""
-        self._stored = stored
-        self.steps = Steps(stored, features, num_steps)
+    steps: Steps
+    scene: bytes = b""
+    """The description of a simulated scene; empty where there is none."""
 
     @property
     def num_steps(self) -> int:
         """Rows of every column."""
         return self.steps.num_steps
-
-    @property
-    def scene(self) -> bytes:
-        """The description of a simulated scene; empty where there is none."""
-        values = _values(self._stored[_SCENE]) if _SCENE in self._stored else ()
-        return values[0] if len(values) == 1 and isinstance(values[0], bytes) else b""
 
 
 def parse_record(
@@ -131,10 +124,32 @@ def parse_record(
         stored = messages.Example.FromString(raw).features.feature
     except DecodeError as error:
         raise ValueError(f"it is not an episode ({error})") from error
-    columns = Columns(stored, features, num_steps)
-    if not columns.num_steps:
+    if num_steps is None:
+        num_steps = _usual_length(stored, features)
+    if not num_steps:
         raise ValueError("it is not an episode with these features: it has no steps")
-    return columns
+    return Columns(Steps(features, num_steps, partial(_column, stored, features)), _scene(stored))
+
+
+def _usual_length(stored: Mapping[str, Any], features: Mapping[str, Feature]) -> int:
+    """The number of steps that most columns have, counted without decoding any."""
+    lengths = Counter(
+        len(_values(stored[f"{_STEPS}{key}"])) // _values_per_step(feature)
+        for key, feature in features.items()
+        if not feature.why_unreadable and f"{_STEPS}{key}" in stored
+    )
+    return lengths.most_common(1)[0][0] if lengths else 0
+
+
+def _scene(stored: Mapping[str, Any]) -> bytes:
+    values = _values(stored[_SCENE]) if _SCENE in stored else ()
+    return values[0] if len(values) == 1 and isinstance(values[0], bytes) else b""
+
+
+def _column(stored: Mapping[str, Any], features: Mapping[str, Feature], key: str) -> np.ndarray:
+    if f"{_STEPS}{key}" not in stored:
+        raise ValueError("is missing")
+    return _decode(_values(stored[f"{_STEPS}{key}"]), features[key])
 
 
 def _values(stored: Any) -> Any:

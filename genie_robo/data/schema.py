@@ -6,16 +6,19 @@ files of newer versions of tensorflow_datasets can be read too.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genie_robo.data.features import Feature, step_features
+from genie_robo.data.settings import Source
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
 from genie_robo.stored_files import read_json
 
 FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
+LEROBOT_INFO = "meta/info.json"
+"""The file that describes a LeRobot folder."""
 _SEARCH_DEPTH = 2
 _MAX_JSON_BYTES = 2**26
 _SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -26,7 +29,7 @@ _LISTED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """An RLDS folder before any record is read."""
+    """A dataset's folder before any episode is read."""
 
     folder: Path
     name: str
@@ -34,6 +37,22 @@ class Schema:
     features: Mapping[str, Feature]
     """Columns of a step by key, for example observation/image."""
     shards: tuple[ShardFile, ...]
+    features_file: str = FEATURES_FILE
+    """The file that describes the columns, for messages."""
+
+    def complete(self, source: Source) -> Source:
+        """The source, with what the folder itself says where the source says nothing."""
+        return source
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the stored episodes that are there."""
+        return total_bytes(shard.path for shard in self.shards)
+
+
+def total_bytes(files: Iterable[Path]) -> int:
+    """The sum of the sizes of those files that exist."""
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def find_version_folder(path: Path) -> Path:
@@ -59,12 +78,17 @@ def find_version_folder(path: Path) -> Path:
             )
         if found:
             return found[0]
+    if (path / LEROBOT_INFO).exists():
+        raise FileNotFoundError(
+            f"data.path={path} is not an RLDS dataset: it is a LeRobot dataset, which "
+            "genie_robo.data.formats.open_dataset and LeRobotDataset open"
+        )
     content = sorted(item.name for item in path.iterdir())
     inside = f"it holds {', '.join(content[:_LISTED])}" if content else "it is empty"
     raise FileNotFoundError(
         f"data.path={path} is not an RLDS dataset: no {FEATURES_FILE} in it or up to "
-        f"{_SEARCH_DEPTH} folders below ({inside}); give the folder that holds "
-        f"{FEATURES_FILE}, {INFO_FILE} and the shards"
+        f"{_SEARCH_DEPTH} folders below, and no {LEROBOT_INFO} of LeRobot ({inside}); give the "
+        f"folder that holds {FEATURES_FILE}, {INFO_FILE} and the shards"
     )
 
 
@@ -85,7 +109,7 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
             f"{folder} has {FEATURES_FILE} but no {INFO_FILE}, which names the shards; complete "
             "the download"
         )
-    content = _read_json(folder / FEATURES_FILE)
+    content = read_object(folder / FEATURES_FILE)
     try:
         features = step_features(content)
     except ValueError as error:
@@ -93,7 +117,7 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
             f"{folder} is no RLDS dataset that genie_robo can read: according to {FEATURES_FILE} "
             f"{error}; episodes are a FeaturesDict with `steps`, a Dataset of a FeaturesDict"
         ) from error
-    info = _Info(folder, _read_json(folder / INFO_FILE))
+    info = _Info(folder, read_object(folder / INFO_FILE))
     return Schema(
         folder=folder,
         name=info.name,
@@ -167,24 +191,28 @@ def _place(number: int, count: int) -> dict[str, str]:
 
 
 def _shard_name(template: str, names: Mapping[str, str]) -> PurePosixPath:
-    """The path of a shard inside the dataset's folder.
+    filled = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), template)
+    return inside_folder(filled, named_by=INFO_FILE)
+
+
+def inside_folder(name: str, *, named_by: str) -> PurePosixPath:
+    """The path of a file inside the dataset's folder, as a file of it names it.
 
     Raises:
-        ValueError: It would lie outside, or the template is of an unknown kind.
+        ValueError: It would lie outside.
     """
-    filled = re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), template)
-    path = PurePosixPath(filled)
+    path = PurePosixPath(name)
     is_inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    if not is_inside or not filled.isprintable() or "\\" in filled:
+    if not is_inside or not name.isprintable() or "\\" in name:
         raise ValueError(
-            f"{INFO_FILE} names the shard {filled!r}, which is not a file in the dataset's folder. "
-            "No dataset of tensorflow_datasets has such names: do not use this copy"
+            f"{named_by} names {name!r}, which is not a file in the dataset's folder. No dataset "
+            "has such names: do not use this copy"
         )
     return path
 
 
-def _read_json(file: Path) -> Mapping[str, Any]:
-    """The object in a JSON file.
+def read_object(file: Path) -> Mapping[str, Any]:
+    """The object in a JSON file that describes a dataset.
 
     Raises:
         ValueError: The file is empty, cut, damaged, too large or something else.

@@ -145,7 +145,7 @@ class Source:
     sim_state: str = ""
     """Key of the MuJoCo state, only in recorded simulation."""
     control_hz: float = 0.0
-    """Steps per second, 0 when unknown."""
+    """Steps per second, 0 when unknown or to be taken from a LeRobot folder."""
     unmapped: str = ""
     """Why its actions cannot be read; such a dataset is refused."""
 
@@ -197,10 +197,11 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """One RLDS dataset and how its episodes become windows."""
+    """One dataset and how its episodes become windows."""
 
     path: str = REQUIRED
-    """Folder with features.json and dataset_info.json, or one above a single version folder."""
+    """Folder of an RLDS dataset (features.json, dataset_info.json) or of a LeRobot dataset
+    (meta/info.json), or one above a single such folder."""
     source: Source = field(default_factory=Source)
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool, whole or in part as "train[:3shards]"; empty takes all. Train, val and

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from genie_robo.data.actions import achieved_motion
 from genie_robo.data.cache import cache_file, digest, write_cache
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
+from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
 from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import split_episodes
 from genie_robo.progress import progress_bar
@@ -78,7 +78,7 @@ class DatasetStatistics:
 
 
 def dataset_statistics(
-    dataset: RldsDataset, *, val_fraction: float, test_fraction: float, fold: int = 0
+    dataset: EpisodeDataset, *, val_fraction: float, test_fraction: float, fold: int = 0
 ) -> DatasetStatistics:
     """The statistics of a dataset: cached ones, or one pass over its episodes.
 
@@ -246,7 +246,7 @@ class _Split:
         )
 
 
-def _compute(dataset: RldsDataset, split: Mapping[str, Any]) -> dict[str, SplitStatistics]:
+def _compute(dataset: EpisodeDataset, split: Mapping[str, Any]) -> dict[str, SplitStatistics]:
     try:
         numbers = split_episodes(dataset.episode_ids, **split)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Images of a camera to frames of the model's size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,20 +9,23 @@ from PIL import Image
 
 from genie_robo.data.images import check_stored, decode_picture, decode_stored
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
+from genie_robo.data.video import decode_video, video_size
+from genie_robo.types import StoredImage, VideoFrame
 
 
 def decode_frames(
-    encoded: Sequence[bytes],
+    stored: Sequence[StoredImage],
     *,
     image_size: tuple[int, int] | None,
     resize: Resize = Resize.stretch,
     is_bgr: bool = False,
     max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> UInt8[np.ndarray, "t h w c"]:
-    """Decode JPEG or PNG images of a camera to RGB frames of one size.
+    """Decode images of a camera to RGB frames of one size.
 
     Args:
-        encoded: Images, one per frame.
+        stored: Images, one per frame: JPEG, PNG, or places in videos. Those of a video are decoded
+            in one pass where their times ascend.
         image_size: Height and width of the frames, in pixels; None keeps that of the first image.
         resize: How images become that size.
         is_bgr: The images store blue, green, red.
@@ -30,15 +34,30 @@ def decode_frames(
     Raises:
         ValueError: An image is too large, damaged, or not what a camera column stores.
     """
-    image_size = image_size or stored_size(encoded[0], max_pixels=max_pixels)
-    frames = np.empty((len(encoded), *image_size, 3), np.uint8)
-    for number, image in enumerate(encoded):
-        try:
-            pixels = decode_stored(image, at_least=image_size, max_pixels=max_pixels)
-        except ValueError as error:
-            raise _undecodable(number, error) from error
-        frames[number] = resize_frame(pixels, image_size=image_size, resize=resize)
+    image_size = image_size or stored_size(stored[0], max_pixels=max_pixels)
+    frames = np.empty((len(stored), *image_size, 3), np.uint8)
+    number = 0
+    try:
+        for pixels in _pixels(stored, at_least=image_size, max_pixels=max_pixels):
+            frames[number] = resize_frame(pixels, image_size=image_size, resize=resize)
+            number += 1
+    except ValueError as error:
+        raise _undecodable(number, error) from error
     return frames[..., ::-1].copy() if is_bgr else frames
+
+
+def _pixels(
+    stored: Iterable[StoredImage], *, at_least: tuple[int, int], max_pixels: int
+) -> Iterator[UInt8[np.ndarray, "h w c"]]:
+    """The one place where stored images become pixels; JPEG may be smaller than stored."""
+    for kind, images in groupby(stored, key=type):
+        if kind is VideoFrame:
+            frames = (image for image in images if isinstance(image, VideoFrame))
+            yield from decode_video(frames, max_pixels=max_pixels)
+            continue
+        for image in images:
+            assert isinstance(image, bytes)
+            yield decode_stored(image, at_least=at_least, max_pixels=max_pixels)
 
 
 def picture_frame(
@@ -58,29 +77,36 @@ def picture_frame(
     return resize_frame(pixels, image_size=image_size, resize=resize)
 
 
-def check_images(encoded: Iterable[bytes], *, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
+def check_images(stored: Iterable[StoredImage], *, max_pixels: int = MAX_IMAGE_PIXELS) -> None:
     """Check size, depth and completeness of a camera's images without decoding them.
 
     Raises:
         ValueError: An image fails.
     """
-    for number, image in enumerate(encoded):
+    for number, image in enumerate(stored):
         try:
-            check_stored(image, max_pixels=max_pixels)
+            _check(image, max_pixels=max_pixels)
         except ValueError as error:
             raise _undecodable(number, error) from error
 
 
-def stored_size(image: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
+def stored_size(image: StoredImage, *, max_pixels: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
     """Height and width of an episode's first image, from its header.
 
     Raises:
         ValueError: It is too large, damaged or no image.
     """
     try:
-        return check_stored(image, max_pixels=max_pixels)
+        return _check(image, max_pixels=max_pixels)
     except ValueError as error:
         raise _undecodable(0, error) from error
+
+
+def _check(image: StoredImage, *, max_pixels: int) -> tuple[int, int]:
+    """Height and width, checked without decoding."""
+    if isinstance(image, VideoFrame):
+        return video_size(image, max_pixels=max_pixels)
+    return check_stored(image, max_pixels=max_pixels)
 
 
 def _undecodable(number: int, error: ValueError) -> ValueError:

@@ -10,11 +10,11 @@ from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.data.cache import digest
+from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
 from genie_robo.data.loader import EpochOrder, MixedOrder
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Resize
 from genie_robo.data.transforms import decode_frames
-from genie_robo.types import Split, Window
+from genie_robo.types import Split, StoredImage, Window
 
 _MIN_EPISODES = 3
 _CHANNELS = 3
@@ -63,7 +63,7 @@ class WindowDataset:
 
     def __init__(
         self,
-        dataset: RldsDataset,
+        dataset: EpisodeDataset,
         episodes: Sequence[int],
         *,
         num_frames: int,
@@ -205,7 +205,7 @@ class WindowDataset:
         wanted, position = np.unique(steps, return_inverse=True)
         return self._decode(e, [encoded[step] for step in wanted])[position], labels
 
-    def _decode(self, e: int, encoded: Sequence[bytes]) -> UInt8[np.ndarray, "t h w c"]:
+    def _decode(self, e: int, encoded: Sequence[StoredImage]) -> UInt8[np.ndarray, "t h w c"]:
         try:
             return decode_frames(
                 encoded,

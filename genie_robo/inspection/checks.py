@@ -1,7 +1,7 @@
 """Checks of a dataset: records, episodes, actions, and the motion that follows them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from operator import itemgetter
@@ -9,10 +9,13 @@ from operator import itemgetter
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.data.features import Feature
 from genie_robo.data.index import DatasetIndex, RecordEntry
+from genie_robo.data.lerobot import LeRobotIndex
+from genie_robo.data.lerobot_layout import TIMESTAMP
 from genie_robo.data.settings import Motion as ActionMotion
 from genie_robo.data.settings import Source
-from genie_robo.data.sources import action_dim
+from genie_robo.data.sources import action_dim, joint_parts
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
 from genie_robo.types import (
@@ -135,6 +138,18 @@ def check_records(index: DatasetIndex) -> Iterator[Finding]:
         )
 
 
+def check_times(index: DatasetIndex) -> Iterator[Finding]:
+    """How far the times of steps and of video frames differ, in a format that stores both."""
+    if not isinstance(index, LeRobotIndex):
+        return
+    period_ms = 1000 / index.schema.fps
+    for key, jitter_s in sorted(index.jitter_s.items()):
+        what = f"frames of {key} are up to {1000 * jitter_s:.2g} ms from the times of their steps"
+        if key == TIMESTAMP:
+            what = f"times of steps are up to {1000 * jitter_s:.2g} ms from {index.schema.fps:g} Hz"
+        yield Finding("times", f"{what} (a step has {period_ms:.3g} ms)")
+
+
 def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:
     """Cameras whose images are black or cannot be decoded."""
     for camera in cameras:
@@ -148,9 +163,10 @@ def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:
                 yield Finding(kind, text)
 
 
-def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
-    """Flags and motion of single episodes."""
-    yield from _check_flags(seen)
+def check_episodes(seen: Sequence[SeenEpisode], *, has_flags: bool) -> Iterator[Finding]:
+    """Motion of single episodes, and their flags where the format has any."""
+    if has_flags:
+        yield from _check_flags(seen)
     for episode in seen:
         if episode.problem:
             yield Finding("unreadable", f"{episode.episode_id}: {episode.problem}")
@@ -181,13 +197,16 @@ def check_episodes(seen: Sequence[SeenEpisode]) -> Iterator[Finding]:
 
 
 def check_actions(
-    statistics: ActionStatistics, seen: Sequence[SeenEpisode], source: Source
+    statistics: ActionStatistics,
+    seen: Sequence[SeenEpisode],
+    source: Source,
+    names: Sequence[str],
 ) -> Iterator[Finding]:
-    """Check each dimension alone, and the gripper."""
+    """Check each dimension alone, and the gripper; `names` are those of the dimensions."""
     width = statistics.q99 - statistics.q01
     reach = np.maximum(statistics.max - statistics.q50, statistics.q50 - statistics.min)
-    names, units = action_names(len(statistics.mask)), units_of(source)
-    for i in np.flatnonzero(statistics.mask & (np.arange(len(names)) != GRIPPER)):
+    units = units_of(source)
+    for i in np.flatnonzero(statistics.mask & (np.arange(len(names)) != GRIPPER)).tolist():
         name, unit = names[i], units[i]
         if statistics.max[i] - statistics.min[i] < _ROUNDING:
             yield Finding("constant", f"{name} is always {statistics.mean[i]:.4g} {unit}")
@@ -199,6 +218,17 @@ def check_actions(
                 "by quantiles, not by extremes",
             )
     yield from _check_gripper(statistics, seen, source)
+
+
+def names_of(source: Source, features: Mapping[str, Feature]) -> tuple[str, ...]:
+    """Names of the numbers of an action; joints with their own names where the dataset has them."""
+    names = action_names(action_dim(source))
+    part = joint_parts(source).get("action")
+    stored = features[part.key].names[part.start : part.stop] if part else ()
+    if not stored:
+        return names
+    joints = (f"{name} {own}" for name, own in zip(names[JOINTS], stored, strict=True))
+    return (*names[END_EFFECTOR], *joints)
 
 
 def units_of(source: Source | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from genie_robo.data.records import Steps
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import Part, action_parts
 from genie_robo.data.transforms import check_images, decode_frames
-from genie_robo.types import ACTION_NAMES
+from genie_robo.types import ACTION_NAMES, StoredImage
 from genie_robo.video_files import spread
 
 _EPISODES, _CAMERA_EPISODES, _COLUMN_EPISODES = 300, 60, 40
@@ -192,10 +192,10 @@ def camera_facts(
     ]
 
 
-def take_frames(encoded: np.ndarray, count: int) -> list[bytes]:
+def take_frames(stored: np.ndarray, count: int) -> list[StoredImage]:
     """`count` images from first to last, evenly spread; short episodes repeat some."""
-    chosen = np.linspace(0, len(encoded) - 1, count).round().astype(int)
-    return [bytes(encoded[t]) for t in chosen]
+    images: list[StoredImage] = stored.tolist()
+    return [images[t] for t in np.linspace(0, len(images) - 1, count).round().astype(int)]
 
 
 def _look(index: DatasetIndex, entry: RecordEntry, source: Source | None) -> SeenEpisode:

@@ -1,4 +1,4 @@
-"""Facts about an RLDS folder: splits, columns, cameras, actions, problems."""
+"""Facts about a dataset: splits, columns, cameras, actions, problems."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,11 @@ import numpy as np
 from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
 from genie_robo.config_file import plain
-from genie_robo.data.index import DatasetIndex, build_index
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
-from genie_robo.data.schema import Schema, open_schema
+from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
+from genie_robo.data.formats import index_folder, open_folder
+from genie_robo.data.index import DatasetIndex
+from genie_robo.data.lerobot_layout import BOOKKEEPING, TASK, LeRobotSchema
+from genie_robo.data.schema import Schema
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
@@ -26,9 +28,11 @@ from genie_robo.inspection.checks import (
     check_episodes,
     check_motion,
     check_records,
+    check_times,
     check_unit,
     compare_motion,
     found_scales,
+    names_of,
     split_facts,
     units_of,
 )
@@ -40,14 +44,14 @@ from genie_robo.inspection.episodes import (
     readable,
     sample_columns,
 )
+from genie_robo.inspection.lerobot_proposal import propose_lerobot
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.sim.contact import moves_a_box
 from genie_robo.sim.restore import recorded_boxes
-from genie_robo.types import action_names
 from genie_robo.video_files import spread
 
-NOTES = ("constant", "unit", "motion_unchecked", "not_read")
+NOTES = ("times", "constant", "unit", "motion_unchecked", "not_read")
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
@@ -150,20 +154,23 @@ def inspect_dataset(
         KeyError: The given source names a key that is not there.
         ValueError: A JSON file or a shard is damaged, or the given source does not fit.
     """
-    schema = open_schema(path, rlds_splits)
+    schema = open_folder(path, rlds_splits)
     if given is not None:
+        given = schema.complete(given)
         check_source(given, schema.features)
     fits = fitting_sources(schema.name, schema.features)
     source, read_as, words, proposal = _choose_reading(schema, given, fits)
-    index = build_index(schema, keys=source_keys(source) if source else ())
+    index = index_folder(schema, keys=source_keys(source) if source else ())
     cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)
     findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
-    findings += [*check_episodes(seen), *check_motion(motion, source), *_not_read(index, source)]
+    findings += check_episodes(seen, has_flags=not isinstance(schema, LeRobotSchema))
+    findings += [*check_times(index), *check_motion(motion, source), *_not_read(index, source)]
+    names = names_of(source, schema.features) if source else ()
     if source and statistics:
-        findings += check_actions(statistics.commanded, seen, source)
+        findings += check_actions(statistics.commanded, seen, source, names)
         findings += check_unit(motion, source)
         scales = found_scales(motion, source)
         words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in scales.items())])
@@ -172,7 +179,7 @@ def inspect_dataset(
         folder=str(index.folder),
         file_format=index.schema.file_format,
         num_shards=len(index.schema.shards),
-        size_mb=sum(s.path.stat().st_size for s in schema.shards if s.path.exists()) / 1e6,
+        size_mb=schema.num_bytes / 1e6,
         fingerprint=index.fingerprint,
         splits=split_facts(index),
         columns={key: str(feature) for key, feature in sorted(index.features.items())},
@@ -180,7 +187,7 @@ def inspect_dataset(
         fits=fits,
         read_as=read_as,
         num_seen=len(seen),
-        actions=action_facts(statistics, source) if source and statistics else [],
+        actions=action_facts(statistics, source, names) if source and statistics else [],
         motion=motion,
         share_of_clips_that_move_a_box=_contact(index, source) if source else None,
         problems=[finding for finding in findings if finding.kind not in NOTES],
@@ -199,17 +206,18 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
         FileNotFoundError: There is no dataset, or a shard is missing.
         ValueError: A JSON file or a shard is damaged, or no episode can be read.
     """
-    schema = open_schema(path)
+    schema = open_folder(path)
     fits = fitting_sources(schema.name, schema.features)
     source = _choose_reading(schema, None, fits).source
-    index = build_index(schema, keys=source_keys(source) if source else ())
+    index = index_folder(schema, keys=source_keys(source) if source else ())
     return record_dataset(recording, index, source, num_episodes=num_episodes)
 
 
-def action_facts(statistics: SplitStatistics, source: Source) -> list[ActionFacts]:
-    """The dimensions that the dataset has."""
+def action_facts(
+    statistics: SplitStatistics, source: Source, names: Sequence[str]
+) -> list[ActionFacts]:
+    """The dimensions that the dataset has, with the names of all dimensions."""
     commanded, achieved = statistics.commanded, statistics.achieved
-    names = action_names(len(commanded.mask))
     return [
         ActionFacts(
             name=names[i],
@@ -217,13 +225,15 @@ def action_facts(statistics: SplitStatistics, source: Source) -> list[ActionFact
             **{name: float(getattr(commanded, key)[i]) for name, key in _STATISTICS.items()},
             achieved_std=float(achieved.std[i]) if achieved and achieved.mask[i] else None,
         )
-        for i in np.flatnonzero(commanded.mask)
+        for i in np.flatnonzero(commanded.mask).tolist()
     ]
 
 
 def _check_own_file(index: DatasetIndex) -> Iterator[Finding]:
     """A file in conf/data/ that is named like this dataset but does not describe it."""
     name = index.schema.name
+    if isinstance(index.schema, LeRobotSchema):  # the files in conf/data/ are for RLDS
+        return
     source = known_sources().get(name)
     if source and (reason := misfit(source, index.features)):
         text = f"data={name} is meant for this dataset but does not fit: {reason}"
@@ -233,6 +243,8 @@ def _check_own_file(index: DatasetIndex) -> Iterator[Finding]:
 def _not_read(index: DatasetIndex, source: Source | None) -> Iterator[Finding]:
     """Columns that nothing here looks at; a training with this source does not read them either."""
     used = {*(source_keys(source) if source else ()), *_LOOKED_AT}
+    if isinstance(index.schema, LeRobotSchema):
+        used |= {*BOOKKEEPING, TASK}
     rest = {k: f for k, f in index.features.items() if k not in used and not f.is_camera}
     reasons = [f"{key} ({f.why_unreadable})" for key, f in rest.items() if f.why_unreadable]
     others = [key for key, feature in rest.items() if not feature.why_unreadable]
@@ -254,16 +266,20 @@ def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -
         return _Reading(given, "data= says", source_words(given, known_sources()))
     if name in fits:
         return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
-    index = build_index(schema)
+    index = index_folder(schema)
     if not readable(index):
         return _Reading(None, "", "data=rlds data.source.camera=KEY")
-    proposal, source = propose(index.features, sample_columns(index), camera_facts(index))
+    sample, cameras = sample_columns(index), camera_facts(index)
+    if isinstance(schema, LeRobotSchema):
+        proposal, source = propose_lerobot(schema, sample, cameras)
+    else:
+        proposal, source = propose(index.features, sample, cameras)
     return _Reading(source, "proposed below" if source else "", proposal.words, proposal)
 
 
 def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
     """Over all episodes; a training run with the default fractions reuses them."""
-    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+    dataset = EpisodeDataset(index, source, bad_episode_limit=1.0)
     fractions = DataConfig()
     return dataset_statistics(
         dataset, val_fraction=fractions.val_fraction, test_fraction=fractions.test_fraction
@@ -272,7 +288,7 @@ def _statistics(index: DatasetIndex, source: Source) -> SplitStatistics:
 
 def _contact(index: DatasetIndex, source: Source) -> float | None:
     """The share of clips that move a box, over some episodes of a simulator."""
-    dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+    dataset = EpisodeDataset(index, source, bad_episode_limit=1.0)
     moves = []
     for e in spread(len(dataset), most=_CONTACT_EPISODES) if len(dataset) else ():
         try:

@@ -16,7 +16,7 @@ from genie_robo.data.index import DatasetIndex
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
-from genie_robo.inspection.checks import units_of
+from genie_robo.inspection.checks import names_of, units_of
 from genie_robo.inspection.episodes import (
     SeenEpisode,
     camera_keys,
@@ -24,7 +24,7 @@ from genie_robo.inspection.episodes import (
     some_readable,
     take_frames,
 )
-from genie_robo.types import GRIPPER, action_names
+from genie_robo.types import GRIPPER
 from genie_robo.video_files import INK, LABEL_WIDTH, PAPER, draw_strip
 
 SHEET_EPISODES, SHEET_FRAMES, SHEET_HEIGHT = 5, 8, 96
@@ -51,7 +51,8 @@ def draw_figures(
     sheet = contact_sheet(index, source.bgr if source else (), max_pixels=max_pixels)
     figures = {"contact_sheet.png": sheet} if sheet else {}
     if lengths := [entry.num_steps for entry in readable(index)]:
-        figures["actions.png"] = action_figure(seen, lengths, statistics, units_of(source))
+        names = names_of(source, index.features) if source else ()
+        figures["actions.png"] = action_figure(seen, lengths, statistics, names, units_of(source))
     return figures
 
 
@@ -84,6 +85,7 @@ def action_figure(
     seen: Sequence[SeenEpisode],
     lengths: Sequence[int],
     statistics: ActionStatistics | None,
+    names: Sequence[str],
     units: Sequence[str],
 ) -> Image.Image:
     """Histograms of every action dimension and of episode lengths.
@@ -104,7 +106,7 @@ def action_figure(
     for panel, i in zip(panels, dims, strict=False):
         assert statistics is not None
         rows = {name: found[:, i] for name, found in joined.items()}
-        _histogram(panel, i, rows, statistics, unit=units[i])
+        _histogram(panel, i, rows, statistics, label=(names[i], units[i]))
     _lengths(panels[len(dims)], lengths)
     for panel in panels[len(dims) + 1 :]:
         panel.set_axis_off()
@@ -135,9 +137,13 @@ def _histogram(
     rows: Mapping[str, Float[np.ndarray, " n"]],
     statistics: ActionStatistics,
     *,
-    unit: str,
+    label: tuple[str, str],
 ) -> None:
-    """One dimension: shares of steps, with the range of all commands in the title."""
+    """One dimension: shares of steps, with the range of all commands in the title.
+
+    `label` is its name and its unit.
+    """
+    name, unit = label
     q01, q99 = float(statistics.q01[i]), float(statistics.q99[i])
     margin = _MARGIN * (q99 - q01) or max(abs(q01), 1.0) * 0.01
     low, high = (-0.05, 1.05) if i == GRIPPER else (q01 - margin, q99 + margin)
@@ -156,9 +162,8 @@ def _histogram(
             label=name,
             **styles[name],
         )
-    for edge, label in ((q01, "q01, q99"), (q99, None)):
-        axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.2, label=label)
-    name = action_names(len(statistics.mask))[i]
+    for edge, legend in ((q01, "q01, q99"), (q99, None)):
+        axes.axvline(edge, color=GREY, linestyle=":", linewidth=1.2, label=legend)
     _style(axes, name, f"{name} ({unit})", "% of steps")
     axes.set_title(
         f"min {statistics.min[i]:.3g}   max {statistics.max[i]:.3g}", fontsize=9, loc="right"

@@ -36,6 +36,7 @@ _DEFAULTS = {
     "action.motion": "delta",
     "pose.rotation_format": "rpy",
 }
+"""Settings that a choice of data leaves as they are in genie_robo.data.settings."""
 _OPPOSITE = {"open_one": "closed_one", "closed_one": "open_one"}
 _QUATERNIONS = (RotationFormat.quaternion_xyzw, RotationFormat.quaternion_wxyz)
 _FULL_TURN = 2 * np.pi + 0.01
@@ -59,11 +60,6 @@ class ProposedPart:
     why: str
 
     @property
-    def is_default(self) -> bool:
-        """Whether it can be left out."""
-        return _DEFAULTS.get(self.setting) == self.value
-
-    @property
     def word(self) -> str:
         """The setting for a shell."""
         is_list = self.setting == "instruction"
@@ -78,11 +74,20 @@ class Proposal:
     parts: Sequence[ProposedPart]
     missing: Sequence[str] = field(default_factory=list)
     """What could not be found, with the reason."""
+    base: str = "rlds"
+    """The file in conf/data/ that the settings are added to."""
+    defaults: Mapping[str, str] = field(default_factory=lambda: _DEFAULTS)
+    """Settings that this file has already."""
 
     @property
     def words(self) -> str:
         """The choice of the dataset on a command line, defaults left out."""
-        return " ".join(["data=rlds", *(part.word for part in self.parts if not part.is_default)])
+        given = (part.word for part in self.parts if not self.is_default(part))
+        return " ".join([f"data={self.base}", *given])
+
+    def is_default(self, part: ProposedPart) -> bool:
+        """Whether a setting can be left out."""
+        return self.defaults.get(part.setting) == part.value
 
 
 class PoseMatch(NamedTuple):
@@ -159,31 +164,44 @@ def propose(
     Returns:
         The proposal, and its source; None when parts are missing or it does not fit.
     """
-    parts, missing = [], []
+    parts, missing = propose_camera(cameras)
+    found, absent = propose_end_effector(sample)
+    parts += [*found, *propose_instruction(sample)]
+    missing += absent
+    proposal = Proposal(parts=parts, missing=missing)
+    return proposal, proposed_source(proposal, features)
+
+
+def propose_camera(cameras: Sequence[CameraFacts]) -> tuple[list[ProposedPart], list[str]]:
+    """The camera, and what is missing of it."""
     if cameras:
-        parts.append(_camera(cameras))
-    else:
-        missing.append("camera: there is no 8-bit colour image")
+        return [_camera(cameras)], []
+    return [], ["camera: there is no 8-bit colour image"]
+
+
+def propose_end_effector(sample: Sample) -> tuple[list[ProposedPart], list[str]]:
+    """The parts of an end-effector action and its pose, and what is missing of them."""
     layouts = [
         (found, match_pose(sample.take(found.translation), sample)) for found in _layouts(sample)
     ]
-    if layouts:
-        # The layout whose motion is visible in a pose; else the first, which has the clearest name.
-        parts += _action(
-            *max(layouts, key=lambda pair: pair[1].correlation if pair[1] else 0.0), sample
-        )
-    else:
-        missing.append("action: no column looks like an end-effector action; joints are not read")
-    parts += _instruction(sample)
+    if not layouts:
+        return [], ["action: no column looks like an end-effector action; joints are not read"]
+    # The layout whose motion is visible in a pose; else the first, which has the clearest name.
+    best = max(layouts, key=lambda pair: pair[1].correlation if pair[1] else 0.0)
+    return list(_action(*best, sample)), []
+
+
+def proposed_source(proposal: Proposal, features: Mapping[str, Feature]) -> Source | None:
+    """The source of a proposal; None when parts are missing or it does not fit."""
     given: dict[str, Any] = {}
-    for part in parts:
+    for part in proposal.parts:
         value = [part.value[1:-1]] if part.setting == "instruction" else part.value
         section, _, name = part.setting.rpartition(".")
         (given.setdefault(section, {}) if section else given)[name] = value
     source = _build_source(given)
-    if missing or source is None or misfit(source, features):
-        source = None
-    return Proposal(parts=parts, missing=missing), source
+    if proposal.missing or source is None or misfit(source, features):
+        return None
+    return source
 
 
 def match_pose(actions: Rows, sample: Sample) -> PoseMatch | None:
@@ -229,7 +247,8 @@ def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
     return ProposedPart("camera", external[0], confidence, why)
 
 
-def _instruction(sample: Sample) -> Iterator[ProposedPart]:
+def propose_instruction(sample: Sample) -> Iterator[ProposedPart]:
+    """The first text that is named like an instruction and not always empty."""
     for key, is_given in sample.texts.items():
         if any(is_given) and _TEXT.search(key):
             why = f"text in {sum(is_given)} of {len(is_given)} episodes"

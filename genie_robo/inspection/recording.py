@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
 from genie_robo.data.index import DatasetIndex, RecordEntry
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.transforms import check_images
 from genie_robo.inspection.episodes import camera_keys, readable, small_keys, text_keys
@@ -44,7 +44,7 @@ def record_dataset(
         ValueError: no episode can be read.
     """
     if source:
-        dataset = RldsDataset(index.schema, source, bad_episode_limit=1.0)
+        dataset = EpisodeDataset(index, source, bad_episode_limit=1.0)
         count, show = len(dataset), partial(_as_read, dataset)
     else:
         entries = readable(index) if camera_keys(index) else []
@@ -77,7 +77,7 @@ def _checked(shown: ShownEpisode, *, max_pixels: int) -> ShownEpisode:
     return shown
 
 
-def _as_read(dataset: RldsDataset, i: int) -> ShownEpisode:
+def _as_read(dataset: EpisodeDataset, i: int) -> ShownEpisode:
     episode, scene = dataset[i], None
     if episode.sim_state is not None:
         actions = episode.robot_actions[:-1].astype(np.float64)

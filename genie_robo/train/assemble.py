@@ -17,8 +17,8 @@ from genie_robo.build import (
     build_windows,
 )
 from genie_robo.checkpoint import load_weights, weights_digest
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.loader import WindowLoader, WindowSet
-from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.statistics import dataset_statistics, scaling
 from genie_robo.data.tokens import TokenizedWindows, TokenStore
 from genie_robo.data.windows import MixedWindows, WindowDataset
@@ -65,7 +65,7 @@ from genie_robo.types import Split
 
 logger = logging.getLogger(__name__)
 
-Datasets = Mapping[str, RldsDataset]
+Datasets = Mapping[str, EpisodeDataset]
 TrainedStage = TokenizerStage | WorldModelStage | RobotControlStage
 
 
@@ -140,7 +140,7 @@ def _set_scale(genie: Genie, config: TrainConfig, datasets: Datasets, fabric: Fa
 
 
 def _windows_of(
-    episodes: Sequence[int], config: TrainConfig, dataset: RldsDataset
+    episodes: Sequence[int], config: TrainConfig, dataset: EpisodeDataset
 ) -> WindowDataset:
     return build_windows(
         config.data,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from genie_robo.build import is_steered_by_robot
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.windows import split_episodes
 from genie_robo.train.settings import ALL_LABELS, Stage, TrainConfig
 from genie_robo.types import EpisodeBatch, Split
@@ -107,7 +107,7 @@ def number_of_labels(config: TrainConfig) -> int | None:
     return int(config.labels)
 
 
-def labelled_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+def labelled_episodes(config: TrainConfig, dataset: EpisodeDataset) -> tuple[int, ...]:
     """The first training episodes, as many as are labelled from the first to the last transition.
 
     None where there are fewer labels than the first episode has transitions.
@@ -120,12 +120,12 @@ def labelled_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, .
     return episodes[: int((np.cumsum(lengths) <= wanted).sum())]
 
 
-def training_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+def training_episodes(config: TrainConfig, dataset: EpisodeDataset) -> tuple[int, ...]:
     """Their indices in the dataset, in the order of the split."""
     return split_episodes(dataset.episode_ids, **split_settings(config))[Split.train]
 
 
-def validation_episodes(config: TrainConfig, dataset: RldsDataset) -> tuple[int, ...]:
+def validation_episodes(config: TrainConfig, dataset: EpisodeDataset) -> tuple[int, ...]:
     """Their indices in the dataset, in the order of the split."""
     return split_episodes(dataset.episode_ids, **split_settings(config))[Split.val]
 

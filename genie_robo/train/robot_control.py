@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from genie_robo.data.rlds import BadEpisodeError
+from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.data.windows import WindowDataset, overlapping_chunks
 from genie_robo.inference.action_map import LatentRegressor, standardisation
 from genie_robo.models.dynamics import DynamicsModel

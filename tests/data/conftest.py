@@ -46,6 +46,11 @@ def droid() -> Path:
     return _shared("derived_rlds")
 
 
+@pytest.fixture(scope="session")
+def g1() -> Path:
+    return _shared("g1_bottle_lerobot")
+
+
 def _shared(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():

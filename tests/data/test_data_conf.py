@@ -11,14 +11,16 @@ from genie_robo.config import DataConfig
 from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import from_tree, to_tree
 
+CAMERAS = {"rlds": "observation/image", "lerobot": "observation.images.top"}
+"""Files for any dataset of a format, which name no camera."""
 NAMES = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml"))
 
 
 def load(name: str) -> DataConfig:
     file = OmegaConf.load(conf_dir() / "data" / f"{name}.yaml")
     given = {"path": "FOLDER"}
-    if name == "rlds":
-        given["source"] = {"camera": "observation/image"}
+    if name in CAMERAS:
+        given["source"] = {"camera": CAMERAS[name]}
     return from_tree(OmegaConf.merge(to_tree(DataConfig), file, given))
 
 
@@ -31,7 +33,7 @@ def test_the_datasets_that_are_known():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_fits_the_dataclass(name):
     config = load(name)
-    assert config.source.camera.startswith("observation/")
+    assert config.source.camera.startswith(("observation/", "observation."))
     assert OmegaConf.missing_keys(to_tree(config)) == set()
 
 

@@ -12,8 +12,8 @@ from rlds_files import TABLE_SOURCE, only_shard, open_table, table_episode, writ
 
 from genie_robo.build import build_datasets
 from genie_robo.config import DataConfig, DatasetConfig
-from genie_robo.data import index as index_module
-from genie_robo.data.index import build_index
+from genie_robo.data import cache as cache_module
+from genie_robo.data.index import SAVED, build_index
 from genie_robo.inspection.facts import inspect_dataset, record_first
 
 ROOT = Path(__file__).parents[2]
@@ -166,10 +166,10 @@ def test_an_index_with_a_right_checksum_and_wrong_content_is_ignored(folder, cac
     (file,) = cache_home.rglob("index_*.json")
     content = json.loads(file.read_text())
     del content["checksum"]
-    fields = ["shard", *index_module._SAVED]
+    fields = ["shard", *SAVED]
     for key, value in change.items():
         content["records"][0][fields.index(key)] = value
-    checksum = index_module._checksum(content)
+    checksum = cache_module._checksum(content)
     file.write_text(json.dumps({"checksum": checksum, **content}))
     assert build_index(folder).entries == good.entries
 
@@ -234,7 +234,7 @@ def test_a_pipe_in_place_of_a_file_is_refused(folder, name):
 
 def test_a_huge_index_is_not_read(folder, monkeypatch):
     index = build_index(folder)
-    monkeypatch.setattr(index_module, "_MAX_BYTES", 10)
+    monkeypatch.setattr(cache_module, "_MAX_BYTES", 10)
     assert build_index(folder) == index  # made anew
 
 

@@ -24,8 +24,9 @@ from rlds_files import (
 )
 from scipy.spatial.transform import Rotation
 
+from genie_robo.data.dataset import BadEpisodeError, BadEpisodes
 from genie_robo.data.index import build_index
-from genie_robo.data.rlds import BadEpisodeError, BadEpisodes, RldsDataset
+from genie_robo.data.rlds import RldsDataset
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])

@@ -9,8 +9,8 @@ from rlds_files import encode_image, grey, open_table, table_episode, write_rlds
 
 from genie_robo.build import build_datasets, build_training_windows, members
 from genie_robo.config import ActionSource, DataConfig, DatasetConfig, Source
+from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.data.loader import WindowLoader, epoch_order
-from genie_robo.data.rlds import BadEpisodeError
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.rotations import relative_rpy
 from genie_robo.types import Split

@@ -13,7 +13,7 @@ from eval_suites.latent_structure import LatentStructure
 from eval_suites.latent_transfer import LatentTransfer
 from eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
 from eval_suites.rollouts import frame_size
-from genie_robo.data.rlds import BadEpisodeError
+from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.inference.world import HeldFrame, Prompt, code_steps, robot_steps, roll_out
 
 MINE = """

@@ -11,7 +11,8 @@ from eval_suites.rollouts import read_episodes
 from eval_suites.sim_rollout import SimRollout
 from eval_suites.tokenizer import TokenizerSuite
 from genie_robo.config import PoseSource, Source
-from genie_robo.data.rlds import BadEpisodeError, RldsDataset
+from genie_robo.data.dataset import BadEpisodeError
+from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import HeldFrame
 

@@ -1,0 +1,63 @@
+"""RLDS or LeRobot: the format of a folder, by the files that are in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genie_robo.data.dataset import EpisodeDataset
+from genie_robo.data.index import DatasetIndex, build_index
+from genie_robo.data.lerobot import LeRobotDataset, build_lerobot_index
+from genie_robo.data.lerobot_layout import LeRobotSchema, find_lerobot_folder, open_lerobot_schema
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.schema import Schema, open_schema
+from genie_robo.data.settings import Source
+
+
+def open_folder(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
+    """The schema of a LeRobot folder where `path` has one, else of an RLDS folder.
+
+    Raises:
+        FileNotFoundError: There is no dataset.
+        ValueError: Its metadata is damaged, a split is unknown, or there are several datasets.
+    """
+    folder = find_lerobot_folder(path) if path.is_dir() else None
+    if folder is None:
+        return open_schema(path, rlds_splits)
+    if rlds_splits:
+        raise ValueError(
+            f"data.rlds_splits={', '.join(rlds_splits)} names splits of RLDS, but {folder} is a "
+            "LeRobot dataset, whose episodes are always pooled; leave it out"
+        )
+    return open_lerobot_schema(folder)
+
+
+def index_folder(schema: Schema, keys: Sequence[str] = ()) -> DatasetIndex:
+    """All episodes of a folder, with the columns `keys` checked.
+
+    Raises:
+        FileNotFoundError: A shard of an RLDS folder is missing.
+        ValueError: A shard is damaged, or there are no episodes.
+    """
+    if isinstance(schema, LeRobotSchema):
+        return build_lerobot_index(schema, keys=keys)
+    return build_index(schema, keys=keys)
+
+
+def open_dataset(
+    path: Path,
+    source: Source,
+    *,
+    rlds_splits: Sequence[str] = (),
+    bad_episode_limit: float = 0.01,
+) -> EpisodeDataset:
+    """The episodes of an RLDS or LeRobot folder, see `RldsDataset` and `LeRobotDataset`.
+
+    Raises:
+        FileNotFoundError: There is no dataset, or a file that it needs is missing.
+        KeyError: The source names a key that is not there.
+        ValueError: A file is damaged, the source does not fit, or too many episodes are
+            unreadable.
+    """
+    schema = open_folder(path, rlds_splits)
+    if isinstance(schema, LeRobotSchema):
+        return LeRobotDataset(schema, source, bad_episode_limit=bad_episode_limit)
+    return RldsDataset(schema, source, bad_episode_limit=bad_episode_limit)

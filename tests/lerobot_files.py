@@ -1,0 +1,208 @@
+"""LeRobot folders of v2.1 and v3.0 written from plain arrays, with pyarrow and av."""
+
+import io
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from genie_robo.data.settings import ActionSource, JointsMotion, PoseSource, Source
+
+FPS = 10
+CAMERA, STATE, ACTION = "observation.images.top", "observation.state", "action"
+JOINT_NAMES = ("shoulder", "elbow", "gripper")
+LEROBOT_SOURCE = Source(
+    camera=CAMERA,
+    action=ActionSource(
+        translation="",
+        rotation="",
+        gripper="",
+        joints="action[0:3]",
+        joints_motion=JointsMotion.target,
+    ),
+    pose=PoseSource(joints="observation.state[0:3]"),
+    instruction=("task",),
+)
+V2_PATHS = {
+    "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+}
+V3_PATHS = {
+    "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+    "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+}
+
+
+class Demo(NamedTuple):
+    """One episode to write."""
+
+    video: np.ndarray
+    """t h w c, uint8."""
+    state: np.ndarray
+    action: np.ndarray
+    task: str
+    times: np.ndarray | None = None
+    """Seconds; by default those of FPS."""
+
+
+def make_demo(num_steps: int = 8, *, seed: int = 0, size: tuple[int, int] = (16, 16), times=None):
+    """A joint moves in a random walk, and a white bar of the picture with it."""
+    rng = np.random.default_rng(seed)
+    state = rng.normal(0, 0.3, (num_steps, 3)).cumsum(axis=0).astype(np.float32)
+    action = (state + rng.normal(0, 0.1, state.shape)).astype(np.float32)
+    video = rng.integers(0, 256, (num_steps, *size, 3), np.uint8)
+    for t, row in enumerate(state):
+        column = int(np.clip(row[0] * 4 + size[1] // 2, 0, size[1] - 2))
+        video[t, :, column : column + 2] = 255
+    return Demo(video, state, action, f"task {seed % 2}", times)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_video(
+    path: Path, video: np.ndarray, *, codec="libx264rgb", gop=4, movflags="", **options
+) -> None:
+    """Write frames at FPS, by default without any loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lossless = {"qp": "0", "preset": "ultrafast"} if codec == "libx264rgb" else {}
+    flags = {"movflags": movflags} if movflags else {}
+    with av.open(str(path), "w", format="mp4", options=flags) as container:
+        stream = container.add_stream(codec, rate=FPS, options=lossless | options)
+        stream.height, stream.width = video.shape[1:3]
+        stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv420p"
+        stream.gop_size = gop
+        stream.time_base = Fraction(1, FPS)
+        for number, pixels in enumerate(video):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_info(root: Path, version: str, *, images: str, size=(16, 16), paths=None, **changes):
+    """Write meta/info.json; `images` is the dtype of the camera."""
+    names = {"names": [list(JOINT_NAMES)]}
+    info = {
+        "codebase_version": version,
+        "robot_type": "arm",
+        "fps": FPS,
+        "chunks_size": 1000,
+        "splits": {"train": "0:100"},
+        **(paths or (V3_PATHS if version == "v3.0" else V2_PATHS)),
+        "features": {
+            STATE: {"dtype": "float32", "shape": [3], **names},
+            ACTION: {"dtype": "float32", "shape": [3], **names},
+            CAMERA: {
+                "dtype": images,
+                "shape": [*size, 3],
+                "names": ["height", "width", "channels"],
+            },
+            "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+            "frame_index": {"dtype": "int64", "shape": [1], "names": None},
+            "episode_index": {"dtype": "int64", "shape": [1], "names": None},
+            "index": {"dtype": "int64", "shape": [1], "names": None},
+            "task_index": {"dtype": "int64", "shape": [1], "names": None},
+        },
+    } | changes
+    (root / "meta").mkdir(parents=True, exist_ok=True)
+    (root / "meta/info.json").write_text(json.dumps(info))
+
+
+def rows_of(demo: Demo, number: int, tasks: list[str], *, images: str, first: int = 0) -> pa.Table:
+    """The rows of an episode."""
+    count = len(demo.video)
+    times = np.arange(count) / FPS if demo.times is None else demo.times
+    columns = {
+        STATE: pa.array(demo.state.tolist(), pa.list_(pa.float32(), 3)),
+        ACTION: pa.array(demo.action.tolist(), pa.list_(pa.float32())),
+        "timestamp": pa.array(times.astype(np.float32)),
+        "frame_index": pa.array(np.arange(count)),
+        "episode_index": pa.array(np.full(count, number)),
+        "index": pa.array(first + np.arange(count)),
+        "task_index": pa.array(np.full(count, tasks.index(demo.task))),
+    }
+    if images == "image":
+        stored = [
+            {"bytes": encode_png(frame), "path": f"{t}.png"} for t, frame in enumerate(demo.video)
+        ]
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        columns[CAMERA] = pa.array(stored, kind)
+    return pa.table(columns)
+
+
+def write_v2(
+    root: Path, demos: list[Demo], *, version: str = "v2.1", images: str = "video", **info
+):
+    """Write one table and one video per episode."""
+    tasks = _tasks(demos)
+    write_info(root, version, images=images, size=demos[0].video.shape[1:3], **info)
+    lines = [json.dumps({"task_index": i, "task": task}) for i, task in enumerate(tasks)]
+    (root / "meta/tasks.jsonl").write_text("\n".join(lines))
+    lines = [
+        json.dumps({"episode_index": i, "tasks": [demo.task], "length": len(demo.video)})
+        for i, demo in enumerate(demos)
+    ]
+    (root / "meta/episodes.jsonl").write_text("\n".join(lines) + "\n")
+    for number, demo in enumerate(demos):
+        table = rows_of(demo, number, tasks, images=images)
+        write_table(v2_table(root, number), table)
+        if images == "video":
+            write_video(v2_video(root, number), demo.video)
+    return root
+
+
+def v2_table(root: Path, number: int) -> Path:
+    return root / f"data/chunk-000/episode_{number:06d}.parquet"
+
+
+def v2_video(root: Path, number: int) -> Path:
+    return root / f"videos/chunk-000/{CAMERA}/episode_{number:06d}.mp4"
+
+
+def write_v3(root: Path, demos: list[Demo], *, images="video", gop=4, **info) -> Path:
+    """Write all episodes into one table and one video."""
+    tasks = _tasks(demos)
+    write_info(root, "v3.0", images=images, size=demos[0].video.shape[1:3], **info)
+    frame = pa.table({"task_index": np.arange(len(tasks)), "__index_level_0__": tasks})
+    write_table(root / "meta/tasks.parquet", frame)
+    starts = np.cumsum([0, *(len(demo.video) for demo in demos)])
+    rows = [
+        rows_of(demo, i, tasks, images=images, first=int(starts[i])) for i, demo in enumerate(demos)
+    ]
+    write_table(root / "data/chunk-000/file-000.parquet", pa.concat_tables(rows))
+    episodes = {
+        "episode_index": np.arange(len(demos)),
+        "tasks": pa.array([[demo.task] for demo in demos], pa.list_(pa.string())),
+        "length": np.diff(starts),
+        "data/chunk_index": np.zeros(len(demos), int),
+        "data/file_index": np.zeros(len(demos), int),
+        "stats/action/mean": pa.array([[0.0]] * len(demos)),
+    }
+    if images == "video":
+        video = np.concatenate([demo.video for demo in demos])
+        write_video(root / f"videos/{CAMERA}/chunk-000/file-000.mp4", video, gop=gop)
+        for name in ("chunk_index", "file_index"):
+            episodes[f"videos/{CAMERA}/{name}"] = np.zeros(len(demos), int)
+        episodes[f"videos/{CAMERA}/from_timestamp"] = starts[:-1] / FPS
+        episodes[f"videos/{CAMERA}/to_timestamp"] = starts[1:] / FPS
+    write_table(root / "meta/episodes/chunk-000/file-000.parquet", pa.table(episodes))
+    return root
+
+
+def write_table(path: Path, table: pa.Table, *, row_group_size: int | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=row_group_size)
+
+
+def _tasks(demos: list[Demo]) -> list[str]:
+    return sorted({demo.task for demo in demos})
