@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from genie_robo.data.actions import episode_actions
-from genie_robo.data.images import FORMATS, TooLargeError
+from genie_robo.data.images import FORMATS, TooLargeError, png_bytes
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames, picture_frame
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import Prompt
 from genie_robo.sim.policies import make_policy, roll_policy
-from genie_robo.sim.render import png_bytes
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import ACTION_NAMES, END_EFFECTOR, JOINTS, Episode, Window

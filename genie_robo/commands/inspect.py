@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape as escape_markup
@@ -69,12 +69,12 @@ def run(config: InspectConfig) -> None:
             console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)
 
 
-def open_console(file: IO[str] | None = None) -> Console:
+def open_console() -> Console:
     """Where the page goes: tables fit a terminal, and are as wide as they need in a pipe or file.
 
     Nothing in a dataset's names is taken for an emoji.
     """
-    console = Console(file=file, highlight=False, emoji=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console

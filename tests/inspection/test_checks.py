@@ -252,7 +252,7 @@ def test_targets_and_poses_share_their_scale(tmp_path):
             [10] * 3 + [1] * 3
         )
         episodes.append(make_episode(seed, arrays=arrays))
-    source = replace(SOURCE, action=replace(SOURCE.action, motion="target"))
+    source = make_source(camera="observation/front", action={"motion": "target"})
     facts = look(make_dataset(tmp_path, episodes), source)
     assert "are both in the same unit?" in problems_of(facts)["action_scale"]
     assert "translation_scale" not in facts["words"]

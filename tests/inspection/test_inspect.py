@@ -1,6 +1,5 @@
 """`genie-robo inspect` as a command: what it prints, writes and refuses."""
 
-import io
 import json
 import shlex
 
@@ -146,7 +145,7 @@ def test_a_single_short_episode(tmp_path):
     assert facts["num_seen"] == 1
 
 
-def test_in_a_pipe_no_key_is_broken_and_the_lines_can_be_pasted(tmp_path):
+def test_in_a_pipe_no_key_is_broken_and_the_lines_can_be_pasted(tmp_path, capsys):
     """Long keys, and a folder whose name has quotes, spaces and what looks like an emoji."""
     key = "front_of_the_left_camera_of_the_second_arm_that_is_mounted_above_the_table"
     observation = {key: F.Image(shape=(8, 12, 3), encoding_format="png")}
@@ -159,9 +158,8 @@ def test_in_a_pipe_no_key_is_broken_and_the_lines_can_be_pasted(tmp_path):
     root = tmp_path / "it's a :robot: [x]"
     root.mkdir()
     folder = make_dataset(root, episodes, features=make_features(observation=observation))
-    file = io.StringIO()
-    print_facts(open_console(file), inspect_dataset(folder).facts)
-    out = file.getvalue()
+    print_facts(open_console(), inspect_dataset(folder).facts)
+    out = capsys.readouterr().out
     assert any(
         line.split() == [f"observation/{key}", "uint8[8,12,3]", "png", "image"]
         for line in out.splitlines()
