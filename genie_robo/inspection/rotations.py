@@ -99,6 +99,8 @@ def alone(part: str, why: str, sample: Sample) -> Turning:
     formats = rotation_formats(part, sample)
     if formats == SIX_D:
         return Turning("", "", f"{part} is {UNDECIDED}")
+    if formats == QUATERNIONS:
+        why += "; the order is a guess"
     return Turning(part, formats[0], why)
 
 
