@@ -4,9 +4,10 @@ Suites access models only through these protocols and World, so that MuJoCo, a h
 codes or another project's model can be evaluated in the same way as Genie.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -15,7 +16,10 @@ from matplotlib.figure import Figure
 from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
 from genie_robo.inference.trust import ToLatents
 from genie_robo.inference.world import Codes, Latents, RobotActions, World
-from genie_robo.types import Episode, Window
+from genie_robo.types import Episode, Split, Window
+
+Named = TypeVar("Named", Metric, Measurement)
+_VALIDATION = re.compile(r"(?<!cross-)\bvalidation\b")
 
 
 class Transitions(NamedTuple):
@@ -118,7 +122,7 @@ class EvalContext:
     tokenizer: FrameTokenizer
     dataset: Sequence[Episode]
     fit: EpisodeSet
-    """Validation episodes: probes and baselines are fitted here."""
+    """Validation episodes, or training ones: probes and baselines are fitted here."""
     test: EpisodeSet
     """Test episodes: reported once, never fitted to."""
     num_frames: int
@@ -137,6 +141,10 @@ class EvalContext:
     """More draws of fresh weights: the baseline is the mean over all draws."""
     action_is_achieved: bool = False
     """True when the stored actions are the achieved motion, not the commanded one."""
+    action_lag: int = 0
+    """Steps by which the stored commands are shifted (`data.source.action.lag`)."""
+    fit_split: Split = Split.val
+    """The split that `fit` is of."""
     seed: int = 0
     fast: bool = False
     """Fewer episodes and draws, for a quick run."""
@@ -241,7 +249,15 @@ class EvalSuite(Protocol):
 
 
 def run_suite(suite: EvalSuite, context: EvalContext) -> SuiteResult:
-    """Evaluate a suite; if unavailable, its headline metrics are undefined with the reason."""
+    """Evaluate a suite; if unavailable, its headline metrics are undefined with the reason.
+
+    Suites speak of validation episodes; where others are fitted on, the result speaks of those.
+    """
+    result = _evaluate(suite, context)
+    return result if context.fit_split is Split.val else _of_training_episodes(result)
+
+
+def _evaluate(suite: EvalSuite, context: EvalContext) -> SuiteResult:
     try:
         return suite.evaluate(context)
     except UnavailableError as cause:
@@ -251,3 +267,21 @@ def run_suite(suite: EvalSuite, context: EvalContext) -> SuiteResult:
         for name, unit in suite.headline.items()
     }
     return SuiteResult.of(missing, seed=context.seed, headline=tuple(missing), notes=(reason,))
+
+
+def _of_training_episodes(result: SuiteResult) -> SuiteResult:
+    """The same result, whose texts say that training episodes were fitted on."""
+
+    def say(text: str) -> str:
+        return _VALIDATION.sub("training", text)
+
+    def named(found: Named) -> Named:
+        return replace(found, protocol=say(found.protocol), reason=say(found.reason))
+
+    return replace(
+        result,
+        metrics={name: named(metric) for name, metric in result.metrics.items()},
+        measurements={name: named(found) for name, found in result.measurements.items()},
+        notes=tuple(map(say, result.notes)),
+        sections={name: [*map(say, lines)] for name, lines in result.sections.items()},
+    )

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 
 from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
 from eval_suites.rollouts import stable_seed
-from genie_robo.data.actions import MaskedActions, achieved_motion, compose_actions
+from genie_robo.data.actions import MaskedActions, achieved_motion, episode_actions
 from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.types import ACTION_NAMES, JOINTS, XYZ, Episode, Window
 
@@ -155,9 +155,7 @@ def _motion(context: EvalContext, episode: Episode, *, stride: int) -> Float[np.
     shown = XYZ if _has_translation(episode, measured) else JOINTS
     if measured is not None and measured[1][shown].any():
         return measured[0][:, shown].astype(np.float64)
-    actions = episode.robot_actions[: (episode.num_steps - 1) // stride * stride]
-    composed = compose_actions(actions, stride, episode.joint_starts)
-    return composed[:, shown].astype(np.float64)
+    return episode_actions(episode, stride=stride)[:, shown].astype(np.float64)
 
 
 def _has_translation(episode: Episode, measured: MaskedActions | None) -> bool:

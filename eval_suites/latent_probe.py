@@ -33,18 +33,19 @@ from eval_suites.probes.scores import (
 from eval_suites.probes.utilisation import utilisation_measurements
 from eval_suites.rollouts import FAST_CLIPS
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
-from eval_suites.table import Measurement, Table, undefined
+from eval_suites.table import Measurement, Metric, Table, undefined
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
 
 HEADLINE = {
     "r2": "R2",
     "fraction_of_ceiling": "share",
     "r2_latent": "R2",
+    "gain_over/untrained_encoder": "R2",
     "partial_r2_previous_action": "R2",
     "gain_over/dense_flow_clusters": "R2",
     "best_lag": "transitions",
 }
-"""Headline metrics, reported for the first probed motion."""
+"""Headline metrics, reported for the first probed motion; with the events of the gripper eight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +125,12 @@ class LatentProbe:
         result = SuiteResult.of(
             found,
             seed=context.seed,
-            headline=[*headline, f"{target}/gripper_events", "codes/perplexity"],
+            headline=[*headline, f"{target}/gripper_events"],
             table=Table.concatenate(tables) if tables else None,
             notes=_notes(fit, test, motions),
         )
+        lags = _lag_notes(result.metrics.get(f"{main}/best_lag"), context.action_lag)
+        result = replace(result, notes=(*lags, *result.notes))
         if not motions:
             return result
         drawn = probe_figures(result.metrics, test, motions, num_codes)
@@ -184,6 +187,23 @@ class LatentProbe:
             unit="R2",
             protocol=PROTOCOL,
         )
+
+
+def _lag_notes(best: Metric | None, action_lag: int) -> tuple[str, ...]:
+    """What is shifted against what: the codes that were found, and the actions as they are read."""
+    notes = []
+    if best is not None and best.value:
+        side = "next" if best.value > 0 else "previous"
+        notes.append(
+            f"The codes predict the motion best at lag {best.value:+.0f}, that of a {side} "
+            "transition: R2 of aligned codes is lower than it could be."
+        )
+    if action_lag:
+        notes.append(
+            f"Commands are read {abs(action_lag)} steps {'late' if action_lag > 0 else 'early'} "
+            f"(data.source.action.lag={action_lag})."
+        )
+    return tuple(notes)
 
 
 def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:

@@ -44,10 +44,14 @@ def bootstrap(
     sums: Float[np.ndarray, "e ..."],
     statistic: Statistic,
     *,
+    bounds: Statistic | None = None,
     seed: int = 0,
     num_resamples: int = RESAMPLES,
 ) -> Estimate:
     """A statistic of per-episode sums with its percentile interval over episodes.
+
+    With `bounds`, two numbers of each resample, the interval reaches from a low percentile of the
+    first to a high one of the second: for whole numbers, which differ by one or not at all.
 
     Two statistics bootstrapped with the same seed and episodes see the same resamples, so their
     difference must be bootstrapped as one statistic, never by subtracting intervals.
@@ -60,13 +64,23 @@ def bootstrap(
         if num_episodes < MIN_EPISODES_FOR_INTERVAL:
             return Estimate(value, None)
         counts = _resample_counts(num_episodes, num_resamples=num_resamples, seed=seed)
-        resampled = statistic(np.tensordot(counts, sums, axes=1))
+        totals = np.tensordot(counts, sums, axes=1)
+        if bounds is not None:
+            low, high = bounds(totals).T
+            return Estimate(value, (_percentile(low, 2.5), _percentile(high, 97.5)))
+        resampled = statistic(totals)
     finite = resampled[np.isfinite(resampled)]
     # Undefined in many resamples, such as recall of an event that occurs in one episode.
     if len(finite) < 0.95 * num_resamples:
         return Estimate(value, None)
     low, high = np.percentile(finite, [2.5, 97.5])
     return Estimate(value, (float(low), float(high)))
+
+
+def _percentile(values: Float[np.ndarray, " r"], percent: float) -> float:
+    """One of the values, the one farther out where two are equally near."""
+    method = "lower" if percent < 50 else "higher"
+    return float(np.percentile(values, percent, method=method))
 
 
 def jackknife(sums: Float[np.ndarray, "e ..."], statistic: Statistic) -> Estimate:

@@ -279,6 +279,9 @@ class Sums:
     """Rows with a value; None is all of them."""
     columns: tuple[str, ...] = ()
     """The columns of the table that are summed; two runs are paired only if these are the same."""
+    bounds: Statistic | None = None
+    """The lowest and the highest value that one total cannot tell apart, for statistics of whole
+    numbers; by default the interval is of the values themselves."""
 
     @property
     def value(self) -> float | None:
@@ -295,7 +298,7 @@ class Sums:
         sums = episode_sums(self.values, table.episode, num_episodes=table.num_episodes)
         if self.interval is Interval.jackknife:
             return jackknife(sums, self.statistic)
-        return bootstrap(sums, self.statistic, seed=seed)
+        return bootstrap(sums, self.statistic, bounds=self.bounds, seed=seed)
 
     def _proportion(self) -> Estimate:
         hits, trials = (int(total) for total in self.values.sum(axis=0))

@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.excepthook = _explain_fault
     try:
         return _dispatch([word for word in words if word not in flags], flags)
-    except KeyboardInterrupt:
-        again = command_line(*words)
-        _say(f"Stopped by Ctrl-C. Finished work is kept; run `{again}` to resume.")
+    except KeyboardInterrupt as interrupt:
+        again, by = command_line(*words), interrupt.args[0] if interrupt.args else "Ctrl-C"
+        _say(f"Stopped by {by}. Finished work is kept; run `{again}` to resume.")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

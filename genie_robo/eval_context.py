@@ -92,6 +92,8 @@ def eval_context(
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
         action_is_achieved=trained.dataset.source.is_achieved,
+        action_lag=trained.dataset.source.action.lag,
+        fit_split=fit_on,
         seed=seed,
         fast=fast,
     )

@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from genie_robo.data.actions import compose_actions
-from genie_robo.data.images import FORMATS, TooLargeError
+from genie_robo.data.actions import episode_actions
+from genie_robo.data.images import FORMATS, TooLargeError, png_bytes
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import decode_frames, picture_frame
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import Prompt
 from genie_robo.sim.policies import make_policy, roll_policy
-from genie_robo.sim.render import png_bytes
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import ACTION_NAMES, END_EFFECTOR, JOINTS, Episode, Window
@@ -103,7 +102,7 @@ class RunPrompts:
             episode_id=episode.episode_id,
             start=0,
             video=decode_frames(episode.images["primary"][::stride], image_size=size),
-            robot_actions=compose_actions(episode.robot_actions[:-1], stride, episode.joint_starts),
+            robot_actions=episode_actions(episode, stride=stride),
             action_mask=episode.action_mask,
             is_pad=np.zeros(cut.end, dtype=bool),
         )

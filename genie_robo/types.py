@@ -75,6 +75,9 @@ class Episode:
     """x y z (m), roll pitch yaw (rad), gripper (1 = open), or None without proprioception."""
     pose_mask: Bool[np.ndarray, " 7"]
     """Which of the seven numbers of the pose are measured; the others are zero."""
+    pose_starts: Float[np.ndarray, "t 7"] | None = None
+    """The pose that each step's end-effector action is relative to, for absolute targets; None
+    where the actions of steps follow each other."""
     joints: Float[np.ndarray, "t k"] | None = None
     """Measured values of the joints that the action commands; None where they are not measured."""
     joint_starts: Float[np.ndarray, "t k"] | None = None

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     from genie_robo.config import Source
     from genie_robo.data.rlds import RldsDataset
-    from genie_robo.sim.record import RldsWriter
+    from genie_robo.data.rlds_writer import ShardWriter
 
     folder = tmp_path_factory.mktemp("toy")
     step = {
@@ -91,12 +91,13 @@ def toy_rlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
     }
     features = F.FeaturesDict({"steps": F.Dataset(step)})
     rng = np.random.default_rng(0)
-    with RldsWriter(
-        folder, name="toy", version="1.0.0", num_episodes=6, features=features
+    with closing(
+        ShardWriter(folder, name="toy", version="1.0.0", features=features, description="")
     ) as writer:
         for length in range(3, 9):
             frames = rng.integers(0, 256, (length, 16, 16, 3), np.uint8)
             writer.write({"steps": [_step(frame) for frame in frames]})
+        writer.finish()
     return RldsDataset(folder, Source(camera="observation/image"))
 
 

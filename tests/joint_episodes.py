@@ -1,6 +1,7 @@
 """Small RLDS datasets whose actions are joint commands, with and without an end effector."""
 
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def write_joints(folder: Path, episodes: list[Stored], *, size: int = 32) -> Pat
     # Not at the top: what is imported before the tests are collected has no shape checks.
     from tensorflow_datasets import features as F
 
-    from genie_robo.sim.record import RldsWriter
+    from genie_robo.data.rlds_writer import ShardWriter
 
     def tensor(width: int):
         return F.Tensor(shape=(width,), dtype=np.float32)
@@ -60,12 +61,9 @@ def write_joints(folder: Path, episodes: list[Stored], *, size: int = 32) -> Pat
         },
         "action": tensor(episodes[0].action.shape[1]),
     }
-    with RldsWriter(
-        folder,
-        name="joints",
-        version="1.0.0",
-        num_episodes=len(episodes),
-        features=F.FeaturesDict({"steps": F.Dataset(step)}),
+    features = F.FeaturesDict({"steps": F.Dataset(step)})
+    with closing(
+        ShardWriter(folder, name="joints", version="1.0.0", features=features, description="")
     ) as writer:
         for episode in episodes:
             rows = zip(episode.action, episode.joints, strict=True)
@@ -80,6 +78,7 @@ def write_joints(folder: Path, episodes: list[Stored], *, size: int = 32) -> Pat
                     ]
                 }
             )
+        writer.finish()
     return folder
 
 

@@ -96,7 +96,7 @@ def _line(table: pd.DataFrame, row: int) -> int:
 def _numbers(table: pd.DataFrame, name: str, path: Path) -> Float[np.ndarray, " n"]:
     """A column of words as numbers; `true` is 1 and `false` 0."""
     words = table[name].str.strip().str.lower()
-    numbers = pd.to_numeric(words.replace(_WORDS), errors="coerce").to_numpy(np.float64)
+    numbers = np.asarray(pd.to_numeric(words.replace(_WORDS), errors="coerce"), dtype=np.float64)
     wrong = np.flatnonzero(~(np.abs(numbers) <= LARGEST))
     if len(wrong):
         row = int(wrong[0])

@@ -1,6 +1,7 @@
 """Scores of a probe as measurements, each with its baselines, ceiling and protocol."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,11 +38,16 @@ INFORMATION_PROTOCOL = (
 )
 MIN_LAG_R2 = 0.02
 """R2 below which the best lag is chance."""
+LAG_MARGIN = 0.02
+"""R2 by which a lag must be better to be told from another: the errors of neighbouring lags rise
+and fall together in resampled episodes, so that a resample would tell much smaller ones apart than
+another fit could."""
 LAG_PROTOCOL = (
     "the code of transition i predicts the motion of transition i + lag; all lags on the same "
     f"transitions; {PROTOCOL}"
 )
 CONSTANT = "the motion is constant in the test episodes"
+CONSTANT_DIMENSION = "the dimension is constant in the test episodes"
 ROUNDING = 1e-9
 """R2 below this is 0 up to rounding."""
 
@@ -125,12 +131,18 @@ def r2_measurements(probe: ProbeTable, *, num_labels: int) -> dict[str, Measurem
             + PROTOCOL,
         )
     for d in probe.dimensions:
+        found[f"r2_latent/{d}"] = _r2(
+            probe.r2("latent", d),
+            "as the mean R2 of the latent, this dimension alone",
+            baselines=probe.baselines(d),
+            reason=CONSTANT_DIMENSION,
+        )
         found[f"r2/{d}"] = _r2(
             probe.r2("codes", d),
             f"as the mean R2, this dimension alone; {CEILING_PROTOCOL}, of all dimensions together",
             baselines=probe.baselines(d),
             ceiling=probe.r2("oracle", d),
-            reason="the dimension is constant in the test episodes",
+            reason=CONSTANT_DIMENSION,
         )
     for name in BASELINES:
         is_known = name in probe.predictors
@@ -154,18 +166,30 @@ def lag_measurements(
     for row, name in enumerate([*names, "deviation_lag"]):
         given = name == "deviation_lag"
         probe.table.add_squares(name, sums[:, row], probe.dimensions, given=given)
-    reason = "the episodes are too short or too still for a lag"
+    short = "the episodes are too short or too still for a lag"
     found = {
-        f"lag/{lag:+d}": _r2(probe.total(name, "deviation_lag"), LAG_PROTOCOL, reason=reason)
+        f"lag/{lag:+d}": _r2(probe.total(name, "deviation_lag"), LAG_PROTOCOL, reason=short)
         for lag, name in zip(range(-max_lag, max_lag + 1), names, strict=True)
     }
+    curve = probe.total(*names, "deviation_lag", statistic=best_lag)
     found["best_lag"] = Measurement(
-        of=probe.total(*names, "deviation_lag", statistic=best_lag),
+        of=replace(curve, bounds=lag_bounds),
         unit="transitions",
-        protocol=f"lag of the highest R2, 0 when codes are aligned; {LAG_PROTOCOL}",
-        reason="the codes predict the motion at no lag, or best at the last lag that was tried",
+        protocol=f"lag of the highest R2, 0 when codes are aligned; {LAG_PROTOCOL}: from the "
+        f"smallest to the largest lag within {LAG_MARGIN} of the highest R2 in a resample, all "
+        "lags where the resample has no best one",
+        reason=_why_no_lag(curve.values.sum(axis=0)),
     )
     return found
+
+
+def _why_no_lag(totals: Float[np.ndarray, "l d"]) -> str:
+    r2 = float(_lag_r2(totals).max())
+    if not np.isfinite(r2):
+        return "the episodes are too short or too still for a lag"
+    if r2 <= MIN_LAG_R2:
+        return f"the codes predict the motion at no lag: the highest R2 is {r2:.2g}"
+    return "the codes predict the motion best at the last lag that was tried, or beyond it"
 
 
 def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
@@ -174,11 +198,33 @@ def best_lag(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
     Of lags whose R2 is equal up to rounding the smallest is taken. A peak at the first or last lag
     may lie beyond it, and one below MIN_LAG_R2 is chance: neither is a lag.
     """
-    max_lag = totals.shape[-2] // 2 - 1
-    r2 = (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
-    lags = np.arange(-max_lag, max_lag + 1)
+    r2, lags = _lag_r2(totals), _lags(totals)
+    max_lag = lags[-1]
     best = lags[(r2 - ROUNDING * np.abs(lags)).argmax(axis=-1)]
     return np.where((r2.max(axis=-1) > MIN_LAG_R2) & (np.abs(best) < max_lag), best, np.nan)
+
+
+def lag_bounds(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "... 2"]:
+    """The smallest and the largest lag that the best one cannot be told from."""
+    r2, lags = _lag_r2(totals), _lags(totals)
+    is_open = np.isnan(best_lag(totals))[..., None] | (
+        r2 >= r2.max(axis=-1, keepdims=True) - LAG_MARGIN
+    )
+    return np.stack(
+        [np.where(is_open, lags, lags[-1]).min(-1), np.where(is_open, lags, lags[0]).max(-1)],
+        axis=-1,
+    ).astype(np.float64)
+
+
+def _lag_r2(totals: Float[np.ndarray, "... l d"]) -> Float[np.ndarray, "..."]:
+    """R2 at every lag, from errors at lags -n .. n and the deviation."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (1.0 - totals[..., :-1, :] / totals[..., -1:, :]).mean(axis=-1)
+
+
+def _lags(totals: Float[np.ndarray, "... l d"]) -> Int[np.ndarray, " n"]:
+    max_lag = totals.shape[-2] // 2 - 1
+    return np.arange(-max_lag, max_lag + 1)
 
 
 def information_measurements(probe: Probe, table: Table) -> dict[str, Measurement]:

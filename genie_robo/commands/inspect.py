@@ -15,6 +15,7 @@ from genie_robo.config import InspectConfig
 from genie_robo.data.settings import MAX_IMAGE_PIXELS
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
+from genie_robo.inspection.motion import Motion
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.run_folder import write_atomic
 from genie_robo.sim.contact import CLIP_ACTIONS
@@ -25,6 +26,8 @@ SHOWN_STATISTICS = ("mean", "std", "min", "q01", "median", "q99", "max")
 RECORDING = "episodes.rrd"
 _ALWAYS_SHOWN = ("action.motion", "action.joints_motion")
 """Proposed settings that matter even where they are defaults."""
+_PIPE_WIDTH = 100_000
+"""Characters; no table is as wide."""
 
 
 def run(config: InspectConfig) -> None:
@@ -43,9 +46,8 @@ def run(config: InspectConfig) -> None:
         Path(config.path), given, rlds_splits=config.rlds_splits, max_pixels=max_pixels
     )
     facts = found.facts
-    console = Console(highlight=False)
-    for part in describe(facts):
-        console.print(part, soft_wrap=isinstance(part, str))
+    console = open_console()
+    print_facts(console, facts)
     if config.output:
         folder = Path(config.output)
         write_atomic(folder / "inspect.json", json.dumps(asdict(facts), indent=2) + "\n")
@@ -67,6 +69,23 @@ def run(config: InspectConfig) -> None:
             )
             watch = command_line("view", write_setting("path", path))
             console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)
+
+
+def open_console() -> Console:
+    """Where the page goes: tables fit a terminal, and are as wide as they need in a pipe or file.
+
+    Nothing in a dataset's names is taken for an emoji.
+    """
+    console = Console(highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def print_facts(console: Console, facts: DatasetFacts) -> None:
+    """Print the page; lines are never broken, cells of tables only where they must be."""
+    for part in describe(facts):
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def describe(facts: DatasetFacts) -> Iterator[str | Table]:
@@ -93,12 +112,7 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
             ],
         )
     if facts.motion:
-        alike = facts.motion.correlation
-        yield (
-            f"  Commanded translations are {facts.motion.ratio:.3g} times the achieved ones. They "
-            f"correlate {alike[0]:.2f} with their own step's motion, {alike[1]:.2f} with the next "
-            "step's."
-        )
+        yield _describe_motion(facts.motion, facts.better_lag)
     if facts.share_of_clips_that_move_a_box is not None:
         share = f"{100 * facts.share_of_clips_that_move_a_box:.0f} %"
         yield f"  {share} of clips of {CLIP_ACTIONS} actions move a box."
@@ -112,6 +126,21 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
     for note in facts.notes:
         yield escape(f"- note: {note.text}")
     yield from _describe_use(facts)
+
+
+def _describe_motion(motion: Motion, better_lag: int | None) -> str:
+    """Size and step of the commands, and the setting that corrects the step."""
+    alike, advice = motion.correlation, ""
+    if better_lag is not None:
+        advice = (
+            f" and {alike[-1]:.2f} with the previous step's; data.source.action.lag={better_lag} "
+            "reads them with the motion that they fit best"
+        )
+    return (
+        f"  Commanded translations are {motion.ratio:.3g} times the achieved ones. They "
+        f"correlate {alike[0]:.2f} with their own step's motion, {alike[1]:.2f} with the next "
+        f"step's{advice}."
+    )
 
 
 def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from genie_robo.data.joints import to_joints
+from genie_robo.data.lag import has_command, shift_commands
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
 from genie_robo.data.sources import action_parts, pose_parts
 from genie_robo.rotations import matrix_to_rpy, relative_rpy, rpy_to_matrix
-from genie_robo.types import ACTION_NAMES, GRIPPER, JOINTS, ROTATION, XYZ, Episode
+from genie_robo.types import ACTION_NAMES, END_EFFECTOR, GRIPPER, JOINTS, ROTATION, XYZ, Episode
 
 _YAW = 5
 _RELATIVE_THRESHOLD = 0.1
@@ -52,9 +53,26 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
         return None
     parts = {name: part.take(columns) for name, part in pose_parts(source).items()}
     _check_finite(parts, "pose")
+    metres, radians = source.pose_scales
+    parts["position"] = parts["position"] * metres
+    if "rotation" in parts and not source.pose.rotation_format.is_whole_turn:
+        parts["rotation"] = parts["rotation"] * radians
     renamed = {"translation": parts.pop("position"), **parts}
     rows, mask = _join(renamed, source.pose.rotation_format, source.pose.gripper_format)
     return rows.astype(np.float32), mask
+
+
+def to_pose_starts(
+    columns: Mapping[str, np.ndarray], source: Source, action_mask: Bool[np.ndarray, " a"]
+) -> Float[np.ndarray, "t 7"] | None:
+    """The pose that the end-effector action of each step is relative to, for targets.
+
+    Zero in the dimensions that the action lacks; None where the actions of steps add up.
+    """
+    if source.action.motion is not Motion.target or not source.has_end_effector:
+        return None
+    pose, _ = _required_pose(columns, source)
+    return pose.astype(np.float64) * action_mask[END_EFFECTOR]
 
 
 def _end_effector(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
@@ -72,23 +90,27 @@ def _no_motion(num_rows: int) -> MaskedActions:
 def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions:
     """Actions of all steps but the last, as deltas of one step."""
     action = source.action
-    parts = {name: part.take(columns)[:-1] for name, part in action_parts(source).items()}
+    taken = {name: part.take(columns) for name, part in action_parts(source).items()}
+    parts = {name: shift_commands(rows, action.lag)[:-1] for name, rows in taken.items()}
     _check_finite(parts, "action")
     seconds = 1 / source.control_hz if action.motion is Motion.velocity else 1.0
     if "translation" in parts:
         parts["translation"] = parts["translation"] * action.translation_scale * seconds
-    if "rotation" in parts and not action.rotation_format.startswith("quaternion"):
-        # check_source refuses a quaternion with a scale or a rate.
+    if "rotation" in parts and not action.rotation_format.is_whole_turn:
+        # check_source refuses a whole turn with a scale or a rate.
         parts["rotation"] = parts["rotation"] * action.rotation_scale * seconds
     rows, mask = _join(parts, action.rotation_format, action.gripper_format)
     if action.motion is Motion.target:
         pose, measured = _required_pose(columns, source)
         measured[GRIPPER] = True  # commanded, so it does not need a measured gripper
-        return _relative_to(pose[:-1].astype(np.float64), rows, mask & measured)
+        mask &= measured
+        rows = _relative_to(pose[:-1].astype(np.float64), rows) * mask
     if source.angles_are_differences:
         pose, _ = _required_pose(columns, source)
         before = pose[:-1, ROTATION].astype(np.float64)
         rows[:, ROTATION] = relative_rpy(before, before + rows[:, ROTATION])
+    # Before the first command, or after the last one, the robot is told to stay.
+    rows[~has_command(len(rows) + 1, action.lag)[:-1], :GRIPPER] = 0.0
     return rows, mask
 
 
@@ -104,13 +126,13 @@ def _required_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedA
 
 
 def _relative_to(
-    pose: Float[np.ndarray, "n 7"], target: Float[np.ndarray, "n 7"], mask: Bool[np.ndarray, " 7"]
-) -> MaskedActions:
-    """The motion from a pose to a target; the gripper is the commanded one."""
+    pose: Float[np.ndarray, "n 7"], target: Float[np.ndarray, "n 7"]
+) -> Float[np.ndarray, "n 7"]:
+    """The motion from a pose to a target; the gripper is the target's."""
     rows = target.copy()
     rows[:, XYZ] -= pose[:, XYZ]
     rows[:, ROTATION] = relative_rpy(pose[:, ROTATION], target[:, ROTATION])
-    return rows * mask, mask
+    return rows
 
 
 def _join(
@@ -139,12 +161,12 @@ def to_rpy(
     """Roll, pitch and yaw of rotations in one of the stored formats.
 
     Args:
-        values: Three angles, an axis times its angle, a quaternion of any length but zero, or one
-            yaw angle.
+        values: Three angles, an axis times its angle, a quaternion of any length but zero, two
+            columns or rows of a matrix, or one yaw angle.
         rotation_format: How they are stored.
 
     Raises:
-        ValueError: A quaternion has length zero.
+        ValueError: A quaternion has length zero, or two columns or rows are parallel.
     """
     values = np.asarray(values, np.float64)
     match rotation_format:
@@ -156,6 +178,10 @@ def to_rpy(
             return matrix_to_rpy(Rotation.from_rotvec(values).as_matrix())
         case RotationFormat.quaternion_wxyz:
             return matrix_to_rpy(_from_quaternion(np.roll(values, -1, axis=1)))
+        case RotationFormat.rotation_6d:
+            return matrix_to_rpy(_from_two_columns(values))
+        case RotationFormat.rotation_6d_rows:
+            return matrix_to_rpy(np.swapaxes(_from_two_columns(values), -1, -2))
         case _:
             return matrix_to_rpy(_from_quaternion(values))
 
@@ -165,6 +191,23 @@ def _from_quaternion(xyzw: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 3 3
     if not lengths.all():
         raise ValueError(f"the quaternion of step {int(np.argmin(lengths))} has length zero")
     return Rotation.from_quat(xyzw).as_matrix()
+
+
+def _from_two_columns(values: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 3 3"]:
+    """Matrices with these first two columns, made orthonormal.
+
+    Source: Zhou et al. 2019, eq. 15 (Gram-Schmidt).
+    """
+    first, second = values[:, :3], values[:, 3:]
+    normal = np.cross(first, second)
+    sizes = np.linalg.norm(normal, axis=1)
+    if not sizes.all():
+        raise ValueError(
+            f"the 6-D rotation of step {int(np.argmin(sizes))} has two parallel or zero vectors"
+        )
+    x = first / np.linalg.norm(first, axis=1, keepdims=True)
+    z = normal / sizes[:, None]
+    return np.stack([x, np.cross(z, x), z], axis=-1)
 
 
 def _check_finite(parts: Mapping[str, np.ndarray], what: str) -> None:
@@ -241,33 +284,54 @@ def measured_motion(
     return rows, np.concatenate([pose_mask, np.full(num_joints, joints is not None)])
 
 
+def episode_actions(episode: Episode, *, stride: int) -> Float[np.ndarray, "m a"]:
+    """The actions from frame to frame of a whole episode, at every `stride` steps."""
+    last = (episode.num_steps - 1) // stride * stride
+    return compose_actions(
+        episode.robot_actions[:last], stride, episode.joint_starts, episode.pose_starts
+    )
+
+
 def compose_actions(
     actions: Float[np.ndarray, "n a"],
     stride: int,
-    joint_starts: Float[np.ndarray, "n k"] | None = None,
+    joint_starts: Float[np.ndarray, "n2 k"] | None = None,
+    pose_starts: Float[np.ndarray, "n3 7"] | None = None,
 ) -> Float[np.ndarray, "m a"]:
     """One action for every `stride` actions; a shorter remainder is dropped.
 
-    Translations add, rotations compose in the base frame, the last gripper command is kept. Joints
-    go from where the first action starts to where the last one sends them.
+    Translations add, rotations compose in the base frame, the last gripper command is kept. Joints,
+    and an end effector with `pose_starts`, go from where the first action starts to where the last
+    one sends them.
 
     Args:
         actions: One per step.
         stride: Steps in one composed action, 1 or more.
         joint_starts: What the joint commands of each step are relative to, where there are any.
+        pose_starts: The pose that the end-effector action of each step is relative to; None where
+            the motions of steps follow each other.
     """
     if stride == 1:
         return actions
     runs = actions[: len(actions) // stride * stride].reshape(-1, stride, actions.shape[1])
     composed = runs[:, -1].copy()
-    composed[:, XYZ] = runs[:, :, XYZ].sum(axis=1)
-    rotations = rpy_to_matrix(runs[:, :, ROTATION].astype(np.float64))
-    total = rotations[:, 0]
-    for step in range(1, stride):
-        total = rotations[:, step] @ total
-    composed[:, ROTATION] = matrix_to_rpy(total)
+    if pose_starts is None:
+        composed[:, :GRIPPER] = _sum_motions(runs)
+    else:
+        starts = pose_starts[: len(runs) * stride].reshape(len(runs), stride, -1)
+        moved = _relative_to(starts[:, 0], starts[:, -1])
+        composed[:, :GRIPPER] = _sum_motions(np.stack([moved, runs[:, -1, END_EFFECTOR]], axis=1))
     if actions.shape[1] > len(ACTION_NAMES):
         assert joint_starts is not None, "joint commands of an episode come with their starts"
         starts = joint_starts[: len(runs) * stride].reshape(len(runs), stride, -1)
         composed[:, JOINTS] += starts[:, -1] - starts[:, 0]
     return composed
+
+
+def _sum_motions(runs: Float[np.ndarray, "m n a"]) -> Float[np.ndarray, "m 6"]:
+    """The translation and the turn of `n` motions, one after the other."""
+    rotations = rpy_to_matrix(runs[:, :, ROTATION].astype(np.float64))
+    total = rotations[:, 0]
+    for step in range(1, runs.shape[1]):
+        total = rotations[:, step] @ total
+    return np.concatenate([runs[:, :, XYZ].sum(axis=1), matrix_to_rpy(total)], axis=1)

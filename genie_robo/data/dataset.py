@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 from jaxtyping import Int
 
-from genie_robo.data.actions import to_pose, to_robot_actions
+from genie_robo.data.actions import to_pose, to_pose_starts, to_robot_actions
 from genie_robo.data.cache import digest
 from genie_robo.data.features import Feature
 from genie_robo.data.index import DatasetIndex, RecordEntry
@@ -250,6 +250,7 @@ def _to_episode(
         action_mask=action_mask,
         end_effector_pose=pose,
         pose_mask=pose_mask,
+        pose_starts=to_pose_starts(steps, source, action_mask),
         joints=None if measured is None else measured.astype(np.float32),
         joint_starts=joints.starts if joints else None,
         sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,

@@ -69,6 +69,13 @@ class TooLargeError(ValueError):
     """An image has more pixels than `data.max_image_pixels` allows."""
 
 
+def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Lossless encoding of a frame."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="png", compress_level=4)
+    return buffer.getvalue()
+
+
 def decode_stored(
     image: bytes, *, at_least: tuple[int, int], max_pixels: int
 ) -> UInt8[np.ndarray, "h w c"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.data.lag import has_command, shift_commands
 from genie_robo.data.settings import JointsMotion, Source
 from genie_robo.data.sources import joint_parts
 
@@ -33,15 +34,18 @@ def to_joints(columns: Mapping[str, np.ndarray], source: Source) -> JointColumns
     parts = joint_parts(source)
     if not parts:
         return None
-    stored = parts["action"].take(columns)[:-1]
+    lag, motion = source.action.lag, source.action.joints_motion
+    stored = shift_commands(parts["action"].take(columns), lag)[:-1]
     measured = parts["pose"].take(columns) if "pose" in parts else None
     _check_finite("joint command", stored)
     if measured is not None:
         _check_finite("measured joint", measured)
-    starts = _starts(stored, measured, source.action.joints_motion)
+    if motion is JointsMotion.delta:
+        stored = stored * has_command(len(stored) + 1, lag)[:-1, None]
+    starts = _starts(stored, measured, motion)
     commands = np.zeros_like(starts)
     commands[:-1] = stored
-    if source.action.joints_motion is JointsMotion.target:
+    if motion is JointsMotion.target:
         commands[:-1] -= starts[:-1]
     return JointColumns(commands, starts, measured)
 

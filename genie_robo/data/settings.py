@@ -11,6 +11,9 @@ OWN_CAMERA = ""
 _MAX_SIDE = 2**13
 """Pixels."""
 
+MAX_LAG = 100
+"""Steps."""
+
 MAX_IMAGE_PIXELS = 64_000_000
 """Default of `data.max_image_pixels`."""
 
@@ -24,8 +27,17 @@ class RotationFormat(StrEnum):
     """Axis times angle, three numbers."""
     quaternion_xyzw = "quaternion_xyzw"
     quaternion_wxyz = "quaternion_wxyz"
+    rotation_6d = "rotation_6d"
+    """The first two columns of the rotation matrix, one after the other (Zhou et al. 2019)."""
+    rotation_6d_rows = "rotation_6d_rows"
+    """Its first two rows, one after the other, as PyTorch3D writes them."""
     yaw = "yaw"
     """One angle about z."""
+
+    @property
+    def is_whole_turn(self) -> bool:
+        """Quaternions and matrices, which no scale or rate can be applied to."""
+        return self.startswith(("quaternion", "rotation_6d"))
 
 
 class Gripper(StrEnum):
@@ -45,7 +57,7 @@ class Motion(StrEnum):
     velocity = "velocity"
     """Per second; divided by control_hz."""
     target = "target"
-    """An absolute pose; the measured one is subtracted."""
+    """An absolute pose; the measured one, in the same unit, is subtracted."""
     achieved = "achieved"
     """The motion that happened, as difference of poses, number by number. Differences of angles
     become turns by the measured pose."""
@@ -89,9 +101,9 @@ class ActionSource:
     gripper_format: Gripper = Gripper.open_one
     motion: Motion = Motion.delta
     translation_scale: float = 1.0
-    """Metres in one stored unit."""
+    """Metres in one stored unit; of motion=target and pose_change also of the pose."""
     rotation_scale: float = 1.0
-    """Radians in one stored unit."""
+    """Radians in one stored unit; of motion=target and pose_change also of the pose."""
     in_metres: bool = True
     """Whether these scales are known to give metres and radians; else the unit is the controller's
     or unknown, and sizes mean nothing."""
@@ -99,6 +111,9 @@ class ActionSource:
     """Further numbers of the action, such as joint commands: KEY[0:7] or KEY[6]. A whole column
     KEY is refused, because the width of a model's actions follows from the settings alone."""
     joints_motion: JointsMotion = JointsMotion.delta
+    lag: int = bounded(0, least=-MAX_LAG, most=MAX_LAG)
+    """Steps from a stored command to the motion that it causes: the action of step t is read from
+    step t - lag. 1 where commands correlate with the motion of the next step."""
 
     def __post_init__(self) -> None:
         """Take enums by name."""
@@ -180,6 +195,17 @@ class Source:
         return bool(has_angles) and action.motion is Motion.achieved
 
     @property
+    def pose_scales(self) -> tuple[float, float]:
+        """Metres and radians in one stored unit of the pose.
+
+        Those of the action where the action is made of the pose, else 1.
+        """
+        action = self.action
+        if action.motion in (Motion.target, Motion.pose_change):
+            return action.translation_scale, action.rotation_scale
+        return 1.0, 1.0
+
+    @property
     def reading(self) -> dict[str, Any]:
         """All that decides what is read from a record; a unit's name does not."""
         settings = asdict(self)
@@ -187,6 +213,10 @@ class Source:
         if not self.action.joints:  # as before there were any: fingerprints are made of this
             del settings["action"]["joints"], settings["action"]["joints_motion"]
             del settings["pose"]["joints"]
+        if not self.action.lag:
+            del settings["action"]["lag"]
+        if self.pose_scales != (1.0, 1.0):  # earlier versions scaled the target alone
+            settings["pose"]["scales"] = self.pose_scales
         return settings
 
     @property
@@ -255,7 +285,8 @@ class DataConfig(DatasetConfig):
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     fold: int = 0
-    """Fold of cross-validation: 0, 1, 2, ... have disjoint test episodes."""
+    """Fold of cross-validation: 0, 1, 2, ... have disjoint test episodes; one that would share
+    some with an earlier fold is refused."""
     cache_mb: int = 512
     """Decoded frames kept in memory."""
 

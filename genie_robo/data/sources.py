@@ -26,6 +26,8 @@ ROTATION_SIZES = {
     RotationFormat.axis_angle: 3,
     RotationFormat.quaternion_xyzw: 4,
     RotationFormat.quaternion_wxyz: 4,
+    RotationFormat.rotation_6d: 6,
+    RotationFormat.rotation_6d_rows: 6,
     RotationFormat.yaw: 1,
 }
 """How many numbers a rotation has, by its format."""
@@ -200,7 +202,7 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
             "leave the action's out with data.source.action.rotation=''"
         )
     is_scaled = action.rotation_scale != 1 or action.motion is Motion.velocity
-    if action.rotation and action.rotation_format.startswith("quaternion") and is_scaled:
+    if action.rotation and action.rotation_format.is_whole_turn and is_scaled:
         raise ValueError(
             f"data.source.action.rotation_format={action.rotation_format} is a whole turn, which "
             f"rotation_scale={action.rotation_scale} and motion={action.motion} do not scale; "
@@ -209,6 +211,11 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
     if action.motion is Motion.velocity and source.has_end_effector and source.control_hz <= 0:
         raise ValueError(
             "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"
+        )
+    if action.motion is Motion.pose_change and action.lag and not action.joints:
+        raise ValueError(
+            f"data.source.action.lag={action.lag} shifts commands, but motion=pose_change reads "
+            "none; set data.source.action.lag=0"
         )
     sizes = {"translation": (2, 3), "rotation": (ROTATION_SIZES[action.rotation_format],)}
     parts = action_parts(source)

@@ -27,10 +27,11 @@ def split_episodes(
 
     Ordered by hash, the first `round(test_fraction * n)` are test, the next val, the rest train;
     val and test have at least one each. Fold k is rotated by k * num_test episodes, so the test
-    sets of folds 0, 1, 2, ... are disjoint until they wrap around.
+    sets of folds 0, 1, 2, ... are disjoint.
 
     Raises:
-        ValueError: There are too few episodes.
+        ValueError: There are too few episodes, or the test set of the fold would wrap around to
+            that of an earlier one.
     """
     num_episodes = len(episode_ids)
     num_test = max(1, round(test_fraction * num_episodes))
@@ -42,8 +43,15 @@ def split_episodes(
             f"{num_val} val and {num_test} test episodes leave none to train on; at least "
             f"{_MIN_EPISODES} are needed"
         )
+    num_folds = num_episodes // num_test
+    if not 0 <= fold < num_folds:
+        raise ValueError(
+            f"data.fold={fold} would test episodes that an earlier fold tests: {num_episodes} "
+            f"episodes, {num_test} of them for testing, have folds 0 to {num_folds - 1}; give one "
+            "of these, or a smaller data.test_fraction"
+        )
     order = sorted(range(num_episodes), key=lambda i: _hash(episode_ids[i]))
-    begin = fold * num_test % num_episodes
+    begin = fold * num_test
     order = order[begin:] + order[:begin]
     return {
         Split.train: tuple(order[num_test + num_val :]),
@@ -191,7 +199,11 @@ class WindowDataset:
             return cached.frames[steps], cached.labels
         episode = self.dataset[self.episodes[e]]
         labels = _Labels(
-            episode.episode_id, episode.robot_actions, episode.action_mask, episode.joint_starts
+            episode.episode_id,
+            episode.robot_actions,
+            episode.action_mask,
+            episode.joint_starts,
+            episode.pose_starts,
         )
         if self.camera not in episode.images:
             name = self.dataset.name(self.episodes[e])
@@ -241,11 +253,15 @@ class _Labels(NamedTuple):
     robot_actions: np.ndarray
     action_mask: np.ndarray
     joint_starts: np.ndarray | None
+    pose_starts: np.ndarray | None
 
     def composed(self, start: int, stop: int, *, stride: int) -> Float[np.ndarray, "n a"]:
         """The actions of steps start .. stop - 1, one for every `stride` steps."""
-        starts = None if self.joint_starts is None else self.joint_starts[start:stop]
-        return compose_actions(self.robot_actions[start:stop], stride, starts)
+        joints, poses = (
+            None if starts is None else starts[start:stop]
+            for starts in (self.joint_starts, self.pose_starts)
+        )
+        return compose_actions(self.robot_actions[start:stop], stride, joints, poses)
 
 
 class _Decoded(NamedTuple):

@@ -20,18 +20,12 @@ from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
-    Finding,
-    Motion,
     SplitFacts,
     check_actions,
     check_cameras,
     check_episodes,
-    check_motion,
     check_records,
     check_times,
-    check_unit,
-    compare_motion,
-    found_scales,
     names_of,
     split_facts,
     units_of,
@@ -44,14 +38,25 @@ from genie_robo.inspection.episodes import (
     readable,
     sample_columns,
 )
+from genie_robo.inspection.findings import Finding
 from genie_robo.inspection.lerobot_proposal import propose_lerobot
+from genie_robo.inspection.motion import (
+    Motion,
+    check_motion,
+    check_unit,
+    compare_motion,
+    found_lag,
+    found_settings,
+)
 from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
+from genie_robo.inspection.rates import check_rate
 from genie_robo.inspection.recording import record_dataset
+from genie_robo.inspection.step_sizes import check_step_sizes
 from genie_robo.sim.contact import moves_a_box
 from genie_robo.sim.restore import recorded_boxes
 from genie_robo.video_files import spread
 
-NOTES = ("times", "constant", "unit", "motion_unchecked", "not_read")
+NOTES = ("times", "constant", "unit", "motion_unchecked", "control_hz", "not_read")
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
@@ -102,6 +107,8 @@ class DatasetFacts:
     actions: Sequence[ActionFacts]
     motion: Motion | None
     """None without commands and a pose to compare."""
+    better_lag: int | None
+    """The value of data.source.action.lag at which commands correlate better; None without one."""
     share_of_clips_that_move_a_box: float | None
     """Of clips of 10 actions of some episodes; None without simulator states."""
     problems: Sequence[Finding]
@@ -171,9 +178,10 @@ def inspect_dataset(
     names = names_of(source, schema.features) if source else ()
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source, names)
-        findings += check_unit(motion, source)
-        scales = found_scales(motion, source)
-        words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in scales.items())])
+        findings += check_step_sizes(statistics, source)
+        findings += [*check_unit(motion, source), *check_rate(source)]
+        found = found_settings(motion, source)
+        words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in found.items())])
     facts = DatasetFacts(
         name=index.schema.name,
         folder=str(index.folder),
@@ -189,6 +197,7 @@ def inspect_dataset(
         num_seen=len(seen),
         actions=action_facts(statistics, source, names) if source and statistics else [],
         motion=motion,
+        better_lag=_better_lag(motion, source) if source else None,
         share_of_clips_that_move_a_box=_contact(index, source) if source else None,
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
@@ -211,6 +220,11 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
     source = _choose_reading(schema, None, fits).source
     index = index_folder(schema, keys=source_keys(source) if source else ())
     return record_dataset(recording, index, source, num_episodes=num_episodes)
+
+
+def _better_lag(motion: Motion | None, source: Source) -> int | None:
+    lag = found_lag(motion, source)
+    return None if lag == source.action.lag else lag
 
 
 def action_facts(

@@ -12,8 +12,8 @@ import numpy as np
 from genie_robo.data.features import Feature
 from genie_robo.data.lerobot_layout import LeRobotSchema
 from genie_robo.data.settings import Source
-from genie_robo.inspection.checks import correlation
 from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
+from genie_robo.inspection.motion import correlation
 from genie_robo.inspection.proposal import (
     GUESS,
     LIKELY,

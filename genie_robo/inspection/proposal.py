@@ -19,15 +19,20 @@ from genie_robo.data.actions import to_rpy
 from genie_robo.data.features import Feature
 from genie_robo.data.settings import RotationFormat, Source
 from genie_robo.data.sources import Part, check_source
-from genie_robo.inspection.checks import correlation
-from genie_robo.inspection.episodes import CameraFacts, Rows, Sample
+from genie_robo.inspection.episodes import CameraFacts, Sample
+from genie_robo.inspection.layouts import GRIPPER, Layout, layouts
+from genie_robo.inspection.pose_match import PoseMatch, agreement, match_joints, match_pose
+from genie_robo.inspection.rates import find_rate, velocity_rate
+from genie_robo.inspection.rotations import (
+    Measured,
+    Turning,
+    alone,
+    decide_formats,
+    measured_rotation,
+)
 from genie_robo.rotations import relative_rpy, wrap_angle
 
 SURE, LIKELY, GUESS = "sure", "likely", "guess"
-_TRANSLATION = re.compile(r"world_vector|transl|xyz|pos(ition)?(_delta)?$|delta_pos", re.IGNORECASE)
-_ROTATION = re.compile(r"rot|rpy|euler|quat|orient", re.IGNORECASE)
-_GRIPPER = re.compile(r"grip|finger", re.IGNORECASE)
-_NOT_HAND = re.compile(r"joint|base|terminat|stop|mode|qpos|qvel", re.IGNORECASE)
 _WRIST = re.compile(r"wrist|hand|gripper|depth|tactile", re.IGNORECASE)
 _TEXT = re.compile(r"instruction|language|task", re.IGNORECASE)
 _CLOSED, _OPEN = re.compile(r"clos", re.IGNORECASE), re.compile(r"open", re.IGNORECASE)
@@ -37,15 +42,13 @@ _DEFAULTS = {
     "pose.rotation_format": "rpy",
 }
 """Settings that a choice of data leaves as they are in genie_robo.data.settings."""
+NO_ACTION = (
+    "no column looks like an end-effector action; joint commands are named with "
+    "data.source.action.joints=KEY[0:7]"
+)
 _OPPOSITE = {"open_one": "closed_one", "closed_one": "open_one"}
-_QUATERNIONS = (RotationFormat.quaternion_xyzw, RotationFormat.quaternion_wxyz)
-_FULL_TURN = 2 * np.pi + 0.01
 _SCALE_FACTOR = 3
 """Commands that differ from the motion by less are taken to be in metres."""
-_CORRELATED = 0.5
-"""Correlations above this are not taken for chance."""
-_EQUAL = 0.02
-"""Relative difference below which actions are differences of poses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +91,6 @@ class Proposal:
     def is_default(self, part: ProposedPart) -> bool:
         """Whether a setting can be left out."""
         return self.defaults.get(part.setting) == part.value
-
-
-class PoseMatch(NamedTuple):
-    """How commanded translations relate to three numbers of a column."""
-
-    part: Part
-    motion: str
-    """delta, achieved or target."""
-    correlation: float
-    slope: float
-    """Stored command over achieved motion; 1 for targets."""
-
-
-class _Layout(NamedTuple):
-    """Parts of an action, as written on the command line; "" where there is none."""
-
-    translation: str
-    rotation: str
-    gripper: str
-    why: str
-    rotation_why: str
-    looks_absolute: bool = False
 
 
 class _Gripper(NamedTuple):
@@ -180,15 +161,9 @@ def propose_camera(cameras: Sequence[CameraFacts]) -> tuple[list[ProposedPart], 
 
 
 def propose_end_effector(sample: Sample) -> tuple[list[ProposedPart], list[str]]:
-    """The parts of an end-effector action and its pose, and what is missing of them."""
-    layouts = [
-        (found, match_pose(sample.take(found.translation), sample)) for found in _layouts(sample)
-    ]
-    if not layouts:
-        return [], ["action: no column looks like an end-effector action; joints are not read"]
-    # The layout whose motion is visible in a pose; else the first, which has the clearest name.
-    best = max(layouts, key=lambda pair: pair[1].correlation if pair[1] else 0.0)
-    return list(_action(*best, sample)), []
+    """The parts of an action and its pose, and what is missing of them."""
+    parts = list(_best_action(sample))
+    return parts, list(_missing_of_action({part.setting: part.value for part in parts}))
 
 
 def proposed_source(proposal: Proposal, features: Mapping[str, Feature]) -> Source | None:
@@ -204,33 +179,53 @@ def proposed_source(proposal: Proposal, features: Mapping[str, Feature]) -> Sour
     return source
 
 
-def match_pose(actions: Rows, sample: Sample) -> PoseMatch | None:
-    """The three measured numbers whose changes follow the actions best, if any do."""
-    found = [
-        match
-        for key, rows in sample.numbers.items()
-        if not key.startswith("action")
-        for start in range(rows.shape[1] - 2)
-        if (match := _match(actions, Part(key, start, start + 3), sample))
+def _missing_of_action(values: Mapping[str, str]) -> Iterator[str]:
+    if not values["action.translation"] and "action.joints" not in values:
+        yield f"action: {NO_ACTION}"
+    if values.get("action.motion") == "velocity" and "control_hz" not in values:
+        yield "control_hz: velocities need the steps per second; add data.source.control_hz=HZ"
+
+
+def _best_action(sample: Sample) -> Iterator[ProposedPart]:
+    """The layout whose motion is visible in a pose; else the first, which has the clearest name."""
+    ends = [
+        (layout, match, match_joints(layout.key, sample))
+        for layout in layouts(sample)
+        for match in [match_pose(sample.take(layout.translation), sample)]
     ]
-    return max(found, key=lambda match: match.correlation, default=None)
+    hands = [
+        (layout, match)
+        for layout, match, joints in ends
+        if joints is None or (match is not None and match.strength > joints.strength)
+    ]
+    if hands:
+        best = max(hands, key=lambda pair: pair[1].correlation if pair[1] else 0.0)
+        yield from _action(*best, sample)
+    elif ends:
+        layout, _, joints = ends[0]
+        assert joints is not None
+        yield from _joint_commands(layout.key, joints, sample)
+    else:
+        # Said with empty words: by default the first seven numbers of `action` would be read.
+        for name in ("translation", "rotation", "gripper"):
+            yield ProposedPart(f"action.{name}", "", GUESS, NO_ACTION)
 
 
-def _match(actions: Rows, part: Part, sample: Sample) -> PoseMatch | None:
-    position = sample.take(part)[:, : actions.shape[1]]
-    command, before = sample.without_last(actions), sample.without_last(position)
-    change = sample.changes(position)
-    if not change.any():
-        return None
-    if np.abs(command - change).mean() < _EQUAL * np.abs(change).mean():
-        return PoseMatch(part, "achieved", 1.0, 1.0)
-    if np.abs(command - before).mean() < 0.5 * np.abs(before - before.mean(axis=0)).mean():
-        alike = correlation((command - before).ravel(), change.ravel())
-        return PoseMatch(part, "target", alike, 1.0) if alike > _CORRELATED / 2 else None
-    alike = correlation(command.ravel(), change.ravel())
-    # The ratio of sizes, not the regression slope, which noise in the motion makes too small.
-    slope = float(np.abs(command).mean() / np.abs(change).mean())
-    return PoseMatch(part, "delta", alike, slope) if alike > _CORRELATED else None
+def _measured_gripper(position: Part, measured: Measured | None, sample: Sample) -> str:
+    """The gripper in a column of its own, or in that of the pose, behind the rotation."""
+    grippers = [
+        name
+        for name, rows in sample.numbers.items()
+        if GRIPPER.search(name) and not name.startswith("action")
+        if rows.shape[1] == 1 and np.ptp(rows)
+    ]
+    if grippers:
+        return str(Part(grippers[0]))
+    if measured is None:
+        return ""
+    size = sample.width(position.key)
+    is_next = size == measured.end + 1 or (size > measured.end and len(measured.formats) == 1)
+    return f"{position.key}[{size - 1}]" if is_next else ""
 
 
 def _camera(cameras: Sequence[CameraFacts]) -> ProposedPart:
@@ -256,75 +251,115 @@ def propose_instruction(sample: Sample) -> Iterator[ProposedPart]:
             return
 
 
-def _action(layout: _Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
+def _action(layout: Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
     """The action's parts, and the pose that it was matched with."""
-    found, confidence, likely = "no measured position moves with it", GUESS, GUESS
-    pose_rotation: list[ProposedPart] = []
-    pose_gripper = ""
-    if match:
-        pose_rotation, pose_gripper = _pose_rotation(match.part, layout.rotation, sample)
-        layout, match = _check_turns(layout, match, pose_rotation, sample)
-        found = f"{match.part} moves with it ({match.correlation:.2f})"
-        confidence, likely = SURE, LIKELY
-    yield ProposedPart(
-        "action.translation", layout.translation, confidence, f"{layout.why}; {found}"
+    if match is None:
+        yield from _unmatched_action(layout, sample)
+        return
+    measured = measured_rotation(match.part, sample)
+    turning, pose_turning = decide_formats(
+        layout.rotation, layout.rotation_why, match, measured, sample
     )
-    yield ProposedPart("action.rotation", layout.rotation, likely, layout.rotation_why)
-    if layout.rotation:
-        rotation_format = _rotation_format(sample, layout.rotation)
-        yield ProposedPart("action.rotation_format", rotation_format, likely, layout.rotation_why)
-    yield from _motion(layout, match)
+    turning, match = _check_turns(turning, match, pose_turning, sample)
+    found = f"{match.part} moves with it ({match.correlation:.2f})"
+    sure, likely = SURE, LIKELY
+    if not match.is_plausible:
+        sure = likely = GUESS
+        found += f", by up to {match.largest_step:.3g} a step, which are no metres"
+    yield ProposedPart("action.translation", layout.translation, sure, f"{layout.why}; {found}")
+    yield from _rotation("action", turning, likely)
+    yield from _motion(layout, match, sample)
     gripper = _guess_gripper(layout.gripper, sample)
     yield from _gripper("action", gripper)
-    if match:
-        why = f"correlation {match.correlation:.2f}"
-        yield ProposedPart("pose.position", str(match.part), SURE, why)
-        yield from pose_rotation
-        measured = _guess_gripper(pose_gripper, sample, like=gripper)
-        if measured.part and measured.format != "relative_close":
-            yield from _gripper("pose", measured)
+    yield ProposedPart("pose.position", str(match.part), sure, found)
+    if pose_turning.part:
+        yield from _rotation("pose", pose_turning, LIKELY)
+    pose_gripper = _measured_gripper(match.part, measured, sample)
+    measured_gripper = _guess_gripper(pose_gripper, sample, like=gripper)
+    if measured_gripper.part and measured_gripper.format != "relative_close":
+        yield from _gripper("pose", measured_gripper)
+
+
+def _unmatched_action(layout: Layout, sample: Sample) -> Iterator[ProposedPart]:
+    why = f"{layout.why}; no measured position moves with it"
+    yield ProposedPart("action.translation", layout.translation, GUESS, why)
+    yield from _rotation("action", alone(layout.rotation, layout.rotation_why, sample), GUESS)
+    yield from _motion(layout, None, sample)
+    yield from _gripper("action", _guess_gripper(layout.gripper, sample))
+
+
+def _rotation(section: str, turning: Turning, confidence: str) -> Iterator[ProposedPart]:
+    yield ProposedPart(f"{section}.rotation", turning.part, confidence, turning.why)
+    if turning.part:
+        setting = f"{section}.rotation_format"
+        yield ProposedPart(setting, turning.format, confidence, turning.why)
+
+
+def _joint_commands(key: str, match: PoseMatch, sample: Sample) -> Iterator[ProposedPart]:
+    """Commands that measured joints follow, and no end effector."""
+    assert match.part.stop is not None
+    count = match.part.stop
+    for name in ("translation", "rotation"):
+        yield ProposedPart(f"action.{name}", "", LIKELY, f"{key} are joint commands")
+    motion = "target" if match.motion == "target" else "delta"
+    why = f"{match.part} moves with it ({match.correlation:.2f})"
+    yield ProposedPart("action.joints", f"{key}[0:{count}]", LIKELY, why)
+    yield ProposedPart("action.joints_motion", motion, LIKELY, why)
+    yield ProposedPart("pose.joints", str(match.part), LIKELY, why)
+    part = f"{key}[{count}]" if sample.width(key) == count + 1 else ""
+    yield from _gripper("action", _guess_gripper(part, sample))
 
 
 def _check_turns(
-    layout: _Layout, match: PoseMatch, pose: Sequence[ProposedPart], sample: Sample
-) -> tuple[_Layout, PoseMatch]:
+    turning: Turning, match: PoseMatch, pose: Turning, sample: Sample
+) -> tuple[Turning, PoseMatch]:
     """Whether the angles of an achieved motion are differences of the pose's, or turns.
 
     Differences without the pose that they start from cannot be read; turns are a delta.
     """
-    is_angles = layout.rotation and _rotation_format(sample, layout.rotation) == "rpy"
-    if match.motion != "achieved" or not is_angles:
-        return layout, match
-    if not pose:
+    if match.motion != "achieved" or turning.format != "rpy":
+        return turning, match
+    if not pose.part:
         why = "differences of angles, and no measured angles to start from"
-        return layout._replace(rotation="", rotation_why=why), match
-    part, rotation_format = (proposed.value for proposed in pose)
-    angles = to_rpy(sample.take(part), RotationFormat(rotation_format))
-    stored = sample.without_last(sample.take(layout.rotation))
+        return Turning("", "", why), match
+    angles = to_rpy(sample.take(pose.part), RotationFormat(pose.format))
+    stored = sample.without_last(sample.take(turning.part))
     turns = relative_rpy(angles[:-1], angles[1:])
     steps = ~sample.is_last[:-1]
     errors = [
         np.abs(wrap_angle(stored - rows[steps])).sum() for rows in (np.diff(angles, axis=0), turns)
     ]
-    return layout, match if errors[0] <= errors[1] else match._replace(motion="delta")
+    return turning, match if errors[0] <= errors[1] else match._replace(motion="delta")
 
 
-def _motion(layout: _Layout, match: PoseMatch | None) -> Iterator[ProposedPart]:
-    if match is None:
+def _motion(layout: Layout, match: PoseMatch | None, sample: Sample) -> Iterator[ProposedPart]:
+    rate = find_rate(sample)
+    is_velocity, rate = velocity_rate(layout.key, match, rate)
+    if rate:
+        confidence = LIKELY if rate.is_measured else GUESS
+        yield ProposedPart("control_hz", f"{rate.hz:g}", confidence, rate.why)
+    if is_velocity:
+        why = f"{layout.key}, by its name" if match is None else rate.why if rate else ""
+        yield ProposedPart("action.motion", "velocity", LIKELY, why)
+    elif match is None:
         why = "small numbers around zero"
         if layout.looks_absolute:
             why = "the numbers look absolute, but no measured pose is near them"
         yield ProposedPart("action.motion", "delta", GUESS, why)
         return
-    confidence, why = {
-        "achieved": (SURE, f"equal to the differences of {match.part}"),
-        "target": (LIKELY, f"close to {match.part} itself"),
-        "delta": (LIKELY, f"correlates with the differences of {match.part}"),
-    }[match.motion]
-    yield ProposedPart("action.motion", match.motion, confidence, why)
-    if not 1 / _SCALE_FACTOR <= match.slope <= _SCALE_FACTOR:
-        why = f"commands are {match.slope:.3g} times the motion that followed"
-        yield ProposedPart("action.translation_scale", f"{1 / match.slope:.2g}", GUESS, why)
+    else:
+        confidence, why = {
+            "achieved": (SURE, f"equal to the differences of {match.part}"),
+            "target": (LIKELY, f"close to {match.part} itself"),
+            "delta": (LIKELY, f"correlates with the differences of {match.part}"),
+        }[match.motion]
+        yield ProposedPart("action.motion", match.motion, confidence, why)
+    if match is None:
+        return
+    ratio = match.slope / rate.hz if is_velocity and rate else match.slope
+    if not 1 / _SCALE_FACTOR <= ratio <= _SCALE_FACTOR:
+        why = f"commands are {ratio:.3g} times the motion that followed"
+        yield ProposedPart("action.translation_scale", f"{1 / ratio:.2g}", GUESS, why)
 
 
 def _gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
@@ -334,55 +369,6 @@ def _gripper(section: str, guess: _Gripper) -> Iterator[ProposedPart]:
     why = "chosen by its name, or the number left over"
     yield ProposedPart(f"{section}.gripper", guess.part, guess.confidence, why)
     yield ProposedPart(f"{section}.gripper_format", guess.format, guess.confidence, guess.why)
-
-
-def _layouts(sample: Sample) -> list[_Layout]:
-    """End-effector actions that the columns may hold, the clearest names first."""
-    keys = [k for k in sample.numbers if k.startswith("action") and not _NOT_HAND.search(k)]
-    return [*_layout_by_name(keys, sample), *_layouts_by_place(keys, sample)]
-
-
-def _layout_by_name(keys: list[str], sample: Sample) -> Iterator[_Layout]:
-    """An action in several columns, each named for what it holds."""
-
-    def first(pattern: re.Pattern[str], *sizes: int) -> str:
-        named = (k for k in keys if pattern.search(k) and sample.width(k) in sizes)
-        return next((str(Part(key)) for key in named), "")
-
-    translation, rotation = first(_TRANSLATION, 2, 3), first(_ROTATION, 3, 4)
-    if translation:
-        rotation_why = "no column is named so"
-        if rotation:
-            rotation_why = f"named so; {_rotation_format(sample, rotation)}"
-        yield _Layout(translation, rotation, first(_GRIPPER, 1), "named so", rotation_why)
-
-
-def _layouts_by_place(keys: list[str], sample: Sample) -> Iterator[_Layout]:
-    """One vector for everything."""
-    grippers = (k for k in keys if _GRIPPER.search(k) and sample.width(k) == 1)
-    gripper = next((str(Part(key)) for key in grippers), "")
-    # `action` before `action_dict/...`, Cartesian columns before all.
-    for key in sorted(keys, key=lambda k: ("cartesian" not in k.lower(), len(k))):
-        size, (_, slash, name) = sample.width(key), key.rpartition("/")
-        is_named_part = slash and (_GRIPPER.search(name) or _ROTATION.search(name))
-        if size < 2 or size > 8 or size == 5 or is_named_part:
-            continue
-        translation, rotation, end = f"{key}[0:{min(size, 3)}]", "", 3
-        rotation_why = "none left"
-        if size >= 7 and _is_unit(sample.take(f"{key}[3:7]")):
-            rotation, end, rotation_why = f"{key}[3:7]", 7, "the next numbers; unit length"
-        elif size >= 6:
-            rotation, end, rotation_why = f"{key}[3:6]", 6, "the next numbers; taken as angles"
-        rows = sample.take(translation)
-        yield _Layout(
-            translation,
-            rotation,
-            f"{key}[{end}]" if size > end else gripper,
-            f"the first of {size} numbers in {key}",
-            rotation_why,
-            # Positions change little from step to step, compared with their size.
-            looks_absolute=np.abs(sample.changes(rows)).mean() < 0.1 * np.abs(rows).mean(),
-        )
 
 
 def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _Gripper:
@@ -405,72 +391,13 @@ def _guess_gripper(part: str, sample: Sample, like: _Gripper | None = None) -> _
         word = "closed_one" if _CLOSED.search(part) else "open_one"
         return _Gripper(part, word, LIKELY, f"{reach}, and its name")
     if like is not None and like.format in _OPPOSITE:
-        alike = _agreement(sample.take(like.part), rows, sample)
+        alike = agreement(sample.take(like.part), rows, sample)
         word = like.format if alike >= 0 else _OPPOSITE[like.format]
         why = f"{reach}, correlates {alike:.2f} with {like.part}"
         return _Gripper(part, word, like.confidence, why)
     word = "open_one" if first >= 0.5 else "closed_one"
     why = f"{reach}, episodes begin at {first:.2g}, and most grippers begin open"
     return _Gripper(part, word, GUESS, why)
-
-
-def _pose_rotation(
-    position: Part, action_rotation: str, sample: Sample
-) -> tuple[list[ProposedPart], str]:
-    """The rotation after a measured position, and the gripper in its column or another."""
-    assert position.stop is not None
-    key, start, size = position.key, position.stop, sample.width(position.key)
-    grippers = [
-        name
-        for name, rows in sample.numbers.items()
-        if _GRIPPER.search(name) and not name.startswith("action")
-        if rows.shape[1] == 1 and np.ptp(rows)
-    ]
-    gripper = str(Part(grippers[0])) if grippers else ""
-    quaternion, angles = f"{key}[{start}:{start + 4}]", f"{key}[{start}:{start + 3}]"
-    if size >= start + 4 and _is_unit(sample.take(quaternion)):
-        part = quaternion
-        rotation_format, why = _quaternion_order(quaternion, action_rotation, sample)
-        inside = f"{key}[{start + 4}]" if size == start + 5 else ""
-    elif size >= start + 3 and np.abs(sample.take(angles)).max() <= _FULL_TURN:
-        part, rotation_format = angles, "rpy"
-        why = "the next three numbers of the pose are within a full turn"
-        inside = f"{key}[{size - 1}]" if size > start + 3 else ""
-    else:
-        return [], gripper
-    parts = [
-        ProposedPart("pose.rotation", part, LIKELY, why),
-        ProposedPart("pose.rotation_format", rotation_format, LIKELY, why),
-    ]
-    return parts, gripper or inside
-
-
-def _quaternion_order(part: str, action_rotation: str, sample: Sample) -> tuple[str, str]:
-    """The order in which turns from step to step are most like the commanded ones."""
-    if not action_rotation or sample.size(action_rotation) != 3:
-        return _QUATERNIONS[0], "unit length; the order is a guess"
-    scores = []
-    for order in _QUATERNIONS:
-        angles = to_rpy(sample.take(part), order)
-        turns = relative_rpy(angles[:-1], angles[1:])
-        commands = sample.take(action_rotation)
-        scores.append(_agreement(commands, np.pad(turns, ((0, 1), (0, 0))), sample))
-    best = int(np.argmax(scores))
-    return _QUATERNIONS[best], f"unit length; turns correlate {scores[best]:.2f} in this order"
-
-
-def _rotation_format(sample: Sample, part: str) -> str:
-    return _QUATERNIONS[0] if sample.size(part) == 4 else "rpy"
-
-
-def _agreement(one: Rows, other: Rows, sample: Sample) -> float:
-    """Correlation of two parts over all numbers of all steps but the last of each episode."""
-    return correlation(sample.without_last(one).ravel(), sample.without_last(other).ravel())
-
-
-def _is_unit(rows: Rows) -> bool:
-    """Whether rows of four numbers are quaternions."""
-    return bool(np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 0.01)
 
 
 def _build_source(given: Mapping[str, Any]) -> Source | None:

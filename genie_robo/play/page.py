@@ -12,12 +12,12 @@ from jaxtyping import Bool, UInt8
 from nicegui import Client, app, core, events, run, ui
 from starlette.responses import PlainTextResponse
 
+from genie_robo.data.images import png_bytes
 from genie_robo.inference.world import Codes, Prompt
 from genie_robo.play.access import LOCAL_NAMES, MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES, Access
 from genie_robo.play.game import RECORD, Action, Game, code_keys, robot_keys, session_keys
 from genie_robo.play.session import EXPECTED, Job, Session, Turns
 from genie_robo.play.sockets import SocketGuard
-from genie_robo.sim.render import png_bytes
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, ROTATION, XYZ, action_names
 
 THUMBNAILS = 9

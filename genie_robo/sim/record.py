@@ -4,8 +4,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,20 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
-from etils import epath
 from jaxtyping import Bool, Float
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
-from tensorflow_datasets.core.file_adapters import FileFormat
 
 from genie_robo.atomic import replacing
 from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.shards import claim_array_record
-from genie_robo.disk_space import check_growth
+from genie_robo.data.images import png_bytes
+from genie_robo.data.rlds_writer import ShardWriter
 from genie_robo.progress import progress_bar
 from genie_robo.sim.contact import CLIP_ACTIONS, box_centres, moves_a_box
 from genie_robo.sim.policies import Script, make_policy, roll_policy
-from genie_robo.sim.render import png_bytes
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.stored_files import read_json
 from genie_robo.workers import in_order
@@ -37,7 +31,7 @@ RECORDING_FILE = "recording.json"
 REVISION = 2
 """Raise it when scenes, policies or images change: older recordings are then not kept."""
 _TASK_OF_POLICY = {"pick": "pick", "push": "push", "random": "explore", "play": "explore"}
-_EPISODES_PER_SHARD = 60
+_DESCRIPTION = "Scripted robot episodes in MuJoCo."
 
 _log = logging.getLogger(__name__)
 
@@ -123,8 +117,10 @@ def _write(
     jobs = [(decided, index, policy) for index, policy in enumerate(policies)]
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(jobs))
     with (
-        RldsWriter(
-            folder, name=NAME, version=VERSION, num_episodes=len(jobs), features=features
+        closing(
+            ShardWriter(
+                folder, name=NAME, version=VERSION, features=features, description=_DESCRIPTION
+            )
         ) as writer,
         progress_bar("record", total=len(jobs), unit="episodes") as advance,
         closing(in_order(_record_episode, jobs, num_workers=num_workers)) as results,
@@ -135,6 +131,7 @@ def _write(
             counts[result.policy]["successes"] += int(result.is_success)
             moves.append(result.moves)
             advance()
+        writer.finish()
     clips = np.concatenate(moves)
     share = float(clips.mean()) if len(clips) else None
     if share is not None:
@@ -248,80 +245,3 @@ def _look(env: Tabletop) -> dict[str, Any]:
         },
         "reward": float(env.is_success),
     }
-
-
-class RldsWriter:
-    """Appends episodes to the shards of a TFDS folder; `with` writes the metadata at its end."""
-
-    def __init__(
-        self, folder: Path, *, name: str, version: str, num_episodes: int, features: Any
-    ) -> None:
-        self._folder = folder
-        self._features = features
-        self._serializer = ExampleSerializer(features.get_serialized_info())
-        self._num_shards = -(-num_episodes // _EPISODES_PER_SHARD)
-        self._template = tfds.core.ShardedFileTemplate(
-            dataset_name=name,
-            data_dir=epath.Path(folder),
-            split="train",
-            filetype_suffix="array_record",
-        )
-        identity = tfds.core.DatasetIdentity(
-            name=name, version=tfds.core.Version(version), data_dir=str(folder), module_name=""
-        )
-        self._info = tfds.core.DatasetInfo(
-            builder=identity, features=features, description="Scripted robot episodes in MuJoCo."
-        )
-        self._shard_lengths: list[int] = []
-        self._num_bytes = 0
-        self._shard: Any = None
-        self._path = folder
-
-    def write(self, episode: dict[str, Any]) -> None:
-        """Append one episode: a dict as the features describe it, images as encoded bytes."""
-        example = self._serializer.get_tf_example(self._features.encode_example(episode))
-        # Sorted maps: the same episode has the same bytes and the same hash on every machine.
-        record = example.SerializeToString(deterministic=True)
-        if not self._shard_lengths or self._shard_lengths[-1] == _EPISODES_PER_SHARD:
-            self._close_shard()
-            path = self._template.sharded_filepath(
-                shard_index=len(self._shard_lengths), num_shards=self._num_shards
-            )
-            claim_array_record()
-            self._shard, self._path = ArrayRecordWriter(str(path), "group_size:1"), Path(path)
-            self._shard_lengths.append(0)
-        with self._finding_room():
-            self._shard.write(record)
-        self._shard_lengths[-1] += 1
-        self._num_bytes += len(record)
-
-    def _close_shard(self) -> None:
-        if self._shard is not None:
-            with self._finding_room():
-                self._shard.close()
-
-    @contextmanager
-    def _finding_room(self) -> Iterator[None]:
-        """Raise an OSError where the shard could not grow; ArrayRecord raises without a number."""
-        try:
-            yield
-        except (RuntimeError, ValueError):
-            check_growth(self._path)
-            raise
-
-    def __enter__(self) -> "RldsWriter":
-        return self
-
-    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
-        self._close_shard()
-        if error_type is not None:
-            return
-        split = tfds.core.SplitInfo(
-            name="train",
-            shard_lengths=self._shard_lengths,
-            num_bytes=self._num_bytes,
-            filename_template=self._template,
-        )
-        self._info.set_file_format(FileFormat.ARRAY_RECORD)
-        self._info.set_splits(tfds.core.SplitDict([split]))
-        self._info.write_to_directory(self._folder)

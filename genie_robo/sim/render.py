@@ -2,7 +2,6 @@
 
 import atexit
 import importlib
-import io
 import logging
 import os
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from PIL import Image
 
 RENDERERS = ("auto", "raycast", "egl", "osmesa")
 _RAYCAST_ROWS = 256
@@ -292,10 +290,3 @@ def make_renderer(
 def _announce(name: str, image_size: tuple[int, int]) -> None:
     """Log once, not at every episode."""
     _log.info("renderer=auto picked %s for %d x %d images", name, *image_size)
-
-
-def png_bytes(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Lossless encoding of a frame."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="png", compress_level=4)
-    return buffer.getvalue()

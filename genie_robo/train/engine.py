@@ -25,7 +25,14 @@ from genie_robo.ranks import OneProcess, Ranks
 from genie_robo.train.settings import EngineConfig, Precision, Strategy
 from genie_robo.workers import end_with_launcher
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class StopRequest(threading.Event):
+    """Set when this process is asked to stop."""
+
+    by = "a signal to another process"
+    """What asked."""
 
 
 def make_fabric(config: EngineConfig) -> Fabric:
@@ -173,12 +180,12 @@ def supports_bf16(device: str) -> bool:
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
+def stop_requests() -> Iterator[StopRequest]:
     """An event that the first Ctrl-C or SIGTERM sets, for a graceful stop after the current step.
 
     A second signal acts as usual. Outside of the main thread signals cannot be caught.
     """
-    requested = threading.Event()
+    requested = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield requested
         return
@@ -186,6 +193,7 @@ def stop_requests() -> Iterator[threading.Event]:
 
     def request(number: int, frame: FrameType | None) -> None:
         del frame
+        requested.by = _STOP_SIGNALS[signal.Signals(number)]
         requested.set()
         signal.signal(number, usual[signal.Signals(number)])
 

@@ -49,7 +49,8 @@ class Loop:
         """Train from the newest checkpoint to `num_steps`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM: the current step was finished and saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, which it names: the current step was finished
+                and saved.
             ValueError: A loss or gradient was not finite.
         """
         self._restore()
@@ -82,7 +83,9 @@ class Loop:
         for log in logs:
             log.close()
         if not self._is_done:
-            raise KeyboardInterrupt(f"training {name} stopped and saved at step {self.step}")
+            interrupt = KeyboardInterrupt(stop.by)
+            interrupt.add_note(f"training {name} stopped and saved at step {self.step}")
+            raise interrupt
 
     @property
     def _is_done(self) -> bool:

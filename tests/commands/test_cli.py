@@ -159,8 +159,16 @@ def test_ctrl_c_says_how_to_go_on(run_cli, cart):
     cart(interrupted)
     outcome = run_cli("cart", "path=my cart")
     assert outcome.status == cli.INTERRUPTED
-    assert "Finished work is kept" in outcome.err
+    assert "Stopped by Ctrl-C. Finished work is kept" in outcome.err
     assert "`genie-robo cart 'path=my cart'`" in outcome.err
+
+
+def test_a_stopped_training_names_the_signal(run_cli, cart):
+    def terminated(config):
+        raise KeyboardInterrupt("SIGTERM")
+
+    cart(terminated)
+    assert "Stopped by SIGTERM. Finished work is kept" in run_cli("cart", "path=a").err
 
 
 def test_fault_of_ours_is_named_as_such(capsys):

@@ -128,6 +128,13 @@ def test_a_quaternion_of_length_zero():
         to_pose(columns, source)
 
 
+def test_a_6d_rotation_of_parallel_vectors():
+    source = make_source(action={"rotation": "action[3:9]", "rotation_format": "rotation_6d"})
+    columns = {"action": np.ones((2, 10)), "observation/state": np.zeros((2, 7))}
+    with pytest.raises(ValueError, match="6-D rotation of step 0 has two parallel or zero vectors"):
+        to_robot_actions(columns, source)
+
+
 HALF = np.sqrt(0.5)
 
 
@@ -159,6 +166,24 @@ HALF = np.sqrt(0.5)
         ),
         # an axis times its angle, about y
         ({"rotation_format": "axis_angle"}, [1, 2, 3, 0, 0.5, 0, 1], [1, 2, 3, 0, 0.5, 0, 1], []),
+        # two columns of a matrix, of any length: a quarter turn about z
+        (
+            {"rotation": "action[3:9]", "rotation_format": "rotation_6d", "gripper": "action[9]"},
+            [1, 2, 3, 0, 2, 0, -3, 5, 0, 1],
+            [1, 2, 3, 0, 0, np.pi / 2, 1],
+            [],
+        ),
+        # the same numbers as rows: a quarter turn back
+        (
+            {
+                "rotation": "action[3:9]",
+                "rotation_format": "rotation_6d_rows",
+                "gripper": "action[9]",
+            },
+            [1, 2, 3, 0, 2, 0, -3, 5, 0, 1],
+            [1, 2, 3, 0, 0, -np.pi / 2, 1],
+            [],
+        ),
         # two numbers: in the plane
         (
             {"translation": "action[0:2]", "rotation": "", "gripper": ""},
@@ -240,6 +265,10 @@ def stored_rotations(turns: Rotation, rotation_format: RotationFormat) -> np.nda
             return turns.as_rotvec()
         case RotationFormat.quaternion_xyzw:
             return quaternions
+        case RotationFormat.rotation_6d:  # two columns of the matrix
+            return turns.as_matrix()[:, :, :2].transpose(0, 2, 1).reshape(-1, 6)
+        case RotationFormat.rotation_6d_rows:
+            return turns.as_matrix()[:, :2].reshape(-1, 6)
         case _:
             return quaternions[:, [3, 0, 1, 2]]
 

@@ -267,8 +267,18 @@ def test_folds_test_every_episode_once(number, test_fraction):
     num_test = len(split(0)[Split.test])
     tested = [e for fold in range(number // num_test) for e in split(fold)[Split.test]]
     assert len(tested) == len(set(tested)) > number - num_test
-    for fold in range(3):
+    for fold in range(number // num_test):
         assert sorted(sum(split(fold).values(), ())) == list(range(number))
+    with pytest.raises(ValueError, match="would test episodes that an earlier fold tests"):
+        split(number // num_test)
+
+
+def test_a_fold_that_would_wrap_around_is_refused():
+    """Ten episodes, three of them for testing: folds 0, 1 and 2 test nine of them."""
+    ids = [str(i) for i in range(10)]
+    message = "data.fold=3 .* 10 episodes, 3 of them for testing, have folds 0 to 2; give one"
+    with pytest.raises(ValueError, match=message):
+        split_episodes(ids, val_fraction=0.1, test_fraction=0.3, fold=3)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,15 @@ from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from sklearn.cluster import KMeans
 from undrawn import undrawn, without_flow
 
+from eval_suites.base import run_suite
 from eval_suites.few_label import FewLabel
 from eval_suites.latent_probe import LatentProbe
 from eval_suites.probes.data import collect
+from eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
 from eval_suites.probes.pixel_features import coarse_grey
 from eval_suites.probes.scores import BASELINES
+from eval_suites.table import Table
+from genie_robo.types import Split
 
 NUM_CODES = 8
 
@@ -150,7 +154,71 @@ def test_a_peak_at_the_end_of_the_lags_or_beyond_is_no_lag(robot, oracle, shift)
     result = probe_achieved(robot, lambda window: np.roll(oracle(window), -shift))
     best = result.metrics["achieved/xyz/best_lag"]
     assert best.value is None
-    assert "at no lag, or best at the last lag that was tried" in best.reason
+    tried = abs(shift) == 3
+    assert ("best at the last lag that was tried" in best.reason) is tried
+    assert ("at no lag: the highest R2 is" in best.reason) is not tried
+
+
+def test_codes_of_another_transition_are_said_in_a_note(robot, oracle):
+    late = probe_achieved(robot, lambda window: np.roll(oracle(window), 1))
+    assert "best at lag -1, that of a previous transition" in late.notes[0]
+    aligned = probe_achieved(robot, oracle, action_lag=1)
+    assert aligned.notes[0] == "Commands are read 1 steps late (data.source.action.lag=1)."
+    assert not any("lag" in note for note in probe_achieved(robot, oracle).notes)
+
+
+def lag_totals(*r2):
+    """Errors at lags -n .. n of one dimension, and a deviation of 1."""
+    return np.array([[1 - value] for value in r2] + [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("r2", "best", "low", "high"),
+    [
+        # Clearly apart.
+        ([0.1, 0.2, 0.5, 0.3, 0.2], 0, 0, 0),
+        # Lag 0 is 0.015 worse than lag -1: the two cannot be told apart.
+        ([0.1, 0.5, 0.485, 0.3, 0.2], -1, -1, 0),
+        # 0.02 and a little: they can.
+        ([0.1, 0.5, 0.479, 0.3, 0.2], -1, -1, -1),
+        # Below the floor: any lag.
+        ([0.0, 0.002, 0.001, 0.0, 0.0], np.nan, -2, 2),
+        # The peak may lie beyond the last lag.
+        ([0.1, 0.2, 0.3, 0.4, 0.5], np.nan, -2, 2),
+    ],
+)
+def test_best_lag_and_what_it_cannot_be_told_from(r2, best, low, high):
+    totals = lag_totals(*r2)
+    np.testing.assert_equal(float(best_lag(totals)), best)
+    assert lag_bounds(totals).tolist() == [low, high]
+
+
+def lag_metric(*episodes):
+    """The best lag of episodes whose errors are given by their R2 at lags -2 .. 2."""
+    table = Table([str(e) for e in range(len(episodes))])
+    scored = ProbeTable(table, ["dx"])
+    sums = np.stack([lag_totals(*r2) for r2 in episodes])
+    return lag_measurements(scored, sums, max_lag=2)["best_lag"].metric(seed=0)
+
+
+def test_the_interval_of_a_lag_reflects_the_resamples():
+    late, aligned = [0, 0.6, 0.3, 0, 0], [0, 0.3, 0.6, 0, 0]
+    assert lag_metric(*[late] * 10).ci95 == (-1, -1)
+    # Seven of ten episodes are late: about 17 % of the resamples find the codes aligned.
+    mixed = lag_metric(*[late] * 7, *[aligned] * 3)
+    assert (mixed.value, mixed.ci95) == (-1, (-1, 0))
+    # Equal within 0.02 in every episode, though lag -1 is the best in every resample.
+    near = lag_metric(*[[0, 0.5, 0.49, 0, 0]] * 10)
+    assert (near.value, near.ci95) == (-1, (-1, 0))
+    # Some resamples have no best lag at all: then it may be any.
+    weak = lag_metric([0, 0.3, 0.0, 0, 0], *[[0, 0.0, 0.0, 0, 0]] * 9)
+    assert (weak.value, weak.ci95) == (-1, (-2, 2))
+
+
+def test_a_lag_below_the_floor_is_undefined_with_the_reason():
+    metric = lag_metric(*[[0.002, 0.001, 0, 0, 0]] * 10)
+    assert (metric.value, metric.ci95) == (None, None)
+    assert metric.reason == "the codes predict the motion at no lag: the highest R2 is 0.002"
 
 
 def test_off_by_one_codes_on_slow_motion_fool_r2_but_not_partial_r2():
@@ -184,9 +252,42 @@ def test_dimensions_that_hardly_ever_move_are_left_out_and_named():
     assert any("hardly ever move: dz, droll" in note for note in result.notes)
 
 
-def test_per_dimension_values_average_to_the_mean(perfect):
-    values = [perfect.metrics[f"achieved/xyz/r2/{d}"].value for d in ("dx", "dy", "dz")]
-    assert np.mean(values) == pytest.approx(perfect.metrics["achieved/xyz/r2"].value)
+@pytest.mark.parametrize("name", ["r2", "r2_latent"])
+def test_per_dimension_values_average_to_the_mean(perfect, name):
+    values = [perfect.metrics[f"achieved/xyz/{name}/{d}"] for d in ("dx", "dy", "dz")]
+    mean = np.mean([metric.value for metric in values])
+    assert mean == pytest.approx(perfect.metrics[f"achieved/xyz/{name}"].value)
+    assert all(metric.ci95 for metric in values)
+
+
+def test_the_headline_has_both_gains_beside_the_share_of_the_ceiling(perfect):
+    assert perfect.headline == (
+        "achieved/xyz/r2",
+        "achieved/xyz/fraction_of_ceiling",
+        "achieved/xyz/r2_latent",
+        "achieved/xyz/gain_over/untrained_encoder",
+        "achieved/xyz/partial_r2_previous_action",
+        "achieved/xyz/gain_over/dense_flow_clusters",
+        "achieved/xyz/best_lag",
+        "achieved/gripper_events",
+    )
+    for name in perfect.headline[3:5]:
+        assert perfect.metrics[name].ci95 is not None, name
+
+
+def test_a_fit_on_training_episodes_says_so_everywhere(robot):
+    context = make_context(
+        robot, encoder=FakeEncoder(NUM_CODES, random_codes), fit_split=Split.train
+    )
+    with undrawn(), without_flow():
+        result = run_suite(QUICK, context)
+    metrics = result.metrics.values()
+    texts = [*result.notes, *(m.protocol for m in metrics), *(m.reason for m in metrics)]
+    texts += [found.protocol for found in result.measurements.values()]
+    assert any("probe fitted on training episodes, scored on test episodes" in t for t in texts)
+    said = [text for text in texts if "validation" in text.replace("cross-validation", "")]
+    assert said == []
+    assert any("by cross-validation inside the training split" in text for text in texts)
 
 
 def test_per_episode_rows_give_back_the_r2(perfect):
@@ -301,6 +402,7 @@ def test_collapsed_codebook_is_named(robot):
     assert result.metrics["codes/perplexity"].value == pytest.approx(1.0)
     assert any("collapsed" in note for note in result.notes)
     assert result.metrics["achieved/xyz/best_lag"].value is None
+    assert "short or too still" not in result.metrics["achieved/xyz/best_lag"].reason
     assert "at no lag" in result.metrics["achieved/xyz/best_lag"].reason
 
 

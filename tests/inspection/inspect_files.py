@@ -54,8 +54,13 @@ def make_arrays(seed, *, num_steps=20, size_m=0.01):
     return {"action": action, "state": state}
 
 
-def make_episode(seed, *, arrays=None, front=(200, 40, 10), wrist=(30, 60, 90), **changes):
-    arrays = {k: np.asarray(v, np.float32) for k, v in (arrays or make_arrays(seed)).items()}
+def make_episode(
+    seed, *, arrays=None, num_steps=20, front=(200, 40, 10), wrist=(30, 60, 90), **changes
+):
+    arrays = {
+        k: np.asarray(v, np.float32)
+        for k, v in (arrays or make_arrays(seed, num_steps=num_steps)).items()
+    }
     count = len(arrays["action"])
     return {
         "steps": [

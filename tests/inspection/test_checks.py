@@ -218,3 +218,41 @@ def test_an_image_that_cannot_be_decoded_is_counted(tmp_path):
     assert text.endswith(
         "the image of step 0 cannot be decoded: it is cut: a PNG without its last chunk"
     )
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_the_lag_that_was_found_aligns_the_commands(tmp_path, shift):
+    """Commands that come a step late, or early: the words for training read them rightly."""
+    folder = make_dataset(
+        tmp_path, [changed(seed, lambda a: np.roll(a, -shift, axis=0)) for seed in range(4)]
+    )
+    facts = look(folder, SOURCE)
+    assert f"data.source.action.lag={shift} reads them" in facts["out"]
+    source = composed(facts["words"])
+    assert source.action.lag == shift
+    again = look(folder, source)
+    assert "action_lag" not in problems_of(again)
+    assert again["motion"]["correlation"]["0"] == pytest.approx(1.0, abs=0.01)
+    assert composed(again["words"]).action.lag == shift
+
+
+def test_a_lag_of_two_steps_is_found_in_two_looks(tmp_path):
+    episodes = [changed(seed, lambda a: np.roll(a, -1, axis=0)) for seed in range(4)]
+    source = replace(SOURCE, action=replace(SOURCE.action, lag=2))
+    facts = look(make_dataset(tmp_path, episodes), source)
+    assert composed(facts["words"]).action.lag == 1
+
+
+def test_targets_and_poses_share_their_scale(tmp_path):
+    """A ratio of targets to motion says nothing of the unit."""
+    episodes = []
+    for seed in range(4):
+        arrays = make_arrays(seed)
+        arrays["action"][:, :6] = arrays["state"][:, :6] + arrays["action"][:, :6] * (
+            [10] * 3 + [1] * 3
+        )
+        episodes.append(make_episode(seed, arrays=arrays))
+    source = make_source(camera="observation/front", action={"motion": "target"})
+    facts = look(make_dataset(tmp_path, episodes), source)
+    assert "are both in the same unit?" in problems_of(facts)["action_scale"]
+    assert "translation_scale" not in facts["words"]

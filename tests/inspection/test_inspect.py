@@ -1,6 +1,7 @@
 """`genie-robo inspect` as a command: what it prints, writes and refuses."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from rlds_files import F
 
 from genie_robo import cli
 from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.inspect import open_console, print_facts
 from genie_robo.commands.table import load_command
 from genie_robo.config_file import conf_dir
+from genie_robo.inspection.facts import inspect_dataset
 
 READ = (
     "data=rlds",
@@ -90,7 +93,8 @@ def test_joints_only_cannot_be_proposed(inspect, tmp_path):
     facts = inspect(make_dataset(tmp_path, episodes, features=features))
     assert facts["actions"] == []
     assert facts["proposal"]["missing"] == [
-        "action: no column looks like an end-effector action; joints are not read"
+        "action: no column looks like an end-effector action; joint commands are named with "
+        "data.source.action.joints=KEY[0:7]"
     ]
     assert "no action: no column looks like" in facts["out"]
     assert (facts["folder"] / "actions.png").exists()
@@ -139,3 +143,32 @@ def test_a_single_short_episode(tmp_path):
     arrays = make_arrays(0, num_steps=2)
     facts = look(make_dataset(tmp_path, [make_episode(0, arrays=arrays)]))
     assert facts["num_seen"] == 1
+
+
+def test_in_a_pipe_no_key_is_broken_and_the_lines_can_be_pasted(tmp_path, capsys):
+    """Long keys, and a folder whose name has quotes, spaces and what looks like an emoji."""
+    key = "front_of_the_left_camera_of_the_second_arm_that_is_mounted_above_the_table"
+    observation = {key: F.Image(shape=(8, 12, 3), encoding_format="png")}
+    observation["state"] = F.Tensor(shape=(7,), dtype=np.float32)
+    episodes = [make_episode(seed) for seed in range(3)]
+    for episode in episodes:
+        for step in episode["steps"]:
+            seen = step["observation"]
+            step["observation"] = {key: seen["front"], "state": seen["state"]}
+    root = tmp_path / "it's a :robot: [x]"
+    root.mkdir()
+    folder = make_dataset(root, episodes, features=make_features(observation=observation))
+    print_facts(open_console(), inspect_dataset(folder).facts)
+    out = capsys.readouterr().out
+    assert any(
+        line.split() == [f"observation/{key}", "uint8[8,12,3]", "png", "image"]
+        for line in out.splitlines()
+    )
+    assert f"camera=observation/{key}  sure" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("genie-robo train")]
+    program, name, *words = shlex.split(line)
+    assert (program, name) == ("genie-robo", "train")
+    config = to_config(load_command("train"), compose_config(load_command("train"), words))
+    assert config.data.path == str(folder)
+    assert config.data.source.camera == f"observation/{key}"
+    assert config.data.source.pose.position == "observation/state[0:3]"

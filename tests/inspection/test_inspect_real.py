@@ -36,6 +36,7 @@ def test_bridge(real):
     kinds = {"split_overlap", "blank_camera", "first_action_zero", "terminal", "not_read"}
     assert set(found) == kinds
     assert facts["motion"]["ratio"] == pytest.approx(1.08, abs=0.01)
+    assert "data.source.action.lag=1 reads them" in facts["out"]
 
 
 @pytest.mark.real_data

@@ -14,8 +14,9 @@ from PIL import Image
 from sim_episodes import SPEC, read_raw, to_episode
 
 from genie_robo.config import RecordConfig
+from genie_robo.data.rlds_writer import ShardWriter
 from genie_robo.sim import record
-from genie_robo.sim.record import RldsWriter, record_dataset
+from genie_robo.sim.record import record_dataset
 from genie_robo.sim.replay import replay
 from genie_robo.sim.robots import MENAGERIE
 
@@ -166,7 +167,7 @@ def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(RldsWriter, "write", fail)
+    monkeypatch.setattr(ShardWriter, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         record_dataset(replace(SPEC, path=str(tmp_path), num_steps=2, num_workers=1))
     assert list((tmp_path / "tabletop").iterdir()) == []

@@ -72,7 +72,7 @@ def test_killed_and_stopped_training_ends_in_the_same_weights(
     assert status == -signal.SIGKILL
     status, message = stop(words, world_model, after=40, by=signal.SIGTERM)
     assert status == 130
-    assert "Finished work is kept" in message
+    assert "Stopped by SIGTERM. Finished work is kept" in message
     done = len(logged(run, "world_model"))
     assert 40 <= done < 60
     assert (run / "world_model" / "checkpoints" / f"step_{done:08d}").is_dir()

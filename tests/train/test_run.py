@@ -47,7 +47,7 @@ def test_interrupted_training_goes_on_to_the_same_weights_bit_for_bit(
     broken = replace(trained, run=str(tmp_path / "broken"))
     for num_losses in (3, 6, 2):  # in the tokenizer, then twice in the world model
         stop_after(num_losses)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match=r"^Ctrl-C\n"):
             train(broken)
     monkeypatch.undo()
     train(broken)
