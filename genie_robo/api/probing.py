@@ -87,7 +87,7 @@ def probe(
     sides = _folds(known, num_folds, seed) if split is None else [split]
     errors = _errors(known, sides, seed)
     how = f"{num_folds} folds of whole episodes" if split is None else "given test episodes"
-    num_tested = sum(int(side.sum()) for side in sides)
+    num_tested = sum(int(side[known.episode].sum()) for side in sides)
     return _result(known, errors, num_tested, f"{_PROTOCOL}; {how}")
 
 
@@ -237,7 +237,7 @@ def _given_split(known: _Known, test_episodes: Collection[Any]) -> Bool[np.ndarr
 
 def _errors(
     known: _Known, sides: Sequence[Bool[np.ndarray, " e"]], seed: int
-) -> dict[str, Float[np.ndarray, "e a"]]:
+) -> dict[str, Float[np.ndarray, "tested a"]]:
     """Squared errors of every predictor in every test episode."""
     found: dict[str, list[np.ndarray]] = {}
     for each in _probes(known, sides, seed):
@@ -262,7 +262,10 @@ def _probes(known: _Known, sides: Sequence[Bool[np.ndarray, " e"]], seed: int) -
 
 
 def _result(
-    known: _Known, errors: Mapping[str, Float[np.ndarray, "e a"]], num_steps: int, protocol: str
+    known: _Known,
+    errors: Mapping[str, Float[np.ndarray, "tested a"]],
+    num_steps: int,
+    protocol: str,
 ) -> ProbeResult:
     varying = np.flatnonzero(errors["mean"].sum(axis=0) > 0)
 
