@@ -1,5 +1,6 @@
 """A trained Genie for arrays: the latent actions of videos, and imagined videos under actions."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +24,12 @@ from genie_robo.api.arrays import (
     read_videos,
     unbatched,
 )
-from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.action_map import ActionMap, steered_world
 from genie_robo.inference.rollout import check_takes_codes
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.trust import Usual, WatchedWorld
 from genie_robo.inference.world import (
     Actions,
-    GenieWorld,
     Prompt,
     RobotActions,
     Step,
@@ -44,6 +44,10 @@ from genie_robo.types import action_names
 
 _CHUNKS = 16
 """Windows of a long video that are encoded at once."""
+_FAR, _SMALLEST = 1.0, 1e-3
+"""Robot actions that leave the fitted range by more than its width times this are reported."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,17 +143,11 @@ class LoadedGenie:
     @property
     def world(self) -> World:
         """A new world of this model, for Gymnasium environments and for steps one by one."""
-        found = self.action_map
-        if found is None or self.model.takes_robot_actions:
-            world = GenieWorld(self.model, sampler=self.sampler)
-        else:
-            robot_map = found.robot_map(by_latents=self.model.takes_latents)
-            world = GenieWorld(self.model, sampler=self.sampler, robot_map=lambda: robot_map)
+        world = steered_world(self.model, self.action_map, sampler=self.sampler)
         if not self.usual:
             return world
-        return WatchedWorld(
-            world, self.usual, to_latents=found.latents.predict if found is not None else None
-        )
+        to_latents = self.action_map.latents.predict if self.action_map else None
+        return WatchedWorld(world, self.usual, to_latents=to_latents)
 
     def actions(self, video: Array) -> InferredActions:
         """The latent action of each transition of a video.
@@ -237,7 +235,9 @@ class LoadedGenie:
     def _read_actions(self, what: str, values: Any, num_frames: int | None) -> Rows:
         if what == "robot_actions":
             self._check_robot_actions()
-            return read_vectors(values, what, self.action_names, num_frames)
+            rows = read_vectors(values, what, self.action_names, num_frames)
+            self._warn_beyond_range(rows.values)
+            return rows
         check_takes_codes(self.model)
         if what == "latents":
             names = [f"z{number}" for number in range(self.latent_dim)]
@@ -253,6 +253,26 @@ class LoadedGenie:
                 "map and was not trained on robot actions. `genie-robo imagine run=RUN` fits a "
                 "map, which `genie-robo export` takes along; or give codes="
             )
+
+    def _warn_beyond_range(self, actions: Float[np.ndarray, "b n a"]) -> None:
+        """Say which robot actions are far outside those that were fitted to, as in another unit."""
+        robot = self.model.dynamics.robot
+        if robot is not None:
+            low, high = robot.action_range.cpu().double().numpy()
+        else:
+            assert self.action_map is not None  # else robot actions were refused
+            low, high = self.action_map.latents.action_range
+        margin = _FAR * (high - low) + _SMALLEST
+        given = zip(actions.min(axis=(0, 1)), actions.max(axis=(0, 1)), strict=True)
+        for name, (least, most), a, b, far in zip(
+            self.action_names, given, low, high, margin, strict=True
+        ):
+            if least < a - far or most > b + far:
+                _log.warning(
+                    "robot actions have %s from %.3g to %.3g, but the model was fitted to %.3g to "
+                    "%.3g and clips them; are they in m, rad and 1 = open?",
+                    *(name, least, most, a, b),
+                )
 
 
 _STEPS = {"codes": code_steps, "latents": latent_steps, "robot_actions": robot_steps}

@@ -147,6 +147,15 @@ def test_wrong_actions_are_named(genie, video, given, reason):
         genie.imagine(video[0], **given)
 
 
+def test_robot_actions_in_another_unit_are_reported(genie, video, caplog):
+    usual = genie.action_map.dictionary.mean(np.arange(2))
+    genie.imagine(video[0], robot_actions=usual)
+    assert caplog.text == ""
+    genie.imagine(video[0], robot_actions=usual * [1000, 1, 1, 1, 1, 1, 1])
+    assert "robot actions have dx from" in caplog.text
+    assert "dy" not in caplog.text
+
+
 def test_batches_of_different_sizes_are_named(genie, video):
     with pytest.raises(ValueError, match="3 frames to start from, but codes for 2 rollouts"):
         genie.imagine(video[:3], codes=[[1], [2]])
