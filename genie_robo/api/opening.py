@@ -53,7 +53,7 @@ def of_run(
     """
     num_labels = ActionMapConfig.num_labels
     if action_map is not None:
-        num_labels = int(action_map.origin["num_labels"])
+        num_labels = int(action_map.origin.get("num_labels", num_labels))
     sampler = sampler or Sampler()
     world = GenieWorld(model, sampler=sampler)
     usual = kept_usual(trained, world, num_labels=num_labels)
