@@ -24,6 +24,9 @@ MOST_REPEATED = 0.1
 class ProbeResult:
     """R2 on held-out episodes: 1 is perfect, 0 is as good as the mean of the fitted episodes.
 
+    Latents that say nothing score slightly below 0, and their interval may end below 0: a fit to
+    noise costs something on other episodes. Read an R2 as information only above 0.
+
     Every number is an `Estimate`: `value`, and `ci95`, the 95 % interval by bootstrap over
     episodes, None with fewer than five. `value` is None where it is undefined.
     """
