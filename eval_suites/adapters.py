@@ -32,13 +32,17 @@ class GenieEncoder:
         """Whether the dynamics was trained on these latents."""
         return self.genie.takes_latents
 
-    @torch.no_grad()
     def encode(self, window: Window) -> Transitions:
         """Latent actions of a window of any length, each transition encoded exactly once."""
-        num_transitions = len(window.video) - 1
-        chunks = overlapping_chunks(window.video, num_frames=self.genie.num_frames)
-        video = video_to_float(torch.from_numpy(chunks).to(self.device))
-        encoded = self.genie.eval().infer_actions(video)
+        return self.encode_video(window.video)
+
+    @torch.no_grad()
+    def encode_video(self, video: UInt8[np.ndarray, "t h w c"]) -> Transitions:
+        """Latent actions of the transitions of a video, each encoded exactly once."""
+        num_transitions = len(video) - 1
+        chunks = overlapping_chunks(video, num_frames=self.genie.num_frames)
+        pixels = video_to_float(torch.from_numpy(chunks).to(self.device))
+        encoded = self.genie.eval().infer_actions(pixels)
         return Transitions(
             encoded.indices.flatten(0, 1)[:num_transitions].cpu().numpy(),
             encoded.continuous.flatten(0, 1)[:num_transitions].cpu().double().numpy(),

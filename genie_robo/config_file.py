@@ -4,22 +4,27 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from difflib import get_close_matches
 from enum import Enum
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from genie_robo.config_tree import from_tree, to_tree
+from genie_robo.data.settings import DatasetConfig
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_paths import from_stored, to_stored
 from genie_robo.stored_files import read_yaml_text
 from genie_robo.train.settings import TrainConfig
 
 ConfigT = TypeVar("ConfigT")
+_ANY_DATASET = "rlds"
+"""data=rlds names no columns."""
 
 
 def conf_dir() -> Path:
@@ -36,6 +41,26 @@ def conf_dir() -> Path:
         f"the configuration files of genie_robo are missing: neither {package / 'conf'} nor "
         f"{package.parent / 'conf'} holds demo.yaml; install the package again"
     )
+
+
+def known_datasets() -> list[str]:
+    """Names of the datasets whose columns are known: those of conf/data, without the open one."""
+    names = {path.stem for path in (conf_dir() / "data").glob("*.yaml")}
+    return sorted(names - {_ANY_DATASET})
+
+
+def read_dataset_config(name: str, *, path: str) -> DatasetConfig:
+    """How a dataset of conf/data is read, at a path.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    known = known_datasets()
+    if name not in known:
+        close = get_close_matches(name, known, n=3) or known
+        raise ValueError(f"data={name} is no dataset of conf/data; choose {', '.join(close)}")
+    settings = yaml.safe_load(read_yaml_text(conf_dir() / "data" / f"{name}.yaml"))
+    return from_plain(DatasetConfig, {**settings, "path": path})
 
 
 def write_config(run: RunFolder, config: TrainConfig) -> None:

@@ -70,8 +70,10 @@ def fetch_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap:
     return fitted
 
 
-def saved_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:
+def saved_action_map(trained: TrainedRun, *, num_labels: int | None = None) -> ActionMap | None:
     """The action map in a run's folder if it is of these models; opens no dataset.
+
+    `num_labels` asks for one of as many labels.
 
     Raises:
         ValueError: It is damaged.
@@ -84,12 +86,12 @@ def saved_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | Non
     return found if found.origin.items() >= wanted.items() else None
 
 
-def _origin(trained: TrainedRun, *, num_labels: int) -> dict[str, str | int]:
-    return {
+def _origin(trained: TrainedRun, *, num_labels: int | None) -> dict[str, str | int]:
+    models: dict[str, str | int] = {
         "latent_action": weights_digest(trained.folder, "latent_action"),
         "tokenizer": weights_digest(trained.folder, "tokenizer"),
-        "num_labels": num_labels,
     }
+    return models if num_labels is None else models | {"num_labels": num_labels}
 
 
 def find_action_map(trained: TrainedRun, *, num_labels: int) -> ActionMap | None:

@@ -61,6 +61,17 @@ def watch_run(
     return WatchedWorld(world, usual, to_latents=to_latents) if usual else world
 
 
+def kept_usual(
+    trained: TrainedRun, world: GenieWorld, *, num_labels: int
+) -> dict[type[Actions], Usual]:
+    """What is kept in the run of this world, for each kind of actions; measures nothing.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    return _find(trained, world, tuple(NAMES), num_labels=num_labels, may_measure=False)
+
+
 def _find(
     trained: TrainedRun,
     world: GenieWorld,

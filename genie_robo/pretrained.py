@@ -4,6 +4,7 @@ Nothing is downloaded and nothing is executed: JSON and safetensors only.
 """
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -13,23 +14,27 @@ from safetensors.torch import save
 
 from genie_robo.build import build_genie, build_robot_genie
 from genie_robo.config_file import from_plain
+from genie_robo.data.settings import Resize
 from genie_robo.data.sources import MAX_JOINTS, action_dim
 from genie_robo.models import genie as networks
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_json
 from genie_robo.train.settings import TrainConfig
-from genie_robo.types import ACTION_NAMES
+from genie_robo.types import ACTION_NAMES, action_names
 from genie_robo.weights import check_weights, load_checked
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT_VERSION = 1
+_MAX_RATE = 10_000.0
+"""Frames per second."""
+
+_log = logging.getLogger(__name__)
 
 
 class Genie(networks.Genie):
-    """A Genie with its configuration, so that it can be saved and loaded.
+    """A Genie with its configuration, as a torch module that can be saved and loaded.
 
-    genie = Genie.from_pretrained("exported/my_robot")
-    codes = genie.infer_actions(video).indices
+    `genie_robo.load` opens the same folder for videos and actions as arrays, and checks them.
     """
 
     def __init__(
@@ -59,6 +64,11 @@ class Genie(networks.Genie):
         )
         self.config, self.robot_action_dim = config, width
 
+    @property
+    def frames_per_second(self) -> float:
+        """Rate of the frames that it was trained on; 0 when unknown."""
+        return self.config.data.source.control_hz / self.config.data.stride
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, each complete or not at all."""
         folder = Path(folder)
@@ -67,8 +77,11 @@ class Genie(networks.Genie):
             "format_version": FORMAT_VERSION,
             "image_height": self.config.data.image_height,
             "image_width": self.config.data.image_width,
+            "resize": self.config.data.resize.value,
+            "frames_per_second": self.frames_per_second,
             "num_frames": self.num_frames,
             "robot_action_dim": self.robot_action_dim,
+            "robot_action_names": action_names(self.robot_action_dim),
             "robot_control": self.takes_codes and self.takes_robot_actions,
             "model": asdict(self.config.model),
         }
@@ -126,9 +139,17 @@ def _read_config(path: Path) -> tuple[TrainConfig, _Robot]:
                 f"genie_robo of version {FORMAT_VERSION}"
             )
         size = {name: described[name] for name in ("image_height", "image_width")}
+        rate = _checked_rate(described.get("frames_per_second", 0.0))
+        if "resize" not in described:
+            _log.warning(
+                "%s is of an earlier version and does not say how images become frames of its "
+                "size; they are stretched. Export it again to have the run's own rule",
+                path,
+            )
+        data = {"resize": described.get("resize", Resize.stretch.value), **size}
         config = {
             "run": "",
-            "data": {"path": "", "source": {"camera": ""}, **size},
+            "data": {"path": "", "source": {"camera": "", "control_hz": rate}, **data},
             "model": described["model"],
             "world_model": {"num_frames": described["num_frames"]},
         }
@@ -147,3 +168,9 @@ def _checked_dim(width: object) -> int:
     if type(width) is not int or not least <= width <= most:
         raise ValueError(f"robot_action_dim is {width!r}, not a number from {least} to {most}")
     return width
+
+
+def _checked_rate(rate: object) -> float:
+    if not isinstance(rate, int | float) or not 0 <= rate <= _MAX_RATE:
+        raise ValueError(f"frames_per_second is {rate!r}, not a number from 0 to {_MAX_RATE:g}")
+    return float(rate)

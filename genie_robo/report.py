@@ -147,13 +147,13 @@ def _number_lines(run: RunFolder) -> list[str]:
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]
         lines += [f"- {note}" for note in notes]
         lines += [f"- [Every number]({_link(run, path.parent / 'report.md')})", ""]
-        lines += _protocol_lines(headline)
+        lines += protocol_lines(headline)
         for figure in sorted((path.parent / "figures").glob("*.png")):
             lines += _image(run, figure, figure.stem.replace("_", " "))
     return lines
 
 
-def _protocol_lines(headline: Mapping[str, Metric]) -> list[str]:
+def protocol_lines(headline: Mapping[str, Metric]) -> list[str]:
     """How each number was measured, folded."""
     names: dict[str, list[str]] = {}
     for name, metric in headline.items():

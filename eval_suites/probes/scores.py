@@ -172,9 +172,16 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
 
 def score(probe: Probe) -> Errors:
     """Squared errors on the test split of all predictors, fitted on the validation split."""
-    predictions = _code_predictions(probe) | _action_predictions(probe)
+    alone = action_predictions(probe) | _frame_predictions(probe)
+    predictions = _code_predictions(probe) | {name: guess[None] for name, guess in alone.items()}
+    return errors_by_episode(probe, predictions)
+
+
+def errors_by_episode(
+    probe: Probe, predictions: Mapping[str, Float[np.ndarray, "_ m d"]]
+) -> Errors:
+    """Squared errors of predictions of the test motion, the mean over their draws."""
     errors = {
-        # Mean over draws of random codes.
         name: probe.test.sums(((guesses - probe.targets) ** 2).mean(axis=0))
         for name, guesses in predictions.items()
     }
@@ -274,35 +281,49 @@ def _num_components(probe: Probe, features: Float[np.ndarray, "n f"]) -> int:
     )
 
 
-def _action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "1 m d"]]:
-    """Predictions from the previous action, the frame, the oracle and the latent."""
-    fit, test, fit_targets = probe.fit, probe.test, probe.fit_targets
-    guesses = {
+def action_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "m d"]]:
+    """Predictions that need no frame: the mean, the oracle, the latent, the previous action."""
+    fit, test = probe.fit, probe.test
+    past = (data.previous(data.targets[probe.motion.target]) for data in (fit, test))
+    return {
         "mean": np.broadcast_to(probe.mean, probe.targets.shape),
         "oracle": probe.predict(*probe.oracle),
+        "latent": _ridge(probe, fit.latents, test.latents)[1],
+        **_with_codes(probe, "previous_action", *past),
     }
-    one_hot = np.eye(probe.num_codes)
 
-    def ridge(name: str, known: np.ndarray, test_known: np.ndarray, *, partial: bool) -> None:
-        inside, outside = ridge_of_both(known, fit_targets, test_known, groups=fit.episode)
-        guesses[name] = outside
-        if partial:
-            # On top of the first prediction, so that many features cannot outweigh few codes.
-            guesses[f"{name}_and_codes"] = predict_by_ridge(
-                np.concatenate([inside, one_hot[fit.codes]], axis=1),
-                fit_targets,
-                np.concatenate([outside, one_hot[test.codes]], axis=1),
-                groups=fit.episode,
-            )
 
-    past = (data.previous(data.targets[probe.motion.target]) for data in (fit, test))
-    ridge("latent", fit.latents, test.latents, partial=False)
-    ridge(SUPERVISED, fit.differences, test.differences, partial=False)
+def _frame_predictions(probe: Probe) -> dict[str, Float[np.ndarray, "m d"]]:
+    """Predictions from the frame, from frame differences and from dense flow."""
+    fit, test = probe.fit, probe.test
+    guesses = {SUPERVISED: _ridge(probe, fit.differences, test.differences)[1]}
     if fit.dense_flow is not None and test.dense_flow is not None:
-        ridge(DENSE_FLOW, fit.dense_flow, test.dense_flow, partial=False)
-    ridge("previous_action", *past, partial=True)
-    ridge("current_frame", fit.frames, test.frames, partial=True)
-    return {name: guess[None] for name, guess in guesses.items()}
+        guesses[DENSE_FLOW] = _ridge(probe, fit.dense_flow, test.dense_flow)[1]
+    return guesses | _with_codes(probe, "current_frame", fit.frames, test.frames)
+
+
+def _ridge(
+    probe: Probe, known: Float[np.ndarray, "n f"], test_known: Float[np.ndarray, "m f"]
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]]:
+    return ridge_of_both(known, probe.fit_targets, test_known, groups=probe.fit.episode)
+
+
+def _with_codes(
+    probe: Probe, name: str, known: Float[np.ndarray, "n f"], test_known: Float[np.ndarray, "m f"]
+) -> dict[str, Float[np.ndarray, "m d"]]:
+    """Predictions from features alone, and from these predictions and the codes.
+
+    The second is on top of the first, so that many features cannot outweigh few codes.
+    """
+    one_hot = np.eye(probe.num_codes)
+    inside, outside = _ridge(probe, known, test_known)
+    both = predict_by_ridge(
+        np.concatenate([inside, one_hot[probe.fit.codes]], axis=1),
+        probe.fit_targets,
+        np.concatenate([outside, one_hot[probe.test.codes]], axis=1),
+        groups=probe.fit.episode,
+    )
+    return {name: outside, f"{name}_and_codes": both}
 
 
 def _inner(data: ProbeData, margin: int) -> Int[np.ndarray, " n"]:

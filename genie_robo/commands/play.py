@@ -14,7 +14,7 @@ from genie_robo.config import Interface, JointsMotion, PlayConfig
 from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.fit_trust import watch_run
-from genie_robo.inference.action_map import ActionMap
+from genie_robo.inference.action_map import ActionMap, steered_world
 from genie_robo.inference.world import Codes, GenieWorld, Prompt, RobotActions
 from genie_robo.play.access import served_names
 from genie_robo.play.game import Game
@@ -75,10 +75,7 @@ def make_game(
 
     def genie() -> GenieWorld:
         model = trained.robot_genie or trained.genie
-        if fitted is None or model.takes_robot_actions:
-            return GenieWorld(model, sampler=config.sampler)
-        found = fitted.robot_map(by_latents=model.takes_latents)
-        return GenieWorld(model, sampler=config.sampler, robot_map=lambda: found)
+        return steered_world(model, fitted, sampler=config.sampler)
 
     world = find_world(trained, config.world_model, genie=genie)
     num_labels = config.action_map.num_labels

@@ -349,13 +349,14 @@ _ROWS = (
     ),
     Command(
         name="export",
-        summary="write a run's Genie as a folder that Genie.from_pretrained loads",
+        summary="write a run's Genie as a folder that genie_robo.load opens",
         config=cfg.ExportConfig,
         run="genie_robo.commands.export:run",
         details=(
-            "Writes config.json and model.safetensors, the layout of Hugging Face. In Python, "
-            "`from genie_robo import Genie; genie = Genie.from_pretrained(FOLDER)` loads the "
-            "model, offline and without executing code from the folder."
+            "Writes config.json and model.safetensors, the layout of Hugging Face, with the action "
+            "map of the run (fitted now if there is none and the dataset is there), what its "
+            "imagined frames usually look like, and a model card. In Python, "
+            "`genie_robo.load(FOLDER)` loads it, offline and without executing code of the folder."
         ),
         examples=("genie-robo export run=runs/demo output=exported/demo",),
     ),

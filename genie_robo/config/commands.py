@@ -168,7 +168,7 @@ class ExportConfig:
 
     run: str = REQUIRED
     output: str = REQUIRED
-    """Folder for config.json and model.safetensors."""
+    """Folder for config.json, model.safetensors, action_map/, trust.json and README.md."""
     robot_control: bool | None = None
     """Whether to export the dynamics that stage robot_control trained; null does where there is
     one."""

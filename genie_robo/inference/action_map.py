@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from genie_robo.inference.error_feedback import ErrorFeedback
-from genie_robo.inference.world import RobotMap
+from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import GenieWorld, RobotMap
+from genie_robo.models.genie import Genie
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_bytes, read_json
 from genie_robo.types import XYZ, action_names
@@ -314,6 +316,14 @@ class ActionMap:
                 f"the action map in {folder} cannot be read: {error}. Delete the folder, and it is "
                 "fitted again when it is needed"
             ) from error
+
+
+def steered_world(genie: Genie, fitted: ActionMap | None, *, sampler: Sampler) -> GenieWorld:
+    """A world that robot actions steer too, by a map unless the model was trained on them."""
+    if fitted is None or genie.takes_robot_actions:
+        return GenieWorld(genie, sampler=sampler)
+    found = fitted.robot_map(by_latents=genie.takes_latents)
+    return GenieWorld(genie, sampler=sampler, robot_map=lambda: found)
 
 
 class _EarlierVersionError(FileNotFoundError):
