@@ -27,8 +27,6 @@ class Demonstration(NamedTuple):
 
     frames: UInt8[np.ndarray, "t h w c"]
     goal: Goal
-    poses: Float[np.ndarray, "t 7"]
-    """Of the tool: x y z (m) roll pitch yaw (rad) gripper (1 = open)."""
     robot_actions: Float[np.ndarray, "t-1 7"]
 
     @property
@@ -76,15 +74,11 @@ class CloningTask:
         with closing(self.new_env()) as env:
             for seed in seeds:
                 expert = make_policy(self.name, seed=seed)
-                seen, actions = self._roll(env, privileged(expert), seed=seed)
+                frames, actions = self._roll(env, privileged(expert), seed=seed)
                 if env.is_success and actions:
-                    frames, poses = zip(*seen, strict=True)
                     found.append(
                         Demonstration(
-                            np.stack(frames),
-                            goal_of(env.scene.instruction),
-                            np.stack(poses),
-                            np.stack(actions),
+                            np.stack(frames), goal_of(env.scene.instruction), np.stack(actions)
                         )
                     )
                 advance()
@@ -104,13 +98,13 @@ class CloningTask:
 
     def _roll(
         self, env: Tabletop, act: Act, *, seed: int
-    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[Float[np.ndarray, " 7"]]]:
-        """Frames with poses, and actions, until an episode is solved or reaches the step limit."""
+    ) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, " 7"]]]:
+        """Frames and actions of an episode until it is solved or reaches the step limit."""
         env.reset(seed=seed)
         return roll_policy(
             env,
-            lambda env, seen: act(env, seen[0]),
-            lambda env: (env.render(), env.pose),
+            act,
+            Tabletop.render,
             num_actions=self.max_steps,
             until=lambda env: env.is_success,
         )

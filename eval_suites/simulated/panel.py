@@ -19,15 +19,12 @@ FIRST_DEMONSTRATION = 3_000_000
 """First seed of scenes of demonstrations: no trial and no other suite has them."""
 OTHER_TASK = {"reach": "push", "push": "pick", "pick": "reach"}
 
-POSE_UNITS = np.array([5.0, 5.0, 5.0, 0.0, 0.0, 1.0, 1.0])
-"""Fifths of a metre, and no roll and pitch, which observations do not have."""
-
 Act = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " 7"]]
 """A network from frame and goal to a robot action."""
 
 
 class Cloned:
-    """A network that sees pixels, the tool's pose and the instruction."""
+    """A network that sees pixels and the instruction."""
 
     def __init__(self, act: Act, *, sees_colour: bool = True) -> None:
         self._act, self._sees_colour = act, sees_colour
@@ -39,16 +36,7 @@ class Cloned:
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:
         """The network's action."""
         pixels = observation.pixels
-        assert observation.agent_pos is not None
-        seen = pixels if self._sees_colour else grey(pixels)
-        return self._act(seen, _told(self._goal, observation.agent_pos))
-
-
-def _told(
-    goal: Float[np.ndarray, "*n g"], pose: Float[np.ndarray, "*n 7"]
-) -> Float[np.ndarray, "*n k"]:
-    """What a network is told besides the frame: the goal, and the tool's pose in its units."""
-    return np.concatenate([goal, pose * POSE_UNITS], axis=-1)
+        return self._act(pixels if self._sees_colour else grey(pixels), self._goal)
 
 
 def grey(frames: UInt8[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
@@ -246,10 +234,9 @@ def _clone(
 ) -> Policy:
     frames = np.concatenate([one.frames[:-1] for one in shown])
     goals = np.concatenate([np.tile(one.goal, (len(one.robot_actions), 1)) for one in shown])
-    poses = np.concatenate([one.poses[:-1] for one in shown])
     act = clone_actions(
         frames if sees_colour else grey(frames),
-        _told(goals, poses),
+        goals,
         np.concatenate([one.robot_actions for one in shown]),
         num_steps=num_steps,
         seed=seed,

@@ -8,9 +8,9 @@ from jaxtyping import Float, UInt8
 
 from genie_robo.build import build_dataset
 from genie_robo.config_file import known_datasets, read_dataset_config
-from genie_robo.data.actions import compose_actions
-from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.schema import open_schema
+from genie_robo.data.actions import episode_actions
+from genie_robo.data.dataset import EpisodeDataset
+from genie_robo.data.formats import open_folder
 from genie_robo.data.settings import DatasetConfig, Source
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Episode
@@ -18,8 +18,8 @@ from genie_robo.types import Episode
 
 def open_dataset(
     path: str | Path, data: str | None = None, *, source: Source | None = None
-) -> RldsDataset:
-    """The episodes of an RLDS folder, read one by one when they are asked for.
+) -> EpisodeDataset:
+    """The episodes of an RLDS or LeRobot folder, read one by one when they are asked for.
 
     Args:
         path: The folder, or one above a single version folder.
@@ -69,14 +69,11 @@ def read_episode(episode: Episode, *, camera: str = "primary", stride: int = 1) 
     frames = decode_frames(
         episode.images[camera][::stride], image_size=None, is_bgr=camera in episode.bgr_cameras
     )
-    stop = (len(frames) - 1) * stride
-    starts = None if episode.joint_starts is None else episode.joint_starts[:stop]
-    actions = compose_actions(episode.robot_actions[:stop], stride, starts)
-    return EpisodeArrays(frames, actions.astype(np.float64))
+    return EpisodeArrays(frames, episode_actions(episode, stride=stride).astype(np.float64))
 
 
 def _own_name(path: Path) -> str:
-    name = open_schema(path).name
+    name = open_folder(path).name
     if name not in known_datasets():
         raise ValueError(
             f"{path} is a dataset named {name}, whose columns are not known. Give data=NAME, a "

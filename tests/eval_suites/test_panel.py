@@ -23,7 +23,7 @@ def points_at(frame, goal):
 )
 def test_every_policy_of_a_batch_has_the_goal_of_its_own_episode(policy, factor):
     words = ["reach the red box", "reach the blue box"]
-    seen = Observation(pixels=np.zeros((8, 8, 3), np.uint8), instruction="", agent_pos=np.zeros(7))
+    seen = Observation(pixels=np.zeros((8, 8, 3), np.uint8), instruction="")
     found = [actor.act(seen)[0] for actor in actors(policy, words, [0, 1], name="it")]
     wanted = [goal_of(text)[0] / 100 * factor for text in words]
     np.testing.assert_allclose(found, wanted)
