@@ -23,7 +23,7 @@ from genie_robo.stored_files import read_yaml_text
 from genie_robo.train.settings import TrainConfig
 
 ConfigT = TypeVar("ConfigT")
-_ANY_DATASET = "rlds"
+_ANY_DATASET = {"rlds", "lerobot"}
 """data=rlds names no columns."""
 
 
@@ -44,9 +44,9 @@ def conf_dir() -> Path:
 
 
 def known_datasets() -> list[str]:
-    """Names of the datasets whose columns are known: those of conf/data, without the open one."""
+    """Names of the datasets whose columns are known: those of conf/data, without the open ones."""
     names = {path.stem for path in (conf_dir() / "data").glob("*.yaml")}
-    return sorted(names - {_ANY_DATASET})
+    return sorted(names - _ANY_DATASET)
 
 
 def read_dataset_config(name: str, *, path: str) -> DatasetConfig:
