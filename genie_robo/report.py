@@ -18,6 +18,13 @@ from genie_robo.run_folder import BRANCHES, RunFolder, write_atomic
 from genie_robo.stored_files import read_json
 from genie_robo.train.metrics import read_log
 
+NUMBERS = (
+    "## Numbers",
+    "",
+    "On test episodes that nothing was fitted to; intervals are over episodes (95 %).",
+    "",
+)
+"""The head of the section with results."""
 CURVES = {
     "loss": "loss",
     "psnr": "PSNR (dB)",
@@ -136,12 +143,7 @@ def _number_lines(run: RunFolder) -> list[str]:
     paths = sorted(run.path.glob("eval/*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     if not paths:
         return ["## Numbers", "", "Not evaluated yet: " + _command("eval", run), ""]
-    lines = [
-        "## Numbers",
-        "",
-        "On test episodes that nothing was fitted to; intervals are over episodes (95 %).",
-        "",
-    ]
+    lines = list(NUMBERS)
     for path in paths:
         headline, notes = read_suite(path)
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]

@@ -13,7 +13,7 @@ from genie_robo.data.schema import open_schema
 from genie_robo.data.settings import DatasetConfig
 from genie_robo.inference.world import Codes, Latents, RobotActions
 from genie_robo.provenance import read_provenance
-from genie_robo.report import protocol_lines, read_suite
+from genie_robo.report import NUMBERS, protocol_lines, read_suite
 from genie_robo.run_folder import RunFolder
 from genie_robo.types import action_units
 
@@ -137,12 +137,7 @@ def _number_lines(run: RunFolder) -> list[str]:
     paths = sorted(run.path.glob("eval/*/metrics.json"))
     if not paths:
         return ["## Numbers", "", "Not evaluated.", ""]
-    lines = [
-        "## Numbers",
-        "",
-        "On test episodes that nothing was fitted to; intervals are over episodes (95 %).",
-        "",
-    ]
+    lines = list(NUMBERS)
     for path in paths:
         headline, notes = read_suite(path)
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]

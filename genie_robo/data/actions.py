@@ -109,7 +109,7 @@ def _stored_actions(columns: Mapping[str, np.ndarray], source: Source) -> Masked
         pose, _ = _required_pose(columns, source)
         before = pose[:-1, ROTATION].astype(np.float64)
         rows[:, ROTATION] = relative_rpy(before, before + rows[:, ROTATION])
-    # Before the first command, or after the last one, the robot is told to stay.
+    # Steps before the first command or after the last one are no motion.
     rows[~has_command(len(rows) + 1, action.lag)[:-1], :GRIPPER] = 0.0
     return rows, mask
 

@@ -189,7 +189,7 @@ class RldsWriter:
                 taken at frame i. That of the last frame is never read.
             states: What the robot measures at each frame, such as its pose; in all episodes or
                 in none.
-            instruction: What the robot is told to do.
+            instruction: Language instruction of the episode.
 
         Raises:
             ValueError: Lengths do not fit, a number is not finite, or sizes differ from those of
