@@ -89,7 +89,7 @@ def _description_lines(genie: LoadedGenie) -> list[str]:
         f"of {genie.num_codes} codes that are clusters of {genie.latent_dim} continuous numbers, "
         "and imagines the frames that follow a given one under actions.",
         "",
-        f"- frames: {height}x{width} pixels, {_rate(genie)}; other sizes become that by "
+        f"- frames: {height}x{width} pixels, {_rate(genie)}; images of other sizes are scaled by "
         f"`{model.config.data.resize}`",
         f"- steered by {kinds}; its window has {model.num_frames} frames",
         f"- parameters: {sizes}",

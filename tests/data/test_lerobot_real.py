@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from lerobot_files import LEROBOT_SOURCE
 
 from genie_robo.data.formats import open_dataset
 from genie_robo.data.lerobot import LeRobotDataset
-from genie_robo.data.settings import ActionSource, JointsMotion, PoseSource, Source
 from genie_robo.data.transforms import decode_frames
 from genie_robo.data.video import scan_video
 from genie_robo.data.windows import WindowDataset
@@ -19,17 +19,11 @@ from genie_robo.types import VideoFrame
 pytestmark = pytest.mark.real_data
 
 CAMERA = "observation.images.cam_high"
-G1 = Source(
+G1 = replace(
+    LEROBOT_SOURCE,
     camera=CAMERA,
-    action=ActionSource(
-        translation="",
-        rotation="",
-        gripper="",
-        joints="action[0:26]",
-        joints_motion=JointsMotion.target,
-    ),
-    pose=PoseSource(joints="observation.state[0:26]"),
-    instruction=("task",),
+    action=replace(LEROBOT_SOURCE.action, joints="action[0:26]"),
+    pose=replace(LEROBOT_SOURCE.pose, joints="observation.state[0:26]"),
 )
 
 
