@@ -143,7 +143,7 @@ def _number_lines(run: RunFolder) -> list[str]:
     paths = sorted(run.path.glob("eval/*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
     if not paths:
         return ["## Numbers", "", "Not evaluated yet: " + _command("eval", run), ""]
-    lines = list(NUMBERS)
+    lines: list[str] = [*NUMBERS]
     for path in paths:
         headline, notes = read_suite(path)
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]

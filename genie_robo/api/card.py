@@ -137,7 +137,7 @@ def _number_lines(run: RunFolder) -> list[str]:
     paths = sorted(run.path.glob("eval/*/metrics.json"))
     if not paths:
         return ["## Numbers", "", "Not evaluated.", ""]
-    lines = list(NUMBERS)
+    lines: list[str] = [*NUMBERS]
     for path in paths:
         headline, notes = read_suite(path)
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]

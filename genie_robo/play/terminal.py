@@ -25,7 +25,7 @@ def play_in_terminal(game: Game) -> None:
             follow_keys(game, lambda: live.update(draw(game), refresh=True))
         console.print(game.speed)
     else:
-        follow_keys(game, lambda: console.print(status(game)))
+        follow_keys(game, lambda: console.print(status(game), soft_wrap=True))
 
 
 def follow_keys(game: Game, show: Callable[[], None]) -> None:

@@ -36,7 +36,7 @@ MUTANTS = [
     (ACTIONS, "composed = runs[:, -1].copy()", "composed = runs[:, 0].copy()"),
     (ACTIONS, "runs[:, :, XYZ].sum(axis=1)", "runs[:, :, XYZ].mean(axis=1)"),
     (ACTIONS, "is_open = values < 0", "is_open = values > 0"),
-    (ACTIONS, "part.take(columns)[:-1]", "part.take(columns)[1:]"),
+    (ACTIONS, "shift_commands(rows, action.lag)[:-1]", "shift_commands(rows, action.lag)[1:]"),
     (POSES, "end_effector_pose[1:, GRIPPER]", "end_effector_pose[:-1, GRIPPER]"),
     (FEEDBACK, "corrected = motions + residual", "corrected = motions - residual"),
     (FEEDBACK, "self.decay * error", "error"),
