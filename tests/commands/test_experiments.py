@@ -18,7 +18,13 @@ from genie_robo.commands.table import load_command
 from genie_robo.comparison.table import check_comparison
 from genie_robo.config_file import conf_dir
 
-EXPERIMENTS = ("ablation_latent_action", "ablation_tokenizer", "scaling_batch", "scaling_model")
+EXPERIMENTS = (
+    "ablation_latent_action",
+    "ablation_objects",
+    "ablation_tokenizer",
+    "scaling_batch",
+    "scaling_model",
+)
 VARIANTS = sorted(path.stem for path in (conf_dir() / "variant").glob("*.yaml"))
 
 
