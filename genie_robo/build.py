@@ -16,7 +16,8 @@ from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
 from genie_robo.models.genie import Genie
 from genie_robo.models.latent_action import LatentActionModel
-from genie_robo.models.latent_action_pixels import PixelActionModel
+from genie_robo.models.latent_action_flow import FlowActionModel
+from genie_robo.models.latent_action_pixels import FrameActionModel
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
 from genie_robo.models.settings import (
@@ -26,6 +27,7 @@ from genie_robo.models.settings import (
     QuantizerConfig,
     QuantizerKind,
     Steering,
+    Target,
     TransformerConfig,
 )
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
@@ -134,7 +136,8 @@ def build_latent_action(
             design=config,
             actions=model.actions,
         )
-    return PixelActionModel(
+    predicting = FlowActionModel if config.target is Target.flow else FrameActionModel
+    return predicting(
         image_size=(data.image_height, data.image_width),
         downscale=config.downscale,
         patch_size=config.patch_size,

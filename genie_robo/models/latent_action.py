@@ -125,7 +125,7 @@ class LatentActionModel(nn.Module, ABC):
             self._measure(frames, valid)
         encoded = self._encode(frames)
         quantized = self.quantizer(encoded, valid, noise)
-        error = self._error(self.predict(frames[:, :-1], quantized.codes), frames[:, 1:])
+        error = self._errors(frames, quantized.codes, valid)
         bounded = self.quantizer.bound(encoded.detach().float())
         return LatentActionOutput(
             quantized.chosen, bounded, quantized.indices, encoded.float(), error, quantized.loss
@@ -156,7 +156,9 @@ class LatentActionModel(nn.Module, ABC):
         return self.quantizer.finish_step(ranks, generator)
 
     @abstractmethod
-    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
+    def error_unit(
+        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
+    ) -> Float[Tensor, "b t-1"]:
         """Per-transition loss normaliser."""
 
     @abstractmethod
@@ -182,7 +184,10 @@ class LatentActionModel(nn.Module, ABC):
         del frames, valid
 
     @abstractmethod
-    def _error(self, predicted: Tensor, frames: Tensor) -> Float[Tensor, "b t"]: ...
+    def _errors(
+        self, frames: Tensor, codes: Float[Tensor, "b t-1 e"], valid: Bool[Tensor, "b t-1"]
+    ) -> Float[Tensor, "b t-1"]:
+        """How wrong the prediction of every transition is."""
 
     @abstractmethod
     def _embed_for_encoder(self, frames: Tensor) -> Float[Tensor, "b t s d"]: ...

@@ -1,5 +1,7 @@
 """Latent actions from pixels, as in the paper (section 2.1)."""
 
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -25,13 +27,8 @@ MEASURED_STEPS = 20
 class PixelActionModel(LatentActionModel):
     """Latent actions of frames that are pixels, scaled down by `downscale`.
 
-        target=change:  prediction of x_t+1 = warp(x_t, F a_t) + g
-        target=frame:   prediction of x_t+1 = sigmoid(g), the paper's
-
-    F and g are decoder outputs, functions of x_1..t, and of a_1..t with `decoder_sees_code`. F a_t
-    is the flow from which every pixel is sampled. It is linear in the code, so twice the code is
-    twice the motion. Small models find the action only with the flow and with an absolute instead
-    of a squared error (docs/LOG.md). Changes and motions are divided by their RMS in the data.
+    The encoder gets patches of pixels, their changes and their optical flow, as the design says.
+    Changes and motions are divided by their RMS in the data. Subclasses say what is predicted.
     """
 
     reads_tokens = False
@@ -67,34 +64,13 @@ class PixelActionModel(LatentActionModel):
         self.downscale, self.patch_size, self.grid = downscale, patch_size, grid
         self.embed_flow = nn.Linear(2, encoder.dim, bias=False) if design.sees_flow else None
         self.change_size, self.motion_size = InitialRMS(0.1), InitialRMS(0.5)
-        self.to_change = nn.Linear(decoder.dim, pixels)
-        self.to_flow = (
-            nn.Linear(decoder.dim, 2 * patch_size**2 * self.code_dim) if design.flow else None
-        )
-        # Predictions start near the previous frame, or near a grey frame.
-        nn.init.normal_(self.to_change.weight, std=0.0 if design.target is Target.change else 0.02)
-        nn.init.zeros_(self.to_change.bias)
-        if self.to_flow:
-            nn.init.normal_(self.to_flow.weight, std=0.01)
-            nn.init.zeros_(self.to_flow.bias)
+        self._make_heads()
 
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
         """Also update the RMS of changes and motions."""
         self.change_size.finish_step(ranks)
         self.motion_size.finish_step(ranks)
         return super().finish_step(ranks, generator)
-
-    @torch.no_grad()
-    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
-        """The error of predicting no change."""
-        frames = self.scale_down(video)
-        return self._error(frames[:, :-1], frames[:, 1:])
-
-    def decode(
-        self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
-    ) -> Float[Tensor, "b t h2 w2 c"]:
-        """Predict the frame after each given frame, at the model's resolution."""
-        return self.predict(self.scale_down(video), self.codes(indices)).clamp(0.0, 1.0)
 
     def to_frames(
         self, video: Float[Tensor, "b t h w c"], tokens: Tensor | None
@@ -110,33 +86,21 @@ class PixelActionModel(LatentActionModel):
         frames = F.avg_pool2d(rearrange(video, "b t h w c -> (b t) c h w"), self.downscale)
         return rearrange(frames, "(b t) c h w -> b t h w c", b=len(video))
 
-    def predict(
-        self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
-    ) -> Float[Tensor, "b t h w c"]:
-        """Predict the frame after each given one, under the given codes."""
-        x = self._decode(self.decoder_embed(patchify(frames, self.patch_size) - 0.5), codes)
-        change = self.to_change(x).float()
-        change = unpatchify(change, self.patch_size, self.grid)
-        if self.design.target is Target.frame:
-            return change.sigmoid()
-        if self.to_flow:
-            flow = unpatchify(_times(self.to_flow(x), codes), self.patch_size, self.grid)
-            frames = warp(frames, flow * MOTION_SCALE * self.motion_size())
-        return frames + change * CHANGE_SCALE * self.change_size()
+    @abstractmethod
+    def _make_heads(self) -> None:
+        """Make the layers that follow the decoder."""
 
     @torch.no_grad()
     def _measure(self, frames: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]) -> None:
         self.change_size.update(frames.diff(dim=1), valid)
-        if self.to_flow or self.embed_flow:
+        if self.design.flow or self.design.sees_flow:
             self.motion_size.update(patch_flow(frames, self.patch_size)[:, 1:], valid)
 
-    def _error(
-        self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
-    ) -> Float[Tensor, "b t"]:
-        if self.design.penalty is Penalty.squared:
-            return (predicted - frames).square().mean((2, 3, 4))
-        size = F.smooth_l1_loss(predicted, frames, beta=GREY_LEVEL, reduction="none")
-        return size.mean((2, 3, 4))
+    def _decoded(
+        self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
+    ) -> Float[Tensor, "b t s d"]:
+        """What the decoder makes of each patch."""
+        return self._decode(self.decoder_embed(patchify(frames, self.patch_size) - 0.5), codes)
 
     def _embed_for_encoder(self, frames: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t s d"]:
         patches = patchify(frames, self.patch_size) - 0.5
@@ -150,7 +114,79 @@ class PixelActionModel(LatentActionModel):
         return x
 
 
-def _times(
+class FrameActionModel(PixelActionModel):
+    """Latent actions that predict the pixels of the next frame.
+
+        target=change:  prediction of x_t+1 = warp(x_t, F a_t) + g
+        target=frame:   prediction of x_t+1 = sigmoid(g), the paper's
+
+    F and g are decoder outputs, functions of x_1..t, and of a_1..t with `decoder_sees_code`. F a_t
+    is the flow from which every pixel is sampled. It is linear in the code, so twice the code is
+    twice the motion. Small models find the action only with the flow and with an absolute instead
+    of a squared error (docs/LOG.md).
+    """
+
+    def _make_heads(self) -> None:
+        pixels, dim = 3 * self.patch_size**2, self.decoder.dim
+        is_change = self.design.target is Target.change
+        self.to_change = nn.Linear(dim, pixels)
+        motions = 2 * self.patch_size**2 * self.code_dim
+        self.to_flow = nn.Linear(dim, motions) if self.design.flow else None
+        # Predictions start near the previous frame, or near a grey frame.
+        nn.init.normal_(self.to_change.weight, std=0.0 if is_change else 0.02)
+        nn.init.zeros_(self.to_change.bias)
+        if self.to_flow:
+            nn.init.normal_(self.to_flow.weight, std=0.01)
+            nn.init.zeros_(self.to_flow.bias)
+
+    @torch.no_grad()
+    def error_unit(
+        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
+    ) -> Float[Tensor, "b t-1"]:
+        """The error of predicting no change."""
+        del valid
+        frames = self.scale_down(video)
+        return self._error(frames[:, :-1], frames[:, 1:])
+
+    def decode(
+        self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t h2 w2 c"]:
+        """Predict the frame after each given frame, at the model's resolution."""
+        return self.predict(self.scale_down(video), self.codes(indices)).clamp(0.0, 1.0)
+
+    def predict(
+        self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
+    ) -> Float[Tensor, "b t h w c"]:
+        """Predict the frame after each given one, under the given codes."""
+        x = self._decoded(frames, codes)
+        change = self.to_change(x).float()
+        change = unpatchify(change, self.patch_size, self.grid)
+        if self.design.target is Target.frame:
+            return change.sigmoid()
+        if self.to_flow:
+            flow = unpatchify(linear_in_code(self.to_flow(x), codes), self.patch_size, self.grid)
+            frames = warp(frames, flow * MOTION_SCALE * self.motion_size())
+        return frames + change * CHANGE_SCALE * self.change_size()
+
+    def _errors(
+        self,
+        frames: Float[Tensor, "b t h w c"],
+        codes: Float[Tensor, "b t-1 e"],
+        valid: Bool[Tensor, "b t-1"],
+    ) -> Float[Tensor, "b t-1"]:
+        del valid
+        return self._error(self.predict(frames[:, :-1], codes), frames[:, 1:])
+
+    def _error(
+        self, predicted: Float[Tensor, "b t h w c"], frames: Float[Tensor, "b t h w c"]
+    ) -> Float[Tensor, "b t"]:
+        if self.design.penalty is Penalty.squared:
+            return (predicted - frames).square().mean((2, 3, 4))
+        size = F.smooth_l1_loss(predicted, frames, beta=GREY_LEVEL, reduction="none")
+        return size.mean((2, 3, 4))
+
+
+def linear_in_code(
     matrices: Float[Tensor, "b t s pe"], codes: Float[Tensor, "b t e"]
 ) -> Float[Tensor, "b t s p"]:
     """Multiply the matrix F of every patch by the code of its frame."""

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.latent_action import LatentActionModel
@@ -42,8 +42,11 @@ class TokenActionModel(LatentActionModel):
         )
         self.to_logits = nn.Linear(decoder.dim, num_tokens)
 
-    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
+    def error_unit(
+        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
+    ) -> Float[Tensor, "b t-1"]:
         """Ones: cross-entropy is not normalised."""
+        del valid
         return torch.ones_like(video[:, 1:, 0, 0, 0])
 
     def decode(
@@ -81,11 +84,13 @@ class TokenActionModel(LatentActionModel):
         """Logits of the tokens of the frame after each given one."""
         return self.to_logits(self._decode(self.decoder_embed(frames), codes))
 
-    def _error(
-        self, predicted: Float[Tensor, "b t s k"], frames: Int[Tensor, "b t s"]
-    ) -> Float[Tensor, "b t"]:
-        nats = F.cross_entropy(predicted.float().flatten(0, 2), frames.flatten(), reduction="none")
-        return nats.view(frames.shape).mean(-1)
+    def _errors(
+        self, frames: Int[Tensor, "b t s"], codes: Float[Tensor, "b t-1 e"], valid: Tensor
+    ) -> Float[Tensor, "b t-1"]:
+        del valid
+        logits, shown = self.predict(frames[:, :-1], codes), frames[:, 1:]
+        nats = F.cross_entropy(logits.float().flatten(0, 2), shown.flatten(), reduction="none")
+        return nats.view(shown.shape).mean(-1)
 
     def _embed_for_encoder(self, frames: Int[Tensor, "b t s"]) -> Float[Tensor, "b t s d"]:
         if not self.design.sees_difference:

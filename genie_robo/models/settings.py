@@ -78,6 +78,8 @@ class Target(StrEnum):
 
     change = "change"
     frame = "frame"
+    flow = "flow"
+    """The optical flow of every patch, in this transition and in the next."""
 
 
 class Penalty(StrEnum):
@@ -172,7 +174,7 @@ class LatentActionDesign:
     decoder_view: DecoderView = DecoderView.previous_frame
     """The decoder gets the previous frame only, or the whole history."""
     target: Target = Target.change
-    """Predict the change from the previous frame, or the next frame itself."""
+    """Predict the change from the previous frame, the next frame itself, or the optical flow."""
     penalty: Penalty = Penalty.absolute
     """Penalty of pixel errors."""
     sees_difference: bool = True
@@ -180,8 +182,8 @@ class LatentActionDesign:
     sees_flow: bool = True
     """The encoder also gets the optical flow of every patch."""
     flow: bool = True
-    """The decoder warps the previous frame by a flow that is linear in the code; only with
-    target=change."""
+    """The decoder warps the previous frame by a flow that is linear in the code; target=flow
+    predicts that flow alone, target=frame has none."""
     decoder_sees_code: bool = False
     """The layers of the decoder get the code; otherwise it only scales the flow, so that motions
     are linear in it."""
@@ -219,6 +221,11 @@ class LatentActionConfig(LatentActionDesign):
             raise ValueError(
                 "model.latent_action.flow=true moves the frame before, but target=frame predicts "
                 "the next one afresh; use target=change, or flow=false decoder_sees_code=true"
+            )
+        if self.target is Target.flow and not self.flow:
+            raise ValueError(
+                "model.latent_action.target=flow predicts a flow, but flow=false; leave flow=true, "
+                "or predict pixels with target=change"
             )
         if not self.flow and not self.decoder_sees_code:
             raise ValueError(

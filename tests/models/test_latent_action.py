@@ -38,6 +38,7 @@ KINDS = {
     "frame": FRAME,
     "no_difference": {"sees_difference": False},
     "squared": SQUARED,
+    "flow": {"target": Target.flow, "sees_flow": False},
     "sees_code": {"decoder_sees_code": True},
     "no_patch_flow": {"sees_flow": False},
     "no_motion": SQUARED | {"flow": False, "decoder_sees_code": True},
@@ -56,6 +57,8 @@ KINDS = {
         "quantizer": QuantizerConfig(kind=QuantizerKind.continuous, num_codes=5, code_dim=3)
     },
 }
+EVERY = torch.ones(3, 5).bool()
+"""No padding in the video of six frames."""
 SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in kind]
 
 
@@ -109,7 +112,7 @@ def test_shapes_and_ranges(genie, video):
     assert torch.equal(actions.indices, output.indices)
     assert torch.equal(actions.continuous, model.quantizer.bound(output.continuous))
     assert model.codes(actions.indices).shape == output.steering.shape
-    assert (model.error_unit(video) > 0).all()
+    assert (model.error_unit(video, EVERY) > 0).all()
     assert genie.dynamics.embed_action.in_features == model.code_dim
 
 
@@ -188,10 +191,10 @@ def test_the_error_falls_in_twenty_steps(config, name):
     genie, video = build(config, name, steady=False), moving_squares()
     model, tokens = genie.latent_action.train(), genie.tokenizer.encode(video)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    errors = []
+    valid, errors = torch.ones(len(video), video.shape[1] - 1).bool(), []
     for _ in range(21):
         output = model(video, tokens)
-        error = output.error.sum() / model.error_unit(video).sum()
+        error = output.error.sum() / model.error_unit(video, valid).sum()
         (error + output.vq_loss.mean()).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -215,7 +218,7 @@ def test_the_error_of_pixels_is_a_mean_and_its_unit_that_of_the_change(config, v
         return torch.where(size < level, size**2 / (2 * level), size - level / 2).mean()
 
     torch.testing.assert_close(output.error[1, 2], mean(predicted[1, 2] - seen[1, 3]))
-    torch.testing.assert_close(model.error_unit(video)[1, 2], mean(seen[1, 3] - seen[1, 2]))
+    torch.testing.assert_close(model.error_unit(video, EVERY)[1, 2], mean(seen[1, 3] - seen[1, 2]))
 
 
 def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
@@ -227,7 +230,7 @@ def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
     shares = logits.softmax(-1)[1, 2, torch.arange(8), tokens[1, 3]]
 
     torch.testing.assert_close(output.error[1, 2], -shares.log().mean())
-    assert model.error_unit(video).tolist() == [[1.0] * 5] * 3
+    assert model.error_unit(video, EVERY).tolist() == [[1.0] * 5] * 3
 
 
 def test_the_frame_as_target_stays_between_black_and_white(config, video):
@@ -316,3 +319,45 @@ def test_tokens_need_no_other_settings():
 
     assert config.flow
     assert config.target is Target.change
+
+
+def flow_model(config):
+    model = build(config, "flow").latent_action
+    model.motion_size.guess = 0.5
+    return model
+
+
+def test_the_flow_as_target_is_an_error_of_two_transitions(config, video):
+    model = flow_model(config)
+    flow = patch_flow(model.scale_down(video), model.patch_size)[:, 1:].clamp(-4, 4) / 0.5
+
+    def size(motion):
+        distance = motion.abs()
+        return torch.where(distance < 0.5, distance**2, distance - 0.25).mean()
+
+    unit = model.error_unit(video, EVERY)
+    torch.testing.assert_close(unit[1, 2], size(flow[1, 2]) + size(flow[1, 3]))
+    torch.testing.assert_close(unit[1, 4], size(flow[1, 4]))
+
+    padded = EVERY.clone()
+    padded[:, 3:] = False
+    torch.testing.assert_close(model.error_unit(video, padded)[1, 2], size(flow[1, 2]))
+
+
+def test_a_predicted_flow_is_linear_in_the_code_and_moves_the_frame(config, video, monkeypatch):
+    model = flow_model(config)
+    frames, codes = model.scale_down(video), torch.randn(3, 6, model.code_dim)
+    torch.testing.assert_close(model.predict(frames, -2 * codes), -2 * model.predict(frames, codes))
+
+    indices = model.encode(video).indices
+    decoded = model.decode(video[:, :-1], indices)
+    assert decoded.shape == (3, 5, 8, 16, 3)
+    right = torch.tensor([1.0, 0.0]).expand(3, 5, 2, 2)
+    monkeypatch.setattr(model, "predict", lambda frames, codes: right)
+    moved = model.decode(video[:, :-1], indices)
+    torch.testing.assert_close(moved[..., 1:, :], frames[:, :-1, :, :-1])
+
+
+def test_a_flow_as_target_needs_the_flow():
+    with pytest.raises(ValueError, match="target=flow predicts a flow, but flow=false"):
+        LatentActionConfig(target=Target.flow, flow=False, decoder_sees_code=True)
