@@ -1,6 +1,6 @@
 """Data that packages exchange: episodes, windows, batches, rollouts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -21,14 +21,23 @@ END_EFFECTOR, JOINTS = slice(0, len(ACTION_NAMES)), slice(len(ACTION_NAMES), Non
 """Indices of the end-effector action, and of further numbers, such as joint commands."""
 
 
-def action_names(action_dim: int) -> tuple[str, ...]:
-    """Names of the numbers of an action: those of the end effector, then joint0, joint1, ..."""
-    return (*ACTION_NAMES, *(f"joint{j}" for j in range(action_dim - len(ACTION_NAMES))))
+def action_names(action_dim: int, joint_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the numbers of an action: those of the end effector, then those of the joints.
+
+    Joints without a name are joint0, joint1, ...
+    """
+    num_joints = action_dim - len(ACTION_NAMES)
+    return (*ACTION_NAMES, *(joint_names or (f"joint{j}" for j in range(num_joints))))
 
 
-def action_units(action_dim: int) -> tuple[str, ...]:
-    """Units of the numbers of an action; joints are in the unit in which they are stored."""
-    return (*ACTION_UNITS, *["stored"] * (action_dim - len(ACTION_NAMES)))
+def action_units(action_dim: int, joint_units: Sequence[str] = ()) -> tuple[str, ...]:
+    """Units of the numbers of an action; `stored` for joints whose unit is not known.
+
+    `joint_units` has one for all joints, or one for each.
+    """
+    num_joints = action_dim - len(ACTION_NAMES)
+    units = tuple(joint_units) or ("stored",)
+    return (*ACTION_UNITS, *(units * num_joints if len(units) == 1 else units))
 
 
 class VideoFrame(NamedTuple):

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
-from genie_robo.data.joints import to_joints
+from genie_robo.data.joints import check_finite, to_joints
+from genie_robo.data.kinematics import open_kinematics
 from genie_robo.data.lag import has_command, shift_commands
 from genie_robo.data.settings import Gripper, Motion, RotationFormat, Source
-from genie_robo.data.sources import action_parts, pose_parts
+from genie_robo.data.sources import action_parts, joint_parts, pose_parts
 from genie_robo.rotations import matrix_to_rpy, relative_rpy, rpy_to_matrix
 from genie_robo.types import ACTION_NAMES, END_EFFECTOR, GRIPPER, JOINTS, ROTATION, XYZ, Episode
 
@@ -47,18 +48,25 @@ def to_pose(columns: Mapping[str, np.ndarray], source: Source) -> MaskedActions 
     """X y z roll pitch yaw gripper (1 = open) per step, or None without proprioception.
 
     Raises:
-        ValueError: A pose is not finite.
+        ValueError: A pose, or a joint that it is computed from, is not finite.
     """
     if not source.has_pose:
         return None
     parts = {name: part.take(columns) for name, part in pose_parts(source).items()}
     _check_finite(parts, "pose")
+    rotation_format = source.pose.rotation_format
+    if source.pose.urdf:
+        joints = joint_parts(source)["pose"].take(columns)
+        check_finite("measured joint", joints)
+        kinematics = open_kinematics(source.pose)
+        parts["position"], parts["rotation"] = kinematics.poses(joints)
+        rotation_format = RotationFormat.rpy
     metres, radians = source.pose_scales
     parts["position"] = parts["position"] * metres
-    if "rotation" in parts and not source.pose.rotation_format.is_whole_turn:
+    if "rotation" in parts and not rotation_format.is_whole_turn:
         parts["rotation"] = parts["rotation"] * radians
     renamed = {"translation": parts.pop("position"), **parts}
-    rows, mask = _join(renamed, source.pose.rotation_format, source.pose.gripper_format)
+    rows, mask = _join(renamed, rotation_format, source.pose.gripper_format)
     return rows.astype(np.float32), mask
 
 

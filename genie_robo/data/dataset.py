@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from jaxtyping import Int
@@ -16,10 +16,12 @@ from genie_robo.data.cache import digest
 from genie_robo.data.features import Feature
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.joints import to_joints
+from genie_robo.data.kinematics import open_urdf
 from genie_robo.data.records import Columns
 from genie_robo.data.schema import FEATURES_FILE
 from genie_robo.data.settings import Source
-from genie_robo.types import ACTION_NAMES, Episode
+from genie_robo.data.sources import action_dim
+from genie_robo.types import ACTION_NAMES, Episode, action_names, action_units
 
 _MIN_STEPS = 2
 """Fewest steps of an episode: one transition."""
@@ -144,7 +146,7 @@ class EpisodeDataset(Sequence[Episode]):
         self._report()
         self.episode_ids = tuple(entry.episode_id for entry in self._entries)
         self.lengths = np.array([entry.num_steps for entry in self._entries])
-        settings = json.dumps(source.reading).encode()
+        settings = json.dumps(_reading(source)).encode()
         self.fingerprint = digest(*(name.encode() for name in self.episode_ids), settings)
 
     def __len__(self) -> int:
@@ -154,6 +156,16 @@ class EpisodeDataset(Sequence[Episode]):
     def features(self) -> dict[str, Feature]:
         """Columns of a step by key."""
         return dict(self._index.features)
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of an action: those of the end effector, then of the joints."""
+        return action_names(action_dim(self.source), self.source.action.joint_names)
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """Units of the numbers of an action; `stored` where that of a joint is not known."""
+        return action_units(action_dim(self.source), self.source.action.joint_units)
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -226,6 +238,12 @@ class EpisodeDataset(Sequence[Episode]):
                 f"{self.folder} has no episode to use: {self.num_short} have fewer than "
                 f"{_MIN_STEPS} steps and {len(self.bad_episodes)} cannot be read"
             )
+
+
+def _reading(source: Source) -> dict[str, Any]:
+    """All that decides what is read from a record, with the content of a URDF."""
+    urdf = {"urdf": open_urdf(source.pose).digest} if source.pose.urdf else {}
+    return source.reading | urdf
 
 
 def _to_episode(

@@ -15,6 +15,7 @@ from genie_robo.data.parquet import open_table
 from genie_robo.data.schema import LEROBOT_INFO, Schema, inside_folder, read_object, total_bytes
 from genie_robo.data.settings import Source
 from genie_robo.data.shards import ShardFile
+from genie_robo.data.sources import with_names
 from genie_robo.stored_files import parse_json, read_bytes
 
 TASK = "task"
@@ -66,8 +67,9 @@ class LeRobotSchema(Schema):
     """By task_index."""
 
     def complete(self, source: Source) -> Source:
-        """The source with the dataset's frames per second, where it names no rate."""
-        return source if source.control_hz else replace(source, control_hz=self.fps)
+        """The source with the dataset's rate and names of joints, where it says nothing."""
+        named = with_names(source, self.features)
+        return named if named.control_hz else replace(named, control_hz=self.fps)
 
     @property
     def num_bytes(self) -> int:

@@ -38,6 +38,7 @@ class RldsDataset(EpisodeDataset):
                 unreadable.
         """
         schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits)
+        source = schema.complete(source)
         check_source(source, schema.features)
         index = build_index(schema, keys=source_keys(source))
         super().__init__(index, source, bad_episode_limit=bad_episode_limit)

@@ -14,6 +14,7 @@ from typing import Any
 from genie_robo.data.features import Feature, step_features
 from genie_robo.data.settings import Source
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
+from genie_robo.data.sources import with_names
 from genie_robo.stored_files import read_json
 
 FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
@@ -42,7 +43,7 @@ class Schema:
 
     def complete(self, source: Source) -> Source:
         """The source, with what the folder itself says where the source says nothing."""
-        return source
+        return with_names(source, self.features)
 
     @property
     def num_bytes(self) -> int:

@@ -72,6 +72,8 @@ class JointsMotion(StrEnum):
     """Absolute positions; the measured ones of the same step are subtracted."""
     delta = "delta"
     """The commanded change of one step."""
+    velocity = "velocity"
+    """Per second; divided by control_hz."""
     position = "position"
     """Absolute positions, kept as they are."""
 
@@ -111,6 +113,10 @@ class ActionSource:
     """Further numbers of the action, such as joint commands: KEY[0:7] or KEY[6]. A whole column
     KEY is refused, because the width of a model's actions follows from the settings alone."""
     joints_motion: JointsMotion = JointsMotion.delta
+    joint_names: tuple[str, ...] = ()
+    """Names of these numbers in results; by default the dataset's own, else joint0, joint1, ..."""
+    joint_units: tuple[str, ...] = ()
+    """Units of these numbers in results, such as rad: one for all, or one for each."""
     lag: int = bounded(0, least=-MAX_LAG, most=MAX_LAG)
     """Steps from a stored command to the motion that it causes: the action of step t is read from
     step t - lag. 1 where commands correlate with the motion of the next step."""
@@ -131,7 +137,19 @@ class PoseSource:
     gripper: str = ""
     gripper_format: Gripper = Gripper.open_one
     joints: str = ""
-    """Measured values of what source.action.joints commands, in the same unit and order."""
+    """Measured values of what source.action.joints commands, in the same unit and order; or joints
+    that urdf makes a pose of."""
+    joints_scale: float = 1.0
+    """Radians in one stored unit of turning joints, for urdf: 0.0174533 for degrees."""
+    urdf: str = ""
+    """URDF file of the robot: position and rotation of a link are computed from the joints."""
+    link: str = ""
+    """The link of urdf whose pose is taken, such as the wrist or the tool."""
+    base_link: str = ""
+    """The link of urdf that the pose is relative to; by default the root."""
+    urdf_joints: tuple[str, ...] = ()
+    """Which joints of urdf the measured ones are, in their order, '' for one that it lacks; by
+    default those that are named like the dataset's."""
 
     def __post_init__(self) -> None:
         """Refuse a format that describes commands instead of a state."""
@@ -173,14 +191,14 @@ class Source:
 
     @property
     def has_pose(self) -> bool:
-        """Whether the end effector's position is measured."""
-        return bool(self.pose.position)
+        """Whether the end effector's position is measured, or computed from measured joints."""
+        return bool(self.pose.position or self.pose.urdf)
 
     @property
     def has_pose_rotation(self) -> bool:
         """Whether all three angles of the end effector are measured."""
         is_whole = self.pose.rotation_format is not RotationFormat.yaw
-        return self.has_pose and bool(self.pose.rotation) and is_whole
+        return bool(self.pose.urdf) or (self.has_pose and bool(self.pose.rotation) and is_whole)
 
     @property
     def is_achieved(self) -> bool:
@@ -198,21 +216,28 @@ class Source:
     def pose_scales(self) -> tuple[float, float]:
         """Metres and radians in one stored unit of the pose.
 
-        Those of the action where the action is made of the pose, else 1.
+        Those of the action where the action is made of the stored pose, else 1.
         """
         action = self.action
-        if action.motion in (Motion.target, Motion.pose_change):
+        if not self.pose.urdf and action.motion in (Motion.target, Motion.pose_change):
             return action.translation_scale, action.rotation_scale
         return 1.0, 1.0
 
     @property
     def reading(self) -> dict[str, Any]:
-        """All that decides what is read from a record; a unit's name does not."""
+        """All that decides what is read from a record; the name of a unit or a file does not."""
         settings = asdict(self)
-        del settings["action"]["in_metres"]
-        if not self.action.joints:  # as before there were any: fingerprints are made of this
+        for name in ("in_metres", "joint_names", "joint_units"):
+            del settings["action"][name]
+        # Without joints and a URDF as before there were any: fingerprints are made of this.
+        if not self.action.joints:
             del settings["action"]["joints"], settings["action"]["joints_motion"]
+        if not (self.action.joints or self.pose.urdf):
             del settings["pose"]["joints"]
+        del settings["pose"]["urdf"]
+        if not self.pose.urdf:
+            for name in ("joints_scale", "link", "base_link", "urdf_joints"):
+                del settings["pose"][name]
         if not self.action.lag:
             del settings["action"]["lag"]
         if self.pose_scales != (1.0, 1.0):  # earlier versions scaled the target alone

@@ -5,12 +5,14 @@ Parts of a column are written as in numpy: `action[0:3]`, `action[-1]`, `observa
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from genie_robo.data.features import Feature
+from genie_robo.data.joint_names import clean_names, match_names
+from genie_robo.data.kinematics import open_kinematics, open_urdf
 from genie_robo.data.settings import (
     ActionSource,
     JointsMotion,
@@ -142,6 +144,27 @@ def action_dim(source: Source) -> int:
     return len(ACTION_NAMES) + joints.width
 
 
+def with_names(source: Source, features: Mapping[str, Feature]) -> Source:
+    """A source with the dataset's names of joints, where it gives none.
+
+    Raises:
+        FileNotFoundError: The URDF does not exist.
+        ValueError: The URDF is damaged.
+    """
+    stored = {
+        section: features[part.key].names[part.start : part.stop]
+        for section, part in joint_parts(source).items()
+        if part.key in features
+    }
+    action, pose = source.action, source.pose
+    if not action.joint_names and stored.get("action"):
+        action = replace(action, joint_names=clean_names(stored["action"]))
+    if pose.urdf and not pose.urdf_joints:
+        measured = stored.get("pose") or action.joint_names
+        pose = replace(pose, urdf_joints=match_names(measured, open_urdf(pose).moving))
+    return replace(source, action=action, pose=pose)
+
+
 def source_keys(source: Source) -> tuple[str, ...]:
     """Every key that is read, once."""
     ends = (*action_parts(source).values(), *pose_parts(source).values())
@@ -193,7 +216,8 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
     if needs_pose and source.has_end_effector and not source.has_pose:
         raise ValueError(
             f"data.source.action.motion={action.motion} needs the measured pose: name it with "
-            "data.source.pose.position"
+            "data.source.pose.position, or compute it from measured joints with "
+            "data.source.pose.urdf"
         )
     if source.angles_are_differences and not source.has_pose_rotation:
         raise ValueError(
@@ -208,10 +232,7 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
             f"rotation_scale={action.rotation_scale} and motion={action.motion} do not scale; "
             "leave the rotation out with data.source.action.rotation=''"
         )
-    if action.motion is Motion.velocity and source.has_end_effector and source.control_hz <= 0:
-        raise ValueError(
-            "data.source.action.motion=velocity needs data.source.control_hz, the steps per second"
-        )
+    _check_rate(source)
     if action.motion is Motion.pose_change and action.lag and not action.joints:
         raise ValueError(
             f"data.source.action.lag={action.lag} shifts commands, but motion=pose_change reads "
@@ -228,21 +249,74 @@ def _check_action(source: Source, features: Mapping[str, Feature]) -> None:
         )
 
 
+def _check_rate(source: Source) -> None:
+    """Refuse velocities of an unknown number of steps per second."""
+    action = source.action
+    velocities = {
+        "motion": action.motion is Motion.velocity and source.has_end_effector,
+        "joints_motion": action.joints_motion is JointsMotion.velocity and bool(action.joints),
+    }
+    for name, is_velocity in velocities.items():
+        if is_velocity and source.control_hz <= 0:
+            raise ValueError(
+                f"data.source.action.{name}=velocity needs data.source.control_hz, the steps per "
+                "second"
+            )
+
+
 def _check_pose(source: Source, features: Mapping[str, Feature]) -> None:
     pose = source.pose
     sizes = {"position": (2, 3), "rotation": (ROTATION_SIZES[pose.rotation_format],)}
     for name, part in pose_parts(source).items():
         _check_part(f"pose.{name}", part, sizes.get(name, (1,)), features)
+    if pose.urdf:
+        _check_urdf(source, features)
+    elif given := [n for n in ("link", "base_link", "urdf_joints") if getattr(pose, n)]:
+        raise ValueError(
+            f"data.source.pose.{given[0]} is about a URDF, but none is given; name its file with "
+            "data.source.pose.urdf"
+        )
+
+
+def _check_urdf(source: Source, features: Mapping[str, Feature]) -> None:
+    """Refuse a pose that is stored and computed, and joints that do not fit the URDF."""
+    pose = source.pose
+    if pose.position or pose.rotation:
+        raise ValueError(
+            "data.source.pose.urdf computes position and rotation of the pose; leave out "
+            "data.source.pose.position and data.source.pose.rotation, or data.source.pose.urdf"
+        )
+    if not pose.joints or not pose.link:
+        raise ValueError(
+            "data.source.pose.urdf needs the measured joints, data.source.pose.joints=KEY[0:7], "
+            "and the link whose pose is computed, data.source.pose.link"
+        )
+    part = joint_parts(source)["pose"]
+    size = _find("pose.joints", part.key, features).size or 0
+    if not pose.urdf_joints:
+        raise ValueError(
+            f"{part.key} has no names of joints; name those of the URDF in the order of "
+            f"data.source.pose.joints={part} with data.source.pose.urdf_joints=[...]: "
+            f"{', '.join(open_urdf(pose).moving[:MAX_JOINTS])}"
+        )
+    if len(pose.urdf_joints) != part.count(size):
+        raise ValueError(
+            f"data.source.pose.urdf_joints has {len(pose.urdf_joints)} names, but "
+            f"data.source.pose.joints={part} is {part.count(size)} numbers of {part.key}, which "
+            f"is {features[part.key]}; give one each, '' for a number that the URDF lacks"
+        )
+    open_kinematics(pose)
 
 
 def _check_joints(source: Source, features: Mapping[str, Feature]) -> None:
     """Refuse joint commands of an unknown number, and measured joints that do not fit them."""
     parts, motion = joint_parts(source), source.action.joints_motion
     if "action" not in parts:
-        if "pose" in parts:
+        if "pose" in parts and not source.pose.urdf:
             raise ValueError(
                 f"data.source.pose.joints={source.pose.joints} is what data.source.action.joints "
-                "commands, which is empty: name the joint commands, or leave both out"
+                "commands, which is empty: name the joint commands, or leave both out; with "
+                "data.source.pose.urdf a pose is computed from them"
             )
         return
     if motion is JointsMotion.target and "pose" not in parts:
@@ -254,6 +328,21 @@ def _check_joints(source: Source, features: Mapping[str, Feature]) -> None:
     num_joints = action_dim(source) - len(ACTION_NAMES)
     for section, part in parts.items():
         _check_part(f"{section}.joints", part, (num_joints,), features)
+    _check_names(source.action, num_joints)
+
+
+def _check_names(action: ActionSource, num_joints: int) -> None:
+    names, units = action.joint_names, action.joint_units
+    if names and (len(names) != num_joints or clean_names(names) != names):
+        raise ValueError(
+            f"data.source.action.joint_names must be {num_joints} different names of letters, "
+            f"digits and _, none of them {' '.join(ACTION_NAMES)}; it is {list(names)}"
+        )
+    if len(units) not in (0, 1, num_joints) or not all(map(str.isprintable, units)):
+        raise ValueError(
+            f"data.source.action.joint_units must be one unit for all joints or {num_joints} of "
+            f"them; it is {list(units)}"
+        )
 
 
 def _parts(
