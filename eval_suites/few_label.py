@@ -108,7 +108,7 @@ class FewLabel:
                 f"no robot action moves by more than {self.min_move} (m or rad) in "
                 f"{self.min_share:.0%} of the validation transitions"
             )
-        return Motion(target, moving)
+        return Motion(target, moving, fit.joint_names)
 
     def _replay(self, context: EvalContext, probe: Probe, table: Table) -> dict[str, Measurement]:
         """Replay decoded actions of the first test episodes, with every number of labels."""

@@ -34,7 +34,7 @@ from eval_suites.probes.utilisation import utilisation_measurements
 from eval_suites.rollouts import FAST_CLIPS
 from eval_suites.statistics import FEW_EPISODES, notes_on_units
 from eval_suites.table import Measurement, Metric, Table, undefined
-from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
+from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names, action_units
 
 HEADLINE = {
     "r2": "R2",
@@ -153,11 +153,11 @@ class LatentProbe:
             moving = self._moving(fit, target)
             translation = tuple(d for d in moving if d in TRANSLATION)
             if translation:
-                motions[f"{target}/xyz"] = Motion(target, translation)
+                motions[f"{target}/xyz"] = Motion(target, translation, fit.joint_names)
             if moving != translation:
-                motions[f"{target}/all"] = Motion(target, moving)
+                motions[f"{target}/all"] = Motion(target, moving, fit.joint_names)
             if moving := moving_joints(fit, target, **self._limits):
-                joints[f"{target}/joints"] = Motion(target, moving)
+                joints[f"{target}/joints"] = Motion(target, moving, fit.joint_names)
         return motions | joints
 
     def _probe(self, probe: Probe, name: str) -> tuple[Table, dict[str, Measurement]]:
@@ -168,7 +168,7 @@ class LatentProbe:
         table.texts["codes"] = test.as_text(test.codes)
         table.texts["codes_oracle"] = test.as_text(probe.oracle[1])
         table.add("num_transitions", test.lengths, given=True)
-        scored = ProbeTable(table, motion.names)
+        scored = ProbeTable(table, motion.names, motion.groups)
         scored.add(score(probe))
         lags = lag_errors(probe, max_lag=self.max_lag)
         return table, {
@@ -187,6 +187,21 @@ class LatentProbe:
             unit="R2",
             protocol=PROTOCOL,
         )
+
+
+def _notes_on_joints(fit: ProbeData, motions: Mapping[str, Motion]) -> list[str]:
+    """The joints that are probed, by group, with their units where they are known."""
+    width = len(next(iter(fit.masks.values())))
+    names = action_names(width, fit.joint_names)
+    units = dict(zip(names, action_units(width, fit.joint_units), strict=True))
+    notes = []
+    for name, motion in motions.items():
+        joints = [d for d in motion.names if d in names[JOINTS]]
+        groups = motion.groups or ({"all": joints} if joints else {})
+        for group, members in groups.items():
+            listed = ", ".join(f"{member} ({units[member]})" for member in members)
+            notes.append(f"Joints of {name}, {group}: {listed}.")
+    return notes
 
 
 def _lag_notes(best: Metric | None, action_lag: int) -> tuple[str, ...]:
@@ -213,10 +228,11 @@ def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tu
     known = np.flatnonzero(recorded[JOINTS]) + JOINTS.start
     if recorded[END_EFFECTOR].any():
         known = np.concatenate([np.arange(GRIPPER), known])
-    names = action_names(len(recorded))
+    names = action_names(len(recorded), fit.joint_names)
     left_out = [names[d] for d in known if d not in probed]
     if left_out:
         notes.append(f"Not probed, because they hardly ever move: {', '.join(left_out)}.")
+    notes += _notes_on_joints(fit, motions)
     if fit.num_episodes < FEW_EPISODES:
         notes.append(
             f"The probe was fitted on only {fit.num_episodes} validation episodes, which lowers "

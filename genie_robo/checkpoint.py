@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from genie_robo.build import build_robot_genie
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
+from genie_robo.provenance import read_provenance
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.stored_files import check_regular
 from genie_robo.train.settings import TrainConfig
@@ -86,7 +88,7 @@ def load_genie(run: RunFolder, device: str | torch.device = "cpu") -> Genie:
         ValueError: A weights file is damaged or of another architecture, or a number in it is not
             finite.
     """
-    config = read_config(run, TrainConfig)
+    config = _with_joint_names(read_config(run, TrainConfig), run)
     with torch.device("meta"):
         outline = Genie(config)
     for part in PARTS_OF_GENIE:
@@ -95,6 +97,17 @@ def load_genie(run: RunFolder, device: str | torch.device = "cpu") -> Genie:
     for part in PARTS_OF_GENIE:
         load_weights(run, part, getattr(genie, part))
     return genie.to(device).eval()
+
+
+def _with_joint_names(config: TrainConfig, run: RunFolder) -> TrainConfig:
+    """A configuration with the names that the dataset has for joints, where it gives none."""
+    action = config.data.source.action
+    names = (read_provenance(run) or {}).get("joint_names") or []
+    if action.joint_names or not action.joints or not isinstance(names, list):
+        return config
+    action = replace(action, joint_names=tuple(map(str, names)))
+    source = replace(config.data.source, action=action)
+    return replace(config, data=replace(config.data, source=source))
 
 
 def load_robot_genie(run: RunFolder, genie: Genie) -> Genie | None:

@@ -1,7 +1,7 @@
 """The map between a run's latent actions and the robot's: fitted on val, measured on test."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +121,9 @@ def fit_action_map(
         dictionary=dictionary,
         regressor=regressor,
         latents=latents,
-        report=measure(dictionary, regressor, latents, fit=fit, test=test),
+        report=measure(
+            dictionary, regressor, latents, fit=fit, test=test, names=trained.dataset.action_names
+        ),
         origin=origin,
     )
 
@@ -168,8 +170,9 @@ def measure(
     *,
     fit: Labels,
     test: Labels,
+    names: Sequence[str] = (),
 ) -> ActionMapReport:
-    """Accuracy of all three maps on test episodes."""
+    """Accuracy of all three maps on test episodes; `names` are those of a robot action."""
     errors = (dictionary.mean(test.codes) - test.robot_actions) ** 2
     deviations = (fit.robot_actions.mean(0) - test.robot_actions) ** 2
     num_episodes = int(test.episode.max()) + 1
@@ -191,7 +194,7 @@ def measure(
         num_test_episodes=num_episodes,
         r2={
             name: _measured(bootstrap(sums[:, :, [d]], mean_r2)) if known[d] else _UNKNOWN
-            for d, name in enumerate(action_names(len(known)))
+            for d, name in enumerate(names or action_names(len(known)))
         },
         accuracy=_measured(bootstrap(hit_sums, ratio_of_sums)),
         majority=float((test.codes == majority).mean()),

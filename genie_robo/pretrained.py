@@ -5,6 +5,7 @@ Nothing is downloaded and nothing is executed: JSON and safetensors only.
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,13 +15,14 @@ from safetensors.torch import save
 
 from genie_robo.build import build_genie, build_robot_genie
 from genie_robo.config_file import from_plain
+from genie_robo.data.joint_names import clean_names
 from genie_robo.data.settings import Resize
 from genie_robo.data.sources import MAX_JOINTS, action_dim
 from genie_robo.models import genie as networks
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_json
 from genie_robo.train.settings import TrainConfig
-from genie_robo.types import ACTION_NAMES, action_names
+from genie_robo.types import ACTION_NAMES, action_names, action_units
 from genie_robo.weights import check_weights, load_checked
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -61,8 +63,19 @@ class Genie(networks.Genie):
             dynamics=built.dynamics,
             num_frames=built.num_frames,
             takes_latents=built.takes_latents,
+            joint_names=_checked_names(config.data.source.action.joint_names, width),
         )
         self.config, self.robot_action_dim = config, width
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of a robot action."""
+        return action_names(self.robot_action_dim, self.joint_names)
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """Units of the numbers of a robot action."""
+        return action_units(self.robot_action_dim, self.config.data.source.action.joint_units)
 
     @property
     def frames_per_second(self) -> float:
@@ -81,7 +94,7 @@ class Genie(networks.Genie):
             "frames_per_second": self.frames_per_second,
             "num_frames": self.num_frames,
             "robot_action_dim": self.robot_action_dim,
-            "robot_action_names": action_names(self.robot_action_dim),
+            "robot_action_names": self.action_names,
             "robot_control": self.takes_codes and self.takes_robot_actions,
             "model": asdict(self.config.model),
         }
@@ -146,17 +159,20 @@ def _read_config(path: Path) -> tuple[TrainConfig, _Robot]:
                 "size; they are stretched. Export it again to have the run's own rule",
                 path,
             )
+        width = _checked_dim(described.get("robot_action_dim", len(ACTION_NAMES)))
+        joints = {"joint_names": _stored_names(described.get("robot_action_names"), width)}
+        source = {"camera": "", "control_hz": rate, "action": joints}
         data = {"resize": described.get("resize", Resize.stretch.value), **size}
         config = {
             "run": "",
-            "data": {"path": "", "source": {"camera": "", "control_hz": rate}, **data},
+            "data": {"path": "", "source": source, **data},
             "model": described["model"],
             "world_model": {"num_frames": described["num_frames"]},
         }
         robot: _Robot = {
             "robot_control": bool(described.get("robot_control", False)),
             # Exports of earlier versions had the end-effector action alone.
-            "robot_action_dim": _checked_dim(described.get("robot_action_dim", len(ACTION_NAMES))),
+            "robot_action_dim": width,
         }
         return from_plain(TrainConfig, config), robot
     except (KeyError, TypeError, ValueError) as error:
@@ -168,6 +184,22 @@ def _checked_dim(width: object) -> int:
     if type(width) is not int or not least <= width <= most:
         raise ValueError(f"robot_action_dim is {width!r}, not a number from {least} to {most}")
     return width
+
+
+def _stored_names(names: object, width: int) -> list[str]:
+    """Names of the joints; none where they are numbered, as exports of earlier versions did."""
+    if names is None or names == list(action_names(width)):
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"robot_action_names is {str(names)[:100]!r}, not a list of names")
+    return names[len(ACTION_NAMES) :]
+
+
+def _checked_names(names: Sequence[str], width: int) -> tuple[str, ...]:
+    num_joints = width - len(ACTION_NAMES)
+    if names and len(names) != num_joints:
+        raise ValueError(f"{len(names)} joints are named, but robot actions have {num_joints}")
+    return clean_names(names)
 
 
 def _checked_rate(rate: object) -> float:

@@ -34,12 +34,13 @@ def write_provenance(
     dataset_fingerprints: Mapping[str, str],
     episodes: Mapping[str, Mapping[str, Sequence[str]]],
     seeds: Mapping[str, int],
+    joint_names: Sequence[str] = (),
 ) -> None:
     """Write provenance.json of a run.
 
     Fingerprints, and the episode ids of each split, are by dataset. The first dataset, which is
-    evaluated, is named "", the others as in data.mix. Other datasets that the run was trained on
-    before are kept under `earlier_datasets`.
+    evaluated and has the names of joints, is named "", the others as in data.mix. Other datasets
+    that the run was trained on before are kept under `earlier_datasets`.
     """
     sides = {name: {side: list(ids) for side, ids in s.items()} for name, s in episodes.items()}
     content = {
@@ -47,6 +48,7 @@ def write_provenance(
         "commit": git_commit(),
         "machine": describe_machine(),
         "dataset_fingerprint": dataset_fingerprints[""],
+        "joint_names": list(joint_names),
         "seeds": dict(seeds),
         "episodes": sides[""],
         "mixed": {

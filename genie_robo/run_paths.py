@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from genie_robo.data.settings import DataConfig
+from genie_robo.data.settings import DataConfig, DatasetConfig, Source
 from genie_robo.run_folder import RunFolder
 from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import TrainConfig
@@ -37,19 +37,33 @@ def from_stored(config: TrainConfig, run: RunFolder) -> TrainConfig:
 
 def with_paths_of(config: TrainConfig, other: TrainConfig) -> TrainConfig:
     """A configuration that reads its datasets where another one does."""
-    mix = {
-        name: replace(member, path=other.data.mix[name].path)
+    data, mix = other.data, other.data.mix
+    moved = {
+        name: replace(member, path=mix[name].path, source=with_urdf_of(member.source, mix[name]))
         for name, member in config.data.mix.items()
     }
-    return replace(config, data=replace(config.data, path=other.data.path, mix=mix))
+    source = with_urdf_of(config.data.source, data)
+    return replace(config, data=replace(config.data, path=data.path, source=source, mix=moved))
+
+
+def with_urdf_of(source: Source, other: DatasetConfig) -> Source:
+    """A source that reads its URDF where another dataset's source does."""
+    return replace(source, pose=replace(source.pose, urdf=other.source.pose.urdf))
 
 
 def _with_paths(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
     def changed(path: str) -> str:
         return path if path in ("", REQUIRED) else change(path)
 
-    mix = {name: replace(each, path=changed(each.path)) for name, each in data.mix.items()}
-    return replace(data, path=changed(data.path), mix=mix)
+    def source(each: DatasetConfig) -> Source:
+        pose = each.source.pose
+        return replace(each.source, pose=replace(pose, urdf=changed(pose.urdf)))
+
+    mix = {
+        name: replace(each, path=changed(each.path), source=source(each))
+        for name, each in data.mix.items()
+    }
+    return replace(data, path=changed(data.path), source=source(data), mix=mix)
 
 
 def _beside(folder: Path) -> Callable[[str], str]:

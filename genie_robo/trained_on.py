@@ -23,6 +23,7 @@ def note_datasets(run: RunFolder, data: DataConfig, datasets: Datasets, *, seed:
         dataset_fingerprints={name: dataset.fingerprint for name, dataset in datasets.items()},
         episodes={name: _sides(data, dataset) for name, dataset in datasets.items()},
         seeds={"train": seed},
+        joint_names=datasets[OWN].source.action.joint_names,
     )
 
 

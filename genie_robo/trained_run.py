@@ -16,6 +16,7 @@ from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.windows import WindowDataset
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder
+from genie_robo.run_paths import with_urdf_of
 from genie_robo.trained_on import OWN, check_datasets, trained_test_episodes
 from genie_robo.types import Split
 
@@ -107,7 +108,10 @@ def used_data(config: TrainConfig, given: DataConfig | None) -> DataConfig:
     if given is None:
         return config.data
     if not is_other(given):
-        return replace(config.data, path=given.path)
+        used = replace(config.data, path=given.path)
+        if given.source.pose.urdf:
+            used = replace(used, source=with_urdf_of(used.source, given))
+        return used
     size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
     return replace(given, **size)
 

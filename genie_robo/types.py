@@ -91,12 +91,26 @@ class Episode:
     """Measured values of the joints that the action commands; None where they are not measured."""
     joint_starts: Float[np.ndarray, "t k"] | None = None
     """What each step's joint commands are relative to; None without joint commands."""
+    joint_names: tuple[str, ...] = ()
+    """Of the joints that the action commands; empty where the dataset has none."""
+    joint_units: tuple[str, ...] = ()
+    """Of these joints, one for all or one each; empty where they are not known."""
     sim_state: Float[np.ndarray, "t n"] | None
     """Full MuJoCo integration state per step, only in recorded simulation episodes."""
     scene: str
     """JSON of the simulated scene, empty for real episodes."""
     instruction: str
     control_hz: float
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of an action."""
+        return action_names(len(self.action_mask), self.joint_names)
+
+    @property
+    def action_units(self) -> tuple[str, ...]:
+        """Units of the numbers of an action."""
+        return action_units(len(self.action_mask), self.joint_units)
 
     @property
     def num_steps(self) -> int:

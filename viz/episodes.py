@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.sim.replay import GeomShape, Replay
-from genie_robo.types import Episode, StoredImage
+from genie_robo.types import JOINTS, Episode, StoredImage
 from viz.entities import (
     CAMERA,
     END_EFFECTOR_PATH,
@@ -37,7 +37,6 @@ from viz.recording import (
 from viz.scene import END_EFFECTOR_COLOR, Eye, eye_on, log_axes, log_changed_scene, log_point
 from viz.series import (
     JOINT_GROUP,
-    JOINT_UNIT,
     LINEAR,
     POSE_NAMES,
     code_colors,
@@ -207,12 +206,20 @@ def log_episode(recording: rr.RecordingStream, episode: Episode, *, first_step: 
             log_encoded(recording, path, encoded, times)
     action_times = time_columns(steps[:-1], control_hz=hz)
     actions, mask = episode.robot_actions[:-1], episode.action_mask
-    log_groups(recording, entity("", ROBOT_ACTION), actions, action_times, mask=mask)
+    log_groups(
+        recording,
+        entity("", ROBOT_ACTION),
+        actions,
+        action_times,
+        names=episode.action_names,
+        units=episode.action_units,
+        mask=mask,
+    )
     if episode.end_effector_pose is not None:
         _log_pose(recording, episode, episode.end_effector_pose, times)
         _log_whole_path(recording, episode.end_effector_pose[:, :3], start)
     if episode.joints is not None:
-        _log_joints(recording, episode.joints, times)
+        _log_joints(recording, episode, episode.joints, times)
     log_columns(
         recording,
         entity("", INSTRUCTION),
@@ -257,14 +264,15 @@ def _log_pose(
 
 
 def _log_joints(
-    recording: rr.RecordingStream, joints: Float[np.ndarray, "t k"], times: Times
+    recording: rr.RecordingStream, episode: Episode, joints: Float[np.ndarray, "t k"], times: Times
 ) -> None:
+    named = zip(episode.action_names[JOINTS], episode.action_units[JOINTS], strict=True)
     log_curves(
         recording,
         entity("", f"{PROPRIOCEPTION}/{JOINT_GROUP}"),
         joints,
         times,
-        names=[f"joint{j} ({JOINT_UNIT})" for j in range(joints.shape[1])],
+        names=[f"{name} ({unit})" for name, unit in named],
         colors=code_colors(joints.shape[1]),
         interpolation=LINEAR,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import rerun as rr
 from jaxtyping import Int, UInt8
 
+from genie_robo.types import action_names
 from viz.entities import (
     CHANGED_TOKENS,
     DECODED,
@@ -101,7 +102,14 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
         log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
     if view.robot_actions is not None:
         path = entity(root, ROBOT_ACTION)
-        log_groups(recording, path, view.robot_actions, action_times, mask=view.action_mask)
+        log_groups(
+            recording,
+            path,
+            view.robot_actions,
+            action_times,
+            names=action_names(view.robot_actions.shape[1], view.joint_names),
+            mask=view.action_mask,
+        )
     if view.replay is not None:
         log_replay(recording, view.replay, times, root=root)
     elif view.read_path is not None:
@@ -129,6 +137,7 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
             path,
             view.decoded_actions,
             action_times,
+            names=action_names(view.decoded_actions.shape[1], view.joint_names),
             mask=view.action_mask,
             is_decoded=True,
         )

@@ -69,6 +69,8 @@ class RolloutView:
     """The true ones; NaN where unknown."""
     action_mask: Bool[np.ndarray, " a"] | None = None
     """Dimensions of a robot action that the dataset has; None for all."""
+    joint_names: tuple[str, ...] = ()
+    """Of the joints in a robot action; empty where they have none."""
     replay: Replay | None = None
     """None for episodes that no simulator can replay."""
     psnr: Curves = field(default_factory=dict)

@@ -76,6 +76,7 @@ def log_groups(
     times: Times,
     *,
     names: Sequence[str] | None = None,
+    units: Sequence[str] | None = None,
     mask: Bool[np.ndarray, " a"] | None = None,
     interpolation: rr.components.InterpolationMode = HELD,
     is_decoded: bool = False,
@@ -96,7 +97,10 @@ def log_groups(
             f"{path}/{group.name}/{DECODED}" if is_decoded else f"{path}/{group.name}",
             values[:, shown],
             times,
-            names=[f"{label} ({group.unit})" for label in labels],
+            names=[
+                f"{label} ({units[d] if units else group.unit})"
+                for label, d in zip(labels, shown, strict=True)
+            ],
             colors=[_lighter(color) for color in colors] if is_decoded else colors,
             interpolation=interpolation,
         )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -44,6 +44,10 @@ class ProbeData:
     """Latents of more draws of untrained weights."""
     dense_flow: Float[np.ndarray, "n g"] | None = None
     """Dense optical flow; None if not requested, or without its library."""
+    joint_names: tuple[str, ...] = ()
+    """Of the joints in a target; empty where the dataset has none."""
+    joint_units: tuple[str, ...] = ()
+    """Of these joints, one for all or one each; empty where they are not known."""
 
     @property
     def untrained_draws(self) -> tuple[Float[np.ndarray, "n u"], ...]:
@@ -123,6 +127,7 @@ def _collect(
 ) -> ProbeData:
     """Encode the episodes of a split and align their transitions with the robot's actions."""
     rows: dict[str, Mapping[str, np.ndarray]] = {}
+    seen: list[Episode] = []
     masks: dict[str, list[np.ndarray]] = {ACHIEVED: [], COMMANDED: []}
     for e, window in read_episodes(episodes, max_episodes=max_episodes, description=description):
         num_transitions = int((~window.is_pad[1:]).sum())
@@ -142,6 +147,7 @@ def _collect(
                 _log.warning("%s: episode %s has an action that is not finite", description, e)
                 continue
             rows[window.episode_id] = valid
+            seen[:] = [episode]
             for name, mask in recorded.items():
                 masks[name].append(mask)
     if not rows:
@@ -152,7 +158,8 @@ def _collect(
         )
     ids = sorted(rows)
     shared_masks = {name: np.all(found, axis=0) for name, found in masks.items() if found}
-    return _stack(ids, [rows[name] for name in ids], shared_masks)
+    found = _stack(ids, [rows[name] for name in ids], shared_masks)
+    return replace(found, joint_names=seen[0].joint_names, joint_units=seen[0].joint_units)
 
 
 def collect_both(

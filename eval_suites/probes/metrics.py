@@ -55,8 +55,15 @@ ROUNDING = 1e-9
 class ProbeTable:
     """Squared errors of every predictor of one motion, a row for each test episode."""
 
-    def __init__(self, table: Table, dimensions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        dimensions: Sequence[str],
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.table, self.dimensions = table, dimensions
+        self.groups = groups or {}
+        """Dimensions that are also scored together, by name."""
         self.predictors: set[str] = set()
 
     def add(self, errors: Errors) -> None:
@@ -67,8 +74,8 @@ class ProbeTable:
         self.predictors |= errors.keys()
 
     def total(self, *parts: str, statistic: Statistic = mean_r2, only: str = "") -> Sums:
-        """A statistic of squared errors and the deviation, in one dimension or in all."""
-        chosen = [only] if only else self.dimensions
+        """A statistic of squared errors and the deviation, in one dimension, a group or all."""
+        chosen = self.groups.get(only, [only]) if only else self.dimensions
         columns = [["squared_" + "_".join(filter(None, (p, d))) for d in chosen] for p in parts]
         return self.table.total(columns, statistic)
 
@@ -130,16 +137,17 @@ def r2_measurements(probe: ProbeTable, *, num_labels: int) -> dict[str, Measurem
             f"share of the error of {what} that adding the codes to its prediction removes; "
             + PROTOCOL,
         )
-    for d in probe.dimensions:
+    for d in (*probe.groups, *probe.dimensions):
+        alone = "these joints alone" if d in probe.groups else "this dimension alone"
         found[f"r2_latent/{d}"] = _r2(
             probe.r2("latent", d),
-            "as the mean R2 of the latent, this dimension alone",
+            f"as the mean R2 of the latent, {alone}",
             baselines=probe.baselines(d),
             reason=CONSTANT_DIMENSION,
         )
         found[f"r2/{d}"] = _r2(
             probe.r2("codes", d),
-            f"as the mean R2, this dimension alone; {CEILING_PROTOCOL}, of all dimensions together",
+            f"as the mean R2, {alone}; {CEILING_PROTOCOL}, of all dimensions together",
             baselines=probe.baselines(d),
             ceiling=probe.r2("oracle", d),
             reason=CONSTANT_DIMENSION,

@@ -22,6 +22,7 @@ from eval_suites.statistics import (
     circular_shift_p_value,
     reassignment_p_value,
 )
+from genie_robo.data.joint_names import joint_groups
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
 
 BASELINES = (
@@ -53,12 +54,22 @@ class Motion(NamedTuple):
 
     target: str
     dimensions: tuple[int, ...]
+    joint_names: tuple[str, ...] = ()
+    """Of all joints of the dataset; empty where they have none."""
 
     @property
     def names(self) -> list[str]:
         """Names of the dimensions."""
-        known = action_names(max(self.dimensions) + 1)
+        known = action_names(max(self.dimensions) + 1, self.joint_names)
         return [known[d] for d in self.dimensions]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Names of its joints by the group that they belong to; empty where there is one."""
+        probed = set(self.names)
+        groups = joint_groups(self.joint_names)
+        found = {group: [n for n in names if n in probed] for group, names in groups.items()}
+        return {group: names for group, names in found.items() if names and group not in probed}
 
     def of(self, data: ProbeData) -> Float[np.ndarray, "n d"]:
         """These dimensions of every transition of a split."""
@@ -167,7 +178,8 @@ def main_motion(fit: ProbeData, *, min_move: float, min_share: float) -> Motion 
     }
     joints = {target: moving_joints(fit, target, **limits) for target in fit.targets}
     found = [*translation.items(), *joints.items()]
-    return next((Motion(target, moving) for target, moving in found if moving), None)
+    chosen = (Motion(target, moving, fit.joint_names) for target, moving in found if moving)
+    return next(chosen, None)
 
 
 def score(probe: Probe) -> Errors:

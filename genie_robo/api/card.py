@@ -15,7 +15,6 @@ from genie_robo.inference.world import Codes, Latents, RobotActions
 from genie_robo.provenance import read_provenance
 from genie_robo.report import NUMBERS, protocol_lines, read_suite
 from genie_robo.run_folder import RunFolder
-from genie_robo.types import action_units
 
 TAGS = ("robotics", "world-model", "latent-actions", "video-prediction", "genie")
 _VERSION = re.compile(r"v?\d+(\.\d+)*")
@@ -83,7 +82,7 @@ def _description_lines(genie: LoadedGenie) -> list[str]:
         for what, part in counts.items()
     )
     kinds = " and ".join(_KINDS[kind] for kind in genie.world.takes)
-    units = zip(genie.action_names, action_units(len(genie.action_names)), strict=True)
+    units = zip(genie.action_names, model.action_units, strict=True)
     return [
         "A Genie world model of robot videos. It infers the latent action between two frames, one "
         f"of {genie.num_codes} codes that are clusters of {genie.latent_dim} continuous numbers, "

@@ -40,7 +40,6 @@ from genie_robo.inference.world import (
     robot_steps,
 )
 from genie_robo.pretrained import Genie
-from genie_robo.types import action_names
 
 _CHUNKS = 16
 """Windows of a long video that are encoded at once."""
@@ -133,7 +132,7 @@ class LoadedGenie:
     @property
     def action_names(self) -> tuple[str, ...]:
         """Names of the numbers of a robot action."""
-        return action_names(self.model.robot_action_dim)
+        return self.model.action_names
 
     @property
     def device(self) -> torch.device:

@@ -98,6 +98,7 @@ def _plan(trained: TrainedRun, config: ImagineConfig) -> _Plan:
         config,
         num_codes=trained.genie.latent_action.num_codes,
         action_dim=action_dim(trained.data.source),
+        joint_names=trained.data.source.action.joint_names,
     )
     world = find_world(
         trained,

@@ -271,6 +271,8 @@ def _to_episode(
         pose_starts=to_pose_starts(steps, source, action_mask),
         joints=None if measured is None else measured.astype(np.float32),
         joint_starts=joints.starts if joints else None,
+        joint_names=source.action.joint_names,
+        joint_units=source.action.joint_units,
         sim_state=steps[source.sim_state].astype(np.float64) if source.sim_state else None,
         scene=_text(columns.scene) if source.sim_state else "",
         instruction=_first_instruction(steps, source),

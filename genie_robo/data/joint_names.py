@@ -12,6 +12,8 @@ from genie_robo.types import ACTION_NAMES
 
 MAX_NAME = 64
 """Characters of a name."""
+_MEAN = "mean"
+"""What figures call the mean over all joints."""
 _UNSAFE = re.compile(r"[^\w.+-]+")
 _SIDES = {
     "left": re.compile(r"left|(^|[^a-z])l([^a-z]|$)", re.IGNORECASE),
@@ -34,7 +36,7 @@ def clean_names(names: Iterable[str]) -> tuple[str, ...]:
     for place, name in enumerate(names):
         safe = _UNSAFE.sub("_", name[: 4 * MAX_NAME]).strip("_")[:MAX_NAME] or f"joint{place}"
         numbered = (f"{safe[: MAX_NAME - 8]}_{number}" for number in count(place))
-        taken = {*ACTION_NAMES, *found}
+        taken = {*ACTION_NAMES, _MEAN, *found}
         found.append(next(name for name in chain([safe], numbered) if name not in taken))
     return tuple(found)
 

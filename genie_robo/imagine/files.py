@@ -73,7 +73,7 @@ def make_atlas(branches: Branches) -> AtlasView:
     names, displacements = tuple(map(str, range(len(videos)))), None
     if branches.action_map is not None:
         dictionary = branches.action_map.dictionary
-        names = dictionary_names(dictionary)
+        names = dictionary_names(dictionary, prompt.joint_names)
         displacements = tuple(seen[:, XYZ] for seen in dictionary.robot_actions)
     return AtlasView(
         title=prompt.title,

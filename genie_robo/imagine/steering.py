@@ -67,7 +67,9 @@ class Steering:
         return code_steps(self.codes[None])
 
 
-def check_steering(config: ImagineConfig, *, num_codes: int, action_dim: int) -> None:
+def check_steering(
+    config: ImagineConfig, *, num_codes: int, action_dim: int, joint_names: Sequence[str] = ()
+) -> None:
     """Check the actions before any slow work; robot actions are `action_dim` numbers.
 
     Raises:
@@ -98,7 +100,7 @@ def check_steering(config: ImagineConfig, *, num_codes: int, action_dim: int) ->
             f"each; give horizon={len(actions)} or as many actions"
         )
     if isinstance(actions[0], list):
-        _check_robot_actions(actions, action_names(action_dim))
+        _check_robot_actions(actions, action_names(action_dim, joint_names))
         return
     wrong = [a for a in actions if type(a) is not int or not 0 <= a < num_codes]
     if wrong:

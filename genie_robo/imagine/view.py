@@ -49,7 +49,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
     names, decoded = (), None
     if parts.readers.action_map is not None:
         dictionary = parts.readers.action_map.dictionary
-        names = dictionary_names(dictionary)
+        names = dictionary_names(dictionary, trained.genie.joint_names)
         decoded = None if codes is None else dictionary.mean(codes)
     return RolloutView(
         episode_id=prompt.name,
@@ -69,6 +69,7 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
         true_video=true_video,
         robot_actions=parts.robot_actions,
         action_mask=None if prompt.recording is None else prompt.recording.action_mask,
+        joint_names=prompt.joint_names,
         replay=parts.happened,
         psnr=psnr or {},
     )

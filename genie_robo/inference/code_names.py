@@ -1,5 +1,6 @@
 """Names of latent actions: the direction of their mean robot action."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,17 +29,17 @@ class LabelledCodes(Protocol):
         ...
 
 
-def dictionary_names(dictionary: LabelledCodes) -> tuple[str, ...]:
+def dictionary_names(dictionary: LabelledCodes, joint_names: Sequence[str] = ()) -> tuple[str, ...]:
     """The name of each code of an action map; without labels its number.
 
     For a code without labels the dictionary's mean is that of all codes, so it has no direction.
     """
     counts = dictionary.counts
     means = dictionary.mean(np.arange(len(counts)))
-    return code_names(np.where(counts[:, None] > 0, means, 0.0))
+    return code_names(np.where(counts[:, None] > 0, means, 0.0), joint_names)
 
 
-def code_names(means: Float[np.ndarray, "k a"]) -> tuple[str, ...]:
+def code_names(means: Float[np.ndarray, "k a"], joint_names: Sequence[str] = ()) -> tuple[str, ...]:
     """Every code's number and the main direction of its mean robot action, as in `3 +x`.
 
     A code without a clear direction has its number only. The gripper is ignored: it is a position,
@@ -46,7 +47,7 @@ def code_names(means: Float[np.ndarray, "k a"]) -> tuple[str, ...]:
     """
     motions, axes = means[:, : len(MOTIONS)] * ([1.0] * 3 + [LEVER_M] * 3), MOTIONS
     if not motions.any() and means.shape[1] > len(ACTION_NAMES):
-        motions, axes = means[:, JOINTS], action_names(means.shape[1])[JOINTS]
+        motions, axes = means[:, JOINTS], action_names(means.shape[1], joint_names)[JOINTS]
     farthest = np.abs(motions).max()
     names = []
     for code, motion in enumerate(motions):

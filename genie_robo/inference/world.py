@@ -42,6 +42,11 @@ class Prompt:
         return self.start + (len(self.frames) - 1) * self.stride
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints in its robot actions; empty where they have none."""
+        return self.recording.joint_names if self.recording else ()
+
+    @property
     def control_hz(self) -> float:
         """Frames per second; 0 when unknown."""
         return self.recording.control_hz / self.stride if self.recording else 0.0
@@ -270,9 +275,10 @@ class GenieWorld:
                 "this world is steered by latent actions alone: nothing maps robot actions to them"
             )
         if values.shape[1:] != (robot.action_dim,) or not np.isfinite(values).all():
+            names = action_names(robot.action_dim, self.genie.joint_names)
             raise ValueError(
                 f"a robot action of this model is {robot.action_dim} finite numbers, "
-                f"{' '.join(action_names(robot.action_dim))}; got {values.tolist()}"
+                f"{' '.join(names)}; got {values.tolist()}"
             )
         return values
 

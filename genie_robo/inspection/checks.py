@@ -1,19 +1,18 @@
 """Checks of a dataset: records, episodes, actions, and the motion that follows them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
 
-from genie_robo.data.features import Feature
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.lerobot import LeRobotIndex
 from genie_robo.data.lerobot_layout import TIMESTAMP
 from genie_robo.data.settings import Source
-from genie_robo.data.sources import action_dim, joint_parts
+from genie_robo.data.sources import action_dim
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.inspection.episodes import CameraFacts, SeenEpisode
 from genie_robo.inspection.findings import Finding
@@ -188,22 +187,30 @@ def check_actions(
     yield from _check_gripper(statistics, seen, source)
 
 
-def names_of(source: Source, features: Mapping[str, Feature]) -> tuple[str, ...]:
-    """Names of the numbers of an action; joints with their own names where the dataset has them."""
-    names = action_names(action_dim(source))
-    part = joint_parts(source).get("action")
-    stored = features[part.key].names[part.start : part.stop] if part else ()
-    if not stored:
-        return names
-    joints = (f"{name} {own}" for name, own in zip(names[JOINTS], stored, strict=True))
-    return (*names[END_EFFECTOR], *joints)
+def names_of(source: Source) -> tuple[str, ...]:
+    """Names of the numbers of an action."""
+    return action_names(action_dim(source), source.action.joint_names)
+
+
+def check_kinematics(source: Source | None) -> Iterator[Finding]:
+    """Joints whose forward kinematics would give the motion of an end effector."""
+    if source is None or source.has_end_effector or not source.pose.joints:
+        return
+    named = "" if source.action.joint_names else " 'data.source.pose.urdf_joints=[NAME,...]'"
+    yield Finding(
+        "urdf",
+        "joints alone: with a URDF of the robot its end effector is computed from the measured "
+        "joints, and latent actions are probed in dx dy dz too; add "
+        "data.source.action.motion=pose_change data.source.pose.urdf=FILE "
+        f"data.source.pose.link=LINK{named}",
+    )
 
 
 def units_of(source: Source | None) -> tuple[str, ...]:
     """The units of an action; question marks where those of the motion are not known."""
     if source is None:
         return ACTION_UNITS
-    units = action_units(action_dim(source))
+    units = action_units(action_dim(source), source.action.joint_units)
     return units if source.action.in_metres else (*["?"] * GRIPPER, *units[GRIPPER:])
 
 

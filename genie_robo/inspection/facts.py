@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from genie_robo.inspection.checks import (
     check_actions,
     check_cameras,
     check_episodes,
+    check_kinematics,
     check_records,
     check_times,
     names_of,
@@ -56,7 +57,7 @@ from genie_robo.sim.contact import moves_a_box
 from genie_robo.sim.restore import recorded_boxes
 from genie_robo.video_files import spread
 
-NOTES = ("times", "constant", "unit", "motion_unchecked", "control_hz", "not_read")
+NOTES = ("urdf", "times", "constant", "unit", "motion_unchecked", "control_hz", "not_read")
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
@@ -163,10 +164,12 @@ def inspect_dataset(
     """
     schema = open_folder(path, rlds_splits)
     if given is not None:
-        given = schema.complete(given)
-        check_source(given, schema.features)
+        complete = schema.complete(given)
+        check_source(complete, schema.features)
+        given = replace(given, control_hz=complete.control_hz)
     fits = fitting_sources(schema.name, schema.features)
     source, read_as, words, proposal = _choose_reading(schema, given, fits)
+    source = schema.complete(source) if source else None
     index = index_folder(schema, keys=source_keys(source) if source else ())
     cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
@@ -175,7 +178,8 @@ def inspect_dataset(
     findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
     findings += check_episodes(seen, has_flags=not isinstance(schema, LeRobotSchema))
     findings += [*check_times(index), *check_motion(motion, source), *_not_read(index, source)]
-    names = names_of(source, schema.features) if source else ()
+    findings += check_kinematics(source)
+    names = names_of(source) if source else ()
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source, names)
         findings += check_step_sizes(statistics, source)
@@ -218,6 +222,7 @@ def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
     schema = open_folder(path)
     fits = fitting_sources(schema.name, schema.features)
     source = _choose_reading(schema, None, fits).source
+    source = schema.complete(source) if source else None
     index = index_folder(schema, keys=source_keys(source) if source else ())
     return record_dataset(recording, index, source, num_episodes=num_episodes)
 

@@ -51,7 +51,7 @@ def draw_figures(
     sheet = contact_sheet(index, source.bgr if source else (), max_pixels=max_pixels)
     figures = {"contact_sheet.png": sheet} if sheet else {}
     if lengths := [entry.num_steps for entry in readable(index)]:
-        names = names_of(source, index.features) if source else ()
+        names = names_of(source) if source else ()
         figures["actions.png"] = action_figure(seen, lengths, statistics, names, units_of(source))
     return figures
 

@@ -19,6 +19,7 @@ class Genie(nn.Module):
         dynamics: DynamicsModel,
         num_frames: int,
         takes_latents: bool,
+        joint_names: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
@@ -28,6 +29,8 @@ class Genie(nn.Module):
         """Length of the dynamics' window, the frame that is decoded included."""
         self.takes_latents = takes_latents
         """Whether the dynamics was trained on latents too, not on their codes alone."""
+        self.joint_names = joint_names
+        """Of the joints in a robot action; empty where they have none."""
 
     @property
     def takes_codes(self) -> bool:

@@ -272,18 +272,25 @@ def _describe(game: Game) -> str:
     """The note below the frames: what MuJoCo executed, or why there is no true frame."""
     now = game.now
     if now.true_frame is not None:
-        done = now.action and _describe_action(now.action, now.code, game.action_mask)
+        done = now.action and _describe_action(
+            now.action, now.code, game.action_mask, game.prompt.joint_names
+        )
         return f"MuJoCo executed {done}" if done else game.prompt.instruction
     if not game.prompt.is_simulated:
         return "This prompt has no simulator state, so there is no true frame."
     return "MuJoCo cannot execute codes without an action map, so there is no true frame."
 
 
-def _describe_action(action: Action, code: int | None, mask: Bool[np.ndarray, " a"]) -> str:
+def _describe_action(
+    action: Action,
+    code: int | None,
+    mask: Bool[np.ndarray, " a"],
+    joint_names: Sequence[str] = (),
+) -> str:
     """An action in words; of a dataset without an end effector the joints alone."""
     if action.robot_action is None:
         return action.name
-    names = action_names(len(action.robot_action))
+    names = action_names(len(action.robot_action), joint_names)
     named = list(zip(names, action.robot_action, strict=True))
     parts = _describe_tool(named) if mask[END_EFFECTOR].any() else []
     parts += [f"{name} {value:+.2f}" for name, value in named[JOINTS]]

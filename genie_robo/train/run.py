@@ -42,7 +42,7 @@ ROBOT_CONTROL = ("labels: ", "robot_control.")
 """Settings of the last stage, which are free until it has begun."""
 STAGES = (Stage.tokenizer, Stage.world_model, Stage.robot_control)
 """In the order in which one needs the weights of the others."""
-DATASET_PATH = re.compile(r"data\.(mix\..+\.)?path: ")
+DATASET_PATH = re.compile(r"data\.(mix\..+\.)?(path|source\.pose\.urdf): ")
 """Not compared: what lies there is, by its fingerprint."""
 
 
