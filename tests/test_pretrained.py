@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import genie_robo
 from genie_robo.config import (
+    ActionSource,
     Backend,
     DataConfig,
     DynamicsConfig,
@@ -41,6 +43,30 @@ def genie():
     )
     torch.manual_seed(3)
     return Genie(config).eval()
+
+
+@pytest.fixture
+def named(genie):
+    """The same with two joints that have names."""
+    action = ActionSource(joints="action[7:9]", joint_names=("waist", "elbow"))
+    source = replace(genie.config.data.source, action=action)
+    config = replace(genie.config, data=replace(genie.config.data, source=source))
+    return Genie(config).eval()
+
+
+def test_names_of_joints_are_saved(named, tmp_path):
+    named.save_pretrained(tmp_path)
+    assert named.action_names[6:] == ("gripper", "waist", "elbow")
+    assert Genie.from_pretrained(tmp_path).action_names == named.action_names
+
+
+@pytest.mark.parametrize("names", ["waist", [1] * 9, ["waist"] * 8, {"waist": 1}])
+def test_damaged_names_of_joints_are_refused(named, tmp_path, names):
+    named.save_pretrained(tmp_path)
+    described = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(described | {"robot_action_names": names}))
+    with pytest.raises(ValueError, match="Export it again"):
+        Genie.from_pretrained(tmp_path)
 
 
 def test_saved_and_loaded_it_computes_the_same(genie, tmp_path):

@@ -24,6 +24,8 @@ MAX_BYTES = 4_000_000
 MAX_LINKS = 200
 """Between the base and the link."""
 _MOVING = {"revolute": "hinge", "continuous": "hinge", "prismatic": "slide"}
+_MAX_NAME = 200
+"""Characters."""
 _TURNS = 4 * np.pi
 """Joints with limits never turn farther (rad)."""
 _UNIT_INERTIA = dict(zip(["ixx", "iyy", "izz", "ixy", "ixz", "iyz"], "111000", strict=True))
@@ -149,6 +151,11 @@ class Urdf:
         parent, child = inside("parent", "link"), inside("child", "link")
         if not (element.get("name") and parent and child):
             raise ValueError(f"{self.name}: joint {name!a} lacks a name, a parent or a child")
+        for text in (name, kind, parent, child):
+            if not text.isprintable() or len(text) > _MAX_NAME:
+                raise ValueError(
+                    f"{self.name}: {ascii(text)[:_MAX_NAME]} is too long or unprintable"
+                )
         return _Joint(name, kind, parent, child, inside("origin"), inside("axis"), inside("mimic"))
 
 

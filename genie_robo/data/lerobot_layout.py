@@ -4,6 +4,7 @@ All of it is data: names of files are templates in info.json, filled in here and
 lead out of the folder.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -285,16 +286,25 @@ def _camera(content: Mapping[str, Any], shape: tuple[int, ...]) -> Feature:
 
 
 def _names(content: Mapping[str, Any], shape: list[int]) -> tuple[str, ...]:
-    """Names of the numbers of a vector: a list, a list of one, or a mapping to one."""
-    found: Any = content.get("names")
-    while isinstance(found, Mapping) and len(found) == 1:
-        found = next(iter(found.values()))
-    while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
-        found = found[0]
-    is_list = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    if not is_list or len(shape) != 1 or len(found) != shape[0]:
+    """Names of the numbers of a tensor, where each has one."""
+    found = _flat_names(content.get("names"))
+    if len(found) != math.prod(shape) or not all(isinstance(name, str) for name in found):
         return ()
     return tuple(name if name.isprintable() else ascii(name) for name in found)
+
+
+def _flat_names(names: Any) -> list[Any]:
+    """Names in lists, in lists of lists, by groups as `GROUP.NAME`, or with their places."""
+    if isinstance(names, list):
+        return [name for inner in names for name in _flat_names(inner)]
+    if not isinstance(names, Mapping):
+        return [names]
+    if all(type(place) is int for place in names.values()):
+        return sorted(names, key=names.__getitem__)
+    groups = {str(group): _flat_names(inner) for group, inner in names.items()}
+    if len(groups) == 1:
+        return next(iter(groups.values()))
+    return [f"{group}.{name}" for group, inner in groups.items() for name in inner]
 
 
 def _unreadable(dtype: str, why: str) -> Feature:

@@ -194,7 +194,7 @@ def names_of(source: Source) -> tuple[str, ...]:
 
 def check_kinematics(source: Source | None) -> Iterator[Finding]:
     """Joints whose forward kinematics would give the motion of an end effector."""
-    if source is None or source.has_end_effector or not source.pose.joints:
+    if source is None or source.has_pose or source.action.translation or not source.pose.joints:
         return
     named = "" if source.action.joint_names else " 'data.source.pose.urdf_joints=[NAME,...]'"
     yield Finding(

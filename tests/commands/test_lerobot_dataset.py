@@ -39,9 +39,9 @@ def test_inspect_proposes_words_that_read_the_dataset(tmp_path, capfd):
     assert facts["problems"] == []
     assert facts["file_format"] == "LeRobot v2.1"
     assert [action["name"] for action in facts["actions"]] == [
-        "joint0 shoulder",
-        "joint1 elbow",
-        "joint2 gripper",
+        "shoulder",
+        "elbow",
+        "gripper_2",
     ]
     notes = [note["text"] for note in facts["notes"] if note["kind"] == "times"]
     assert any(note.startswith(f"frames of {CAMERA} are up to") for note in notes)

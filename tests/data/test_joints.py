@@ -34,22 +34,26 @@ def two_joints(motion: str) -> Source:
         # Command less measured joints; then the third command less the first measured joints.
         ("target", [[1, 1], [2, 1], [2, 31], [3, 1], [2, -41]], [[4 - 0, 40 - 9]]),
         ("delta", [[1, 10], [3, 10], [4, 40], [8, 40], [9, 0]], [[1 + 3 + 4, 10 + 10 + 40]]),
+        # Per second, five steps each: the way of one step, then of three.
+        ("velocity", [[0.2, 2], [0.6, 2], [0.8, 8], [1.6, 8], [1.8, 0]], [[1.6, 2 + 2 + 8]]),
         ("position", [[1, 10], [3, 10], [4, 40], [8, 40], [9, 0]], [[4, 40]]),
     ],
 )
 def test_known_answers_of_every_motion(motion, by_step, by_three):
     source = two_joints(motion)
     actions, mask = to_robot_actions(COLUMNS, source)
-    np.testing.assert_array_equal(actions[:-1, 7:], by_step)
+    np.testing.assert_array_equal(actions[:-1, 7:], np.float32(by_step))
     np.testing.assert_array_equal(actions[-1], np.zeros(9))
     assert not actions[:, :7].any()
     assert mask.tolist() == [False] * 7 + [True, True]
 
     starts = to_joints(COLUMNS, source).starts
-    np.testing.assert_array_equal(compose_actions(actions[:-1], 3, starts[:-1])[:, 7:], by_three)
+    composed = compose_actions(actions[:-1], 3, starts[:-1])[:, 7:]
+    np.testing.assert_allclose(composed, by_three, rtol=1e-6)
     later = compose_actions(actions[2:-1], 3, starts[2:-1])  # steps 2, 3 and 4
     expected = {"target": [9 - 2, 0 - 9], "delta": [4 + 8 + 9, 40 + 40 + 0], "position": [9, 0]}
-    np.testing.assert_allclose(later[0, 7:], expected[motion])
+    expected["velocity"] = [21 / 5, 80 / 5]
+    np.testing.assert_allclose(later[0, 7:], expected[motion], rtol=1e-6)
 
 
 def test_a_robot_that_follows_late_is_not_counted_once_per_step():
@@ -137,6 +141,34 @@ def test_joints_that_do_not_fit(action, pose, message):
     assert message in str(caught.value)
 
 
+def test_joint_velocities_need_a_rate_and_move_nothing_before_the_first_command():
+    action = replace(two_joints("velocity").action, lag=1)
+    actions, _ = to_robot_actions(COLUMNS, replace(ARM, action=action))
+    np.testing.assert_allclose(actions[:3, 7:], [[0, 0], [0.2, 2], [0.6, 2]], rtol=1e-6)
+    action = replace(ARM.action, joints_motion=JointsMotion.velocity)
+    check_source(replace(ARM, action=action), FEATURES)
+    with pytest.raises(ValueError, match=r"action\.joints_motion=velocity needs .*control_hz"):
+        check_source(replace(ARM, action=action, control_hz=0.0), FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"joint_names": ("a", "b")}, "joint_names must be 9 different names"),
+        ({"joint_names": ("a",) * 9}, "joint_names must be 9 different names"),
+        ({"joint_names": (*"abcdefgh", "dx")}, "none of them dx dy dz"),
+        ({"joint_names": (*"abcdefgh", "a/b")}, "joint_names must be 9 different names"),
+        ({"joint_units": ("rad", "m")}, "joint_units must be one unit for all joints or 9"),
+        ({"joint_units": ("\x1b[2J",)}, "joint_units must be one unit"),
+    ],
+)
+def test_names_and_units_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=r"data\.source") as caught:
+        check_source(replace(ARM, action=replace(ARM.action, **changes)), FEATURES)
+    assert message in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
 def test_joints_alone_need_nothing_of_an_end_effector():
     check_source(ARM, FEATURES)
     for motion in (Motion.target, Motion.velocity):  # of an end effector that is not there
@@ -158,6 +190,19 @@ def test_names_and_units_of_a_wide_action():
     assert action_names(7) == ACTION_NAMES
     assert action_names(9)[6:] == ("gripper", "joint0", "joint1")
     assert action_units(9)[6:] == ("1 = open", "stored", "stored")
+    assert action_names(9, ("waist", "elbow"))[6:] == ("gripper", "waist", "elbow")
+    assert action_units(9, ("rad",))[7:] == ("rad", "rad")
+    assert action_units(9, ("rad", "m"))[7:] == ("rad", "m")
+
+
+def test_names_and_units_reach_every_episode_but_no_fingerprint(folder):
+    action = replace(ARM.action, joint_names=tuple("abcdefghi"), joint_units=("rad",))
+    named, plain = RldsDataset(folder, replace(ARM, action=action)), RldsDataset(folder, ARM)
+    assert named.fingerprint == plain.fingerprint
+    assert named.action_names[6:9] == ("gripper", "a", "b")
+    assert plain.action_names[6:9] == ("gripper", "joint0", "joint1")
+    assert named[0].action_names == named.action_names
+    assert named[0].action_units == named.action_units == (*action_units(7), *["rad"] * 9)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Episodes of LeRobot folders are those of RLDS, window for window."""
 
 import io
+import json
 import pickle
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from rlds_files import write_rlds
 from genie_robo.build import build_dataset
 from genie_robo.data.formats import open_dataset, open_folder
 from genie_robo.data.lerobot import LeRobotDataset
+from genie_robo.data.lerobot_layout import open_lerobot_schema
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import DatasetConfig
 from genie_robo.data.windows import WindowDataset
@@ -113,6 +115,29 @@ def test_an_episode_has_the_fields_of_rlds(lerobot, rlds):
         assert ours.control_hz == lerobot.source.control_hz == FPS
         np.testing.assert_array_equal(ours.joints, theirs.joints)
         np.testing.assert_array_equal(ours.joint_starts, theirs.joint_starts)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b", "c"], ("a", "b", "c")),
+        ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),
+        ({"left": ["a", "b"], "right": {"axes": ["a"]}}, ("left.a", "left.b", "right.a")),
+        ([["a"], ["b", "c"]], ("a", "b", "c")),
+        ({"b": 1, "a": 0, "c": 2}, ("a", "b", "c")),
+        (["a", "b"], ()),
+        (["a", "b", None], ()),
+        (None, ()),
+        ("abc", ()),
+        ({"a": [1, 2, 3]}, ()),
+    ],
+)
+def test_names_of_numbers_in_every_layout(tmp_path, names, expected):
+    folder = write_v2(tmp_path / "demos", [make_demo()])
+    info = json.loads((folder / "meta/info.json").read_text())
+    info["features"]["action"]["names"] = names
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    assert open_lerobot_schema(folder).features["action"].names == expected
 
 
 def test_columns_keep_their_names(lerobot):

@@ -9,7 +9,9 @@ import pytest
 from lerobot_files import LEROBOT_SOURCE
 
 from genie_robo.data.formats import open_dataset
+from genie_robo.data.joint_names import joint_groups
 from genie_robo.data.lerobot import LeRobotDataset
+from genie_robo.data.settings import Motion
 from genie_robo.data.transforms import decode_frames
 from genie_robo.data.video import scan_video
 from genie_robo.data.windows import WindowDataset
@@ -47,6 +49,40 @@ def test_every_episode_is_read(dataset):
     assert episode.control_hz == 30
     assert episode.robot_actions.shape == (393, 33)
     assert dataset.features["action"].names[7] == "kRightShoulderPitch"
+    assert dataset.action_names[7:] == episode.action_names[7:] == dataset.features["action"].names
+    groups = joint_groups(episode.joint_names)
+    assert {group: len(names) for group, names in groups.items()} == {
+        "left_arm": 7,
+        "right_arm": 7,
+        "left_hand": 6,
+        "right_hand": 6,
+    }
+
+
+def test_joints_alone_give_the_way_of_the_wrist(g1, tmp_path):
+    """Seven joints of a row of links that is as long as the arm: its wrist moves as far."""
+    axes = ["0 1 0", "1 0 0", "0 0 1", "0 1 0", "1 0 0", "0 1 0", "0 0 1"]
+    words = "shoulder_pitch shoulder_roll shoulder_yaw elbow wrist_roll wrist_pitch wrist_yaw"
+    names = [f"right_{word}" for word in words.split()]
+    joints = [
+        f'<link name="{name}_link"/><joint name="{name}_joint" type="revolute">'
+        f'<parent link="{above}"/><child link="{name}_link"/>'
+        f'<origin xyz="0 0 -0.06"/><axis xyz="{axis}"/></joint>'
+        for name, above, axis in zip(
+            names, ["torso_link", *(f"{name}_link" for name in names)], axes, strict=False
+        )
+    ]
+    file = tmp_path / "arm.urdf"
+    file.write_text(f'<robot><link name="torso_link"/>{"".join(joints)}</robot>')
+    action = replace(G1.action, motion=Motion.pose_change)
+    pose = replace(G1.pose, urdf=str(file), link="right_wrist_yaw_link")
+    dataset = open_dataset(g1, replace(G1, action=action, pose=pose))
+    episode = dataset[0]
+    assert episode.action_mask.tolist() == [True] * 6 + [False] + [True] * 26
+    reach = np.linalg.norm(episode.end_effector_pose[:, :3], axis=1)
+    assert reach.max() < 0.06 * 7 + 1e-6
+    assert 0.03 < np.ptp(episode.end_effector_pose[:, :3], axis=0).max() < 0.3
+    assert 0.001 < np.abs(episode.robot_actions[:-1, :3]).max() < 0.05
 
 
 def test_windows_have_the_frames_of_a_whole_pass(dataset):
@@ -71,7 +107,10 @@ def test_the_original_in_av1(g1):
 
 def test_the_proposal_is_the_source(g1):
     found = inspect_dataset(g1)
-    assert found.source == replace(G1, control_hz=30.0)
+    assert found.source == found.index.schema.complete(G1)
+    assert replace(found.source.action, joint_names=()) == G1.action
     assert found.facts.problems == []
     names = [action.name for action in found.facts.actions]
-    assert (len(names), names[0]) == (26, "joint0 kLeftShoulderPitch")
+    assert (len(names), names[0]) == (26, "kLeftShoulderPitch")
+    (note,) = [note.text for note in found.facts.notes if note.kind == "urdf"]
+    assert note.endswith("data.source.pose.urdf=FILE data.source.pose.link=LINK")

@@ -33,6 +33,7 @@ class JointRobot(ToyRobot):
 
     end_effector: bool = False
     measured: bool = True
+    names: tuple[str, ...] = ()
 
     def __getitem__(self, e):
         episode = super().__getitem__(e)
@@ -45,6 +46,8 @@ class JointRobot(ToyRobot):
             pose_mask=episode.pose_mask & has_pose,
             joints=self.poses[e][:, :3] if self.measured else None,
             joint_starts=np.zeros((self.num_frames, 3)),
+            joint_names=self.names,
+            joint_units=("rad",) if self.names else (),
         )
 
     @property
@@ -93,6 +96,20 @@ def test_joints_are_probed_where_there_is_no_end_effector():
         assert metrics[f"{target}/xyz/r2"].value is None
     assert "achieved/joints/r2" in result.headline
     assert not any(" dx" in note for note in result.notes)
+
+
+def test_named_joints_are_reported_by_group_with_their_units():
+    robot = JointRobot(24, correlation=0.0, names=("left_elbow", "left_wrist", "right_elbow"))
+    with without_flow():
+        result = LatentProbe(labels=(20,)).evaluate(context_of(robot))
+    names, metrics = robot.names, result.metrics
+    assert {f"achieved/joints/r2/{name}" for name in names} <= metrics.keys()
+    assert not any("joint0" in key for key in metrics)
+    alone = [metrics[f"achieved/joints/r2/{name}"].value for name in names[:2]]
+    assert metrics["achieved/joints/r2/left_arm"].value == pytest.approx(np.mean(alone))
+    assert "achieved/joints/r2/right_arm" not in metrics  # its only joint has its own
+    note = "Joints of achieved/joints, left_arm: left_elbow (rad), left_wrist (rad)."
+    assert note in result.notes
 
 
 def test_the_end_effector_stays_the_main_motion_where_it_moves():
