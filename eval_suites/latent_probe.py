@@ -194,14 +194,16 @@ def _notes_on_joints(fit: ProbeData, motions: Mapping[str, Motion]) -> list[str]
     width = len(next(iter(fit.masks.values())))
     names = action_names(width, fit.joint_names)
     units = dict(zip(names, action_units(width, fit.joint_units), strict=True))
-    notes = []
-    for name, motion in motions.items():
-        joints = [d for d in motion.names if d in names[JOINTS]]
-        groups = motion.groups or ({"all": joints} if joints else {})
-        for group, members in groups.items():
-            listed = ", ".join(f"{member} ({units[member]})" for member in members)
-            notes.append(f"Joints of {name}, {group}: {listed}.")
-    return notes
+    groups: dict[str, dict[str, str]] = {}
+    for motion in motions.values():
+        joints = [name for name in motion.names if name in names[JOINTS]]
+        for group, members in (motion.groups or {"joints": joints}).items():
+            groups.setdefault(group, {}).update({name: units[name] for name in members})
+    listed = {
+        group: ", ".join(f"{name} ({unit})" for name, unit in members.items())
+        for group, members in groups.items()
+    }
+    return [f"Probed in {group}: {members}." for group, members in listed.items() if members]
 
 
 def _lag_notes(best: Metric | None, action_lag: int) -> tuple[str, ...]:

@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from genie_robo.config import DataConfig, DatasetConfig, Source, TrainConfig
+from genie_robo.config import DataConfig, DatasetConfig, PoseSource, Source, TrainConfig
 from genie_robo.config_file import read_config, write_config
+from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.run_folder import RunFolder
+from genie_robo.run_paths import with_paths_of
+from genie_robo.trained_run import used_data
 
 CAMERA = Source(camera="observation/image")
 
@@ -75,3 +78,22 @@ def test_a_run_of_an_earlier_version_finds_a_dataset_next_to_it(config, tmp_path
     monkeypatch.chdir(tmp_path / "runs")
     found = read_config(RunFolder.at("a"), TrainConfig)
     assert (tmp_path / "dataset").samefile(found.data.path)
+
+
+def test_a_urdf_is_found_like_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pose = PoseSource(joints="joints", urdf="robots/arm.urdf", link="tool")
+    data = DataConfig(path="dataset", source=replace(CAMERA, pose=pose))
+    config = TrainConfig(run="runs/a", data=data)
+    write_config(RunFolder.at("runs/a"), config)
+    stored = read_config(RunFolder.at("runs/a"), TrainConfig)
+    assert stored.data.source.pose.urdf == str(tmp_path / "robots" / "arm.urdf")
+
+    moved = replace(pose, urdf="elsewhere.urdf")
+    other = replace(config, data=replace(data, path="b", source=replace(CAMERA, pose=moved)))
+    found = with_paths_of(stored, other).data
+    assert (found.path, found.source.pose) == ("b", moved)
+    own = DataConfig(path="c", source=Source(camera=OWN_CAMERA))
+    assert used_data(stored, own).source == stored.data.source
+    given = replace(own, source=replace(own.source, pose=PoseSource(urdf="elsewhere.urdf")))
+    assert used_data(stored, given).source.pose == moved

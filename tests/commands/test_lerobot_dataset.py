@@ -6,7 +6,7 @@ import pytest
 from joint_episodes import stored, write_joints
 from lerobot_files import CAMERA, Demo, make_demo, write_v2, write_v3
 
-from genie_robo import cli
+from genie_robo import cli, load
 from genie_robo.run_folder import RunFolder
 from viz.recording import check_recording
 
@@ -79,6 +79,8 @@ def test_trained_probed_and_imagined(tmp_path, write):
     assert cli.main(["demo", *words]) == cli.OK
     found = json.loads((run.suite("latent_probe") / "metrics.json").read_text())["metrics"]
     assert found["achieved/joints/r2"]["value"] is not None
+    assert "achieved/joints/r2/shoulder" in (run.suite("latent_probe") / "metrics.csv").read_text()
+    assert load(run.path).action_names[7:] == ("shoulder", "elbow", "gripper_2")
     assert cli.main(["imagine", f"run={run.path}", "horizon=3"]) == cli.OK
     recordings = list((run.path / "rollouts").glob("*.rrd"))
     assert recordings
