@@ -125,7 +125,7 @@ class LatentActionModel(nn.Module, ABC):
             self._measure(frames, valid)
         encoded = self._encode(frames)
         quantized = self.quantizer(encoded, valid, noise)
-        error = self._errors(frames, quantized.codes, valid)
+        error = self._errors(frames, quantized.codes)
         bounded = self.quantizer.bound(encoded.detach().float())
         return LatentActionOutput(
             quantized.chosen, bounded, quantized.indices, encoded.float(), error, quantized.loss
@@ -156,9 +156,7 @@ class LatentActionModel(nn.Module, ABC):
         return self.quantizer.finish_step(ranks, generator)
 
     @abstractmethod
-    def error_unit(
-        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
-    ) -> Float[Tensor, "b t-1"]:
+    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
         """Per-transition loss normaliser."""
 
     @abstractmethod
@@ -184,9 +182,7 @@ class LatentActionModel(nn.Module, ABC):
         del frames, valid
 
     @abstractmethod
-    def _errors(
-        self, frames: Tensor, codes: Float[Tensor, "b t-1 e"], valid: Bool[Tensor, "b t-1"]
-    ) -> Float[Tensor, "b t-1"]:
+    def _errors(self, frames: Tensor, codes: Float[Tensor, "b t-1 e"]) -> Float[Tensor, "b t-1"]:
         """How wrong the prediction of every transition is."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.latent_action_pixels import MOTION_SCALE, PixelActionModel, linear_in_code
@@ -15,30 +15,24 @@ MOST_PIXELS = 4.0
 
 
 class FlowActionModel(PixelActionModel):
-    """Latent actions that predict how every patch moves, in this transition and in the next.
+    """Latent actions that predict how every patch moves.
 
-        flow from x_t to x_t+1    = F(x_t) a_t
-        flow from x_t+1 to x_t+2  = G(x_t) a_t
+        flow from x_t to x_t+1 = F(x_t) a_t
 
-    Arms keep moving and noise of a camera does not, so a code that also predicts what comes next
-    holds more of the arm. Weak texture counts as much as strong: an error of pixels would see
-    edges only.
+    An error of pixels counts a motion by the contrast of what moves, and light and noise as much as
+    motion; an error of flow counts every motion alike.
     """
 
     def _make_heads(self) -> None:
         self.to_flow = nn.Linear(self.decoder.dim, 2 * self.code_dim)
-        self.to_next_flow = nn.Linear(self.decoder.dim, 2 * self.code_dim)
-        for head in (self.to_flow, self.to_next_flow):
-            nn.init.normal_(head.weight, std=0.05)
-            nn.init.zeros_(head.bias)
+        nn.init.normal_(self.to_flow.weight, std=0.05)
+        nn.init.zeros_(self.to_flow.bias)
 
     @torch.no_grad()
-    def error_unit(
-        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
-    ) -> Float[Tensor, "b t-1"]:
+    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
         """The error of predicting no motion."""
         flow = self._flow(self.scale_down(video))
-        return self._both(torch.zeros_like(flow), torch.zeros_like(flow), flow, valid)
+        return self._error(torch.zeros_like(flow), flow)
 
     def decode(
         self, video: Float[Tensor, "b t h w c"], indices: Int[Tensor, "b t"]
@@ -54,38 +48,18 @@ class FlowActionModel(PixelActionModel):
         self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t e"]
     ) -> Float[Tensor, "b t s 2"]:
         """How far every patch moves from each given frame to the next, right and down in pixels."""
-        return self._motion(self.to_flow, self._decoded(frames, codes), codes)
+        flow = linear_in_code(self.to_flow(self._decoded(frames, codes)), codes)
+        return flow * MOTION_SCALE * self.motion_size()
 
     def _errors(
-        self,
-        frames: Float[Tensor, "b t h w c"],
-        codes: Float[Tensor, "b t-1 e"],
-        valid: Bool[Tensor, "b t-1"],
+        self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t-1"]:
-        x = self._decoded(frames[:, :-1], codes)
-        now, then = (self._motion(head, x, codes) for head in (self.to_flow, self.to_next_flow))
-        return self._both(now, then, self._flow(frames), valid)
-
-    def _motion(
-        self, head: nn.Module, x: Float[Tensor, "b t s d"], codes: Float[Tensor, "b t e"]
-    ) -> Float[Tensor, "b t s 2"]:
-        return linear_in_code(head(x), codes) * MOTION_SCALE * self.motion_size()
+        return self._error(self.predict(frames[:, :-1], codes), self._flow(frames))
 
     @torch.no_grad()
     def _flow(self, frames: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1 s 2"]:
         flow = patch_flow(frames, self.patch_size)[:, 1:]
         return flow.clamp(-MOST_PIXELS, MOST_PIXELS)
-
-    def _both(
-        self,
-        now: Float[Tensor, "b n s 2"],
-        then: Float[Tensor, "b n s 2"],
-        flow: Float[Tensor, "b n s 2"],
-        valid: Bool[Tensor, "b n"],
-    ) -> Float[Tensor, "b n"]:
-        """Errors in both transitions; the one after the last, or in padding, counts nothing."""
-        ahead = self._error(then[:, :-1], flow[:, 1:]) * valid[:, 1:]
-        return self._error(now, flow) + F.pad(ahead, (0, 1))
 
     def _error(
         self, predicted: Float[Tensor, "b n s 2"], flow: Float[Tensor, "b n s 2"]

@@ -140,11 +140,8 @@ class FrameActionModel(PixelActionModel):
             nn.init.zeros_(self.to_flow.bias)
 
     @torch.no_grad()
-    def error_unit(
-        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
-    ) -> Float[Tensor, "b t-1"]:
+    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
         """The error of predicting no change."""
-        del valid
         frames = self.scale_down(video)
         return self._error(frames[:, :-1], frames[:, 1:])
 
@@ -169,12 +166,8 @@ class FrameActionModel(PixelActionModel):
         return frames + change * CHANGE_SCALE * self.change_size()
 
     def _errors(
-        self,
-        frames: Float[Tensor, "b t h w c"],
-        codes: Float[Tensor, "b t-1 e"],
-        valid: Bool[Tensor, "b t-1"],
+        self, frames: Float[Tensor, "b t h w c"], codes: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t-1"]:
-        del valid
         return self._error(self.predict(frames[:, :-1], codes), frames[:, 1:])
 
     def _error(

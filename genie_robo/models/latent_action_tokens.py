@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.latent_action import LatentActionModel
@@ -42,11 +42,8 @@ class TokenActionModel(LatentActionModel):
         )
         self.to_logits = nn.Linear(decoder.dim, num_tokens)
 
-    def error_unit(
-        self, video: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]
-    ) -> Float[Tensor, "b t-1"]:
+    def error_unit(self, video: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t-1"]:
         """Ones: cross-entropy is not normalised."""
-        del valid
         return torch.ones_like(video[:, 1:, 0, 0, 0])
 
     def decode(
@@ -85,9 +82,8 @@ class TokenActionModel(LatentActionModel):
         return self.to_logits(self._decode(self.decoder_embed(frames), codes))
 
     def _errors(
-        self, frames: Int[Tensor, "b t s"], codes: Float[Tensor, "b t-1 e"], valid: Tensor
+        self, frames: Int[Tensor, "b t s"], codes: Float[Tensor, "b t-1 e"]
     ) -> Float[Tensor, "b t-1"]:
-        del valid
         logits, shown = self.predict(frames[:, :-1], codes), frames[:, 1:]
         nats = F.cross_entropy(logits.float().flatten(0, 2), shown.flatten(), reduction="none")
         return nats.view(shown.shape).mean(-1)

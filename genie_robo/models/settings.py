@@ -79,7 +79,7 @@ class Target(StrEnum):
     change = "change"
     frame = "frame"
     flow = "flow"
-    """The optical flow of every patch, in this transition and in the next."""
+    """The optical flow of every patch."""
 
 
 class Penalty(StrEnum):

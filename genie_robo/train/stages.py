@@ -157,7 +157,7 @@ class WorldModelStage(nn.Module):
     def totals(self, batch: EpisodeBatch) -> Sums:
         """Valid transitions, how much they change, and the masked tokens."""
         valid = ~batch.is_pad
-        change = self.latent_action.error_unit(video_to_float(batch.video), valid[:, 1:])
+        change = self.latent_action.error_unit(video_to_float(batch.video))
         hidden = self.hide(batch.positions, valid)
         totals = {
             "transitions": valid[:, 1:].sum().double(),

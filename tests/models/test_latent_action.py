@@ -57,8 +57,6 @@ KINDS = {
         "quantizer": QuantizerConfig(kind=QuantizerKind.continuous, num_codes=5, code_dim=3)
     },
 }
-EVERY = torch.ones(3, 5).bool()
-"""No padding in the video of six frames."""
 SEES_ONE_FRAME = [name for name, kind in KINDS.items() if "decoder_view" not in kind]
 
 
@@ -112,7 +110,7 @@ def test_shapes_and_ranges(genie, video):
     assert torch.equal(actions.indices, output.indices)
     assert torch.equal(actions.continuous, model.quantizer.bound(output.continuous))
     assert model.codes(actions.indices).shape == output.steering.shape
-    assert (model.error_unit(video, EVERY) > 0).all()
+    assert (model.error_unit(video) > 0).all()
     assert genie.dynamics.embed_action.in_features == model.code_dim
 
 
@@ -191,10 +189,10 @@ def test_the_error_falls_in_twenty_steps(config, name):
     genie, video = build(config, name, steady=False), moving_squares()
     model, tokens = genie.latent_action.train(), genie.tokenizer.encode(video)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    valid, errors = torch.ones(len(video), video.shape[1] - 1).bool(), []
+    errors = []
     for _ in range(21):
         output = model(video, tokens)
-        error = output.error.sum() / model.error_unit(video, valid).sum()
+        error = output.error.sum() / model.error_unit(video).sum()
         (error + output.vq_loss.mean()).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -218,7 +216,7 @@ def test_the_error_of_pixels_is_a_mean_and_its_unit_that_of_the_change(config, v
         return torch.where(size < level, size**2 / (2 * level), size - level / 2).mean()
 
     torch.testing.assert_close(output.error[1, 2], mean(predicted[1, 2] - seen[1, 3]))
-    torch.testing.assert_close(model.error_unit(video, EVERY)[1, 2], mean(seen[1, 3] - seen[1, 2]))
+    torch.testing.assert_close(model.error_unit(video)[1, 2], mean(seen[1, 3] - seen[1, 2]))
 
 
 def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
@@ -230,7 +228,7 @@ def test_the_error_of_tokens_is_the_cross_entropy_in_nats(config, video):
     shares = logits.softmax(-1)[1, 2, torch.arange(8), tokens[1, 3]]
 
     torch.testing.assert_close(output.error[1, 2], -shares.log().mean())
-    assert model.error_unit(video, EVERY).tolist() == [[1.0] * 5] * 3
+    assert model.error_unit(video).tolist() == [[1.0] * 5] * 3
 
 
 def test_the_frame_as_target_stays_between_black_and_white(config, video):
@@ -327,7 +325,7 @@ def flow_model(config):
     return model
 
 
-def test_the_flow_as_target_is_an_error_of_two_transitions(config, video):
+def test_the_error_of_a_flow_is_in_units_of_the_usual_motion(config, video):
     model = flow_model(config)
     flow = patch_flow(model.scale_down(video), model.patch_size)[:, 1:].clamp(-4, 4) / 0.5
 
@@ -335,13 +333,10 @@ def test_the_flow_as_target_is_an_error_of_two_transitions(config, video):
         distance = motion.abs()
         return torch.where(distance < 0.5, distance**2, distance - 0.25).mean()
 
-    unit = model.error_unit(video, EVERY)
-    torch.testing.assert_close(unit[1, 2], size(flow[1, 2]) + size(flow[1, 3]))
-    torch.testing.assert_close(unit[1, 4], size(flow[1, 4]))
-
-    padded = EVERY.clone()
-    padded[:, 3:] = False
-    torch.testing.assert_close(model.error_unit(video, padded)[1, 2], size(flow[1, 2]))
+    output = model(video)
+    predicted = model.predict(model.scale_down(video)[:, :-1], output.steering) / 0.5
+    torch.testing.assert_close(model.error_unit(video)[1, 2], size(flow[1, 2]))
+    torch.testing.assert_close(output.error[1, 2], size(predicted[1, 2] - flow[1, 2]))
 
 
 def test_a_predicted_flow_is_linear_in_the_code_and_moves_the_frame(config, video, monkeypatch):
