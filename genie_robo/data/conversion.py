@@ -210,7 +210,7 @@ class _Original:
         return self._check(episode.images[name], is_bgr=name in episode.bgr_cameras)
 
     def _camera(self, steps: Mapping[str, Any], key: str) -> _Camera:
-        return self._check(steps[key], is_bgr=key in self.plan.source.bgr)
+        return self._check(tuple(steps[key]), is_bgr=key in self.plan.source.bgr)
 
     def _check(self, stored: Sequence[StoredImage], *, is_bgr: bool) -> _Camera:
         size = stored_size(stored[0], max_pixels=self._max_pixels)

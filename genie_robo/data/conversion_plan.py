@@ -75,8 +75,10 @@ def plan_conversion(
     source = replace(schema.complete(source), sim_state="")
     check_source(source, schema.features)
     _check_rate(source, to)
-    given = (column for column in columns if column not in _written_anew(to))
-    kept = {key: schema.features[key] for key in _kept_keys(schema, source, given)}
+    further = [key for key in columns if key not in _written_anew(to)]
+    if to is DatasetFormat.rlds and isinstance(schema, LeRobotSchema):
+        further += [TIMESTAMP] if TIMESTAMP in schema.features else []
+    kept = {key: schema.features[key] for key in _kept_keys(schema, source, further)}
     for key, feature in kept.items():
         _check_kept(key, feature)
     names = _names(kept, schema, to)
@@ -107,18 +109,16 @@ def _written_anew(to: DatasetFormat) -> tuple[str, ...]:
     return (*_STEP_FLAGS, *(name for name in BOOKKEEPING if name != TIMESTAMP), TASK)
 
 
-def _kept_keys(schema: Schema, source: Source, columns: Iterable[str]) -> list[str]:
+def _kept_keys(schema: Schema, source: Source, further: Sequence[str]) -> list[str]:
     """Keys that the source names, without the instruction, and the further ones."""
     named = [key for key in source_keys(source) if key not in source.instruction]
-    further = list(columns)
     for key in further:
         if key not in schema.features:
             raise KeyError(
                 f"columns names {key}, which this dataset does not have. It has: "
                 f"{', '.join(sorted(schema.features))}"
             )
-    times = [TIMESTAMP] if isinstance(schema, LeRobotSchema) else []
-    return [*dict.fromkeys([*named, *further, *(t for t in times if t in schema.features)])]
+    return [*dict.fromkeys([*named, *further])]
 
 
 def _check_kept(key: str, feature: Feature) -> None:
@@ -168,19 +168,18 @@ def _written_source(source: Source, names: Mapping[str, str], to: DatasetFormat)
     """The source with the new names; images are RGB."""
 
     def renamed(section: Any, prefix: str, parts: Iterable[str]) -> Any:
-        given = {part: getattr(section, part) for part in parts}
-        found = {
-            part: Part.parse(text, setting=f"{prefix}.{part}")
-            for part, text in given.items()
+        texts = {part: getattr(section, part) for part in parts}
+        keys = {
+            part: Part.parse(text, setting=f"{prefix}.{part}").key
+            for part, text in texts.items()
             if text
         }
-        return replace(
-            section,
-            **{
-                part: str(replace(where, key=names[where.key])) if where.key in names else ""
-                for part, where in found.items()
-            },
-        )
+        # What is not read, such as the action of motion=pose_change, is not there any more.
+        found = {
+            part: names[key] + texts[part].removeprefix(key) if key in names else ""
+            for part, key in keys.items()
+        }
+        return replace(section, **found)
 
     return replace(
         source,

@@ -264,7 +264,7 @@ class _VideoFiles:
         self._number = 0
         self._writer: VideoWriter | None = None
 
-    def append(self, frames: Iterable[Frame]) -> dict[str, float]:
+    def append(self, frames: Iterable[Frame]) -> dict[str, int | float]:
         """Append the frames of an episode, and return their file and their times in it (s).
 
         Frames of an episode that fails midway stay in the file, where no episode names them.
