@@ -144,11 +144,14 @@ _ROWS = (
             "Writes array_record files with RT-1 style 7-D actions and the simulator state of "
             "every step; tfds.builder_from_directory opens them. The folder appears once it is "
             "complete. The robots google_robot and wx250s are read from the folder that "
-            "MENAGERIE_ROOT names, or from the package mujoco-menagerie."
+            "MENAGERIE_ROOT names, or from the package mujoco-menagerie. layout=rt1 writes the "
+            "columns, the rate and the image size of RT-1 instead, without the state, to be read "
+            "with data=fractal20220817_data."
         ),
         examples=(
             "genie-robo record path=datasets/tabletop",
             "genie-robo record path=datasets/google robot=google_robot",
+            "genie-robo record path=datasets/rt1 robot=google_robot layout=rt1",
             "genie-robo record path=datasets/big num_episodes=2000 image_size=128 renderer=egl",
             "genie-robo record path=datasets/pick pick=1 push=0 random=0 control_hz=5",
         ),

@@ -22,7 +22,7 @@ from genie_robo.config.commands import (
     TokenizeConfig,
     ViewConfig,
 )
-from genie_robo.config.sim import RecordConfig, Renderer
+from genie_robo.config.sim import RecordConfig, RecordLayout, Renderer
 from genie_robo.data.settings import (
     ActionSource,
     DataConfig,
@@ -119,6 +119,7 @@ __all__ = [
     "QuantizerConfig",
     "QuantizerKind",
     "RecordConfig",
+    "RecordLayout",
     "Renderer",
     "Resize",
     "RobotControlConfig",

@@ -144,9 +144,9 @@ class _Camera(NamedTuple):
     def encoded(self, step: int, storage: ImageStorage) -> bytes:
         """JPEG or PNG: as it is stored where that is what is wanted, else encoded anew."""
         image, is_lossless = self.stored[step], storage is ImageStorage.lossless
-        is_kept = isinstance(image, bytes) and (is_lossless or image.startswith(JPEG_START))
-        if is_kept and not self.is_bgr:
-            return image
+        if isinstance(image, bytes) and not self.is_bgr:  # noqa: SIM102 (types are found out so)
+            if is_lossless or image.startswith(JPEG_START):
+                return image
         (frame,) = self.frames([step])
         return png_bytes(frame) if is_lossless else _jpeg_bytes(frame)
 
@@ -198,11 +198,15 @@ class _Original:
         Raises:
             ValueError: There is none.
         """
+        reason = "there is none"
         for i in range(len(self.dataset)):
             try:
-                return self.read(i)
+                found = self.read(i)
+                for camera in found.cameras.values():
+                    next(camera.frames([0]))
+                return found
             except ValueError as error:
-                reason = error
+                reason = str(error)
         raise ValueError(f"no episode of {self.dataset.folder} can be read: {reason}")
 
     def camera(self, episode: Episode, name: str) -> _Camera:

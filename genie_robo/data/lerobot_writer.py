@@ -108,8 +108,8 @@ class LeRobotWriter:
         """
         places = {name: self._videos[name].append(episode.videos[name]) for name in self._videos}
         length = len(episode.tasks)
-        counted = self._bookkeeping(episode.tasks)
-        table = self._tables.append(self._table(episode.columns | counted))
+        columns = {**episode.columns, **self._bookkeeping(episode.tasks)}
+        table = self._tables.append(self._table(columns))
         row = {
             "episode_index": self.num_episodes,
             "tasks": list(dict.fromkeys(episode.tasks)),
@@ -123,7 +123,7 @@ class LeRobotWriter:
         for name, place in places.items():
             row |= {f"videos/{name}/{key}": value for key, value in place.items()}
         self._rows.append(row)
-        self._count(episode.columns | counted, episode.seen)
+        self._count(columns, episode.seen)
         self.num_episodes += 1
         self._num_steps += length
         if len(self._rows) == _BUFFERED:
@@ -316,8 +316,14 @@ class _Statistics:
         self._values: dict[str, np.ndarray] = {}
 
     def add(self, rows: np.ndarray, *, shape: tuple[int, ...] = (-1,)) -> None:
-        """Take rows of one width; `shape` is that of the summary."""
+        """Take rows of one width, without those that are not finite.
+
+        `shape` is that of the summary.
+        """
         rows, self._shape = rows.astype(np.float64), shape
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if not len(rows):
+            return
         new = {"min": rows.min(0), "max": rows.max(0), "mean": rows.mean(0), "var": rows.var(0)}
         old, total = self._values or new, self._count + len(rows)
         share = len(rows) / total
