@@ -15,8 +15,9 @@ from genie_robo.data.images import png_bytes
 from genie_robo.sim.control import rpy_to_quat
 from genie_robo.sim.robots import base_position
 from genie_robo.sim.scene import SceneSpec
-from genie_robo.types import GRIPPER, ROTATION, XYZ
 
+XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), 6
+"""Indices in poses and actions, as in `genie_robo.types`, which needs torch."""
 _JPEG_QUALITY = 95
 _EMBEDDING_SIZE = 512
 _TERMINATE, _CONTINUE = (1, 0, 0), (0, 1, 0)
