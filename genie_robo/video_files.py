@@ -18,6 +18,10 @@ LABEL_GAP = 8
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 _X264 = {"crf": "16", "threads": "1"}
 """One thread, because the bytes depend on their number, which is that of the machine's cores."""
+_STORED = {"crf": "18"}
+"""Of videos that are trained on: no loss that is seen."""
+_SEARCHED = {"g": "2", "bf": "0", "threads": "1"}
+"""As LeRobot writes them: any frame is decoded after at most one other."""
 MIN_VIDEO_SIDE = 256
 """Small frames are enlarged to about this many pixels, without smoothing."""
 
@@ -36,6 +40,48 @@ def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) ->
         for frame in video[:, :height, :width]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+
+
+class VideoWriter:
+    """Appends frames to an MP4 file at a constant rate; every second frame is a keyframe."""
+
+    def __init__(
+        self, path: Path, *, size: tuple[int, int], rate: Fraction, is_lossless: bool = False
+    ) -> None:
+        """Begin a file.
+
+        Args:
+            path: The file; its folder exists.
+            size: Height and width of the frames; even numbers unless it is lossless.
+            rate: Frames per second.
+            is_lossless: H.264 of RGB pixels without loss, instead of YUV with half the colours.
+        """
+        codec, options = ("libx264rgb", {"qp": "0"}) if is_lossless else ("libx264", _STORED)
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream(codec, rate=rate, options=_SEARCHED | options)
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = "rgb24" if is_lossless else "yuv420p"
+        self._stream.time_base = 1 / rate
+        self.num_frames = self.num_bytes = 0
+
+    def append(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Append a frame, which is shown `num_frames` periods after the first one."""
+        encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        encoded.pts = self.num_frames
+        self.num_frames += 1
+        self._write(encoded)
+
+    def close(self) -> None:
+        """Write what is left, and the index of the file."""
+        try:
+            self._write(None)
+        finally:
+            self._container.close()
+
+    def _write(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            self.num_bytes += packet.size
+            self._container.mux(packet)
 
 
 def draw_strip(

@@ -23,6 +23,7 @@ REQUIRED = {
     "path": "datasets/x",
     "data.path": "datasets/x",
     "output": "exported/x",
+    "to": "lerobot",
 }
 GROUPS = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 USER_OF_GROUP = {

@@ -144,11 +144,14 @@ _ROWS = (
             "Writes array_record files with RT-1 style 7-D actions and the simulator state of "
             "every step; tfds.builder_from_directory opens them. The folder appears once it is "
             "complete. The robots google_robot and wx250s are read from the folder that "
-            "MENAGERIE_ROOT names, or from the package mujoco-menagerie."
+            "MENAGERIE_ROOT names, or from the package mujoco-menagerie. layout=rt1 writes the "
+            "columns, the rate and the image size of RT-1 instead, without the state, to be read "
+            "with data=fractal20220817_data."
         ),
         examples=(
             "genie-robo record path=datasets/tabletop",
             "genie-robo record path=datasets/google robot=google_robot",
+            "genie-robo record path=datasets/rt1 robot=google_robot layout=rt1",
             "genie-robo record path=datasets/big num_episodes=2000 image_size=128 renderer=egl",
             "genie-robo record path=datasets/pick pick=1 push=0 random=0 control_hz=5",
         ),
@@ -360,6 +363,29 @@ _ROWS = (
             "`genie_robo.load(FOLDER)` loads it, offline and without executing code of the folder."
         ),
         examples=("genie-robo export run=runs/demo output=exported/demo",),
+    ),
+    Command(
+        name="convert",
+        summary="write an RLDS folder as LeRobot v3.0, or a LeRobot folder as RLDS",
+        config=cfg.ConvertConfig,
+        run="genie_robo.commands.convert:run",
+        details=(
+            "Keeps what data.source names: cameras, actions, poses, joints and instruction, as "
+            "they are stored, under the names that the other format uses; and further columns. "
+            "Then opens what was written, compares it with the original, and prints the words to "
+            "train on it. The folder appears once it is complete and checked. Episodes get ids of "
+            "their own, which decide on train, val and test; the old ones are stored as "
+            "source_id. See docs/data.md"
+        ),
+        examples=(
+            "genie-robo convert data=fractal20220817_data data.path=~/rlds/rt1 to=lerobot "
+            "output=datasets/rt1",
+            "genie-robo convert data=lerobot data.path=~/lerobot/mine to=rlds "
+            "data.source.camera=observation.images.top 'data.source.action.joints=action[0:6]' "
+            "'data.source.pose.joints=observation.state[0:6]' output=datasets/mine/1.0.0",
+            "genie-robo convert data=bridge_dataset data.path=~/rlds/bridge_dataset to=lerobot "
+            "images=lossless columns=[reward] output=datasets/bridge",
+        ),
     ),
     Command(
         name="doctor",

@@ -5,10 +5,17 @@ from enum import StrEnum
 from typing import Any
 
 from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.settings import MAX_IMAGE_PIXELS, DataConfig, Source
+from genie_robo.data.settings import (
+    MAX_IMAGE_PIXELS,
+    DataConfig,
+    DatasetFolder,
+    DatasetFormat,
+    ImageStorage,
+    Source,
+)
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED, StringOrList
+from genie_robo.settings import REQUIRED, StringOrList, take_names
 from genie_robo.train.settings import (
     ALL_LABELS,
     EngineConfig,
@@ -131,6 +138,27 @@ class InspectConfig:
     only."""
     num_episodes: int = 5
     """Episodes in episodes.rrd, evenly spread over the dataset; 0 writes no recording."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """`genie-robo convert`: an RLDS or LeRobot folder in the other format."""
+
+    data: DatasetFolder = field(default_factory=DatasetFolder)
+    output: str = REQUIRED
+    """Folder to write; it must not exist. For RLDS a version folder such as my_robot/1.0.0."""
+    to: DatasetFormat = REQUIRED
+    """Format to write."""
+    images: ImageStorage = ImageStorage.auto
+    """jpeg (what is JPEG stays as it is), lossless (stored images byte for byte, frames of videos
+    as PNG), video (H.264) and lossless_video, both only in LeRobot; auto is jpeg in RLDS and video
+    in LeRobot."""
+    columns: tuple[str, ...] = ()
+    """Keys of further columns to keep, numbers or text, besides those that data.source names."""
+
+    def __post_init__(self) -> None:
+        """Take enums by name."""
+        take_names(self, "convert")
 
 
 @dataclass(frozen=True, kw_only=True)

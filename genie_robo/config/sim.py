@@ -18,6 +18,20 @@ class Renderer(StrEnum):
     raycast = "raycast"
 
 
+class RecordLayout(StrEnum):
+    """The columns that a recording has."""
+
+    tabletop = "tabletop"
+    """Square PNG images, 7-D actions, and the state of the simulator."""
+    rt1 = "rt1"
+    """Those of fractal20220817_data (RT-1): JPEG of 256 x 320 at 3 Hz, a dict of actions, no state
+    of a simulator."""
+
+
+RT1_IMAGE, RT1_HZ = (256, 320), 3.0
+"""Height and width of its images (pixels), and steps per second."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordConfig:
     """`genie-robo record`: scripted policies in MuJoCo, written as an RLDS dataset."""
@@ -29,6 +43,10 @@ class RecordConfig:
     """Steps per episode."""
     control_hz: float = 3.0
     image_size: int = 64
+    """Height and width, unless layout=rt1, whose images have one size."""
+    layout: RecordLayout = RecordLayout.tabletop
+    """tabletop, or rt1: the columns, the rate and the image size of fractal20220817_data, to be
+    read with data=fractal20220817_data."""
     robot: str = "arm"
     """arm is built in; google_robot and wx250s are found below MENAGERIE_ROOT, or in the package
     mujoco-menagerie."""
@@ -46,6 +64,7 @@ class RecordConfig:
     def __post_init__(self) -> None:
         """Refuse an empty recording and invalid shares."""
         take_names(self, "record")
+        self._check_layout()
         shares = (self.pick, self.push, self.random, self.play)
         if self.num_episodes < 1 or self.num_steps < 2:
             raise ValueError(
@@ -57,3 +76,21 @@ class RecordConfig:
                 f"record.pick={self.pick}, record.push={self.push}, record.random={self.random} "
                 f"and record.play={self.play}: shares must not be negative, one must be positive"
             )
+
+    def _check_layout(self) -> None:
+        """Refuse other sizes and rates than those of the layout."""
+        given = {"image_size": self.image_size, "control_hz": self.control_hz}
+        other = [name for name, value in given.items() if value != getattr(RecordConfig, name)]
+        if self.layout is RecordLayout.rt1 and other:
+            height, width = RT1_IMAGE
+            raise ValueError(
+                f"record.layout=rt1 has images of {height} x {width} pixels and {RT1_HZ:g} steps "
+                f"per second, as RT-1 has; leave out record.{other[0]}={given[other[0]]}"
+            )
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the images (pixels)."""
+        if self.layout is RecordLayout.rt1:
+            return RT1_IMAGE
+        return self.image_size, self.image_size

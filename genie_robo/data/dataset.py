@@ -191,6 +191,18 @@ class EpisodeDataset(Sequence[Episode]):
         except ValueError as error:
             raise BadEpisodeError(self.name(i), str(error)) from error
 
+    def columns(self, i: int) -> Columns:
+        """The stored columns of an episode.
+
+        Raises:
+            BadEpisodeError: What is stored of it is damaged.
+            IndexError: There is no such episode.
+        """
+        try:
+            return self._index.read(self._entries[i])
+        except ValueError as error:
+            raise BadEpisodeError(self.name(i), str(error)) from error
+
     def name(self, i: int) -> str:
         """The episode's id and place, for messages."""
         return self._index.name(self._entries[i])
@@ -284,6 +296,15 @@ def _first_instruction(steps: Mapping[str, np.ndarray], source: Source) -> str:
     """The first instruction in any step that is not empty; earlier keys go first."""
     texts = (_text(row) for key in source.instruction for row in steps[key])
     return next((text for text in texts if text.strip()), "")
+
+
+def step_instructions(steps: Mapping[str, np.ndarray], source: Source) -> list[str]:
+    """The instruction of every step, from the first key that has one in any step; else nothing."""
+    for key in source.instruction:
+        texts = [_text(row) for row in steps[key]]
+        if any(text.strip() for text in texts):
+            return texts
+    return []
 
 
 def _text(value: bytes | str | np.ndarray) -> str:

@@ -26,11 +26,11 @@ MAX_PICTURE_BYTES = 512_000_000
 BACKGROUND = (255, 255, 255)
 """Colour behind the transparent parts of a picture."""
 FORMATS = "PNG, JPEG, GIF, WebP, TIFF or BMP"
-_JPEG_START, _PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG_START, _PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _WEBP_START, _WEBP_SIDE = b"RIFF", (1 << 14) - 1
 _STARTS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (_PNG_START, PngImageFile),
-    (_JPEG_START, JpegImageFile),
+    (JPEG_START, JpegImageFile),
     (b"GIF8", GifImageFile),
     (_WEBP_START, WebPImageFile),
     (b"II", TiffImageFile),
@@ -90,7 +90,7 @@ def decode_stored(
         ValueError: It is too large, damaged, of another format, or has more than 8 bits.
     """
     check_stored(image, max_pixels=max_pixels)
-    if image.startswith(_JPEG_START):
+    if image.startswith(JPEG_START):
         return _decode_jpeg(image, at_least)
     try:
         with PngImageFile(io.BytesIO(image)) as opened:
@@ -107,7 +107,7 @@ def check_stored(image: bytes, *, max_pixels: int) -> tuple[int, int]:
         ValueError: It is too large, no JPEG or PNG, has more than 8 bits per channel, or a PNG is
             damaged; a JPEG's damage is found by decoding.
     """
-    if image.startswith(_JPEG_START):
+    if image.startswith(JPEG_START):
         height, width, *_ = simplejpeg.decode_jpeg_header(image)
         height, width = int(height), int(width)
         check_size(height, width, max_pixels=max_pixels)

@@ -6,7 +6,7 @@ writer.add_episode(frames, actions, states, instruction="pick up the cup")
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.file_adapters import FileFormat
 
 from genie_robo.atomic import replacing
+from genie_robo.data.features import Feature
 from genie_robo.data.images import png_bytes
 from genie_robo.data.shards import claim_array_record
 from genie_robo.disk_space import check_growth
@@ -223,6 +224,93 @@ class RldsWriter:
         if self._shards is None:
             raise ValueError("no episode was added, so no dataset is written")
         self._shards.finish()
+
+
+class RldsColumnsWriter:
+    """Appends episodes of any columns, such as those of another dataset, see `ShardWriter`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        version: str,
+        description: str,
+        columns: Mapping[str, Feature],
+    ) -> None:
+        """Begin a dataset in an existing, empty folder.
+
+        Args:
+            folder: Where the dataset goes.
+            name: Of the dataset, letters, digits and _.
+            version: Such as 1.0.0.
+            description: One sentence for `dataset_info.json`.
+            columns: By key with slashes: images, texts, and tensors of numbers of one shape.
+        """
+        step = _nested({key: _column(feature) for key, feature in columns.items()})
+        features = tfds.features.FeaturesDict(
+            {
+                "steps": tfds.features.Dataset(step | {"is_first": np.bool_, "is_last": np.bool_}),
+                "episode_metadata": {"source_id": tfds.features.Text()},
+            }
+        )
+        self._shards = ShardWriter(
+            folder, name=name, version=version, features=features, description=description
+        )
+
+    def write(self, columns: Mapping[str, Sequence[Any] | np.ndarray], *, source_id: str) -> None:
+        """Append one episode.
+
+        Args:
+            columns: By key, with one row per step; images are bytes of JPEG or PNG.
+            source_id: Id of the episode that it is a copy of.
+        """
+        last = len(next(iter(columns.values()))) - 1
+        steps = [
+            _nested({key: _stored(values[t]) for key, values in columns.items()})
+            | {"is_first": t == 0, "is_last": t == last}
+            for t in range(last + 1)
+        ]
+        self._shards.write({"steps": steps, "episode_metadata": {"source_id": source_id}})
+
+    def finish(self) -> None:
+        """Write the metadata."""
+        self._shards.finish()
+
+    def close(self) -> None:
+        """Close what is open; the folder is no dataset yet."""
+        self._shards.close()
+
+
+def _column(feature: Feature) -> Any:
+    features = tfds.features
+    if feature.kind == "text":
+        return features.Text()
+    if feature.kind == "image":
+        return features.Image(
+            shape=feature.shape, dtype=np.uint8, encoding_format=feature.encoding or "png"
+        )
+    # Floats are stored with 32 bits, unless they are stored as bytes.
+    is_long = feature.dtype == "float64"
+    encoding = features.Encoding.BYTES if is_long else features.Encoding.NONE
+    return features.Tensor(shape=feature.shape, dtype=np.dtype(feature.dtype), encoding=encoding)
+
+
+def _nested(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys with slashes as dicts in dicts."""
+    found: dict[str, Any] = {}
+    for key, value in columns.items():
+        *folders, name = key.split("/")
+        inside = found
+        for folder in folders:
+            inside = inside.setdefault(folder, {})
+        inside[name] = value
+    return found
+
+
+def _stored(value: Any) -> Any:
+    """Encoded images as files, which tensorflow_datasets copies."""
+    return io.BytesIO(value) if isinstance(value, bytes) else value
 
 
 def _one_per_frame(actions: np.ndarray, num_frames: int) -> np.ndarray:

@@ -88,6 +88,40 @@ class Resize(StrEnum):
     """Scale to fit, black bars around."""
 
 
+class DatasetFormat(StrEnum):
+    """The format of a dataset's folder."""
+
+    rlds = "rlds"
+    """Shards of array_record."""
+    lerobot = "lerobot"
+    """LeRobot v3.0."""
+
+
+class ImageStorage(StrEnum):
+    """How images are written."""
+
+    auto = "auto"
+    """video in LeRobot, jpeg in RLDS."""
+    jpeg = "jpeg"
+    """JPEG; images that are JPEG already stay as they are, byte for byte."""
+    lossless = "lossless"
+    """Stored JPEG and PNG byte for byte, frames of videos as PNG."""
+    video = "video"
+    """H.264 in MP4 files, only in LeRobot."""
+    lossless_video = "lossless_video"
+    """H.264 of RGB pixels without loss, only in LeRobot."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether frames are written into MP4 files."""
+        return self in (ImageStorage.video, ImageStorage.lossless_video)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every pixel is kept."""
+        return self in (ImageStorage.lossless, ImageStorage.lossless_video)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActionSource:
     """Columns of the action; parts are KEY, KEY[6] or KEY[0:3], or empty.
@@ -251,8 +285,8 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
-    """One dataset and how its episodes become windows."""
+class DatasetFolder:
+    """The folder of a dataset, and how it is read."""
 
     path: str = REQUIRED
     """Folder of an RLDS dataset (features.json, dataset_info.json) or of a LeRobot dataset
@@ -261,6 +295,23 @@ class DatasetConfig:
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool, whole or in part as "train[:3shards]"; empty takes all. Train, val and
     test are split by episode hash."""
+    bad_episode_limit: float = 0.01
+    """Share of unreadable episodes above which a run stops."""
+    max_image_pixels: int = MAX_IMAGE_PIXELS
+    """Pixels of the largest image that is read, with sides up to twice the root of this (64
+    million: 16,000). An episode with a larger one is unreadable."""
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that no image keeps."""
+        take_names(self, "data")
+        if self.max_image_pixels < 1:
+            raise ValueError(f"data.max_image_pixels={self.max_image_pixels} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig(DatasetFolder):
+    """One dataset and how its episodes become windows."""
+
     views: tuple[str, ...] = ("primary",)
     """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
     frame_stride: int = 1
@@ -270,17 +321,10 @@ class DatasetConfig:
     weight: float = 0.0
     """Share of training windows relative to the other datasets of a mixture; when no dataset has
     one, all windows are equally likely."""
-    bad_episode_limit: float = 0.01
-    """Share of unreadable episodes above which a run stops."""
-    max_image_pixels: int = MAX_IMAGE_PIXELS
-    """Pixels of the largest image that is read, with sides up to twice the root of this (64
-    million: 16,000). An episode with a larger one is unreadable."""
 
     def __post_init__(self) -> None:
         """Refuse two ways of choosing frames at once, and a rate that is unknown."""
-        take_names(self, "data")
-        if self.max_image_pixels < 1:
-            raise ValueError(f"data.max_image_pixels={self.max_image_pixels} must be at least 1")
+        super().__post_init__()
         if self.target_hz and (self.frame_stride != 1 or self.source.control_hz <= 0):
             raise ValueError(
                 f"data.target_hz={self.target_hz} needs data.source.control_hz, which is "

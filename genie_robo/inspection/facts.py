@@ -49,7 +49,14 @@ from genie_robo.inspection.motion import (
     found_lag,
     found_settings,
 )
-from genie_robo.inspection.proposal import Proposal, fitting_sources, known_sources, misfit, propose
+from genie_robo.inspection.proposal import (
+    Proposal,
+    base_source,
+    fitting_sources,
+    known_sources,
+    misfit,
+    propose,
+)
 from genie_robo.inspection.rates import check_rate
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.inspection.step_sizes import check_step_sizes
@@ -318,18 +325,18 @@ def _contact(index: DatasetIndex, source: Source) -> float | None:
     return float(clips.mean()) if len(clips) else None
 
 
-def source_words(source: Source, known: Mapping[str, Source]) -> str:
-    """`data=NAME` for one of the known sources, else `data=rlds` and what differs from it."""
+def source_words(source: Source, known: Mapping[str, Source], *, base: str = "rlds") -> str:
+    """`data=NAME` for one of the known sources, else `data=BASE` and what differs from it."""
     for name, other in known.items():
         if other == source:
             return f"data={name}"
-    default = dict(_flatten(plain(Source())))
+    default = dict(_flatten(plain(base_source(base))))
     words = [
         write_setting(_key(name), value)
         for name, value in _flatten(plain(source))
         if default.get(name) != value
     ]
-    return shlex.join(["data=rlds", *words])
+    return shlex.join([f"data={base}", *words])
 
 
 def _key(name: str) -> str:

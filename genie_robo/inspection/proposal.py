@@ -6,7 +6,7 @@ Evidence is the names and sizes of columns, and whether a measured pose follows 
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from genie_robo.inspection.rotations import (
     measured_rotation,
 )
 from genie_robo.rotations import relative_rpy, wrap_angle
+from genie_robo.settings import REQUIRED
 
 SURE, LIKELY, GUESS = "sure", "likely", "guess"
 _WRIST = re.compile(r"wrist|hand|gripper|depth|tactile", re.IGNORECASE)
@@ -111,6 +112,13 @@ def known_sources() -> Mapping[str, Source]:
         if source is not None:
             found[path.stem] = source
     return found
+
+
+@cache
+def base_source(name: str) -> Source:
+    """What a file in conf/data/ says that names no camera."""
+    content = yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())
+    return replace(from_plain(Source, {"camera": ""} | content.get("source", {})), camera=REQUIRED)
 
 
 def fitting_sources(name: str, features: Mapping[str, Feature]) -> list[str]:

@@ -1,6 +1,5 @@
 """Scripted policies in MuJoCo, written as an RLDS dataset that TFDS opens. No TensorFlow."""
 
-import io
 import json
 import logging
 import os
@@ -11,21 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from genie_robo.atomic import replacing
-from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.images import png_bytes
+from genie_robo.config.sim import RecordConfig, RecordLayout, Renderer
 from genie_robo.data.rlds_writer import ShardWriter
 from genie_robo.progress import progress_bar
 from genie_robo.sim.contact import CLIP_ACTIONS, box_centres, moves_a_box
+from genie_robo.sim.layouts import LAYOUTS, Moment, RecordedEpisode
 from genie_robo.sim.policies import Script, make_policy, roll_policy
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.stored_files import read_json
 from genie_robo.workers import in_order
 
-NAME, VERSION = "tabletop", "1.0.0"
 RECORDING_FILE = "recording.json"
 """Settings of the dataset, and how well the policies did. TFDS ignores it."""
 REVISION = 2
@@ -45,7 +42,9 @@ class _Recorded(NamedTuple):
 
 
 def record_dataset(config: RecordConfig) -> Path:
-    """Record episodes into `config.path/tabletop/1.0.0`, in parallel, and return that folder.
+    """Record episodes into `config.path/NAME/VERSION`, in parallel, and return that folder.
+
+    The name and the version are those of the layout, such as tabletop/1.0.0.
 
     A folder recorded with the same settings is kept. A new one appears only when it is complete.
 
@@ -54,14 +53,18 @@ def record_dataset(config: RecordConfig) -> Path:
         FileNotFoundError: the robot's files are not found.
         FileExistsError: the folder was recorded with other settings.
     """
-    folder = Path(config.path) / NAME / VERSION
+    layout = LAYOUTS[config.layout]
+    folder = Path(config.path) / layout.name / layout.version
     if _is_recorded(folder, config):
         _log.info("keeping %s: the same settings made it", folder)
         return folder
     policies = _policy_order(config)
     # What this machine cannot record is refused before a folder is made.
     with closing(_open(config, "explore")) as env:
-        drawn_by, features = env.renderer_name, _features(config, num_states=env.padded_state_size)
+        drawn_by, features = (
+            env.renderer_name,
+            layout.features(config.frame_size, num_states=env.padded_state_size),
+        )
     with replacing(folder) as temporary:
         temporary.mkdir()
         _write(temporary, config, policies, drawn_by=drawn_by, features=features)
@@ -91,8 +94,10 @@ def _is_recorded(folder: Path, config: RecordConfig) -> bool:
 
 def _settings(config: RecordConfig) -> dict[str, Any]:
     """Everything that a recording depends on, as read back from JSON."""
-    values = asdict(config) | {"image_size": [config.image_size] * 2}
+    values = asdict(config) | {"image_size": config.frame_size}
     del values["path"], values["num_workers"]
+    if config.layout is RecordLayout.tabletop:  # recordings of before there were others
+        del values["layout"]
     return json.loads(json.dumps(values)) | {"revision": REVISION, "mujoco": version("mujoco")}
 
 
@@ -116,10 +121,15 @@ def _write(
     decided = replace(config, renderer=Renderer(drawn_by))
     jobs = [(decided, index, policy) for index, policy in enumerate(policies)]
     num_workers = min(config.num_workers or os.cpu_count() or 1, len(jobs))
+    layout = LAYOUTS[config.layout]
     with (
         closing(
             ShardWriter(
-                folder, name=NAME, version=VERSION, features=features, description=_DESCRIPTION
+                folder,
+                name=layout.name,
+                version=layout.version,
+                features=features,
+                description=_DESCRIPTION,
             )
         ) as writer,
         progress_bar("record", total=len(jobs), unit="episodes") as advance,
@@ -141,49 +151,11 @@ def _write(
     (folder / RECORDING_FILE).write_text(json.dumps(summary, indent=2))
 
 
-def _features(config: RecordConfig, *, num_states: int) -> Any:
-    features = tfds.features
-    step = {
-        "observation": {
-            "image": features.Image(
-                shape=(config.image_size, config.image_size, 3),
-                dtype=np.uint8,
-                encoding_format="png",
-            ),
-            "state": features.Tensor(
-                shape=(7,), dtype=np.float32, doc="x y z (m) roll pitch yaw (rad) gripper 1=open"
-            ),
-            "sim_state": features.Tensor(
-                shape=(num_states,),
-                dtype=np.float32,
-                doc="MuJoCo integration state, zeros behind its end",
-            ),
-        },
-        "action": features.Tensor(
-            shape=(7,), dtype=np.float32, doc="dx dy dz (m) droll dpitch dyaw (rad) gripper 1=open"
-        ),
-        "language_instruction": features.Text(),
-        "is_first": np.bool_,
-        "is_last": np.bool_,
-        "is_terminal": np.bool_,
-        "reward": np.float32,
-        "discount": np.float32,
-    }
-    metadata = {
-        "scene": features.Text(doc="JSON that rebuilds the MuJoCo model"),
-        "policy": features.Text(),
-        "task": features.Text(),
-        "success": np.bool_,
-        "seed": np.int64,
-    }
-    return features.FeaturesDict({"steps": features.Dataset(step), "episode_metadata": metadata})
-
-
 def _open(config: RecordConfig, task: str) -> Tabletop:
     return Tabletop(
         task=task,
         robot=config.robot,
-        image_size=(config.image_size, config.image_size),
+        image_size=config.frame_size,
         renderer=config.renderer,
         control_hz=config.control_hz,
         max_steps=config.num_steps,
@@ -195,53 +167,46 @@ def _record_episode(config: RecordConfig, index: int, policy_name: str) -> _Reco
     seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
     with closing(_open(config, _TASK_OF_POLICY[policy_name])) as env:
         policy = make_policy(policy_name, seed=seed)
-        steps, boxes = _roll(env, policy, seed=seed, count=config.num_steps)
-        is_success = any(step["reward"] > 0 for step in steps)
-        metadata = {
-            "scene": env.scene.to_json(),
-            "policy": policy_name,
-            "task": env.scene.task,
-            "success": is_success,
-            "seed": seed,
-        }
-        episode = {"steps": steps, "episode_metadata": metadata}
-        return _Recorded(episode, policy_name, is_success, moves_a_box(boxes))
+        moments, actions = _roll(env, policy, seed=seed, config=config)
+        is_success = any(moment.is_success for moment in moments)
+        recorded = RecordedEpisode(
+            moments=moments,
+            actions=np.stack(actions),
+            scene=env.scene,
+            policy=policy_name,
+            seed=seed,
+        )
+        boxes = np.stack([moment.boxes for moment in moments])
+        return _Recorded(
+            LAYOUTS[config.layout].episode(recorded), policy_name, is_success, moves_a_box(boxes)
+        )
 
 
 def _roll(
-    env: Tabletop, policy: Script, *, seed: int, count: int
-) -> tuple[list[dict[str, Any]], Float[np.ndarray, "t b 3"]]:
-    """RLDS steps, and where the boxes are (m).
+    env: Tabletop, policy: Script, *, seed: int, config: RecordConfig
+) -> tuple[list[Moment], list[np.ndarray]]:
+    """What is seen at each step, and the action taken in it; the last action is not taken.
 
-    Step t holds o_t and the action taken in it; the last action is not taken.
+    Episodes of RT-1 end where the task is solved.
     """
     env.reset(seed=seed)
+    ends_early = LAYOUTS[config.layout].ends_when_solved
     moments, actions = roll_policy(
         env,
         lambda env, _: policy.act(env).astype(np.float32),
-        lambda env: (_look(env), box_centres(env)),
-        num_actions=count - 1,
+        _look,
+        num_actions=config.num_steps - 1,
+        until=lambda env: ends_early and env.is_success,
     )
-    seen, boxes = zip(*moments, strict=True)
-    actions.append(np.array([0, 0, 0, 0, 0, 0, seen[-1]["observation"]["state"][6]], np.float32))
-    constant = {
-        "language_instruction": env.scene.instruction,
-        "is_terminal": False,
-        "discount": 1.0,
-    }
-    steps = [
-        now | constant | {"action": action, "is_first": t == 0, "is_last": t == count - 1}
-        for t, (now, action) in enumerate(zip(seen, actions, strict=True))
-    ]
-    return steps, np.stack(boxes)
+    actions.append(np.array([0, 0, 0, 0, 0, 0, moments[-1].pose[6]], np.float32))
+    return moments, actions
 
 
-def _look(env: Tabletop) -> dict[str, Any]:
-    return {
-        "observation": {
-            "image": io.BytesIO(png_bytes(env.render())),
-            "state": env.pose.astype(np.float32),
-            "sim_state": env.padded_state().astype(np.float32),
-        },
-        "reward": float(env.is_success),
-    }
+def _look(env: Tabletop) -> Moment:
+    return Moment(
+        frame=env.render(),
+        pose=env.pose.astype(np.float32),
+        sim_state=env.padded_state().astype(np.float32),
+        is_success=env.is_success,
+        boxes=box_centres(env),
+    )

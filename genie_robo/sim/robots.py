@@ -289,6 +289,11 @@ def attach_menagerie(spec: mujoco.MjSpec, mount: MenagerieRobot) -> Robot:
     )
 
 
+def base_position(name: str) -> tuple[float, float, float]:
+    """Where a robot's base is in the world (m)."""
+    return MENAGERIE[name].base if name in MENAGERIE else (_ARM_BASE, 0.0, 0.0)
+
+
 def _find(mount: MenagerieRobot) -> Path:
     root = os.environ.get(MENAGERIE_ROOT)
     if not root:
