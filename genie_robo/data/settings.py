@@ -256,11 +256,15 @@ class DatasetConfig:
 
     path: str = REQUIRED
     """Folder of an RLDS dataset (features.json, dataset_info.json) or of a LeRobot dataset
-    (meta/info.json), or one above a single such folder."""
+    (meta/info.json), or one above a single such folder; or the address of an RLDS folder: https://,
+    gs:// or s3://."""
     source: Source = field(default_factory=Source)
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool, whole or in part as "train[:3shards]"; empty takes all. Train, val and
     test are split by episode hash."""
+    shards: str = ""
+    """Numbers of the shards to read, of each RLDS split, from 0, such as 0-63,70; empty takes all.
+    Names the shards of a partial download that are there."""
     views: tuple[str, ...] = ("primary",)
     """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
     frame_stride: int = 1
