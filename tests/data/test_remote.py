@@ -1,12 +1,26 @@
 """Datasets at an address: fetched into the cache, with the same episodes as a local copy."""
 
+import pickle
+import re
+import threading
+import time
+
 import numpy as np
 import pytest
+from http_folder import Behaviour, serving
+from json_edits import change_json
 from rlds_files import make_source, table_episode, write_rlds
 
-from genie_robo.data.formats import open_dataset
+from genie_robo.command_line import without_secrets
+from genie_robo.data import remote as remote_module
+from genie_robo.data.cache import cache_folder
+from genie_robo.data.formats import open_dataset, open_folder
+from genie_robo.data.windows import split_episodes
 
 fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+SHARD = "table-train.tfrecord-00001-of-00004"
 
 
 @pytest.fixture
@@ -25,6 +39,15 @@ def memory(folder):
     system.rm("/robots", recursive=True)
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch):
+    monkeypatch.setattr(remote_module, "_WAIT_S", 0.01)
+
+
+def read(address, **settings):
+    return open_dataset(address, make_source(), **settings)
+
+
 def same_episodes(one, other):
     assert one.fingerprint == other.fingerprint
     assert one.episode_ids == other.episode_ids
@@ -33,8 +56,428 @@ def same_episodes(one, other):
         assert ours.images == theirs.images
 
 
-def test_a_remote_folder_has_the_episodes_of_the_local_one(folder, memory):
-    remote = open_dataset(memory, make_source())
-    same_episodes(remote, open_dataset(folder, make_source()))
+def shards_in_cache():
+    return sorted((cache_folder() / "remote").rglob("table-*record-*"))
+
+
+def bytes_in_cache():
+    return sum(file.stat().st_size for file in (cache_folder() / "remote").rglob("*"))
+
+
+def fetches(served, name=SHARD):
+    """The first bytes of all requests for a shard's content."""
+    return [start for method, asked, start in served.asked if (method, asked) == ("GET", name)]
+
+
+def test_a_folder_in_an_object_store(folder, memory):
+    remote, local = read(memory), read(folder)
+    same_episodes(remote, local)
     assert remote.place == memory
-    same_episodes(open_dataset(memory, make_source()), remote)  # from the cache
+    assert split_episodes(
+        remote.episode_ids, val_fraction=0.2, test_fraction=0.2
+    ) == split_episodes(local.episode_ids, val_fraction=0.2, test_fraction=0.2)
+    same_episodes(read(memory), local)  # from the cache
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_folder_on_a_web_server_is_fetched_once(tmp_path, file_format):
+    folder = write_rlds(
+        tmp_path, {"train": [[table_episode(4)], [table_episode(5)]]}, file_format=file_format
+    )
+    with serving(folder) as served:
+        same_episodes(read(served.address), read(folder))
+        same_episodes(pickle.loads(pickle.dumps(read(served.address))), read(folder))
+    shards = [name for method, name, _ in served.asked if method == "GET" and "record-" in name]
+    assert len(shards) == 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"has_ranges": False},
+        {"has_etag": False},
+    ],
+)
+def test_plain_servers(folder, kind):
+    behaviour = Behaviour()
+    vars(behaviour).update(kind)
+    with serving(folder, behaviour) as served:
+        same_episodes(read(served.address), read(folder))
+
+
+class Dropping(Behaviour):
+    """Closes the connection half way, the first time that a shard is asked for."""
+
+    def __init__(self, *, has_ranges=True, times=1):
+        self.has_ranges, self._times = has_ranges, times
+
+    def body(self, name, content, start):
+        if name == SHARD and self._times:
+            self._times -= 1
+            yield content[: len(content) // 2]
+            time.sleep(0.1)  # what has not been read when the connection ends is lost
+        else:
+            yield content
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_a_dropped_connection_is_resumed(folder, has_ranges):
+    half = (folder / SHARD).stat().st_size // 2
+    with serving(folder, Dropping(has_ranges=has_ranges)) as served:
+        same_episodes(read(served.address), read(folder))
+    assert fetches(served) == ([0, half] if has_ranges else [0, 0])
+
+
+def test_a_server_that_always_drops_is_an_error(folder):
+    with (
+        serving(folder, Dropping(has_ranges=False, times=99)) as served,
+        pytest.raises(ConnectionError, match=rf"{SHARD} (cannot be read|ended after)"),
+    ):
+        read(served.address)
+    assert len(fetches(served)) == remote_module._ATTEMPTS
+
+
+def test_the_download_of_a_killed_process_is_continued(folder):
+    """A file of the same version that is not whole yet is completed, not begun again."""
+
+    with serving(folder, Dropping()) as served:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote_module, "_ATTEMPTS", 1)
+            with pytest.raises(ConnectionError):
+                read(served.address)
+        (part,) = (cache_folder() / "remote").rglob("*.part")
+        half = part.stat().st_size
+        assert 0 < half < (folder / SHARD).stat().st_size
+        same_episodes(read(served.address), read(folder))
+    assert fetches(served) == [0, half]
+    assert not list((cache_folder() / "remote").rglob("*.part"))
+
+
+class WrongByte(Behaviour):
+    """Flips a bit of a shard, some times."""
+
+    def __init__(self, times, place=-100):
+        self._times, self._place = times, place
+
+    def body(self, name, content, start):
+        changed = bytearray(content)
+        if name == SHARD and self._times:
+            self._times -= 1
+            changed[self._place] ^= 1
+        yield bytes(changed)
+
+
+@pytest.mark.parametrize("place", [-100, 3], ids=["in a record", "in the length of one"])
+def test_a_wrong_byte_is_noticed_and_fetched_again(folder, place, caplog):
+    with serving(folder, WrongByte(1, place)) as served:
+        same_episodes(read(served.address), read(folder))
+    assert len(fetches(served)) == 2
+    assert "is damaged in the cache" in caplog.text
+
+
+def test_a_shard_that_is_damaged_at_the_server_is_an_error_that_names_it(folder):
+    with serving(folder, WrongByte(99)) as served:
+        with pytest.raises(ValueError, match="also after") as caught:
+            read(served.address)
+        assert f"{served.address}/{SHARD} was fetched again: its copy there" in str(caught.value)
+        assert len(fetches(served)) == 2
+    with serving(folder, WrongByte(99, 3)) as served:
+        with pytest.raises(ValueError, match=f"shard {served.address}/{SHARD} is damaged"):
+            read(served.address)
+        assert len(fetches(served)) == 2
+
+
+def test_a_damaged_record_at_the_server_is_skipped_like_that_of_a_local_folder(folder):
+    data = bytearray((folder / SHARD).read_bytes())
+    data[-100] ^= 1
+    (folder / SHARD).write_bytes(data)
+    with serving(folder) as served:
+        same_episodes(
+            read(served.address, bad_episode_limit=0.5), read(folder, bad_episode_limit=0.5)
+        )
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_cached_shard_that_was_damaged_is_fetched_again(folder, damage):
+    with serving(folder) as served:
+        opened = read(served.address)
+        (shard,) = [file for file in shards_in_cache() if file.name == SHARD]
+        data = bytearray(shard.read_bytes())
+        data[-100] ^= 1
+        shard.write_bytes(data[: -50 if damage == "cut" else None])
+        same_episodes(opened, read(folder))
+        assert len(fetches(served)) == 2
+
+
+def test_a_shard_that_changed_at_the_server_is_fetched_again(folder, tmp_path):
+    other = write_rlds(tmp_path / "other", {"train": [[table_episode(4, tag=7)]]})
+    name = "table-train.tfrecord-00000-of-00001"
+    with serving(other) as served:
+        before = read(served.address)
+        data = write_rlds(tmp_path / "new", {"train": [[table_episode(4, tag=8)]]}) / name
+        (other / name).write_bytes(data.read_bytes())
+        after = read(served.address)
+        assert before.fingerprint != after.fingerprint
+        same_episodes(after, read(other))
+        shards_in_cache()[0].unlink()
+        with pytest.raises(ValueError, match="has changed since the dataset was opened"):
+            before[0]
+
+
+def test_the_cache_never_exceeds_its_limit(folder, monkeypatch):
+    sizes = [file.stat().st_size for file in folder.glob("table-*record-*")]
+    texts = sum((folder / name).stat().st_size for name in ("features.json", "dataset_info.json"))
+    limit = 2 * max(sizes) + texts
+    monkeypatch.setenv("GENIE_ROBO_CACHE_GB", str(limit / 1e9))
+    with serving(folder) as served:
+        opened = read(served.address)
+        same_episodes(opened, read(folder))
+        for i in (0, 8, 3, 0, 5):
+            assert opened[i].episode_id == opened.episode_ids[i]
+            assert sum(f.stat().st_size for f in shards_in_cache()) + texts <= limit
+    assert 0 < len(shards_in_cache()) < len(sizes)
+
+
+def test_the_shard_used_longest_ago_leaves_first_and_one_in_use_never(folder, monkeypatch):
+    files = sorted(folder.glob("table-train*"))
+    texts = sum((folder / name).stat().st_size for name in ("features.json", "dataset_info.json"))
+    limit = sum(file.stat().st_size for file in files[1:]) + texts
+    monkeypatch.setenv("GENIE_ROBO_CACHE_GB", str(limit / 1e9))
+    with serving(folder) as served:
+        opened = read(served.address, shards="0-2", rlds_splits=["train"])
+        opened[0]  # shard 0 is now the last one used, shard 1 the first
+        schema = open_folder(served.address, ["train"])
+        held = schema.remote
+        held.look_up([shard.path for shard in schema.shards])
+        with held.holding(schema.shards[1].path), held.holding(schema.shards[3].path):
+            assert [file.name[21:26] for file in shards_in_cache()] == ["00000", "00001", "00003"]
+            with (
+                held.holding(schema.shards[0].path),
+                pytest.raises(OSError, match=r"does not fit into the cache .* not in use"),
+                held.holding(schema.shards[2].path),
+            ):
+                pass
+
+
+def test_a_file_larger_than_the_cache(folder, monkeypatch):
+    monkeypatch.setenv("GENIE_ROBO_CACHE_GB", "0.000001")
+    with (
+        serving(folder) as served,
+        pytest.raises(OSError, match=r"does not fit .* raise GENIE_ROBO_CACHE_GB"),
+    ):
+        read(served.address)
+    assert not shards_in_cache()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "much", "nan", "inf"])
+def test_a_limit_that_is_none(folder, monkeypatch, limit):
+    monkeypatch.setenv("GENIE_ROBO_CACHE_GB", limit)
+    with (
+        serving(folder) as served,
+        pytest.raises(ValueError, match=f"GENIE_ROBO_CACHE_GB={limit} must be a positive number"),
+    ):
+        read(served.address)
+
+
+def test_threads_share_one_download(folder):
+    class Slow(Behaviour):
+        def body(self, name, content, start):
+            time.sleep(0.05)
+            yield content
+
+    with serving(folder, Slow()) as served:
+        opened = read(served.address)
+        for file in shards_in_cache():
+            file.unlink()
+        before = len(fetches(served))
+        found = []
+        threads = [
+            threading.Thread(target=lambda: found.append(opened[2].episode_id)) for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [opened.episode_ids[2]] * 6
+        assert len(fetches(served)) == before + 1
+
+
+class Endless(Behaviour):
+    """Sends more than it said, without an end."""
+
+    has_length = False
+
+    def __init__(self, endless):
+        self._endless = endless
+
+    def body(self, name, content, start):
+        yield content
+        while name == self._endless:
+            yield bytes(2**20)
+
+
+def test_an_endless_description(folder, monkeypatch):
+    monkeypatch.setattr("genie_robo.data.formats.MAX_JSON_BYTES", 2**22)
+    with (
+        serving(folder, Endless("features.json")) as served,
+        pytest.raises(ValueError, match=r"features.json has more than 4194304 bytes"),
+    ):
+        read(served.address)
+
+
+def test_a_server_that_does_not_say_the_size(folder):
+    with (
+        serving(folder, Endless("")) as served,
+        pytest.raises(ValueError, match=r"does not say how large .*00000-of-00004 is"),
+    ):
+        read(served.address)
+
+
+def test_a_shard_that_is_longer_than_it_was_said_to_be(folder):
+    class Longer(Behaviour):
+        def __init__(self):
+            self.has_length = True
+
+        def status(self, handler):
+            self.has_length = handler.command == "HEAD"
+            return 200
+
+        def body(self, name, content, start):
+            yield content
+            while name == SHARD:
+                yield bytes(2**20)
+
+    with (
+        serving(folder, Longer()) as served,
+        pytest.raises(ValueError, match=rf"{SHARD} sends more than the \d+ bytes that it has"),
+    ):
+        read(served.address)
+    assert bytes_in_cache() < 2**20
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../evil", "/etc/evil", "..", "a/../../evil", ".state/../../evil"]
+)
+def test_names_that_lead_out_of_the_cache(folder, name):
+    change_json(
+        folder / "dataset_info.json",
+        lambda info: info["splits"][0].update(filepathTemplate=name),
+    )
+    with (
+        serving(folder) as served,
+        pytest.raises(ValueError, match="is not a file in the dataset's folder"),
+    ):
+        read(served.address)
+
+
+def test_no_dataset_there(folder):
+    with serving(folder) as served:
+        with pytest.raises(FileNotFoundError, match=r"data.path=http.*/other has no features.json"):
+            read(f"{served.address}/other")
+        (folder / SHARD).unlink()
+        with pytest.raises(FileNotFoundError) as caught:
+            read(served.address, rlds_splits=["train"])
+        assert f"shard {served.address}/{SHARD} is missing" in str(caught.value)
+        assert "add data.shards=0,2-3, or read only" in str(caught.value)
+        assert len(read(served.address, rlds_splits=["train"], shards="0,2-3")) == 6
+
+
+def test_a_damaged_description_is_named_by_its_address(folder):
+    (folder / "features.json").write_text("{")
+    with (
+        serving(folder) as served,
+        pytest.raises(ValueError, match=f"{served.address}/features.json cannot be read"),
+    ):
+        read(served.address)
+
+
+def test_a_server_that_is_not_there():
+    with pytest.raises(ConnectionError, match=r"127.0.0.1:9/x/features.json cannot be read"):
+        read("http://127.0.0.1:9/x")
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("ftp://x/y", "ftp://x/y is not an address that can be read"),
+        ("file:///x", "give a local folder without a protocol"),
+        ("reference::https://x/y", "is not an address"),
+        ("zip://a::https://x/y", "is not an address"),
+    ],
+)
+def test_addresses_that_are_refused(address, wanted):
+    with pytest.raises(ValueError, match=re.escape(wanted)):
+        read(address)
+
+
+def test_a_package_that_is_missing(monkeypatch):
+    def lacks(protocol, **_):
+        raise ImportError("no")
+
+    monkeypatch.setattr(fsspec, "filesystem", lacks)
+    with pytest.raises(ImportError, match=r"s3://b/x needs .* pip install s3fs"):
+        read("s3://b/x")
+    with pytest.raises(ImportError, match=r"pip install 'genie-robo\[remote\]'"):
+        read("https://b/x")
+
+
+class Private(Behaviour):
+    """Wants a user, a signature, or both."""
+
+    def __init__(self, wanted):
+        self._wanted = wanted
+
+    def status(self, handler):
+        given = f"{handler.headers.get('Authorization', '')} {handler.path}"
+        return 200 if self._wanted in given else 403
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        ("robot:secret@", "", "Basic cm9ib3Q6c2VjcmV0"),
+        ("", "?token=secret&a=%2F", "?token=secret&a=%2F"),
+    ],
+    ids=["user", "signature"],
+)
+def test_secrets_are_sent_and_never_shown(folder, caplog, before, after, wanted):
+    with serving(folder, Private(wanted)) as served:
+        address = served.address.replace("//", f"//{before}") + after
+        schema = open_folder(address)
+        opened = read(address)
+        assert opened.place == served.address
+        same_episodes(opened, read(folder))
+        with pytest.raises(PermissionError, match=r"may not be read .* give a user") as refused:
+            read(address.replace("secret", "sesame"))
+        (folder / "features.json").unlink()
+        with pytest.raises(FileNotFoundError) as missing:
+            read(address)
+    said = f"{refused.value}{missing.value}{caplog.text}{opened.place}{schema.remote}"
+    assert "secret" not in said
+    assert "sesame" not in said
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@h/a/b?sig=x#y", "https://h/a/b"),
+        ("see 'https://h/a?t=1' and s3://b/c", "see 'https://h/a' and s3://b/c"),
+        ("u@h/a?b", "u@h/a?b"),
+        ("hf://datasets/x@main/y", "hf://datasets/x@main/y"),
+    ],
+)
+def test_addresses_without_secrets(text, shown):
+    assert without_secrets(text) == shown
+
+
+def test_an_interrupted_index_keeps_the_shards_that_are_done(folder):
+    with serving(folder, Dropping(has_ranges=False, times=remote_module._ATTEMPTS)) as served:
+        with pytest.raises(ConnectionError):
+            read(served.address)
+        for file in shards_in_cache():
+            file.unlink()
+        same_episodes(
+            read(served.address, rlds_splits=["train"]), read(folder, rlds_splits=["train"])
+        )
+        assert len(fetches(served, SHARD.replace("00001-of", "00000-of"))) == 2  # for its episodes
