@@ -18,7 +18,7 @@ from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.joints import to_joints
 from genie_robo.data.kinematics import open_urdf
 from genie_robo.data.records import Columns
-from genie_robo.data.schema import FEATURES_FILE
+from genie_robo.data.schema import FEATURES_FILE, Schema
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import action_dim
 from genie_robo.types import ACTION_NAMES, Episode, action_names, action_units
@@ -153,6 +153,11 @@ class EpisodeDataset(Sequence[Episode]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def schema(self) -> Schema:
+        """The folder's metadata, with which it can be opened again."""
+        return self._index.schema
 
     @property
     def features(self) -> dict[str, Feature]:

@@ -51,7 +51,8 @@ def _open_remote(address: str, rlds_splits: Sequence[str], shards: str) -> Schem
         if not remote.fetch_text(name, max_bytes=MAX_JSON_BYTES):
             raise FileNotFoundError(
                 f"data.path={remote.name} has no {name}; give the address of the RLDS folder that "
-                f"holds {FEATURES_FILE}, {INFO_FILE} and the shards, such as .../1.0.0"
+                f"holds {FEATURES_FILE}, {INFO_FILE} and the shards, such as .../1.0.0. Other "
+                "datasets, such as those of LeRobot, are read from a local folder"
             )
     with remote.named():
         return replace(open_schema(remote.folder, rlds_splits, shards), remote=remote)
@@ -70,7 +71,7 @@ def index_folder(schema: Schema, keys: Sequence[str] = ()) -> DatasetIndex:
 
 
 def open_dataset(
-    path: Path | str,
+    path: Path | str | Schema,
     source: Source,
     *,
     rlds_splits: Sequence[str] = (),
@@ -85,7 +86,7 @@ def open_dataset(
         ValueError: A file is damaged, the source does not fit, or too many episodes are
             unreadable.
     """
-    schema = open_folder(path, rlds_splits, shards)
+    schema = path if isinstance(path, Schema) else open_folder(path, rlds_splits, shards)
     if isinstance(schema, LeRobotSchema):
         return LeRobotDataset(schema, source, bad_episode_limit=bad_episode_limit)
     return RldsDataset(schema, source, bad_episode_limit=bad_episode_limit)

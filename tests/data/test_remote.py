@@ -1,9 +1,13 @@
 """Datasets at an address: fetched into the cache, with the same episodes as a local copy."""
 
+import os
 import pickle
 import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,6 +304,45 @@ def test_threads_share_one_download(folder):
             thread.join()
         assert found == [opened.episode_ids[2]] * 6
         assert len(fetches(served)) == before + 1
+
+
+# Opened in one process, then read by two that it forks, as the workers of a DataLoader are.
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from rlds_files import make_source
+from genie_robo.data.cache import cache_folder
+from genie_robo.data.formats import open_dataset
+
+dataset = open_dataset(sys.argv[1], make_source())
+for file in cache_folder().rglob("table-*"):
+    file.unlink()
+workers = []
+while len(workers) < 2:
+    workers.append(os.fork())
+    if not workers[-1]:
+        assert [episode.episode_id for episode in dataset] == list(dataset.episode_ids)
+        os._exit(0)
+for worker in workers:
+    assert os.waitpid(worker, 0)[1] == 0
+print(dataset.fingerprint)
+"""
+
+
+def test_forked_processes_share_one_download(folder, tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with serving(folder) as served:
+        found = subprocess.run(
+            [sys.executable, str(tmp_path / "program.py"), served.address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        )
+    assert found.stdout.strip() == read(folder).fingerprint, found.stderr
+    assert fetches(served) == [0, 0]
 
 
 class Endless(Behaviour):
