@@ -69,7 +69,7 @@ def progress_bar(
             printable(description), total=total, completed=completed, unit=unit, note=""
         )
 
-        def advance(amount: float = 1, note: str | None = None) -> None:
+        def advance(amount: int | float = 1, note: str | None = None) -> None:
             if not progress.live.is_started and time.monotonic() >= shown_from:
                 shown.enter_context(progress)
             progress.advance(task, amount)

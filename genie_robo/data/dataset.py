@@ -46,7 +46,12 @@ class BadEpisodes:
     """The unreadable episodes of one dataset, by name, with the reason. Thread-safe."""
 
     def __init__(
-        self, place: str, *, num_episodes: int, limit: float, features_file: str = FEATURES_FILE
+        self,
+        place: Path | str,
+        *,
+        num_episodes: int,
+        limit: float,
+        features_file: str = FEATURES_FILE,
     ) -> None:
         self._place = place
         self._features_file = features_file

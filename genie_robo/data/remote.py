@@ -38,6 +38,10 @@ _FOLDER = "remote"
 _STATE = ".state"
 """Unfinished files, locks and notes of a cached folder; no file of a dataset is kept in it."""
 _PART = ".part"
+_LOCK = ".lock"
+_KEPT = (".json", ".tmp")
+"""Ends of the names of small files, which are needed to open a dataset or about to be complete."""
+_MOST_FILES = 100_000
 _EXTRA = "pip install 'genie-robo[remote]'"
 _PROTOCOLS = {
     "http": _EXTRA,
@@ -90,7 +94,7 @@ class RemoteFolder:
         Raises:
             ValueError: No address of this kind can be read.
         """
-        protocol = address.partition("://")[0]
+        protocol = address.partition("://")[0].lower()
         self.name = without_secrets(address).rstrip("/")
         """The address without secrets, for people."""
         if protocol not in _PROTOCOLS or "::" in address:
@@ -145,8 +149,13 @@ class RemoteFolder:
 
         Raises:
             OSError: The server cannot be read.
-            ValueError: It does not say how large a file is.
+            ValueError: It does not say how large a file is, or there are too many.
         """
+        if len(files) > _MOST_FILES:
+            raise ValueError(
+                f"{self.name} lists {len(files)} shards with records, more than {_MOST_FILES}; "
+                "name some with data.shards"
+            )
         new = [file for file in files if file not in self._stored]
         if not new:
             return
@@ -256,7 +265,7 @@ class RemoteFolder:
         `instead_of` is the inode of a damaged copy.
         """
         self._state.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._state / f"{self._key(file)}.lock"):
+        with FileLock(self._state / f"{self._key(file)}{_LOCK}"):
             held = self._hold(file)
             if held is not None:
                 inode = os.fstat(held).st_ino
@@ -508,7 +517,7 @@ def _room(part: Path, num_bytes: int) -> Iterator[None]:
         OSError: It cannot fit.
     """
     root = part.parents[2]
-    with FileLock(root / ".lock"):  # so that two processes do not count on the same space
+    with FileLock(root / _LOCK):  # so that two processes do not count on the same space
         _make_room(root, part, num_bytes)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
         _lock(descriptor, shared=False)
@@ -549,7 +558,7 @@ def _all_cached(root: Path) -> Iterator[_Cached]:
 
 def _remove_unused(path: Path) -> bool:
     """Remove a cached file unless it is being read or fetched; whether it is gone."""
-    if path.suffix == ".json" or path.name == ".lock":  # small, and needed to open a dataset
+    if path.suffix in _KEPT or path.name == _LOCK:
         return False
     try:
         descriptor = os.open(path, os.O_RDONLY)

@@ -345,6 +345,35 @@ def test_forked_processes_share_one_download(folder, tmp_path):
     assert fetches(served) == [0, 0]
 
 
+def test_progress_is_shown_where_it_takes_long(folder, capsys, monkeypatch):
+    with serving(folder) as served:
+        read(served.address, shards="0")
+        assert not capsys.readouterr().err
+        monkeypatch.setattr("genie_robo.data.index.BAR_AFTER_S", 1e-9)
+        opened = read(served.address)
+        shown = capsys.readouterr().err
+        assert "fetch and index table" in shown
+        assert "MB/s" in shown
+        monkeypatch.setattr(remote_module, "BAR_AFTER_S", 1e-9)
+        for file in shards_in_cache():
+            file.unlink()
+        capsys.readouterr()
+        opened[2]
+        assert f"fetch {SHARD}" in capsys.readouterr().err
+
+
+def test_a_folder_of_too_many_files(folder):
+    change_json(
+        folder / "dataset_info.json",
+        lambda info: info["splits"][0].update(shardLengths=["1"] * 100_001),
+    )
+    with (
+        serving(folder) as served,
+        pytest.raises(ValueError, match="lists 100002 shards with records, more than 100000; name"),
+    ):
+        read(served.address)
+
+
 class Endless(Behaviour):
     """Sends more than it said, without an end."""
 
