@@ -38,6 +38,7 @@ def test_inspected(run_cli, folder):
     assert "secret" not in far.out + far.err
 
 
+@pytest.mark.slow
 def test_trained_and_evaluated(run_cli, trained_here, folder, tmp_path, monkeypatch):
     run = RunFolder.at(tmp_path / "run")
     words = ["eval", f"run={run.path}", "suite=[tokenizer]", "device=cpu"]
