@@ -2,8 +2,7 @@
 
 All cached files together stay below a limit; those that were used longest ago are removed first,
 never one that is being read or fetched. Any number of processes and threads share the cache. Names
-and sizes that a server or a dataset gives are checked before anything is written, and user names,
-passwords and signatures in an address are never shown.
+and sizes that a server or a dataset gives are checked before anything is written.
 """
 
 import logging
@@ -15,13 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from typing import NamedTuple, TypeVar
 
 from filelock import FileLock
 
-from genie_robo.command_line import without_secrets
 from genie_robo.data.cache import cache_folder, digest
+from genie_robo.data.server import Server, Stored
 from genie_robo.disk_space import explaining_no_space
 from genie_robo.progress import progress_bar
 from genie_robo.run_folder import write_atomic
@@ -42,29 +40,11 @@ _LOCK = ".lock"
 _KEPT = (".json", ".tmp")
 """Ends of the names of small files, which are needed to open a dataset or about to be complete."""
 _MOST_FILES = 100_000
-_EXTRA = "pip install 'genie-robo[remote]'"
-_PROTOCOLS = {
-    "http": _EXTRA,
-    "https": _EXTRA,
-    "s3": "pip install s3fs",
-    "gs": "pip install gcsfs",
-    "gcs": "pip install gcsfs",
-    "memory": _EXTRA,
-}
-"""What each needs. Others of fsspec are refused, because some of them execute code."""
-_VERSIONS = ("ETag", "etag", "md5Hash", "Last-Modified", "LastModified", "updated", "created")
-"""What file systems call a value that changes with a file's content."""
-_CREDENTIALS = (
-    "give a user and a password or a signed address for https://, see docs/data.md for s3:// and "
-    "gs://"
-)
-_CHUNK = 2**23
 _LOOK_UPS = 16
 """Files whose sizes are asked for at a time."""
 _ATTEMPTS = 6
 _WAIT_S = 0.5
 """Before the second attempt; doubled before each further one."""
-_TIMEOUT_S = 60
 BAR_AFTER_S = 5.0
 
 _Result = TypeVar("_Result")
@@ -72,14 +52,6 @@ Fetched = Callable[[float], None]
 """Told megabytes as they arrive."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Stored(NamedTuple):
-    """A file, as its server describes it."""
-
-    num_bytes: int
-    version: str
-    """Changes with the content; empty where the server has no such value."""
 
 
 class RemoteFolder:
@@ -94,21 +66,15 @@ class RemoteFolder:
         Raises:
             ValueError: No address of this kind can be read.
         """
-        protocol = address.partition("://")[0].lower()
-        self.name = without_secrets(address).rstrip("/")
+        self._server = Server(address)
+        self.name = self._server.name
         """The address without secrets, for people."""
-        if protocol not in _PROTOCOLS or "::" in address:
-            raise ValueError(
-                f"data.path={self.name} is not an address that can be read; give a local folder "
-                f"without a protocol, or one that begins with {', '.join(_PROTOCOLS)} and ://"
-            )
-        self._address, self._protocol = address, protocol
         base = cache_folder() / _FOLDER / digest(self.name.encode())
         parts = [_plain(part) for part in self.name.partition("://")[2].split("/") if part]
         self.folder = base.joinpath(*parts[-2:])
         """Where the cached files lie."""
         self._state = base / _STATE
-        self._stored: dict[Path, _Stored] = {}
+        self._stored: dict[Path, Stored] = {}
         self._good: dict[Path, tuple[int, int]] = {}
         """Inode and time of cached files that are known to be of the version looked up."""
         self._fetched_again: set[Path] = set()
@@ -159,9 +125,8 @@ class RemoteFolder:
         new = [file for file in files if file not in self._stored]
         if not new:
             return
-        system = self._system()
         with ThreadPoolExecutor(_LOOK_UPS) as pool:
-            described = pool.map(lambda f: self._retrying(lambda: self._info(system, f)), new)
+            described = pool.map(lambda f: self._retrying(lambda: self._info(f)), new)
             for file, found in zip(new, described, strict=True):
                 if found is not None:
                     self._stored[file] = found
@@ -292,7 +257,7 @@ class RemoteFolder:
             part.replace(file)
 
     def _check_unchanged(self, file: Path) -> None:
-        now = self._retrying(lambda: self._info(self._system(), file))
+        now = self._retrying(lambda: self._info(file))
         if now != self._stored[file]:
             raise ValueError(
                 f"{self._shown(file)} has changed since the dataset was opened; start again"
@@ -305,7 +270,7 @@ class RemoteFolder:
             return
         with explaining_no_space(part, num_bytes=total), part.open("r+b") as output:
             end = output.seek(start)
-            for place, chunk in self._chunks(self._relative(file), start, total):
+            for place, chunk in self._server.chunks(self._relative(file), start, total):
                 if place + len(chunk) > total:
                     raise ValueError(
                         f"{self._shown(file)} sends more than the {total} bytes that it has; the "
@@ -323,82 +288,14 @@ class RemoteFolder:
     def _whole(self, name: str, max_bytes: int) -> bytes:
         """A small file, without a place in the cache."""
         content = bytearray()
-        for place, chunk in self._chunks(name, 0, max_bytes + 1):
+        for place, chunk in self._server.chunks(name, 0, max_bytes + 1):
             content[place:] = chunk
             if len(content) > max_bytes:
                 raise ValueError(f"{self.name}/{name} has more than {max_bytes} bytes")
         return bytes(content)
 
-    def _chunks(self, name: str, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """Bytes of a file from `start` on, or from 0 where the server cannot do that."""
-        system, address = self._system(), self._at(name)
-        with self._explained(name):
-            chunks = _streamed if self._protocol.startswith("http") else _ranged
-            opened = chunks(system, address, start, stop)
-        while True:
-            with self._explained(name):
-                found = next(opened, None)
-            if found is None:
-                return
-            yield found
-
-    def _info(self, system: Any, file: Path) -> _Stored | None:
-        """What the server says of a file; None where there is none."""
-        name = self._relative(file)
-        try:
-            with self._explained(name):
-                info = system.info(self._at(name))
-        except FileNotFoundError:
-            return None
-        if info.get("type") == "directory":
-            return None
-        size = info.get("size")
-        if not isinstance(size, int) or size < 0:
-            raise ValueError(
-                f"the server does not say how large {self.name}/{name} is, so it cannot be cached "
-                "safely; download the folder and give its path"
-            )
-        version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
-        return _Stored(size, version)
-
-    def _system(self) -> Any:
-        """The file system of the address; each process has its own."""
-        try:
-            import fsspec
-
-            return fsspec.filesystem(self._protocol, **self._options())
-        except ImportError as error:
-            raise ImportError(
-                f"data.path={self.name} needs a package that is not installed: "
-                f"{_PROTOCOLS[self._protocol]}"
-            ) from error
-
-    def _options(self) -> dict[str, Any]:
-        if not self._protocol.startswith("http"):
-            return {}
-        from aiohttp import ClientTimeout
-
-        timeout = ClientTimeout(total=None, sock_connect=_TIMEOUT_S, sock_read=_TIMEOUT_S)
-        client = {
-            "timeout": timeout,
-            "auto_decompress": False,
-            "headers": {"Accept-Encoding": "identity"},
-        }
-        return {"client_kwargs": client, "encoded": "%" in self._address}
-
-    def _at(self, name: str) -> str:
-        """The address of a file; what follows a `?`, such as a signature, stays at the end."""
-        place, mark, query = self._address.partition("?")
-        name = quote(name) if self._protocol.startswith("http") else name
-        return f"{place.rstrip('/')}/{name}{mark}{query}"
-
-    @contextmanager
-    def _explained(self, name: str) -> Iterator[None]:
-        """Errors of any file system as ours, without secrets and what led to them."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  each file system raises errors of its own
-            raise _explanation(error, f"{self.name}/{name}") from None
+    def _info(self, file: Path) -> Stored | None:
+        return self._server.find(self._relative(file))
 
     def _retrying(self, action: Callable[[], _Result]) -> _Result:
         """The result of an action that may fail for a while."""
@@ -432,45 +329,8 @@ class RemoteFolder:
         return ""
 
 
-def _streamed(system: Any, address: str, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Bytes of one answer of an HTTP server, never more in memory than one chunk."""
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    with system.open(address, "rb", block_size=0, size=stop, headers=headers) as stream:
-        answer = stream.r
-        is_part = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        place = start if start and answer.status == 206 and is_part else 0
-        while chunk := stream.read(_CHUNK):
-            yield place, chunk
-            place += len(chunk)
-
-
-def _ranged(system: Any, address: str, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Bytes of an object store, by one request for each chunk."""
-    stop = min(stop, system.info(address)["size"])
-    while start < stop:
-        chunk = system.cat_file(address, start=start, end=min(start + _CHUNK, stop))
-        if not chunk:
-            return
-        yield start, chunk
-        start += len(chunk)
-
-
-def _explanation(error: Exception, name: str) -> OSError:
-    """An error of a file system, in our words."""
-    is_lost = isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception)
-    cause = error.__cause__ if is_lost and error.__cause__ is not None else error
-    status = getattr(cause, "status", None)
-    if isinstance(cause, FileNotFoundError) or status in (404, 410):
-        return FileNotFoundError(f"{name} is not there")
-    reason = without_secrets(f"{type(cause).__name__}: {cause}")
-    is_refused = isinstance(cause, PermissionError) or status in (401, 403)
-    if is_refused or "Credentials" in type(cause).__name__:
-        return PermissionError(f"{name} may not be read ({reason}); {_CREDENTIALS}")
-    return ConnectionError(f"{name} cannot be read ({reason})")
-
-
 @contextmanager
-def _watched(file: Path, stored: _Stored, part: Path, fetched: Fetched | None) -> Iterator[Fetched]:
+def _watched(file: Path, stored: Stored, part: Path, fetched: Fetched | None) -> Iterator[Fetched]:
     """Where megabytes are told: to the caller, else to a progress bar of this file."""
     done = part.stat().st_size / 1e6
     if fetched is not None:
