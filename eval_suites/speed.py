@@ -127,7 +127,7 @@ def measure_reading(suite: Speed, context: EvalContext) -> dict[str, Metric]:
         return _undefined("reading", "the episodes do not come from an RLDS folder")
     found = run_alone(
         read_windows,
-        windows.dataset.folder,
+        windows.dataset.schema,
         windows.dataset.source,
         batch_size=suite.batch_size,
         num_batches=suite.num_batches,

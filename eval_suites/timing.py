@@ -24,6 +24,7 @@ from torch import Tensor
 
 from genie_robo.data.formats import open_dataset
 from genie_robo.data.loader import WindowLoader
+from genie_robo.data.schema import Schema
 from genie_robo.data.settings import Source
 from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.rollout import Imagination
@@ -107,7 +108,13 @@ class Reading(NamedTuple):
 
 
 def read_windows(
-    folder: Path, source: Source, *, batch_size: int, num_batches: int, seed: int, **windows: Any
+    folder: Path | Schema,
+    source: Source,
+    *,
+    batch_size: int,
+    num_batches: int,
+    seed: int,
+    **windows: Any,
 ) -> Reading:
     """Time reading shuffled windows as in training; `windows` are settings of WindowDataset."""
     dataset = open_dataset(folder, source)

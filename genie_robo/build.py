@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -220,9 +219,10 @@ def build_quantizer(config: QuantizerConfig) -> Quantizer:
 def build_dataset(config: DatasetConfig) -> EpisodeDataset:
     """The episodes of an RLDS or LeRobot folder, read by random access."""
     return open_dataset(
-        Path(config.path),
+        config.path,
         config.source,
         rlds_splits=config.rlds_splits,
+        shards=config.shards,
         bad_episode_limit=config.bad_episode_limit,
     )
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.logging import RichHandler
 
-from genie_robo.command_line import command_line, printable
+from genie_robo.command_line import command_line, printable, without_secrets
 from genie_robo.commands.help import help_console, print_command, print_overview
 from genie_robo.commands.table import Command, UsageError, load_command
 from genie_robo.disk_space import is_no_space, no_space
@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch([word for word in words if word not in flags], flags)
     except KeyboardInterrupt as interrupt:
-        again, by = command_line(*words), interrupt.args[0] if interrupt.args else "Ctrl-C"
+        again, by = (
+            without_secrets(command_line(*words)),
+            interrupt.args[0] if interrupt.args else "Ctrl-C",
+        )
         _say(f"Stopped by {by}. Finished work is kept; run `{again}` to resume.")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it

@@ -16,6 +16,9 @@ _STRUCTURE = re.compile(
     rf"(?:\A|(?<=[\[{{,:]))\s*(?:{_QUOTED})(?=\s*(?:[\]}},]|\Z))|[\[\]{{}},]",
     re.DOTALL,
 )
+_ADDRESS = re.compile(
+    r"""(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#'"]*@)?(?P<place>[^\s?#'"]*)(?:[?#][^\s'"]*)?"""
+)
 _SPECIAL_IN_LISTS = re.compile(r"""[,\[\]{}'"]|^\s|\s$|^$""")
 
 
@@ -27,6 +30,16 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is the address of a remote folder, such as https://SERVER/FOLDER."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)", path) is not None
+
+
+def without_secrets(text: str) -> str:
+    """Text whose addresses have no user, no password, and nothing behind a `?`."""
+    return _ADDRESS.sub(r"\g<protocol>\g<place>", text)
 
 
 def command_line(*words: str) -> str:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from genie_robo.command_line import without_secrets
 from genie_robo.config_tree import from_tree, to_tree
 from genie_robo.data.settings import DatasetConfig
 from genie_robo.run_folder import RunFolder, write_atomic
@@ -169,7 +170,7 @@ def config_differences(old: Any, new: Any) -> list[str]:
     """`key: old -> new` for every setting in which two configurations or mappings differ."""
     before, after = _flatten(plain(old)), _flatten(plain(new))
     return [
-        f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}"
+        without_secrets(f"{key}: {before.get(key, 'unset')} -> {after.get(key, 'unset')}")
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]

@@ -66,7 +66,7 @@ def eval_context(
     if genie.takes_robot_actions and _of_this_width(trained, genie) is None:
         raise ValueError(
             f"robot actions of {genie.robot_action_dim} numbers steer {trained.folder.path}, but "
-            f"those of {trained.dataset.folder} have {action_dim(trained.data.source)}; give a "
+            f"those of {trained.dataset.place} have {action_dim(trained.data.source)}; give a "
             "dataset with the same joints"
         )
     return EvalContext(

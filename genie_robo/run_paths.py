@@ -1,6 +1,7 @@
 """Where the datasets of a run are, whatever the run's folder is called and wherever it lies.
 
-A run stores `run: .`, paths inside it relative to it, and all other paths absolute.
+A run stores `run: .`, paths inside it relative to it, and all other paths absolute. The address
+of a remote dataset is stored without user, password and what follows a `?`.
 """
 
 import os
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from genie_robo.command_line import is_address, without_secrets
 from genie_robo.data.settings import DataConfig, DatasetConfig, Source
 from genie_robo.run_folder import RunFolder
 from genie_robo.settings import REQUIRED
@@ -53,6 +55,8 @@ def with_urdf_of(source: Source, other: DatasetConfig) -> Source:
 
 def _with_paths(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
     def changed(path: str) -> str:
+        if is_address(path):
+            return without_secrets(path)
         return path if path in ("", REQUIRED) else change(path)
 
     def source(each: DatasetConfig) -> Source:

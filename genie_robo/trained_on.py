@@ -44,7 +44,7 @@ def check_datasets(run: RunFolder, data: DataConfig, datasets: Datasets) -> None
         if was.get("dataset_fingerprint") == dataset.fingerprint:
             continue
         raise ValueError(
-            f"{dataset.folder} is not the dataset that {run.path} was trained on: "
+            f"{dataset.place} is not the dataset that {run.path} was trained on: "
             f"{_difference(was, dataset, _sides(data, dataset))}. Give that dataset as "
             f"{f'data.mix.{name}' if name else 'data'}.path=FOLDER, or use this one on purpose "
             "with other_dataset=true"

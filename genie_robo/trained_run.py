@@ -9,6 +9,7 @@ import torch
 
 from genie_robo.build import build_dataset, build_device, build_windows, members
 from genie_robo.checkpoint import load_genie, load_robot_genie
+from genie_robo.command_line import is_address
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data.dataset import EpisodeDataset
@@ -63,7 +64,7 @@ class TrainedRun:
                 "%s was trained on %d of the test episodes of %s",
                 self.folder.path,
                 num_known,
-                dataset.folder,
+                dataset.place,
             )
         return dataset
 
@@ -123,7 +124,7 @@ def require_datasets(run: RunFolder, data: DataConfig) -> None:
         FileNotFoundError: One is not; says how to name its new place.
     """
     for name, member in members(data).items():
-        if Path(member.path).exists():
+        if is_address(member.path) or Path(member.path).exists():
             continue
         which = f"dataset {name} of the mixture" if name else "dataset"
         advice = "give data.path=FOLDER"

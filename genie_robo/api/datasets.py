@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from genie_robo.build import build_dataset
+from genie_robo.command_line import without_secrets
 from genie_robo.config_file import known_datasets, read_dataset_config
 from genie_robo.data.actions import episode_actions
 from genie_robo.data.dataset import EpisodeDataset
@@ -22,7 +23,7 @@ def open_dataset(
     """The episodes of an RLDS or LeRobot folder, read one by one when they are asked for.
 
     Args:
-        path: The folder, or one above a single version folder.
+        path: The folder, one above a single version folder, or the address of an RLDS folder.
         data: Which columns are the camera, the action and so on, by the name of a dataset of
             conf/data, such as bridge_dataset; by default the name in the folder's own files.
         source: The same columns, for a dataset that has no such name.
@@ -36,7 +37,7 @@ def open_dataset(
         raise ValueError(f"give one of data={data!r} and source=, which say the same")
     if source is not None:
         return build_dataset(DatasetConfig(path=str(path), source=source))
-    return build_dataset(read_dataset_config(data or _own_name(Path(path)), path=str(path)))
+    return build_dataset(read_dataset_config(data or _own_name(path), path=str(path)))
 
 
 class EpisodeArrays(NamedTuple):
@@ -72,13 +73,14 @@ def read_episode(episode: Episode, *, camera: str = "primary", stride: int = 1) 
     return EpisodeArrays(frames, episode_actions(episode, stride=stride).astype(np.float64))
 
 
-def _own_name(path: Path) -> str:
+def _own_name(path: str | Path) -> str:
     name = open_folder(path).name
     if name not in known_datasets():
+        shown = without_secrets(str(path))
         raise ValueError(
-            f"{path} is a dataset named {name}, whose columns are not known. Give data=NAME, a "
+            f"{shown} is a dataset named {name}, whose columns are not known. Give data=NAME, a "
             "dataset of conf/data with the same columns, or source=Source(camera=..., ...) of "
-            f"genie_robo.config; `genie-robo inspect path={path}` lists its columns and proposes "
+            f"genie_robo.config; `genie-robo inspect path={shown}` lists its columns and proposes "
             "a mapping"
         )
     return name

@@ -179,7 +179,7 @@ def _suffix(config: EvalConfig, trained: TrainedRun) -> str:
 def _provenance(config: EvalConfig, trained: TrainedRun) -> dict[str, str | int | bool]:
     return {
         "run": str(trained.folder.path),
-        "dataset": str(trained.dataset.folder),
+        "dataset": trained.dataset.place,
         "dataset_fingerprint": trained.dataset.fingerprint,
         "seed": config.seed,
         "fast": config.fast,

@@ -43,7 +43,11 @@ def run(config: InspectConfig) -> None:
     given = config.data.source if config.data else None
     max_pixels = config.data.max_image_pixels if config.data else MAX_IMAGE_PIXELS
     found = inspect_dataset(
-        Path(config.path), given, rlds_splits=config.rlds_splits, max_pixels=max_pixels
+        config.path,
+        given,
+        rlds_splits=config.rlds_splits,
+        shards=config.shards,
+        max_pixels=max_pixels,
     )
     facts = found.facts
     console = open_console()

@@ -30,8 +30,8 @@ def check_shared(opened: Mapping[str, TrainedRun]) -> list[str]:
         if not shared:
             raise ValueError(
                 f"{first} and {name} share no test episode ({len(own)} of "
-                f"{opened[first].dataset.folder}, {len(episodes)} of "
-                f"{opened[name].dataset.folder}), so there is nothing to pair. Name runs of one "
+                f"{opened[first].dataset.place}, {len(episodes)} of "
+                f"{opened[name].dataset.place}), so there is nothing to pair. Name runs of one "
                 "dataset and one split, or evaluate all of them on another dataset with "
                 "data=NAME data.path=FOLDER"
             )

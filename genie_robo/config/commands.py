@@ -128,11 +128,14 @@ class InspectConfig:
     """`genie-robo inspect`: what is in an RLDS or LeRobot folder."""
 
     path: str = REQUIRED
+    """The folder, or the address of an RLDS folder: https://, gs:// or s3://."""
     data: InspectDataConfig | None = None
     """How to read it, for example data=bridge_dataset; by default its file in conf/data/, or a
     proposal."""
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to look at, whole or in part as "train[:3shards]"; empty takes all."""
+    shards: str = ""
+    """Numbers of the shards to look at, of each RLDS split, from 0: 0-63,70; empty takes all."""
     output: str = ""
     """Folder for inspect.json, contact_sheet.png, actions.png and episodes.rrd; empty prints
     only."""

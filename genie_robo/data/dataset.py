@@ -18,7 +18,7 @@ from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.joints import to_joints
 from genie_robo.data.kinematics import open_urdf
 from genie_robo.data.records import Columns
-from genie_robo.data.schema import FEATURES_FILE
+from genie_robo.data.schema import FEATURES_FILE, Schema
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import action_dim
 from genie_robo.types import ACTION_NAMES, Episode, action_names, action_units
@@ -46,9 +46,14 @@ class BadEpisodes:
     """The unreadable episodes of one dataset, by name, with the reason. Thread-safe."""
 
     def __init__(
-        self, folder: Path, *, num_episodes: int, limit: float, features_file: str = FEATURES_FILE
+        self,
+        place: Path | str,
+        *,
+        num_episodes: int,
+        limit: float,
+        features_file: str = FEATURES_FILE,
     ) -> None:
-        self._folder = folder
+        self._place = place
         self._features_file = features_file
         self._num_episodes = num_episodes
         self._limit = limit
@@ -66,7 +71,7 @@ class BadEpisodes:
             if name in self._reasons:
                 return
             self._reasons[name] = reason
-        _log.warning("skipping episode %s of %s: %s", name, self._folder, reason)
+        _log.warning("skipping episode %s of %s: %s", name, self._place, reason)
 
     def check(self) -> None:
         """Check the share of bad episodes against the limit.
@@ -86,7 +91,7 @@ class BadEpisodes:
                 "of the dataset, or name other columns with data.source"
             )
         raise ValueError(
-            f"{len(self)} of {self._num_episodes} episodes of {self._folder} cannot be read, "
+            f"{len(self)} of {self._num_episodes} episodes of {self._place} cannot be read, "
             f"{share:.1%}, above data.bad_episode_limit={self._limit}: {', '.join(shown)}{more}; "
             f"{advice}"
         )
@@ -100,7 +105,9 @@ class EpisodeDataset(Sequence[Episode]):
     """
 
     folder: Path
-    """The folder of the dataset's version."""
+    """The folder of the dataset's version; of a remote one, its place in the cache."""
+    place: str
+    """The folder, or the address without secrets, for people."""
     source: Source
     fingerprint: str
     """Hash of the episodes and of how they are read; equal for copies of a dataset."""
@@ -132,10 +139,10 @@ class EpisodeDataset(Sequence[Episode]):
         for entry in self._index.entries:
             first.setdefault(entry.episode_id, entry)
         records = list(first.values())
-        self.folder, self.source = self._index.folder, source
+        self.folder, self.place, self.source = index.folder, index.schema.place, source
         self.num_duplicates = len(self._index.entries) - len(records)
         self.bad_episodes = BadEpisodes(
-            self.folder,
+            self.place,
             num_episodes=len(records),
             limit=bad_episode_limit,
             features_file=index.schema.features_file,
@@ -151,6 +158,11 @@ class EpisodeDataset(Sequence[Episode]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def schema(self) -> Schema:
+        """The folder's metadata, with which it can be opened again."""
+        return self._index.schema
 
     @property
     def features(self) -> dict[str, Feature]:
@@ -233,21 +245,21 @@ class EpisodeDataset(Sequence[Episode]):
             _log.info(
                 "%s: %d of %d records repeat another one (RLDS splits that hold the same "
                 "episodes?); each is used once",
-                self.folder,
+                self.place,
                 self.num_duplicates,
                 len(self._index.entries),
             )
         if self.num_short:
-            _log.warning("%s: skipping %d episodes of one step", self.folder, self.num_short)
+            _log.warning("%s: skipping %d episodes of one step", self.place, self.num_short)
         if not self.source.action.in_metres:
             _log.warning(
                 "%s: the unit of the actions is not known to be metres "
                 "(data.source.action.in_metres=false); distances in results are in that unit",
-                self.folder,
+                self.place,
             )
         if not self._entries:
             raise ValueError(
-                f"{self.folder} has no episode to use: {self.num_short} have fewer than "
+                f"{self.place} has no episode to use: {self.num_short} have fewer than "
                 f"{_MIN_STEPS} steps and {len(self.bad_episodes)} cannot be read"
             )
 

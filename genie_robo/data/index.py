@@ -2,8 +2,9 @@
 
 import json
 import logging
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +23,7 @@ from genie_robo.data.cache import (
 from genie_robo.data.download import check_shards
 from genie_robo.data.features import Feature
 from genie_robo.data.records import Columns, Steps, parse_record
+from genie_robo.data.remote import BAR_AFTER_S, RemoteFolder
 from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, Schema, open_schema
 from genie_robo.data.shards import ShardFile, Span, find_records, read_record
 from genie_robo.progress import progress_bar
@@ -100,7 +102,7 @@ class DatasetIndex:
             ValueError: The record is damaged.
             OSError: The shard cannot be read.
         """
-        raw = read_record(entry.shard, entry.span, self.schema.file_format)
+        raw = _read_record(self.schema, entry.shard, entry.span)
         return parse_record(raw, self.schema.features, num_steps=entry.num_steps)
 
 
@@ -109,8 +111,8 @@ def build_index(
 ) -> DatasetIndex:
     """Index an RLDS folder: one pass over its bytes, or the cached result of one.
 
-    The cache is a small JSON file for each RLDS split in the user's cache folder. It is rebuilt
-    when a file of the dataset has changed.
+    The cache is a small JSON file for each RLDS split in the user's cache folder, of a remote
+    dataset for each shard. It is rebuilt when a file of the dataset has changed.
 
     Args:
         path: The folder, or its schema if that is known already.
@@ -122,12 +124,17 @@ def build_index(
         ValueError: A shard is empty, a Git LFS pointer, cut, damaged or misses records.
     """
     schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits)
-    check_shards(schema.shards)
-    entries: list[RecordEntry] = []
-    for _, shards in groupby(schema.shards, key=lambda shard: shard.split):
-        entries += _index_split(schema, list(shards), sorted(set(keys)))
+    if schema.remote is not None:
+        entries = _index_remote(schema, schema.remote, sorted(set(keys)))
+    else:
+        check_shards(schema.shards)
+        entries = []
+        for _, shards in groupby(schema.shards, key=lambda shard: shard.split):
+            entries += _index_shards(schema, list(shards), sorted(set(keys)))
     if not entries:
-        raise ValueError(f"{schema.folder} holds no episodes; check data.rlds_splits")
+        raise ValueError(
+            f"{schema.place} holds no episodes; check data.rlds_splits and data.shards"
+        )
     return DatasetIndex(
         schema=schema,
         entries=tuple(entries),
@@ -142,15 +149,55 @@ def index_file(schema: Schema, shards: Sequence[ShardFile], keys: Sequence[str])
     return cache_file("index", *identity)
 
 
-def _index_split(
+def _index_remote(schema: Schema, remote: RemoteFolder, keys: Sequence[str]) -> list[RecordEntry]:
+    """Index shard by shard, each while it is in the cache, so that an interruption costs one.
+
+    Episodes are identified by their content, so every shard is fetched whole, once.
+    """
+    shards = [shard for shard in schema.shards if shard.num_records]
+    entries: list[RecordEntry] = []
+    with remote.named():
+        remote.look_up([shard.path for shard in shards])
+        check_shards(shards, remote.has)
+        title, total = f"fetch and index {schema.name}", math.ceil(schema.num_bytes / 1e6)
+        with progress_bar(title, total=total, unit="MB", after_s=BAR_AFTER_S) as advance:
+            for shard in shards:
+                entries += _load_or_index(schema, remote, shard, keys, advance)
+    return entries
+
+
+def _load_or_index(
+    schema: Schema,
+    remote: RemoteFolder,
+    shard: ShardFile,
+    keys: Sequence[str],
+    advance: Callable[[float], None],
+) -> list[RecordEntry]:
+    """Entries of one shard; `advance` is told its megabytes."""
+    told_mb = 0.0
+
+    def fetched(megabytes: float) -> None:
+        nonlocal told_mb
+        told_mb += megabytes
+        advance(megabytes)
+
+    cached = _load(schema, [shard], keys)
+    if cached is None:
+        with remote.holding(shard.path, fetched):
+            cached = _index_shards(schema, [shard], keys)
+    advance(max(0.0, remote.num_bytes(shard.path) / 1e6 - told_mb))
+    return cached
+
+
+def _index_shards(
     schema: Schema, shards: Sequence[ShardFile], keys: Sequence[str]
 ) -> list[RecordEntry]:
     """Cached entries if they are valid, else new ones."""
-    file, stamp = index_file(schema, shards, keys), _stamp(schema.folder, shards)
-    cached = _load(file, stamp, shards)
+    cached = _load(schema, shards, keys)
     if cached is not None:
         return cached
-    spans = {shard.path: _spans(shard, schema.file_format) for shard in shards}
+    file, stamp = index_file(schema, shards, keys), _stamp(schema, shards)
+    spans = {shard.path: _find_spans(schema, shard) for shard in shards}
     title = f"index {schema.name} {shards[0].split}"
     entries = list(_scan(schema, spans, keys, title=title))
     if not write_stamped(file, stamp, {"records": _to_rows(entries, shards)}):
@@ -162,6 +209,22 @@ def warn_not_kept(folder: Path, file: Path) -> None:
     """Log that an index cannot be written to the cache."""
     _log.warning(
         "the index of %s cannot be kept in %s: it will be made again next time", folder, file.parent
+    )
+
+
+def _find_spans(schema: Schema, shard: ShardFile) -> list[Span]:
+    """Every record of a shard."""
+    if schema.remote is None:
+        return _spans(shard, schema.file_format)
+    return schema.remote.read(shard.path, lambda: _spans(shard, schema.file_format))
+
+
+def _read_record(schema: Schema, shard: Path, span: Span) -> bytes:
+    """One record of a shard, which is fetched first where it is not there."""
+    if schema.remote is None:
+        return read_record(shard, span, schema.file_format)
+    return schema.remote.read(
+        shard, lambda: read_record(shard, span, schema.file_format, keep_open=False)
     )
 
 
@@ -182,7 +245,8 @@ def _scan(
 ) -> Iterator[RecordEntry]:
     """Read every record once: checksum, identity, number of steps, unusable columns."""
     total = sum(len(found) for found in spans.values())
-    is_large = sum(shard.stat().st_size for shard, found in spans.items() if found) >= _QUIET_BYTES
+    num_bytes = sum(shard.stat().st_size for shard, found in spans.items() if found)
+    is_large = num_bytes >= _QUIET_BYTES and schema.remote is None  # else it has a bar already
     with progress_bar(title, total=total, unit="episodes", visible=is_large) as advance:
         for shard, found in spans.items():
             for number, span in enumerate(found):
@@ -195,7 +259,7 @@ def _examine(
 ) -> RecordEntry:
     place = {"shard": shard, "number": number, "offset": span.offset, "length": span.length}
     try:
-        raw = read_record(shard, span, schema.file_format)
+        raw = _read_record(schema, shard, span)
     except ValueError as error:
         unknown = digest(f"{shard.name} {span.offset}".encode())
         return RecordEntry(**place, episode_id=unknown, num_steps=0, problem=str(error))
@@ -242,10 +306,14 @@ def _fault(key: str, column: np.ndarray, feature: Feature) -> str:
     return "" if np.isfinite(rows).all() else "has values that are not finite"
 
 
-def _stamp(folder: Path, shards: Sequence[ShardFile]) -> str:
-    """Names, sizes and times of the files an index was made from."""
-    files = [shard.path for shard in shards] + [folder / FEATURES_FILE, folder / INFO_FILE]
-    return file_stamp(INDEX_FORMAT, files, folder=folder)
+def _stamp(schema: Schema, shards: Sequence[ShardFile]) -> str:
+    """Names, sizes and times (of remote files, versions) of what an index was made from."""
+    folder, files = schema.folder, [shard.path for shard in shards]
+    described = [folder / FEATURES_FILE, folder / INFO_FILE]
+    if schema.remote is None:
+        return file_stamp(INDEX_FORMAT, files + described, folder=folder)
+    content = [digest(file.read_bytes()) for file in described]
+    return digest(json.dumps([INDEX_FORMAT, schema.remote.stamp(files), content]).encode())
 
 
 def _to_rows(entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> list[list[Any]]:
@@ -253,8 +321,11 @@ def _to_rows(entries: Sequence[RecordEntry], shards: Sequence[ShardFile]) -> lis
     return [[numbers[e.shard], *(getattr(e, name) for name in SAVED)] for e in entries]
 
 
-def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEntry] | None:
+def _load(
+    schema: Schema, shards: Sequence[ShardFile], keys: Sequence[str]
+) -> list[RecordEntry] | None:
     """The cached entries, or None if there are none, they do not fit or the dataset has changed."""
+    file, stamp = index_file(schema, shards, keys), _stamp(schema, shards)
     try:
         content = read_stamped(file, stamp)
         if content is None:
@@ -264,7 +335,7 @@ def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEnt
             RecordEntry(shard=shards[shard].path, **dict(zip(SAVED, values, strict=True)))
             for shard, *values in rows
         ]
-        sizes = [shard.path.stat().st_size if shard.num_records else 0 for shard in shards]
+        sizes = [_size(schema, shard) for shard in shards]
         is_good = all(
             is_plausible(e) and e.offset + e.length <= sizes[row[0]]
             for e, row in zip(entries, rows, strict=True)
@@ -273,6 +344,12 @@ def _load(file: Path, stamp: str, shards: Sequence[ShardFile]) -> list[RecordEnt
     except (OSError, *NOT_CACHED) as error:
         _log.debug("no usable index in %s: %s", file, error)
         return None
+
+
+def _size(schema: Schema, shard: ShardFile) -> int:
+    if schema.remote is not None:
+        return schema.remote.num_bytes(shard.path)
+    return shard.path.stat().st_size if shard.num_records else 0
 
 
 def is_plausible(entry: RecordEntry) -> bool:

@@ -19,6 +19,7 @@ class RldsDataset(EpisodeDataset):
         source: Source,
         *,
         rlds_splits: Sequence[str] = (),
+        shards: str = "",
         bad_episode_limit: float = 0.01,
     ) -> None:
         """Open a dataset.
@@ -29,6 +30,7 @@ class RldsDataset(EpisodeDataset):
             source: Which keys are the camera, the action and so on.
             rlds_splits: RLDS splits to pool, whole or in part as `train[:3shards]`; empty takes
                 all.
+            shards: Numbers of shards to use, see `open_schema`.
             bad_episode_limit: Share of unreadable episodes above which opening or reading fails.
 
         Raises:
@@ -37,7 +39,7 @@ class RldsDataset(EpisodeDataset):
             ValueError: A shard is damaged, the source does not fit, or too many episodes are
                 unreadable.
         """
-        schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits)
+        schema = path if isinstance(path, Schema) else open_schema(path, rlds_splits, shards)
         source = schema.complete(source)
         check_source(source, schema.features)
         index = build_index(schema, keys=source_keys(source))

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genie_robo.data.features import Feature, step_features
+from genie_robo.data.remote import RemoteFolder
 from genie_robo.data.settings import Source
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
 from genie_robo.data.sources import with_names
@@ -21,10 +22,11 @@ FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
 LEROBOT_INFO = "meta/info.json"
 """The file that describes a LeRobot folder."""
 _SEARCH_DEPTH = 2
-_MAX_JSON_BYTES = 2**26
+MAX_JSON_BYTES = 2**26
 _SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _MIN_DIGITS = 5
 _SELECTION = re.compile(r"(?P<split>.+)\[(?P<start>-?\d+shards)?:(?P<stop>-?\d+shards)?\]")
+_NUMBERS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _LISTED = 8
 
 
@@ -40,6 +42,13 @@ class Schema:
     shards: tuple[ShardFile, ...]
     features_file: str = FEATURES_FILE
     """The file that describes the columns, for messages."""
+    remote: RemoteFolder | None = None
+    """Where the files come from, when `folder` is in the cache."""
+
+    @property
+    def place(self) -> str:
+        """The folder or its address, for people."""
+        return self.remote.name if self.remote else str(self.folder)
 
     def complete(self, source: Source) -> Source:
         """The source, with what the folder itself says where the source says nothing."""
@@ -48,6 +57,8 @@ class Schema:
     @property
     def num_bytes(self) -> int:
         """Bytes of the stored episodes that are there."""
+        if self.remote:
+            return sum(self.remote.num_bytes(shard.path) for shard in self.shards)
         return total_bytes(shard.path for shard in self.shards)
 
 
@@ -93,12 +104,14 @@ def find_version_folder(path: Path) -> Path:
     )
 
 
-def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
+def open_schema(path: Path, rlds_splits: Sequence[str] = (), shards: str = "") -> Schema:
     """Read the two JSON files of an RLDS folder.
 
     Args:
         path: The folder, or one above it.
         rlds_splits: RLDS splits to use, whole or in part as `train[:3shards]`; empty takes all.
+        shards: Numbers of the shards to use, of each of these splits, such as `0-63,70`; empty
+            takes all.
 
     Raises:
         FileNotFoundError: There is no dataset.
@@ -124,7 +137,7 @@ def open_schema(path: Path, rlds_splits: Sequence[str] = ()) -> Schema:
         name=info.name,
         file_format=info.file_format,
         features=features,
-        shards=info.shards(rlds_splits),
+        shards=_numbered(info.shards(rlds_splits), shards),
     )
 
 
@@ -184,6 +197,26 @@ class _Info:
         return [ShardFile(path, split, i, counts[i]) for i, path in enumerate(paths)]
 
 
+def _numbered(found: tuple[ShardFile, ...], numbers: str) -> tuple[ShardFile, ...]:
+    """The shards that `data.shards` names.
+
+    Raises:
+        ValueError: It is no list of numbers, or names a shard that no split has.
+    """
+    if not numbers:
+        return found
+    words = [word.strip() for word in numbers.strip("[] ").split(",")]
+    matches = [_NUMBERS.fullmatch(word) for word in words]
+    if not all(matches):
+        raise ValueError(f"data.shards={numbers} is not a list of numbers such as 0-63,70")
+    ranges = [(int(m[1]), int(m[2] or m[1])) for m in matches if m]
+    most = max((shard.number for shard in found), default=-1)
+    for start, stop in ranges:
+        if not start <= stop <= most:
+            raise ValueError(f"data.shards={numbers} goes beyond the shards, which are 0-{most}")
+    return tuple(s for s in found if any(start <= s.number <= stop for start, stop in ranges))
+
+
 def _place(number: int, count: int) -> dict[str, str]:
     """How a shard's name says that it is number 2 of 7."""
     digits = max(_MIN_DIGITS, len(str(count)))
@@ -219,10 +252,10 @@ def read_object(file: Path) -> Mapping[str, Any]:
         ValueError: The file is empty, cut, damaged, too large or something else.
     """
     check_downloaded(file)
-    if file.stat().st_size > _MAX_JSON_BYTES:
-        raise ValueError(f"{file} has more than {_MAX_JSON_BYTES} bytes: it describes no dataset")
+    if file.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{file} has more than {MAX_JSON_BYTES} bytes: it describes no dataset")
     try:
-        content = read_json(file, max_bytes=_MAX_JSON_BYTES)
+        content = read_json(file, max_bytes=MAX_JSON_BYTES)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{file} cannot be read: it is cut or damaged at line {error.lineno}, column "

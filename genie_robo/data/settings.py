@@ -290,11 +290,15 @@ class DatasetFolder:
 
     path: str = REQUIRED
     """Folder of an RLDS dataset (features.json, dataset_info.json) or of a LeRobot dataset
-    (meta/info.json), or one above a single such folder."""
+    (meta/info.json), or one above a single such folder; or the address of an RLDS folder: https://,
+    gs:// or s3://."""
     source: Source = field(default_factory=Source)
     rlds_splits: tuple[str, ...] = ()
     """RLDS splits to pool, whole or in part as "train[:3shards]"; empty takes all. Train, val and
     test are split by episode hash."""
+    shards: str = ""
+    """Numbers of the shards to read, of each RLDS split, from 0, such as 0-63,70; empty takes all.
+    Names the shards of a partial download that are there."""
     bad_episode_limit: float = 0.01
     """Share of unreadable episodes above which a run stops."""
     max_image_pixels: int = MAX_IMAGE_PIXELS

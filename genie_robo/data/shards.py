@@ -84,15 +84,19 @@ def check_downloaded(file: Path) -> None:
         )
 
 
-def read_record(shard: Path, span: Span, file_format: str) -> bytes:
+def read_record(shard: Path, span: Span, file_format: str, *, keep_open: bool = True) -> bytes:
     """The bytes of one record, verified against the stored checksum.
+
+    `keep_open` keeps an ArrayRecord file open for the next record.
 
     Raises:
         ValueError: The bytes are not the ones that were written.
         OSError: The shard cannot be read.
     """
-    if file_format == ARRAY_RECORD:
+    if file_format == ARRAY_RECORD and keep_open:
         return _open_array_record(shard, shard.stat().st_mtime_ns).read(span.offset)
+    if file_format == ARRAY_RECORD:
+        return _ArrayRecordFile(shard).read(span.offset)
     with shard.open("rb", buffering=0) as file:
         file.seek(span.offset)
         stored = file.read(span.length + _CRC.size)

@@ -102,10 +102,10 @@ def dataset_statistics(
         if stored.fingerprint == fingerprint:
             return stored
         reason = f"{file} holds those of another dataset"
-    _log.info("computing the statistics of %s: %s", dataset.folder, reason)
+    _log.info("computing the statistics of %s: %s", dataset.place, reason)
     found = DatasetStatistics(fingerprint=fingerprint, splits=_compute(dataset, split))
     if not write_cache(file, json.dumps(asdict(found), default=np.ndarray.tolist)):
-        _log.warning("the statistics of %s cannot be kept in %s", dataset.folder, file.parent)
+        _log.warning("the statistics of %s cannot be kept in %s", dataset.place, file.parent)
     return found
 
 

@@ -106,7 +106,7 @@ class WindowDataset:
             )
         cameras = (*dataset.source.camera_keys, *dataset.cameras)
         if camera not in cameras:
-            raise KeyError(f"there is no camera {camera} in {dataset.folder}: {cameras}")
+            raise KeyError(f"there is no camera {camera} in {dataset.place}: {cameras}")
         self.dataset = dataset
         self.episodes = tuple(episodes)
         self.num_frames = num_frames

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from genie_robo.command_line import without_secrets
 from genie_robo.config import ImagineConfig
 from genie_robo.config_file import config_differences, plain
 from genie_robo.pipeline import read_settings, stamps_of, written_files
@@ -30,7 +31,7 @@ def beside_others(trained: TrainedRun, clips: Sequence[Clip], config: ImagineCon
     """The clips, renamed where files of their names were made otherwise; notes the names."""
     run, now = trained.folder, _describe(asdict(config), config)
     if not trained.is_own_data:
-        now[_DATASET] = str(config.data and config.data.path)
+        now[_DATASET] = without_secrets(str(config.data and config.data.path))
     made_with = _made_with(run)
     named = []
     for clip in clips:

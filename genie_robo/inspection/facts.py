@@ -150,18 +150,20 @@ class _Reading(NamedTuple):
 
 
 def inspect_dataset(
-    path: Path,
+    path: Path | str,
     given: Source | None = None,
     *,
     rlds_splits: Sequence[str] = (),
+    shards: str = "",
     max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Inspection:
     """Look through a dataset, reading its actions by `given`, its own file or a proposal.
 
     Args:
-        path: The folder of the dataset, or one above it.
+        path: The folder of the dataset, one above it, or its address.
         given: How to read it.
         rlds_splits: RLDS splits to look at, see `open_schema`; empty takes all.
+        shards: Numbers of shards to look at, see `open_schema`.
         max_pixels: `data.max_image_pixels`.
 
     Raises:
@@ -169,7 +171,7 @@ def inspect_dataset(
         KeyError: The given source names a key that is not there.
         ValueError: A JSON file or a shard is damaged, or the given source does not fit.
     """
-    schema = open_folder(path, rlds_splits)
+    schema = open_folder(path, rlds_splits, shards)
     if given is not None:
         complete = schema.complete(given)
         check_source(complete, schema.features)
@@ -195,7 +197,7 @@ def inspect_dataset(
         words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in found.items())])
     facts = DatasetFacts(
         name=index.schema.name,
-        folder=str(index.folder),
+        folder=schema.place,
         file_format=index.schema.file_format,
         num_shards=len(index.schema.shards),
         size_mb=schema.num_bytes / 1e6,
@@ -213,7 +215,7 @@ def inspect_dataset(
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
         proposal=proposal,
-        words=" ".join([words, *_split_words(rlds_splits)]),
+        words=" ".join([words, *_split_words(rlds_splits, shards)]),
     )
     commanded = statistics.commanded if statistics else None
     return Inspection(facts=facts, index=index, source=source, seen=seen, commanded=commanded)
@@ -278,11 +280,11 @@ def _not_read(index: DatasetIndex, source: Source | None) -> Iterator[Finding]:
         yield Finding("not_read", f"not read, so not checked: {', '.join([*reasons, *others])}")
 
 
-def _split_words(rlds_splits: Sequence[str]) -> list[str]:
-    """The setting of a training that reads the same splits, for a shell."""
-    if not rlds_splits:
-        return []
-    return [shlex.quote(write_setting("data.rlds_splits", rlds_splits))]
+def _split_words(rlds_splits: Sequence[str], shards: str) -> list[str]:
+    """The settings of a training that reads the same splits and shards, for a shell."""
+    words = [write_setting("data.rlds_splits", rlds_splits)] if rlds_splits else []
+    words += [write_setting("data.shards", shards)] if shards else []
+    return [shlex.quote(word) for word in words]
 
 
 def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -> _Reading:

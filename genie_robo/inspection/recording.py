@@ -62,7 +62,7 @@ def record_dataset(
                 _log.warning("left out: %s", error)
             advance()
     if not shown:
-        raise ValueError(f"{index.folder} has no episode that can be shown")
+        raise ValueError(f"{index.schema.place} has no episode that can be shown")
     write_dataset(path, shown, name=name)
     return len(shown)
 

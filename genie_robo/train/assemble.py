@@ -24,6 +24,7 @@ from genie_robo.data.tokens import TokenizedWindows, TokenStore
 from genie_robo.data.windows import MixedWindows, WindowDataset
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
+from genie_robo.run_paths import to_stored
 from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.engine import checkpoint_activations, make_ranks
 from genie_robo.train.labels import (
@@ -268,7 +269,13 @@ def build_loop(
             run.checkpoints(stage.name), fabric, num_kept=config.num_checkpoints
         ),
         open_logs=lambda step: [
-            *open_logs(run, stage.name, config.loggers, resume_at=step, settings=asdict(config)),
+            *open_logs(
+                run,
+                stage.name,
+                config.loggers,
+                resume_at=step,
+                settings=asdict(to_stored(config, run)),
+            ),
             *live,
         ],
         watches=_watches(stage),

@@ -96,6 +96,61 @@ def test_parts_of_a_missing_part_keep_their_numbers(folder):
         assert word in str(caught.value)
 
 
+def numbered(folder, shards, *rlds_splits):
+    dataset = RldsDataset(folder, make_source(), rlds_splits=rlds_splits, shards=shards)
+    return dataset.lengths.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shards", "expected"),
+    [
+        ("0", [2, 9]),
+        ("[0,5]", [2, 7, 9]),
+        ("1-3", [3, 4, 5]),
+        (" 4-5, 0 ", [2, 6, 7, 9]),
+        ("0-5", [2, 3, 4, 5, 6, 7, 9]),
+        ("", [2, 3, 4, 5, 6, 7, 9]),
+    ],
+)
+def test_shards_by_number(folder, shards, expected):
+    for number in {0, 1, 2, 3, 4, 5} - {length - 2 for length in expected}:
+        shard(folder, number).unlink()
+    assert numbered(folder, shards) == expected
+
+
+def test_shards_by_number_of_one_split(folder):
+    assert numbered(folder, "0,2", "train") == [2, 4]
+    assert numbered(folder, "2-3", "train[1shards:]") == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("shards", "wrong"),
+    [
+        ("6", "goes beyond the shards, which are 0-5"),
+        ("3-1", "goes beyond the shards"),
+        ("0-999999999", "goes beyond the shards"),
+        ("-1", "is not a list of numbers such as 0-63,70"),
+        ("0,,2", "is not a list of numbers"),
+        ("first", "is not a list of numbers"),
+        ("9" * 5000, "is not a list of numbers"),
+    ],
+)
+def test_numbers_of_no_shards(folder, shards, wrong):
+    with pytest.raises(ValueError, match=rf"data.shards={shards} {wrong}"):
+        numbered(folder, shards)
+
+
+@pytest.mark.parametrize("typed", ["0,2-3", "[0,2-3]", "'0,2-3'"])
+def test_a_partial_download_of_one_split(folder, typed):
+    for number in (1, 4, 5):
+        shard(folder, number).unlink()
+    with pytest.raises(FileNotFoundError, match=r"complete the download, or add data.shards=0,2-3"):
+        lengths(folder, "train")
+    words = [f"data.shards={typed}", "data.rlds_splits=[train]", "run=x", "data.path=y"]
+    data = to_config(load_command("train"), compose_config(load_command("train"), words)).data
+    assert numbered(folder, data.shards, *data.rlds_splits) == [2, 4, 5]
+
+
 def test_nothing_is_there(folder):
     for number in range(6):
         shard(folder, number).unlink()
