@@ -129,7 +129,7 @@ class LatentProbe:
             table=Table.concatenate(tables) if tables else None,
             notes=_notes(fit, test, motions),
         )
-        lags = _lag_notes(result.metrics.get(f"{main}/best_lag"), context.action_lag)
+        lags = _lag_notes(result.metrics, motions, context)
         result = replace(result, notes=(*lags, *result.notes))
         if not motions:
             return result
@@ -206,21 +206,54 @@ def _notes_on_joints(fit: ProbeData, motions: Mapping[str, Motion]) -> list[str]
     return [f"Probed in {group}: {members}." for group, members in listed.items() if members]
 
 
-def _lag_notes(best: Metric | None, action_lag: int) -> tuple[str, ...]:
+def _lag_notes(
+    metrics: Mapping[str, Metric], motions: Mapping[str, Motion], context: EvalContext
+) -> tuple[str, ...]:
     """What is shifted against what: the codes that were found, and the actions as they are read."""
-    notes = []
-    if best is not None and best.value:
-        side = "next" if best.value > 0 else "previous"
+    first: dict[str, str] = {}
+    for name, motion in motions.items():
+        first.setdefault(motion.target, name)
+    notes = [
+        _lag_note(metrics[f"{name}/best_lag"], name, context)
+        for name in first.values()
+        if _is_shifted(metrics[f"{name}/best_lag"])
+    ]
+    if lag := context.action_lag:
         notes.append(
-            f"The codes predict the motion best at lag {best.value:+.0f}, that of a {side} "
-            "transition: R2 of aligned codes is lower than it could be."
-        )
-    if action_lag:
-        notes.append(
-            f"Commands are read {abs(action_lag)} steps {'late' if action_lag > 0 else 'early'} "
-            f"(data.source.action.lag={action_lag})."
+            f"Commands are read {abs(lag)} steps {'late' if lag > 0 else 'early'} "
+            f"(data.source.action.lag={lag})."
         )
     return tuple(notes)
+
+
+def _is_shifted(best: Metric) -> bool:
+    """Whether there is a best lag whose interval leaves 0 out."""
+    if not best.value:
+        return False
+    low, high = best.ci95 or (best.value, best.value)
+    return not low <= 0 <= high
+
+
+def _lag_note(best: Metric, name: str, context: EvalContext) -> str:
+    """A lag with its interval, and the setting that mends it, where there is one."""
+    assert best.value is not None
+    stride, target = context.test.frame_stride, name.split("/")[0]
+    side = "next" if best.value > 0 else "previous"
+    interval = f" [{best.ci95[0]:.0f}, {best.ci95[1]:.0f}]" if best.ci95 else ""
+    note = (
+        f"The codes predict {name} best at lag {best.value:+.0f}{interval}, that of a {side} "
+        "transition: R2 of aligned codes is lower than it could be. "
+    )
+    if target == ACHIEVED and not context.action_is_achieved:
+        return note + (
+            "Images and measured poses are stored so far apart, which no setting changes: look at "
+            "the times at which both were taken."
+        )
+    lag = context.action_lag - round(best.value) * stride
+    note += f"data.source.action.lag={lag} reads stored actions with the motion that they cause"
+    if stride > 1:
+        note += f"; a transition is {stride} steps, so its neighbours may fit better"
+    return f"{note}."
 
 
 def _notes(fit: ProbeData, test: ProbeData, motions: Mapping[str, Motion]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +12,20 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from genie_robo.command_line import command_line, printable, without_secrets
-from genie_robo.commands.help import help_console, print_command, print_overview
+from genie_robo.commands.help import (
+    help_console,
+    list_choices,
+    print_command,
+    print_overview,
+)
 from genie_robo.commands.table import Command, UsageError, load_command
 from genie_robo.disk_space import is_no_space, no_space
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
-FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", "-m", "--multirun"})
+CONFIG_DIR = "--config-dir"
+"""The only option with a value: a folder with choices of the user's own."""
+FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", CONFIG_DIR, "-m", "--multirun"})
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
 """Errors that input, files and devices can cause. Anything else is a bug in this program."""
@@ -27,14 +34,15 @@ EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    flags = {word for word in words if word.startswith("-")}
+    others, config_dirs = _without_config_dirs(words)
+    flags = {word for word in others if word.startswith("-")}
     debug = "--debug" in flags
     _set_torch_environment()
     _configure_logging(debug=debug)
     if not debug:
         sys.excepthook = _explain_fault
     try:
-        return _dispatch([word for word in words if word not in flags], flags)
+        return _dispatch([word for word in others if word not in flags], flags, config_dirs)
     except KeyboardInterrupt as interrupt:
         again, by = (
             without_secrets(command_line(*words)),
@@ -52,6 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE if isinstance(error, UsageError) else FAILED
 
 
+def _without_config_dirs(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without --config-dir FOLDER and --config-dir=FOLDER, and these folders."""
+    others, folders = [], []
+    rest = iter(words)
+    for word in rest:
+        name, equals, folder = word.partition("=")
+        if name == CONFIG_DIR:
+            folders.append(folder if equals else next(rest, ""))
+        else:
+            others.append(word)
+    return others, folders
+
+
 def _set_torch_environment() -> None:
     """Set how torch uses cores and memory, unless the user has set it.
 
@@ -64,7 +85,7 @@ def _set_torch_environment() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _dispatch(words: Sequence[str], flags: set[str]) -> int:
+def _dispatch(words: Sequence[str], flags: set[str], config_dirs: Sequence[str]) -> int:
     if unknown := sorted(flags - FLAGS):
         raise UsageError(
             f"there is no option {' '.join(unknown)}. Options: {' '.join(sorted(FLAGS))}; "
@@ -77,9 +98,23 @@ def _dispatch(words: Sequence[str], flags: set[str]) -> int:
         return _overview(flags)
     command = load_command(words[0])
     settings = command.name_first(words[1:])
-    if flags & {"-m", "--multirun"} and not flags & {"--help", "-h", "--cfg"}:
-        return _sweep(command, settings)
-    return _single(command, settings, flags)
+    # Hydra takes a third of a second to import, which the list of commands does not need.
+    from genie_robo.commands.own_entries import names_by_group, own_entries, read_entries
+
+    entries = read_entries(_config_dir(config_dirs)) if config_dirs else []
+    with own_entries(entries):
+        if flags & {"-m", "--multirun"} and not flags & {"--help", "-h", "--cfg"}:
+            return _sweep(command, settings)
+        return _single(command, settings, flags, names_by_group(entries))
+
+
+def _config_dir(given: Sequence[str]) -> Path:
+    """The folder that --config-dir names once."""
+    if len(given) > 1:
+        raise UsageError(f"{CONFIG_DIR} is given {len(given)} times: give one folder")
+    if not given[0] or "=" in given[0] or given[0].startswith("-"):
+        raise UsageError(f"{CONFIG_DIR} needs a folder behind it, which holds data/NAME.yaml")
+    return Path(given[0]).expanduser()
 
 
 def _overview(flags: set[str]) -> int:
@@ -87,16 +122,19 @@ def _overview(flags: set[str]) -> int:
     return OK if flags & {"--help", "-h"} else USAGE
 
 
-def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
-    # Hydra takes a third of a second to import, which the list of commands does not need.
-    from omegaconf import OmegaConf
+def _single(
+    command: Command, overrides: Sequence[str], flags: set[str], own: Mapping[str, Sequence[str]]
+) -> int:
+    from omegaconf import OmegaConf  # see _dispatch
 
     from genie_robo.commands.compose import compose_config, to_config
     from genie_robo.config_file import conf_dir
 
     composed = compose_config(command, overrides, is_sweep=bool(flags & {"-m", "--multirun"}))
     if flags & {"--help", "-h"}:
-        print_command(help_console(), command, composed, conf_dir())
+        print_command(
+            help_console(), command, composed, list_choices(command.name, conf_dir(), own)
+        )
     elif "--cfg" in flags:
         Console(highlight=False, soft_wrap=True).print(OmegaConf.to_yaml(composed), markup=False)
     else:
@@ -106,7 +144,7 @@ def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
 
 
 def _sweep(command: Command, overrides: Sequence[str]) -> int:
-    from genie_robo.commands.sweep import run_sweep  # see _single
+    from genie_robo.commands.sweep import run_sweep  # see _dispatch
 
     failed = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
     return FAILED if failed else OK

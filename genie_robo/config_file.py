@@ -66,7 +66,7 @@ def read_dataset_config(name: str, *, path: str) -> DatasetConfig:
 
 def write_config(run: RunFolder, config: TrainConfig) -> None:
     """Write the configuration of a run, atomically, with paths that stay right when it is moved."""
-    tree = OmegaConf.merge(to_tree(TrainConfig), _as_text(plain(to_stored(config, run))))
+    tree = OmegaConf.merge(to_tree(TrainConfig), as_text(plain(to_stored(config, run))))
     write_atomic(run.config, OmegaConf.to_yaml(tree, resolve=True))
 
 
@@ -109,18 +109,18 @@ def from_plain(schema: type[ConfigT], stored: Any) -> ConfigT:
         container = OmegaConf.to_container(stored) if OmegaConf.is_config(stored) else stored
         if not isinstance(container, dict):
             raise ValueError("it is no mapping of settings")
-        return from_tree(OmegaConf.merge(to_tree(schema), _as_text(_upgrade(container))))
+        return from_tree(OmegaConf.merge(to_tree(schema), as_text(_upgrade(container))))
     except (OmegaConfBaseException, OverflowError) as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Nested values in which OmegaConf reads `${` as two characters."""
     match value:
         case dict():
-            return {_as_text(key): _as_text(inner) for key, inner in value.items()}
+            return {as_text(key): as_text(inner) for key, inner in value.items()}
         case list():
-            return [_as_text(inner) for inner in value]
+            return [as_text(inner) for inner in value]
         case str():
             return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
         case _:

@@ -20,19 +20,27 @@ def has_dense_flow() -> bool:
 
 
 def dense_flow(video: UInt8[np.ndarray, "t h w c"]) -> Float[np.ndarray, "t-1 g"]:
-    """Columns, then rows, that each block of the image moved (pixels of 64), averaged per block.
+    """Columns, then rows, that each block of the image moved (pixels of 64), averaged per block."""
+    import cv2  # a third of a second, which only flow needs
 
-    Source: Kroeger et al. 2016, Fast Optical Flow using Dense Inverse Search, as in OpenCV with its
-    fast preset.
-    """
-    import cv2  # a third of a second, which only this baseline needs
-
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video]
     scaled = [cv2.resize(frame, (_SIZE, _SIZE), interpolation=cv2.INTER_LINEAR) for frame in grey]
-    still = np.zeros((_SIZE, _SIZE, 2), np.float32)
-    flow = [search.calc(before, after, still.copy()) for before, after in pairwise(scaled)]
+    flow = [pixel_flow(before, after) for before, after in pairwise(scaled)]
     side = _SIZE // _BLOCKS
     cut = np.reshape(flow, (len(flow), _BLOCKS, side, _BLOCKS, side, 2))
     blocks = cut.mean(axis=(2, 4), dtype=np.float64)
     return np.moveaxis(blocks, -1, 1).reshape(len(flow), -1)
+
+
+def pixel_flow(
+    before: UInt8[np.ndarray, "h w"], after: UInt8[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 2"]:
+    """How far every pixel of a grey image moved, to the right and down, in pixels.
+
+    Source: Kroeger et al. 2016, Fast Optical Flow using Dense Inverse Search, as in OpenCV with its
+    fast preset.
+    """
+    import cv2  # see dense_flow
+
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return search.calc(before, after, np.zeros((*before.shape, 2), np.float32))

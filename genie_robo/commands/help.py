@@ -1,6 +1,6 @@
 """Help pages: the list of commands, and one command with all its settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ OPTIONS = {
     "--help": "explain the tool, or the command before it",
     "-m, --multirun": "run once for every combination of values such as seed=1,2,3",
     "--cfg": "print the composed configuration and stop",
+    "--config-dir FOLDER": "also offer the choices in FOLDER/data/NAME.yaml, FOLDER/model/..., "
+    "see docs/data.md",
     "--debug": "show the traceback of an error, and log more",
     "--version": "print the version",
 }
@@ -46,11 +48,13 @@ def print_overview(console: Console) -> None:
     console.print("\nStart with `genie-robo demo`. `genie-robo COMMAND --help` explains a command.")
 
 
-def print_command(console: Console, command: Command, composed: Any, conf_dir: Path) -> None:
+def print_command(
+    console: Console, command: Command, composed: Any, choices: Mapping[str, Sequence[str]]
+) -> None:
     """What a command does, examples, and every setting with its type, value and meaning.
 
     `composed` is the configuration that the overrides so far give: the values shown are those
-    that would be used.
+    that would be used. `choices` are the names that config groups take, by group.
     """
     console.print(f"[bold]genie-robo {command.name}[/bold]: {escape(command.summary)}")
     if command.details:
@@ -59,7 +63,6 @@ def print_command(console: Console, command: Command, composed: Any, conf_dir: P
         _print_heading(console, "Examples")
         for example in command.examples:
             console.print(escape(f"  {example}"), soft_wrap=True)
-    choices = list_choices(command.name, conf_dir)
     if choices:
         _print_heading(console, "Choices")
         console.print(_pairs({f"{key}=": ", ".join(names) for key, names in choices.items()}))
@@ -69,17 +72,21 @@ def print_command(console: Console, command: Command, composed: Any, conf_dir: P
     console.print(_pairs(OPTIONS))
 
 
-def list_choices(name: str, conf_dir: Path) -> dict[str, list[str]]:
-    """The config groups that a command takes, with the names of their YAML files."""
+def list_choices(
+    name: str, conf_dir: Path, own: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[str]]:
+    """The config groups that a command takes, with the names of their files and of one's own."""
     path = conf_dir / f"{name}.yaml"
     if not path.exists():
         return {}
     defaults = yaml.safe_load(path.read_text())["defaults"]
     groups = [key for entry in defaults if isinstance(entry, dict) for key in entry]
-    return {
-        group: sorted(file.stem for file in (conf_dir / group.partition("@")[0]).glob("*.yaml"))
-        for group in groups
-    }
+    found = {}
+    for group in groups:
+        folder = group.partition("@")[0]
+        stems = [file.stem for file in (conf_dir / folder).glob("*.yaml")]
+        found[group] = sorted([*stems, *(own or {}).get(folder, ())])
+    return found
 
 
 def _settings_table(settings: Sequence[Setting], composed: Any) -> Table:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from genie_robo.command_line import command_line, printable, write_setting
-from genie_robo.config import InspectConfig
-from genie_robo.data.settings import MAX_IMAGE_PIXELS
+from genie_robo.commands.own_entries import name_problem
+from genie_robo.config import DataConfig, InspectConfig
+from genie_robo.inspection.entry import entry_text
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
 from genie_robo.inspection.motion import Motion
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.run_folder import write_atomic
 from genie_robo.sim.contact import CLIP_ACTIONS
+from genie_robo.trained_run import is_other
 from genie_robo.video_files import write_png
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
@@ -35,23 +37,24 @@ def run(config: InspectConfig) -> None:
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
+        FileExistsError: `write` names a file that is there, and overwrite is not set.
         KeyError: `data` names a key that is not there.
-        ValueError: A file is damaged, `data` does not fit, or num_episodes is negative.
+        ValueError: A file is damaged, `data` or `write` does not fit, or num_episodes is negative.
     """
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
-    given = config.data.source if config.data else None
-    max_pixels = config.data.max_image_pixels if config.data else MAX_IMAGE_PIXELS
-    found = inspect_dataset(
-        config.path,
-        given,
-        rlds_splits=config.rlds_splits,
-        shards=config.shards,
-        max_pixels=max_pixels,
-    )
+    data = _data(config)
+    _check_written(config)
+    max_pixels = data.max_image_pixels
+    given = data.source if is_other(config.data) else None
+    found = inspect_dataset(data.path, given, data=data)
     facts = found.facts
     console = open_console()
-    print_facts(console, facts)
+    entry = Path(config.write) if config.write and found.source else None
+    print_facts(console, facts, entry)
+    if config.write:
+        write_atomic(Path(config.write), entry_text(found))
+        console.print(f"\nwritten: {config.write}", markup=False, soft_wrap=True)
     if config.output:
         folder = Path(config.output)
         write_atomic(folder / "inspect.json", json.dumps(asdict(facts), indent=2) + "\n")
@@ -75,6 +78,44 @@ def run(config: InspectConfig) -> None:
             console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)
 
 
+def _check_written(config: InspectConfig) -> None:
+    """Refuse a place of `write` that could not be chosen by name, before anything slow.
+
+    Raises:
+        ValueError: Another name is needed.
+        FileExistsError: There is a file, and overwrite is not set.
+    """
+    if not config.write:
+        return
+    path = Path(config.write)
+    if path.suffix != ".yaml" or path.absolute().parent.name != "data":
+        raise ValueError(
+            f"write={config.write} could not be chosen by name: give FOLDER/data/NAME.yaml, with "
+            "any FOLDER, so that --config-dir FOLDER data=NAME takes it"
+        )
+    if problem := name_problem("data", path.stem):
+        raise ValueError(f"write={config.write}: {problem}")
+    if path.exists() and not config.overwrite:
+        raise FileExistsError(f"{path} is there already: give overwrite=true, or another name")
+
+
+def _data(config: InspectConfig) -> DataConfig:
+    """What is inspected: folder, splits and shards that the command names, else those of `data`.
+
+    Raises:
+        ValueError: Neither names a folder.
+    """
+    data = config.data or DataConfig(path="")
+    if not (path := config.path or data.path):
+        raise ValueError("inspect needs a dataset: give its folder as path=FOLDER")
+    return replace(
+        data,
+        path=path,
+        rlds_splits=config.rlds_splits or data.rlds_splits,
+        shards=config.shards or data.shards,
+    )
+
+
 def open_console() -> Console:
     """Where the page goes: tables fit a terminal, and are as wide as they need in a pipe or file.
 
@@ -86,14 +127,14 @@ def open_console() -> Console:
     return console
 
 
-def print_facts(console: Console, facts: DatasetFacts) -> None:
+def print_facts(console: Console, facts: DatasetFacts, entry: Path | None = None) -> None:
     """Print the page; lines are never broken, cells of tables only where they must be."""
-    for part in describe(facts):
+    for part in describe(facts, entry):
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def describe(facts: DatasetFacts) -> Iterator[str | Table]:
-    """The parts of the page, from top to bottom."""
+def describe(facts: DatasetFacts, entry: Path | None = None) -> Iterator[str | Table]:
+    """The parts of the page, from top to bottom; `entry` is where its settings are written to."""
     yield f"[bold]{escape(facts.name)}[/bold]  {escape(facts.folder)}"
     yield (
         f"{facts.file_format}, {facts.num_shards} shards, {facts.size_mb:.1f} MB, "
@@ -129,7 +170,7 @@ def describe(facts: DatasetFacts) -> Iterator[str | Table]:
         yield "- none found"
     for note in facts.notes:
         yield escape(f"- note: {note.text}")
-    yield from _describe_use(facts)
+    yield from _describe_use(facts, entry)
 
 
 def _describe_motion(motion: Motion, better_lag: int | None) -> str:
@@ -147,10 +188,15 @@ def _describe_motion(motion: Motion, better_lag: int | None) -> str:
     )
 
 
-def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
+def _describe_use(facts: DatasetFacts, entry: Path | None) -> Iterator[str | Table]:
     """How to train on it: with a file that fits, or with a proposed mapping and its reasons."""
     place = write_setting("data.path", facts.folder)
     train = f"{command_line('train', 'run=runs/NAME', place)} {facts.words}"
+    again = f"{command_line('inspect', write_setting('path', facts.folder))} {facts.words}"
+    if entry:
+        chosen = ("--config-dir", str(entry.absolute().parents[1]), f"data={entry.stem}")
+        train = command_line("train", *chosen, "run=runs/NAME")
+        again = command_line("inspect", *chosen)
     proposal = facts.proposal
     if proposal is None:
         yield "\n[bold]Train on it[/bold]"
@@ -173,8 +219,7 @@ def _describe_use(facts: DatasetFacts) -> Iterator[str | Table]:
             shown += f" and {len(facts.fits) - SHOWN_FITS} more"
         yield escape(f"- the keys fit data={shown} too, where they may mean other things")
     yield "Check the images, correct what is wrong, and inspect it again before training:"
-    again = command_line("inspect", write_setting("path", facts.folder))
-    yield escape(f"{again} {facts.words}")
+    yield escape(again)
     yield escape(train)
 
 

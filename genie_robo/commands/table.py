@@ -164,7 +164,9 @@ _ROWS = (
         details=(
             "Reads and checks every record once, then looks at up to 300 episodes one by one. For "
             "a dataset without a file in conf/data/ it proposes the settings to read it with, and "
-            "gives the reason for each. output=FOLDER receives inspect.json, a contact sheet of "
+            "gives the reason for each, also a frame stride at which pixels move enough. "
+            "write=FOLDER/data/NAME.yaml writes these settings; --config-dir FOLDER data=NAME "
+            "takes them in every command. output=FOLDER receives inspect.json, a contact sheet of "
             "all cameras, histograms of actions and episode lengths, and episodes.rrd: "
             "num_episodes of them one after another for `genie-robo view path=FOLDER` (cameras, "
             "actions, poses, language, and the scene of simulated ones)."
@@ -173,6 +175,7 @@ _ROWS = (
             "genie-robo inspect path=runs/demo/dataset",
             "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report num_episodes=25",
             "genie-robo inspect path=~/rlds/mine data=rlds data.source.camera=observation/image",
+            "genie-robo inspect path=~/rlds/mine write=robots/data/mine.yaml",
         ),
     ),
     Command(

@@ -5,14 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from genie_robo.config.sim import RecordConfig, Renderer
-from genie_robo.data.settings import (
-    MAX_IMAGE_PIXELS,
-    DataConfig,
-    DatasetFolder,
-    DatasetFormat,
-    ImageStorage,
-    Source,
-)
+from genie_robo.data.settings import DataConfig, DatasetFolder, DatasetFormat, ImageStorage
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
 from genie_robo.settings import REQUIRED, StringOrList, take_names
@@ -115,20 +108,23 @@ class ImagineConfig(RolloutConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectDataConfig:
-    """How the dataset is to be read."""
+class InspectDataConfig(DataConfig):
+    """How the dataset is to be read: the settings of training, so that the same words do for both.
 
-    source: Source = field(default_factory=Source)
-    max_image_pixels: int = MAX_IMAGE_PIXELS
-    """Pixels of the largest image that is read."""
+    Source, splits, image size and frame stride matter; the others are passed on.
+    """
+
+    path: str = ""
+    """Taken where `path` is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
     """`genie-robo inspect`: what is in an RLDS or LeRobot folder."""
 
-    path: str = REQUIRED
-    """The folder, or the address of an RLDS folder: https://, gs:// or s3://."""
+    path: str = ""
+    """The folder, or the address of an RLDS folder: https://, gs:// or s3://; empty takes
+    data.path."""
     data: InspectDataConfig | None = None
     """How to read it, for example data=bridge_dataset; by default its file in conf/data/, or a
     proposal."""
@@ -141,6 +137,11 @@ class InspectConfig:
     only."""
     num_episodes: int = 5
     """Episodes in episodes.rrd, evenly spread over the dataset; 0 writes no recording."""
+    write: str = ""
+    """FOLDER/data/NAME.yaml: where to write the settings that read it, as proposed or given. Then
+    `--config-dir FOLDER data=NAME` takes them in every command."""
+    overwrite: bool = False
+    """Replace the file of `write` if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from genie_robo.data.formats import index_folder, open_folder
 from genie_robo.data.index import DatasetIndex
 from genie_robo.data.lerobot_layout import BOOKKEEPING, TASK, LeRobotSchema
 from genie_robo.data.schema import Schema
-from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
+from genie_robo.data.settings import Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.statistics import ALL, ActionStatistics, SplitStatistics, dataset_statistics
 from genie_robo.inspection.checks import (
@@ -60,11 +60,25 @@ from genie_robo.inspection.proposal import (
 from genie_robo.inspection.rates import check_rate
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.inspection.step_sizes import check_step_sizes
+from genie_robo.inspection.visible_motion import (
+    VisibleMotion,
+    check_visible_motion,
+    measure_motion,
+)
 from genie_robo.sim.contact import moves_a_box
 from genie_robo.sim.restore import recorded_boxes
 from genie_robo.video_files import spread
 
-NOTES = ("urdf", "times", "constant", "unit", "motion_unchecked", "control_hz", "not_read")
+NOTES = (
+    "urdf",
+    "frame_stride",
+    "times",
+    "constant",
+    "unit",
+    "motion_unchecked",
+    "control_hz",
+    "not_read",
+)
 """Kinds of findings that may be intended."""
 _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
@@ -115,6 +129,8 @@ class DatasetFacts:
     actions: Sequence[ActionFacts]
     motion: Motion | None
     """None without commands and a pose to compare."""
+    visible_motion: VisibleMotion | None
+    """None without a source, and where it cannot be measured."""
     better_lag: int | None
     """The value of data.source.action.lag at which commands correlate better; None without one."""
     share_of_clips_that_move_a_box: float | None
@@ -136,6 +152,8 @@ class Inspection:
     index: DatasetIndex
     source: Source | None
     """None when the actions cannot be read."""
+    data: DataConfig
+    """How a training would read it, with the proposed stride, scales and lag; without a path."""
     seen: Sequence[SeenEpisode]
     commanded: ActionStatistics | None
 
@@ -153,32 +171,32 @@ def inspect_dataset(
     path: Path | str,
     given: Source | None = None,
     *,
-    rlds_splits: Sequence[str] = (),
-    shards: str = "",
-    max_pixels: int = MAX_IMAGE_PIXELS,
+    data: DataConfig | None = None,
 ) -> Inspection:
     """Look through a dataset, reading its actions by `given`, its own file or a proposal.
 
     Args:
         path: The folder of the dataset, one above it, or its address.
         given: How to read it.
-        rlds_splits: RLDS splits to look at, see `open_schema`; empty takes all.
-        shards: Numbers of shards to look at, see `open_schema`.
-        max_pixels: `data.max_image_pixels`.
+        data: How a training would read it: RLDS splits and shards, image size, frame stride; by
+            default as by default. Its path and its source are ignored.
 
     Raises:
         FileNotFoundError: There is no dataset, or a shard is missing.
         KeyError: The given source names a key that is not there.
         ValueError: A JSON file or a shard is damaged, or the given source does not fit.
     """
-    schema = open_folder(path, rlds_splits, shards)
+    data = data or DataConfig()
+    max_pixels = data.max_image_pixels
+    schema = open_folder(path, data.rlds_splits, data.shards)
     if given is not None:
         complete = schema.complete(given)
         check_source(complete, schema.features)
         given = replace(given, control_hz=complete.control_hz)
     fits = fitting_sources(schema.name, schema.features)
-    source, read_as, words, proposal = _choose_reading(schema, given, fits)
-    source = schema.complete(source) if source else None
+    chosen, read_as, words, proposal = _choose_reading(schema, given, fits)
+    source = schema.complete(chosen) if chosen else None
+    data = replace(data, source=chosen or Source())
     index = index_folder(schema, keys=source_keys(source) if source else ())
     cameras = camera_facts(index, source.bgr if source else (), max_pixels=max_pixels)
     seen = look_at(index, source)
@@ -189,11 +207,17 @@ def inspect_dataset(
     findings += [*check_times(index), *check_motion(motion, source), *_not_read(index, source)]
     findings += check_kinematics(source)
     names = names_of(source) if source else ()
+    visible = measure_motion(index, source, data) if source and readable(index) else None
+    if visible and data.stride == 1 and not data.target_hz:
+        findings += check_visible_motion(visible)
+        data = replace(data, frame_stride=visible.stride)
     if source and statistics:
         findings += check_actions(statistics.commanded, seen, source, names)
         findings += check_step_sizes(statistics, source)
         findings += [*check_unit(motion, source), *check_rate(source)]
         found = found_settings(motion, source)
+        action = replace(data.source.action, **found)
+        data = replace(data, source=replace(data.source, action=action))
         words = " ".join([words, *(f"data.source.action.{k}={v:g}" for k, v in found.items())])
     facts = DatasetFacts(
         name=index.schema.name,
@@ -210,15 +234,18 @@ def inspect_dataset(
         num_seen=len(seen),
         actions=action_facts(statistics, source, names) if source and statistics else [],
         motion=motion,
+        visible_motion=visible,
         better_lag=_better_lag(motion, source) if source else None,
         share_of_clips_that_move_a_box=_contact(index, source) if source else None,
         problems=[finding for finding in findings if finding.kind not in NOTES],
         notes=[finding for finding in findings if finding.kind in NOTES],
         proposal=proposal,
-        words=" ".join([words, *_split_words(rlds_splits, shards)]),
+        words=" ".join([words, *_data_words(data)]),
     )
     commanded = statistics.commanded if statistics else None
-    return Inspection(facts=facts, index=index, source=source, seen=seen, commanded=commanded)
+    return Inspection(
+        facts=facts, index=index, source=source, data=data, seen=seen, commanded=commanded
+    )
 
 
 def record_first(path: Path, recording: Path, *, num_episodes: int) -> int:
@@ -280,11 +307,14 @@ def _not_read(index: DatasetIndex, source: Source | None) -> Iterator[Finding]:
         yield Finding("not_read", f"not read, so not checked: {', '.join([*reasons, *others])}")
 
 
-def _split_words(rlds_splits: Sequence[str], shards: str) -> list[str]:
-    """The settings of a training that reads the same splits and shards, for a shell."""
-    words = [write_setting("data.rlds_splits", rlds_splits)] if rlds_splits else []
-    words += [write_setting("data.shards", shards)] if shards else []
-    return [shlex.quote(word) for word in words]
+def _data_words(data: DataConfig) -> list[str]:
+    """The settings of a training that differ from the defaults, without path and source."""
+    default = dict(_flatten(plain(DataConfig())))
+    return [
+        shlex.quote(write_setting(f"data.{name}", value))
+        for name, value in _flatten(plain(data))
+        if name != "path" and not name.startswith(("source.", "mix.")) and value != default[name]
+    ]
 
 
 def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -> _Reading:

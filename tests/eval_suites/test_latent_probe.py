@@ -6,12 +6,12 @@ from undrawn import undrawn, without_flow
 
 from eval_suites.base import run_suite
 from eval_suites.few_label import FewLabel
-from eval_suites.latent_probe import LatentProbe
+from eval_suites.latent_probe import LatentProbe, _lag_notes
 from eval_suites.probes.data import collect
 from eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
 from eval_suites.probes.pixel_features import coarse_grey
-from eval_suites.probes.scores import BASELINES
-from eval_suites.table import Table
+from eval_suites.probes.scores import BASELINES, Motion
+from eval_suites.table import Metric, Table
 from genie_robo.types import Split
 
 NUM_CODES = 8
@@ -161,10 +161,40 @@ def test_a_peak_at_the_end_of_the_lags_or_beyond_is_no_lag(robot, oracle, shift)
 
 def test_codes_of_another_transition_are_said_in_a_note(robot, oracle):
     late = probe_achieved(robot, lambda window: np.roll(oracle(window), 1))
-    assert "best at lag -1, that of a previous transition" in late.notes[0]
+    assert "predict achieved/xyz best at lag -1 [-1, -1], that of a previous" in late.notes[0]
+    assert "data.source.action.lag=1 reads stored actions with the motion" in late.notes[0]
     aligned = probe_achieved(robot, oracle, action_lag=1)
     assert aligned.notes[0] == "Commands are read 1 steps late (data.source.action.lag=1)."
     assert not any("lag" in note for note in probe_achieved(robot, oracle).notes)
+
+
+def lags_of(robot, *, stride=1, action_lag=0, **bounds):
+    """The notes on best lags, given as (value, low, high) by target."""
+    metrics = {
+        f"{target}/xyz/best_lag": Metric(
+            value=value, ci95=(low, high), n_units=9, unit="transitions", protocol=""
+        )
+        for target, (value, low, high) in bounds.items()
+    }
+    motions = {f"{target}/xyz": Motion(target, (0, 1, 2)) for target in bounds}
+    test = ToyEpisodes(robot, range(2), frame_stride=stride)
+    encoder = FakeEncoder(NUM_CODES, random_codes)
+    context = make_context(robot, encoder=encoder, test=test, action_lag=action_lag)
+    return _lag_notes(metrics, motions, context)
+
+
+def test_a_lag_that_is_surely_not_zero_is_said_with_what_mends_it(robot):
+    assert lags_of(robot, achieved=(-1, -1, 0), commanded=(0, 0, 0)) == ()
+    (note,) = lags_of(robot, achieved=(0, 0, 0), commanded=(-1, -2, -1))
+    assert "predict commanded/xyz best at lag -1 [-2, -1], that of a previous transition" in note
+    assert note.endswith("action.lag=1 reads stored actions with the motion that they cause.")
+    (note,) = lags_of(robot, achieved=(1, 1, 1), commanded=(0, 0, 0))
+    assert "at lag +1 [1, 1], that of a next transition" in note
+    assert note.endswith("which no setting changes: look at the times at which both were taken.")
+    strided = lags_of(robot, stride=6, action_lag=-2, commanded=(1, 1, 2))
+    assert "data.source.action.lag=-8 reads" in strided[0]
+    assert "a transition is 6 steps, so its neighbours may fit better" in strided[0]
+    assert strided[1] == "Commands are read 2 steps early (data.source.action.lag=-2)."
 
 
 def lag_totals(*r2):
