@@ -87,7 +87,7 @@ def convert_dataset(
         ValueError: The dataset or a setting does not fit, or too many episodes are unreadable.
     """
     storage = _check_storage(images, to)
-    schema = open_folder(Path(data.path), data.rlds_splits)
+    schema = open_folder(data.path, data.rlds_splits, data.shards)
     _check_output(output, schema.folder)
     plan = plan_conversion(schema, data.source, to=to, columns=columns)
     dataset = EpisodeDataset(

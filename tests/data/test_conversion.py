@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow_datasets as tfds
+from http_folder import serving
 from lerobot_files import CAMERA, FPS, JOINT_NAMES, LEROBOT_SOURCE, make_demo, write_v2, write_v3
 
 from genie_robo import cli
@@ -114,6 +115,12 @@ def test_lerobot_to_rlds(tmp_path, lerobot):
     steps = list(record["steps"])
     assert [step["is_last"] for step in steps] == [False] * 5 + [True]
     assert steps[0]["language_instruction"] == b"task 0"
+
+
+def test_a_dataset_elsewhere(tmp_path, rlds):
+    with serving(Path(rlds.path)) as served:
+        copy, _ = convert(replace(rlds, path=served.address), tmp_path / "copy", LEROBOT)
+    assert_equal_windows(copy, open_dataset(Path(rlds.path), TABLE))
 
 
 def test_rlds_there_and_back(tmp_path, rlds):
