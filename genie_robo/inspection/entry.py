@@ -28,7 +28,7 @@ def entry_text(found: Inspection) -> str:
             f"{'; '.join(missing) or 'its columns are not known'}. Give them on the command line "
             "(data=rlds data.source.camera=KEY ...) and write again"
         )
-    settings = {"path": _absolute(found.facts.folder)}
+    settings: dict[str, Any] = {"path": _absolute(found.facts.folder)}
     settings |= _differences(plain(found.data), plain(DataConfig()))
     if urdf := found.data.source.pose.urdf:
         settings["source"]["pose"]["urdf"] = _absolute(urdf)
