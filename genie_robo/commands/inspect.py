@@ -191,11 +191,11 @@ def _describe_motion(motion: Motion, better_lag: int | None) -> str:
 def _describe_use(facts: DatasetFacts, entry: Path | None) -> Iterator[str | Table]:
     """How to train on it: with a file that fits, or with a proposed mapping and its reasons."""
     place = write_setting("data.path", facts.folder)
-    train = f"{command_line('train', 'run=runs/NAME', place)} {facts.words}"
+    train = f"{command_line('train', 'run=runs/NAME', place)} {facts.words} {facts.model}".strip()
     again = f"{command_line('inspect', write_setting('path', facts.folder))} {facts.words}"
     if entry:
         chosen = ("--config-dir", str(entry.absolute().parents[1]), f"data={entry.stem}")
-        train = command_line("train", *chosen, "run=runs/NAME")
+        train = f"{command_line('train', *chosen, 'run=runs/NAME')} {facts.model}".strip()
         again = command_line("inspect", *chosen)
     proposal = facts.proposal
     if proposal is None:

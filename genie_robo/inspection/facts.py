@@ -84,6 +84,7 @@ _LOOKED_AT = ("is_last", "is_terminal")
 """Columns that `check_episodes` looks at, besides those of the source and the cameras."""
 _CAMERAS = "cameras."
 _CONTACT_EPISODES = 60
+_REAL_VIDEO = "model=real_video"
 _STATISTICS = {name: name for name in ("mean", "std", "min", "q01", "q99", "max")} | {
     "median": "q50"
 }
@@ -142,6 +143,9 @@ class DatasetFacts:
     """A mapping to try; None when conf/data/ has a file for this dataset, or data= was given."""
     words: str
     """Command-line words that read the dataset."""
+    model: str
+    """A further word for training: the preset for video of real robots, where no column has the
+    state of a simulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +245,7 @@ def inspect_dataset(
         notes=[finding for finding in findings if finding.kind in NOTES],
         proposal=proposal,
         words=" ".join([words, *_data_words(data)]),
+        model="" if source and source.sim_state else _REAL_VIDEO,
     )
     commanded = statistics.commanded if statistics else None
     return Inspection(
