@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -21,7 +20,7 @@ def opened(name, ids, **settings):
     """As much of a trained run as is looked at."""
     data = cfg.DataConfig(path=f"{name}/dataset")
     config = cfg.TrainConfig(run=name, data=data, **settings)
-    dataset = SimpleNamespace(folder=Path(data.path), episode_ids=tuple(ids), fingerprint="same")
+    dataset = SimpleNamespace(place=data.path, episode_ids=tuple(ids), fingerprint="same")
     return Mock(
         spec=TrainedRun,
         config=config,
