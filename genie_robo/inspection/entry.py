@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from genie_robo.command_line import printable
+from genie_robo.command_line import is_address, printable
 from genie_robo.config_file import as_text, plain
 from genie_robo.data.settings import DataConfig
 from genie_robo.inspection.facts import DatasetFacts, Inspection
@@ -46,7 +46,7 @@ def _reasons(facts: DatasetFacts) -> Iterator[str]:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).resolve())
+    return path if is_address(path) else str(Path(path).resolve())
 
 
 def _one_line(text: str) -> str:

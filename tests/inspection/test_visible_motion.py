@@ -2,14 +2,17 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from inspect_files import F, composed, encode_image, make_dataset, make_features
 from scipy.ndimage import gaussian_filter, shift
 
 from genie_robo.config import DataConfig
 from genie_robo.data.settings import Source
+from genie_robo.inspection.entry import entry_text
 from genie_robo.inspection.facts import inspect_dataset
 from genie_robo.inspection.visible_motion import ENOUGH_PX, measure_motion
 
@@ -106,6 +109,18 @@ def test_the_stride_is_said_and_in_the_words(tmp_path):
     assert composed(facts.words) == source()
     slow = inspect_dataset(folder, source(6.0)).facts
     assert "px; not 2, because a larger one leaves fewer than 3 frames" in stride_note(slow)
+
+
+def test_settings_as_a_file(tmp_path):
+    folder = dataset(tmp_path, 0.5)
+    found = inspect_dataset(folder, source())
+    text = entry_text(found)
+    assert "# from step to step the fastest pixels move 0.5" in text
+    written = {"camera": "observation/front", "control_hz": 30.0}
+    assert yaml.safe_load(text) == {"path": str(folder), "frame_stride": 4, "source": written}
+    address = "https://example.org/robots/1.0.0"
+    remote = replace(found, facts=replace(found.facts, folder=address))
+    assert yaml.safe_load(entry_text(remote))["path"] == address
 
 
 def stride_note(facts):
