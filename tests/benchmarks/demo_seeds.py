@@ -2,8 +2,9 @@
 
     python tests/benchmarks/demo_seeds.py runs/seed0 runs/seed1 runs/seed2 runs/seed3 runs/seed4
 
-The numbers of every run are written to docs/results/demo_seeds.csv; the rows of the README, all rows,
-and the numbers seed by seed are printed. A test compares the README and docs/results.md with this file.
+The numbers of every run are written to docs/results/demo_seeds.csv; the rows of the README, all
+rows, and the numbers seed by seed are printed. A test compares the README and docs/results.md with
+this file.
 """
 
 import argparse
