@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genie_robo import config_file
 
@@ -96,3 +97,17 @@ def test_every_dependency_is_pinned_and_constraints_name_no_host():
     wanted = [*PROJECT["project"]["dependencies"], *(name for extra in extras for name in extra)]
     names = {name.split(";")[0].split(">")[0].split("[")[0].split("=")[0] for name in wanted}
     assert {name.strip().lower() for name in names} <= pinned
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"]
+
+
+def test_the_workflow_tests_every_python_that_is_supported():
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/tests.yml").read_text())
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    listed = [f"Programming Language :: Python :: {version}" for version in versions]
+    assert set(listed) <= set(PROJECT["project"]["classifiers"])
+    assert len(listed) == 3
