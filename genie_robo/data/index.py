@@ -173,7 +173,7 @@ def _load_or_index(
     keys: Sequence[str],
     advance: Callable[[float], None],
 ) -> list[RecordEntry]:
-    """Entries of one shard; `advance` is told its megabytes."""
+    """Entries of one shard; calls `advance` with the megabytes that are done."""
     told_mb = 0.0
 
     def fetched(megabytes: float) -> None:

@@ -62,7 +62,7 @@ def flat(positions, yaw):
     return np.stack([x, y, zero], 1), np.stack([zero, zero, yaw], 1)
 
 
-def check(found, positions, rpy, *, scale=1.0):
+def assert_poses(found, positions, rpy, *, scale=1.0):
     np.testing.assert_allclose(found[0], positions, atol=1e-12)
     np.testing.assert_allclose(rpy_to_matrix(found[1]), rpy_to_matrix(rpy), atol=1e-12)
 
@@ -73,14 +73,14 @@ def test_an_arm_of_two_links(write):
     kinematics = open_kinematics(
         write(urdf(SHOULDER, ELBOW, WRIST), joints=("shoulder", "elbow"), link="fore")
     )
-    check(kinematics.poses(ANGLES[:, :2]), *flat((UPPER * np.cos(s), UPPER * np.sin(s)), e))
+    assert_poses(kinematics.poses(ANGLES[:, :2]), *flat((UPPER * np.cos(s), UPPER * np.sin(s)), e))
 
 
 def test_an_arm_of_three_links_with_a_fixed_tool(write):
     s, e, w = np.cumsum(ANGLES, axis=1).T
     x = UPPER * np.cos(s) + FORE * np.cos(e) + HAND * np.cos(w)
     y = UPPER * np.sin(s) + FORE * np.sin(e) + HAND * np.sin(w)
-    check(open_kinematics(write(THREE)).poses(ANGLES), *flat((x, y), w + 0.5))
+    assert_poses(open_kinematics(write(THREE)).poses(ANGLES), *flat((x, y), w + 0.5))
 
 
 def test_a_rotated_base_turns_and_moves_every_pose(write):
@@ -92,7 +92,7 @@ def test_a_rotated_base_turns_and_moves_every_pose(write):
     np.testing.assert_allclose(found[0], [1, 2, 3] + positions @ turn.T, atol=1e-12)
     np.testing.assert_allclose(rpy_to_matrix(found[1]), turn @ rpy_to_matrix(rpy), atol=1e-12)
     # In the frame of the base itself the mount does not matter.
-    check(open_kinematics(write(text, base_link="base")).poses(ANGLES), positions, rpy)
+    assert_poses(open_kinematics(write(text, base_link="base")).poses(ANGLES), positions, rpy)
 
 
 def test_axes_of_any_direction_and_sliding_joints(write):
@@ -103,13 +103,13 @@ def test_axes_of_any_direction_and_sliding_joints(write):
     values = np.array([[0.2, 0.0], [-0.1, 1.5], [0.0, 40.0]])
     found = open_kinematics(write(text, joints=("lift", "roll"))).poses(values)
     expected = np.stack([[0.0] * 3, [0.5] * 3, 1 - values[:, 0]], 1)
-    check(found, expected, np.stack([values[:, 1], 0 * values[:, 1], 0 * values[:, 1]], 1))
+    assert_poses(found, expected, np.stack([values[:, 1], 0 * values[:, 1], 0 * values[:, 1]], 1))
 
 
 def test_stored_degrees_and_the_order_of_columns(write):
     pose = write(THREE, joints=("wrist", "", "shoulder", "elbow"), joints_scale=np.pi / 180)
     columns = np.degrees(np.stack([ANGLES[:, 2], ANGLES[:, 2] * np.nan, *ANGLES[:, :2].T], 1))
-    check(open_kinematics(pose).poses(columns), *open_kinematics(write(THREE)).poses(ANGLES))
+    assert_poses(open_kinematics(pose).poses(columns), *open_kinematics(write(THREE)).poses(ANGLES))
 
 
 def test_a_joint_that_mimics_moves_with_the_other_one(write):
@@ -118,7 +118,7 @@ def test_a_joint_that_mimics_moves_with_the_other_one(write):
     text = urdf(SHOULDER, follows, WRIST, TOOL)
     given = np.stack([ANGLES[:, 0], 0.1 - 2 * ANGLES[:, 0], ANGLES[:, 2]], 1)
     found = open_kinematics(write(text, joints=("shoulder", "wrist"))).poses(ANGLES[:, [0, 2]])
-    check(found, *open_kinematics(write(THREE)).poses(given))
+    assert_poses(found, *open_kinematics(write(THREE)).poses(given))
 
 
 def test_degrees_that_are_taken_for_radians_are_refused(write):

@@ -50,7 +50,7 @@ def read(address, **settings):
     return open_dataset(address, make_source(), **settings)
 
 
-def same_episodes(one, other):
+def assert_same_episodes(one, other):
     assert one.fingerprint == other.fingerprint
     assert one.episode_ids == other.episode_ids
     for ours, theirs in zip(one, other, strict=True):
@@ -73,12 +73,12 @@ def fetches(served, name=SHARD):
 
 def test_a_folder_in_an_object_store(folder, memory):
     remote, local = read(memory), read(folder)
-    same_episodes(remote, local)
+    assert_same_episodes(remote, local)
     assert remote.place == memory
     assert split_episodes(
         remote.episode_ids, val_fraction=0.2, test_fraction=0.2
     ) == split_episodes(local.episode_ids, val_fraction=0.2, test_fraction=0.2)
-    same_episodes(read(memory), local)  # from the cache
+    assert_same_episodes(read(memory), local)  # from the cache
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
@@ -87,8 +87,8 @@ def test_a_folder_on_a_web_server_is_fetched_once(tmp_path, file_format):
         tmp_path, {"train": [[table_episode(4)], [table_episode(5)]]}, file_format=file_format
     )
     with serving(folder) as served:
-        same_episodes(read(served.address), read(folder))
-        same_episodes(pickle.loads(pickle.dumps(read(served.address))), read(folder))
+        assert_same_episodes(read(served.address), read(folder))
+        assert_same_episodes(pickle.loads(pickle.dumps(read(served.address))), read(folder))
     shards = [name for method, name, _ in served.asked if method == "GET" and "record-" in name]
     assert len(shards) == 2
 
@@ -104,7 +104,7 @@ def test_plain_servers(folder, kind):
     behaviour = Behaviour()
     vars(behaviour).update(kind)
     with serving(folder, behaviour) as served:
-        same_episodes(read(served.address), read(folder))
+        assert_same_episodes(read(served.address), read(folder))
 
 
 class Dropping(Behaviour):
@@ -126,7 +126,7 @@ class Dropping(Behaviour):
 def test_a_dropped_connection_is_resumed(folder, has_ranges):
     half = (folder / SHARD).stat().st_size // 2
     with serving(folder, Dropping(has_ranges=has_ranges)) as served:
-        same_episodes(read(served.address), read(folder))
+        assert_same_episodes(read(served.address), read(folder))
     assert fetches(served) == ([0, half] if has_ranges else [0, 0])
 
 
@@ -150,7 +150,7 @@ def test_the_download_of_a_killed_process_is_continued(folder):
         (part,) = (cache_folder() / "remote").rglob("*.part")
         half = part.stat().st_size
         assert 0 < half < (folder / SHARD).stat().st_size
-        same_episodes(read(served.address), read(folder))
+        assert_same_episodes(read(served.address), read(folder))
     assert fetches(served) == [0, half]
     assert not list((cache_folder() / "remote").rglob("*.part"))
 
@@ -172,7 +172,7 @@ class WrongByte(Behaviour):
 @pytest.mark.parametrize("place", [-100, 3], ids=["in a record", "in the length of one"])
 def test_a_wrong_byte_is_noticed_and_fetched_again(folder, place, caplog):
     with serving(folder, WrongByte(1, place)) as served:
-        same_episodes(read(served.address), read(folder))
+        assert_same_episodes(read(served.address), read(folder))
     assert len(fetches(served)) == 2
     assert "is damaged in the cache" in caplog.text
 
@@ -194,7 +194,7 @@ def test_a_damaged_record_at_the_server_is_skipped_like_that_of_a_local_folder(f
     data[-100] ^= 1
     (folder / SHARD).write_bytes(data)
     with serving(folder) as served:
-        same_episodes(
+        assert_same_episodes(
             read(served.address, bad_episode_limit=0.5), read(folder, bad_episode_limit=0.5)
         )
 
@@ -207,7 +207,7 @@ def test_a_cached_shard_that_was_damaged_is_fetched_again(folder, damage):
         data = bytearray(shard.read_bytes())
         data[-100] ^= 1
         shard.write_bytes(data[: -50 if damage == "cut" else None])
-        same_episodes(opened, read(folder))
+        assert_same_episodes(opened, read(folder))
         assert len(fetches(served)) == 2
 
 
@@ -220,7 +220,7 @@ def test_a_shard_that_changed_at_the_server_is_fetched_again(folder, tmp_path):
         (other / name).write_bytes(data.read_bytes())
         after = read(served.address)
         assert before.fingerprint != after.fingerprint
-        same_episodes(after, read(other))
+        assert_same_episodes(after, read(other))
         shards_in_cache()[0].unlink()
         with pytest.raises(ValueError, match="has changed since the dataset was opened"):
             before[0]
@@ -233,7 +233,7 @@ def test_the_cache_never_exceeds_its_limit(folder, monkeypatch):
     monkeypatch.setenv("GENIE_ROBO_CACHE_GB", str(limit / 1e9))
     with serving(folder) as served:
         opened = read(served.address)
-        same_episodes(opened, read(folder))
+        assert_same_episodes(opened, read(folder))
         for i in (0, 8, 3, 0, 5):
             assert opened[i].episode_id == opened.episode_ids[i]
             assert sum(f.stat().st_size for f in shards_in_cache()) + texts <= limit
@@ -467,7 +467,7 @@ def test_an_interrupted_index_keeps_the_shards_that_are_done(folder):
             read(served.address)
         for file in shards_in_cache():
             file.unlink()
-        same_episodes(
+        assert_same_episodes(
             read(served.address, rlds_splits=["train"]), read(folder, rlds_splits=["train"])
         )
         assert len(fetches(served, SHARD.replace("00001-of", "00000-of"))) == 2  # for its episodes
