@@ -49,7 +49,7 @@ BAR_AFTER_S = 5.0
 
 _Result = TypeVar("_Result")
 Fetched = Callable[[float], None]
-"""Told megabytes as they arrive."""
+"""Called with the megabytes of each part that arrives."""
 
 _log = logging.getLogger(__name__)
 
