@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.probes.data import collect
-from eval_suites.probes.imagined import read_motions, true_motions
-from eval_suites.probes.scores import Motion, main_motion
-from eval_suites.rollouts import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.probes.data import collect
+from genie_robo.eval_suites.probes.imagined import read_motions, true_motions
+from genie_robo.eval_suites.probes.scores import Motion, main_motion
+from genie_robo.eval_suites.rollouts import (
     NO_CONTROL,
     NO_LATENTS,
     ROBOT_ACTIONS_ONLY,
@@ -27,8 +27,15 @@ from eval_suites.rollouts import (
     random_codes,
     sampler_seeds,
 )
-from eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
-from eval_suites.table import Measurement, Metric, Sums, Table, UnavailableError, undefined
+from genie_robo.eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
+from genie_robo.eval_suites.table import (
+    Measurement,
+    Metric,
+    Sums,
+    Table,
+    UnavailableError,
+    undefined,
+)
 from genie_robo.inference.world import Latents, RobotActions, hold_last
 
 REAL, LATENT, CONTINUOUS, ROBOT, CONTROL, RANDOM, COPY = (

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import Reconstruction, Transitions
 from genie_robo.data.windows import overlapping_chunks
+from genie_robo.eval_suites.base import Reconstruction, Transitions
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.frame_decoder import FrameDecoder
 from genie_robo.models.genie import Genie

@@ -13,7 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites.table import Cell, Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.eval_suites.table import (
+    Cell,
+    Measurement,
+    Metric,
+    Table,
+    UnavailableError,
+    undefined,
+)
 from genie_robo.inference.trust import ToLatents
 from genie_robo.inference.world import Codes, Latents, RobotActions, World
 from genie_robo.types import Episode, Split, Window

@@ -8,12 +8,18 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from eval_suites.rollouts import frame_size
-from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
-from eval_suites.simulated.cloning_task import Act, CloningTask, Demonstration, goal_of, privileged
-from eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
+from genie_robo.eval_suites.rollouts import frame_size
+from genie_robo.eval_suites.simulated.cloned_policy import clone_actions, clone_codes
+from genie_robo.eval_suites.simulated.cloning_task import (
+    Act,
+    CloningTask,
+    Demonstration,
+    goal_of,
+    privileged,
+)
+from genie_robo.eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW

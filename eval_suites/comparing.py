@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from eval_suites.base import SuiteResult
-from eval_suites.statistics import (
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
     Statistic,
     bootstrap,
@@ -23,7 +23,7 @@ from eval_suites.statistics import (
     normal_interval,
     number_episodes,
 )
-from eval_suites.table import Fixed, Interval, LeftOut, Measurement, Sums, Table
+from genie_robo.eval_suites.table import Fixed, Interval, LeftOut, Measurement, Sums, Table
 
 PERMUTATIONS = 10_000
 """With at most this many possible swaps all are tried, otherwise this many random ones."""

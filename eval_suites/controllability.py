@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
-from eval_suites.rollouts import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
+from genie_robo.eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
@@ -19,8 +19,8 @@ from eval_suites.rollouts import (
     infer_codes,
     stable_seed,
 )
-from eval_suites.statistics import notes_on_units
-from eval_suites.table import Measurement, Metric, Table
+from genie_robo.eval_suites.statistics import notes_on_units
+from genie_robo.eval_suites.table import Measurement, Metric, Table
 
 LAWS = {
     "uniform": "random = every code equally likely",

@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.following import distance
-from eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
-from eval_suites.simulated.closed_loop import follow, play, true_poses
-from eval_suites.simulated.pose_reading import fit_pose_readers
-from eval_suites.simulated.trials import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.following import distance
+from genie_robo.eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
+from genie_robo.eval_suites.simulated.closed_loop import follow, play, true_poses
+from genie_robo.eval_suites.simulated.pose_reading import fit_pose_readers
+from genie_robo.eval_suites.simulated.trials import (
     POSE_EPISODES,
     TASKS,
     Start,
@@ -24,9 +24,9 @@ from eval_suites.simulated.trials import (
     solved,
     task_margin,
 )
-from eval_suites.simulated.truth import Poses
-from eval_suites.statistics import notes_on_units, ratio_of_sums
-from eval_suites.table import Measurement, Metric, Sums, Table
+from genie_robo.eval_suites.simulated.truth import Poses
+from genie_robo.eval_suites.statistics import notes_on_units, ratio_of_sums
+from genie_robo.eval_suites.table import Measurement, Metric, Sums, Table
 from genie_robo.policy.scripted import EXPERT, ScriptedPolicy
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 
-from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
-from eval_suites.rollouts import stable_seed
 from genie_robo.data.actions import MaskedActions, achieved_motion, episode_actions
 from genie_robo.data.dataset import BadEpisodeError
+from genie_robo.eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, Transitions
+from genie_robo.eval_suites.rollouts import stable_seed
 from genie_robo.types import ACTION_NAMES, JOINTS, XYZ, Episode, Window
 
 

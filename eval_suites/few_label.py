@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.probes.data import COMMANDED, ProbeData, collect_both
-from eval_suites.probes.figures import draw_label_curve
-from eval_suites.probes.label_efficiency import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.probes.data import COMMANDED, ProbeData, collect_both
+from genie_robo.eval_suites.probes.figures import draw_label_curve
+from genie_robo.eval_suites.probes.label_efficiency import (
     CODES,
     ORACLE,
     SUPERVISED,
@@ -22,9 +22,9 @@ from eval_suites.probes.label_efficiency import (
     draw_labels,
     label_measurements,
 )
-from eval_suites.probes.scores import Motion, Probe, moving_dimensions, moving_joints
-from eval_suites.statistics import notes_on_units
-from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.eval_suites.probes.scores import Motion, Probe, moving_dimensions, moving_joints
+from genie_robo.eval_suites.statistics import notes_on_units
+from genie_robo.eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import execute, restore, split_actions

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
-from eval_suites.probes.figures import probe_figures
-from eval_suites.probes.gripper_events import gripper_measurement
-from eval_suites.probes.label_efficiency import check_labels, label_measurements
-from eval_suites.probes.metrics import (
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
+from genie_robo.eval_suites.probes.figures import probe_figures
+from genie_robo.eval_suites.probes.gripper_events import gripper_measurement
+from genie_robo.eval_suites.probes.label_efficiency import check_labels, label_measurements
+from genie_robo.eval_suites.probes.metrics import (
     PROTOCOL,
     ProbeTable,
     code_measurements,
@@ -20,7 +20,7 @@ from eval_suites.probes.metrics import (
     p_value_measurements,
     r2_measurements,
 )
-from eval_suites.probes.scores import (
+from genie_robo.eval_suites.probes.scores import (
     TRANSLATION,
     Motion,
     Probe,
@@ -30,10 +30,10 @@ from eval_suites.probes.scores import (
     p_values,
     score,
 )
-from eval_suites.probes.utilisation import utilisation_measurements
-from eval_suites.rollouts import FAST_CLIPS
-from eval_suites.statistics import FEW_EPISODES, notes_on_units
-from eval_suites.table import Measurement, Metric, Table, undefined
+from genie_robo.eval_suites.probes.utilisation import utilisation_measurements
+from genie_robo.eval_suites.rollouts import FAST_CLIPS
+from genie_robo.eval_suites.statistics import FEW_EPISODES, notes_on_units
+from genie_robo.eval_suites.table import Measurement, Metric, Table, undefined
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names, action_units
 
 HEADLINE = {

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from eval_suites.figures import heat_map
-from eval_suites.metrics.information import entropy, joint_counts, mutual_information
-from eval_suites.probes.data import ProbeData, collect_both
-from eval_suites.probes.figures import code_usage_figure
-from eval_suites.probes.imagined import copying_measurements, probed_clips
-from eval_suites.probes.latent_algebra import (
+from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
+from genie_robo.eval_suites.figures import heat_map
+from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from genie_robo.eval_suites.probes.data import ProbeData, collect_both
+from genie_robo.eval_suites.probes.figures import code_usage_figure
+from genie_robo.eval_suites.probes.imagined import copying_measurements, probed_clips
+from genie_robo.eval_suites.probes.latent_algebra import (
     COMPOSITION_PROTOCOL,
     SWAP_PROTOCOL,
     backward_measurements,
@@ -24,11 +24,11 @@ from eval_suites.probes.latent_algebra import (
     swap_measurement,
     swapped_codes,
 )
-from eval_suites.probes.metrics import code_measurements
-from eval_suites.probes.scores import Probe, main_motion
-from eval_suites.rollouts import episode_limit
-from eval_suites.statistics import notes_on_units
-from eval_suites.table import (
+from genie_robo.eval_suites.probes.metrics import code_measurements
+from genie_robo.eval_suites.probes.scores import Probe, main_motion
+from genie_robo.eval_suites.rollouts import episode_limit
+from genie_robo.eval_suites.statistics import notes_on_units
+from genie_robo.eval_suites.table import (
     FEWER_CODES,
     OTHER_CODES,
     Fixed,

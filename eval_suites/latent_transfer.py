@@ -8,18 +8,18 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.figures import heat_map
-from eval_suites.metrics.regression import fit_standardiser
-from eval_suites.probes.code_meaning import (
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.figures import heat_map
+from genie_robo.eval_suites.metrics.regression import fit_standardiser
+from genie_robo.eval_suites.probes.code_meaning import (
     code_sums,
     eta_p_value,
     eta_squared,
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.probes.data import collect_both
-from eval_suites.probes.imagined import (
+from genie_robo.eval_suites.probes.data import collect_both
+from genie_robo.eval_suites.probes.imagined import (
     CODE_PROTOCOL,
     MOTION_PROTOCOL,
     code_agreement,
@@ -27,9 +27,9 @@ from eval_suites.probes.imagined import (
     motion_agreement,
     probed_clips,
 )
-from eval_suites.probes.scores import Probe, main_motion
-from eval_suites.statistics import mean_r2, notes_on_units
-from eval_suites.table import (
+from genie_robo.eval_suites.probes.scores import Probe, main_motion
+from genie_robo.eval_suites.statistics import mean_r2, notes_on_units
+from genie_robo.eval_suites.table import (
     OTHER_CODES,
     Fixed,
     Interval,

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from eval_suites.base import EvalContext, LatentActionEncoder
-from eval_suites.encoders import ENCODERS
-from eval_suites.metrics.regression import fit_clusters
-from eval_suites.rollouts import episode_limit, read_episodes
-from eval_suites.table import UnavailableError
+from genie_robo.eval_suites.base import EvalContext, LatentActionEncoder
+from genie_robo.eval_suites.encoders import ENCODERS
+from genie_robo.eval_suites.metrics.regression import fit_clusters
+from genie_robo.eval_suites.rollouts import episode_limit, read_episodes
+from genie_robo.eval_suites.table import UnavailableError
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.plugged import checked_plug, find_plug
 from genie_robo.inference.world import HeldFrame, World

@@ -11,15 +11,15 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from eval_suites.audit.checks import STATISTICS, Audit, Outcomes, audit
-from eval_suites.audit.claims import claims
-from eval_suites.audit.page import audit_figure, findings_table, policies_table
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.rollouts import frame_size
-from eval_suites.simulated.cloning_task import CloningTask
-from eval_suites.simulated.closed_loop import Played, follow, play, true_poses
-from eval_suites.simulated.kept_trials import arrays_of, file_of
-from eval_suites.simulated.panel import (
+from genie_robo.eval_suites.audit.checks import STATISTICS, Audit, Outcomes, audit
+from genie_robo.eval_suites.audit.claims import claims
+from genie_robo.eval_suites.audit.page import audit_figure, findings_table, policies_table
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.rollouts import frame_size
+from genie_robo.eval_suites.simulated.cloning_task import CloningTask
+from genie_robo.eval_suites.simulated.closed_loop import Played, follow, play, true_poses
+from genie_robo.eval_suites.simulated.kept_trials import arrays_of, file_of
+from genie_robo.eval_suites.simulated.panel import (
     CLONED,
     PANEL,
     SCRIPTED,
@@ -27,11 +27,17 @@ from eval_suites.simulated.panel import (
     cloned_policies,
     scripted,
 )
-from eval_suites.simulated.pose_reading import PoseReader, fit_pose_readers
-from eval_suites.simulated.trials import POSE_EPISODES, TASKS, Start, choose_starts, solved
-from eval_suites.simulated.truth import Poses
-from eval_suites.table import Fixed, Measurement, Table, UnavailableError
-from eval_suites.watching import watch
+from genie_robo.eval_suites.simulated.pose_reading import PoseReader, fit_pose_readers
+from genie_robo.eval_suites.simulated.trials import (
+    POSE_EPISODES,
+    TASKS,
+    Start,
+    choose_starts,
+    solved,
+)
+from genie_robo.eval_suites.simulated.truth import Poses
+from genie_robo.eval_suites.table import Fixed, Measurement, Table, UnavailableError
+from genie_robo.eval_suites.watching import watch
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import RobotActions, World
 from genie_robo.policy.find import find_policy

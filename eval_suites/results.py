@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval_suites.base import EvalSuite, SuiteResult
-from eval_suites.table import Metric
 from genie_robo.atomic import replacing
+from genie_robo.eval_suites.base import EvalSuite, SuiteResult
+from genie_robo.eval_suites.table import Metric
 
 ROUNDING = 1e-9
 

@@ -10,9 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import EpisodeSet, EvalContext, LatentActionEncoder, SequenceEncoder
-from eval_suites.table import Table, UnavailableError
 from genie_robo.data.dataset import BadEpisodeError
+from genie_robo.eval_suites.base import (
+    EpisodeSet,
+    EvalContext,
+    LatentActionEncoder,
+    SequenceEncoder,
+)
+from genie_robo.eval_suites.table import Table, UnavailableError
 from genie_robo.inference.world import (
     Actions,
     Codes,

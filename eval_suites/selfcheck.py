@@ -11,24 +11,24 @@ from typing import ClassVar, NamedTuple, SupportsFloat
 
 import numpy as np
 
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.following import best_lag, gain_terms, lag_terms
-from eval_suites.metrics.frechet import frechet_distance, unbiased_mmd
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.metrics.information import joint_counts, mutual_information
-from eval_suites.metrics.ranking import mmrv
-from eval_suites.metrics.regression import predict_from_codes
-from eval_suites.metrics.verdicts import auroc
-from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.scores import Errors, Motion, Probe, score
-from eval_suites.statistics import (
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.following import best_lag, gain_terms, lag_terms
+from genie_robo.eval_suites.metrics.frechet import frechet_distance, unbiased_mmd
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.metrics.information import joint_counts, mutual_information
+from genie_robo.eval_suites.metrics.ranking import mmrv
+from genie_robo.eval_suites.metrics.regression import predict_from_codes
+from genie_robo.eval_suites.metrics.verdicts import auroc
+from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData
+from genie_robo.eval_suites.probes.scores import Errors, Motion, Probe, score
+from genie_robo.eval_suites.statistics import (
     circular_shift_p_value,
     jackknife,
     mean_r2,
     perplexity,
     ratio_of_sums,
 )
-from eval_suites.table import Metric
+from genie_robo.eval_suites.table import Metric
 
 PROTOCOL = "metric functions on inputs with an analytic or published answer; no model"
 MAX_BORDERS = np.array([-1.748, -1.050, -0.5006, 0.0, 0.5006, 1.050, 1.748])

@@ -9,17 +9,17 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.image_metrics import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     PSNR_CAP_DB,
     changed_pixels,
     changed_psnr,
     frame_psnr,
 )
-from eval_suites.plugs import fit_motion_centroids
-from eval_suites.rollouts import (
+from genie_robo.eval_suites.plugs import fit_motion_centroids
+from genie_robo.eval_suites.rollouts import (
     NO_CONTROL,
     NO_LATENTS,
     ROBOT_ACTIONS_ONLY,
@@ -33,8 +33,8 @@ from eval_suites.rollouts import (
     random_codes,
     sampler_seeds,
 )
-from eval_suites.simulated.pose_reading import fit_pose_readers, shows_decoded
-from eval_suites.simulated.poses import (
+from genie_robo.eval_suites.simulated.pose_reading import fit_pose_readers, shows_decoded
+from genie_robo.eval_suites.simulated.poses import (
     REBUILT_FRAMES,
     TRUE_FRAMES,
     PoseTable,
@@ -42,11 +42,17 @@ from eval_suites.simulated.poses import (
     no_poses,
     pose_measurements,
 )
-from eval_suites.simulated.truth import ROBOT as ROBOT_PIXEL
-from eval_suites.simulated.truth import Truth, look, stack
-from eval_suites.statistics import notes_on_units
-from eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
-from eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, UNINFORMED, uninformed_videos
+from genie_robo.eval_suites.simulated.truth import ROBOT as ROBOT_PIXEL
+from genie_robo.eval_suites.simulated.truth import Truth, look, stack
+from genie_robo.eval_suites.statistics import notes_on_units
+from genie_robo.eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
+from genie_robo.eval_suites.uninformed import (
+    ABOUT,
+    BLURRED,
+    MEAN_FRAME,
+    UNINFORMED,
+    uninformed_videos,
+)
 from genie_robo.inference.world import Actions, Codes, Latents, RobotActions, World, hold_last
 from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld

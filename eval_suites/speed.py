@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eval_suites.adapters import GenieTokenizer
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.table import Metric
-from eval_suites.timing import (
+from genie_robo.data.windows import WindowDataset
+from genie_robo.eval_suites.adapters import GenieTokenizer
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.table import Metric
+from genie_robo.eval_suites.timing import (
     decode_frames,
     memory_growth_mb,
     read_windows,
@@ -24,7 +25,6 @@ from eval_suites.timing import (
     time_once,
     train_dynamics,
 )
-from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld, Prompt, code_steps, roll_out
 from genie_robo.models.genie import Genie
@@ -82,7 +82,7 @@ class Speed:
     """Maximum frames of the recorded episode."""
     num_repeats: int = 9
     """Recordings timed, after the first one."""
-    writer: str = "viz.rollout"
+    writer: str = "genie_robo.viz.rollout"
     """Module with RolloutView and write_rollouts."""
 
     def evaluate(self, context: EvalContext) -> SuiteResult:

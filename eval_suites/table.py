@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import binomtest
 
-from eval_suites.statistics import (
+from genie_robo.eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
     Estimate,
     Statistic,

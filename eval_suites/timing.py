@@ -312,6 +312,6 @@ def _find_writer(name: str) -> Any:
     if missing:
         raise ValueError(
             f"suite.speed.writer={name} has no {' and no '.join(missing)}; name a module like "
-            "viz.rollout"
+            "genie_robo.viz.rollout"
         )
     return module

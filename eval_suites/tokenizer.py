@@ -9,18 +9,26 @@ from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 from scipy.ndimage import minimum_filter
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.image_metrics import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     changed_pixels,
     changed_psnr,
     frame_psnr,
     frame_ssim,
 )
-from eval_suites.rollouts import episode_limit, read_episodes
-from eval_suites.statistics import notes_on_units, perplexity
-from eval_suites.table import FEWER_CODES, OTHER_CODES, Fixed, Interval, Measurement, Sums, Table
+from genie_robo.eval_suites.rollouts import episode_limit, read_episodes
+from genie_robo.eval_suites.statistics import notes_on_units, perplexity
+from genie_robo.eval_suites.table import (
+    FEWER_CODES,
+    OTHER_CODES,
+    Fixed,
+    Interval,
+    Measurement,
+    Sums,
+    Table,
+)
 
 UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {

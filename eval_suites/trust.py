@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.metrics.verdicts import auroc, share_terms
-from eval_suites.rollouts import Clip, choose_clips, sampler_seeds
-from eval_suites.statistics import notes_on_units, ratio_of_sums
-from eval_suites.table import Measurement, Sums, Table, UnavailableError
-from eval_suites.watching import watch
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.metrics.verdicts import auroc, share_terms
+from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds
+from genie_robo.eval_suites.statistics import notes_on_units, ratio_of_sums
+from genie_robo.eval_suites.table import Measurement, Sums, Table, UnavailableError
+from genie_robo.eval_suites.watching import watch
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import Prompt, robot_steps
 from genie_robo.progress import progress_bar

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter
 
-from eval_suites.base import EvalContext
-from eval_suites.rollouts import Clip, episode_limit, read_episodes
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.rollouts import Clip, episode_limit, read_episodes
 
 MEAN_FRAME, BLURRED, OTHER_CLIP = "mean_frame", "blurred_prompt", "other_clip"
 UNINFORMED = (MEAN_FRAME, BLURRED, OTHER_CLIP)

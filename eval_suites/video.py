@@ -9,11 +9,16 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.base import EvalContext, SuiteResult
-from eval_suites.metrics.frechet import Distance, frechet_distance, left_out, unbiased_mmd
-from eval_suites.metrics.image_metrics import frame_psnr, frame_ssim
-from eval_suites.rollouts import (
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.metrics.frechet import (
+    Distance,
+    frechet_distance,
+    left_out,
+    unbiased_mmd,
+)
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr, frame_ssim
+from genie_robo.eval_suites.rollouts import (
     Clip,
     choose_clips,
     clip_table,
@@ -21,10 +26,10 @@ from eval_suites.rollouts import (
     infer_codes,
     sampler_seeds,
 )
-from eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, notes_on_units
-from eval_suites.table import LeftOut, Measurement, Metric, Table, undefined
-from eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, uninformed_videos
-from eval_suites.video_features import (
+from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, notes_on_units
+from genie_robo.eval_suites.table import LeftOut, Measurement, Metric, Table, undefined
+from genie_robo.eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, uninformed_videos
+from genie_robo.eval_suites.video_features import (
     I3D_BYTES,
     I3D_SHA256,
     Features,

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from eval_suites.base import EvalContext
-from eval_suites.rollouts import (
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.rollouts import (
     Clip,
     choose_clips,
     infer_latents,
     infer_sequences,
     sampler_seeds,
 )
-from eval_suites.table import UnavailableError
+from genie_robo.eval_suites.table import UnavailableError
 from genie_robo.inference.trust import Usual, WatchedWorld
 from genie_robo.inference.world import (
     Actions,

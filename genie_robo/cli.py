@@ -211,5 +211,4 @@ def _configure_logging(*, debug: bool) -> None:
     handler.addFilter(_Printable())
     handler.addFilter(_Once())
     logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
-    for package in ("genie_robo", "eval_suites", "viz"):
-        logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("genie_robo").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -7,10 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.adapters import GenieEncoder
-from eval_suites.rollouts import read_episodes
-from eval_suites.statistics import Estimate, bootstrap, episode_sums, mean_r2, ratio_of_sums
 from genie_robo.checkpoint import weights_digest
+from genie_robo.eval_suites.adapters import GenieEncoder
+from genie_robo.eval_suites.rollouts import read_episodes
+from genie_robo.eval_suites.statistics import (
+    Estimate,
+    bootstrap,
+    episode_sums,
+    mean_r2,
+    ratio_of_sums,
+)
 from genie_robo.inference.action_map import (
     ActionDictionary,
     ActionMap,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from eval_suites.table import UnavailableError
-from eval_suites.watching import measure_usual
 from genie_robo.checkpoint import weights_digest
 from genie_robo.eval_context import eval_context
+from genie_robo.eval_suites.table import UnavailableError
+from genie_robo.eval_suites.watching import measure_usual
 from genie_robo.fit_action_map import fetch_action_map, saved_action_map
 from genie_robo.inference.trust import Usual, WatchedWorld
 from genie_robo.inference.world import Actions, Codes, GenieWorld, Latents, RobotActions, World

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eval_suites.base import Metric
-from eval_suites.figures import BLUE, ORANGE, new_axes, owner
-from eval_suites.results import metric_table
 from genie_robo.command_line import command_line, write_setting
+from genie_robo.eval_suites.base import Metric
+from genie_robo.eval_suites.figures import BLUE, ORANGE, new_axes, owner
+from genie_robo.eval_suites.results import metric_table
 from genie_robo.pipeline import seconds_spent, stamps_of
 from genie_robo.provenance import read_provenance
 from genie_robo.run_folder import BRANCHES, RunFolder, write_atomic

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.simulated.kept_trials import KeptTrial, read_trial
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.simulated.kept_trials import KeptTrial, read_trial
 from genie_robo.run_folder import RunFolder
-from viz.rollout import write_rollouts
-from viz.rollout_view import COPY_LAST, IMAGINED, ReadPath, RolloutView
+from genie_robo.viz.rollout import write_rollouts
+from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, ReadPath, RolloutView
 
 SUITE = "policy_evaluation"
 

@@ -11,17 +11,17 @@ import rerun.blueprint as rrb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from eval_suites.base import SuiteResult
-from eval_suites.results import write_result
 from genie_robo import cli, disk_space
 from genie_robo.atomic import replacing
 from genie_robo.config import RecordConfig
 from genie_robo.data.tokens import TokenManifest, begin_store
 from genie_robo.disk_space import NoSpaceError, no_space
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.results import write_result
 from genie_robo.run_folder import write_atomic
 from genie_robo.sim.record import record_dataset
 from genie_robo.video_files import write_mp4, write_png
-from viz.recording import write_recording
+from genie_robo.viz.recording import write_recording
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 256, 256, 3), np.uint8)
 

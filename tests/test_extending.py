@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
-from eval_suites.base import EvalSuite, run_suite
-from eval_suites.plugs import plug
-from eval_suites.results import write_result
-from eval_suites.rollouts import choose_clips, imagine, infer_codes, sampler_seeds
 from genie_robo.commands import compose
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
 from genie_robo.config import RecordConfig
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.eval_suites.base import EvalSuite, run_suite
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.results import write_result
+from genie_robo.eval_suites.rollouts import choose_clips, imagine, infer_codes, sampler_seeds
 from genie_robo.sim import robots
 from genie_robo.sim.record import record_dataset
 from genie_robo.sim.robots import POINTING_DOWN, MenagerieRobot, attach_arm
@@ -31,8 +31,8 @@ CONF = compose.conf_dir()
 SUITE = """
 from dataclasses import dataclass
 import numpy as np
-from eval_suites.base import SuiteResult
-from eval_suites.table import Measurement, Table
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.table import Measurement, Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,12 @@ def test_wheel_finds_its_own_yaml_files(unpacked, tmp_path):
     assert "num_episodes: 12" in done.stdout
 
 
+def test_a_wheel_claims_no_name_but_its_own(unpacked):
+    assert [path.name for path in unpacked.iterdir()] == ["genie_robo"]
+    assert (unpacked / "genie_robo/eval_suites/table.py").is_file()
+    assert (unpacked / "genie_robo/viz/rollout.py").is_file()
+
+
 def test_repository_uses_its_own_yaml_files():
     assert config_file.conf_dir() == REPOSITORY / "conf"
 

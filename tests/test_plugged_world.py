@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval_suites.action_following import ActionFollowing
-from eval_suites.base import run_suite
-from eval_suites.plugs import check_plugs, plug
-from eval_suites.video import VideoSuite
 from genie_robo.commands.imagine import imagine_prompts
 from genie_robo.commands.play import make_game
 from genie_robo.config import ImagineConfig, PlayConfig
 from genie_robo.data.settings import Resize
 from genie_robo.eval_context import eval_context, find_world
+from genie_robo.eval_suites.action_following import ActionFollowing
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.plugs import check_plugs, plug
+from genie_robo.eval_suites.video import VideoSuite
 from genie_robo.imagine.rollout import imagine_rollouts
 from genie_robo.inference.world import World
 from genie_robo.play.game import Game, code_keys, robot_keys

@@ -17,9 +17,9 @@ from genie_robo.report import read_suite
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.stored_files import MAX_DEPTH, parse_json, read_bytes, read_json, read_yaml_text
+from genie_robo.viz.recording import check_recording
 from genie_robo.weights import check_weights
 from tests.memory_limit import run_limited
-from viz.recording import check_recording
 
 DEEP = "[" * 100_000
 LAUGHS = "a: &a [ha, ha]\n" + "".join(

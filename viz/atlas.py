@@ -15,12 +15,12 @@ import rerun.blueprint as rrb
 from jaxtyping import Float, UInt8
 from scipy.spatial.transform import Rotation
 
-from viz.entities import ATLAS_AXES, ATLAS_CODE, ATLAS_MOTION, SUMMARY, entity
-from viz.images import log_video
-from viz.recording import log_markdown, stable_id, time_columns, write_recording
-from viz.scene import Eye
-from viz.series import GREY, code_colors
-from viz.views import image, playing, space, text
+from genie_robo.viz.entities import ATLAS_AXES, ATLAS_CODE, ATLAS_MOTION, SUMMARY, entity
+from genie_robo.viz.images import log_video
+from genie_robo.viz.recording import log_markdown, stable_id, time_columns, write_recording
+from genie_robo.viz.scene import Eye
+from genie_robo.viz.series import GREY, code_colors
+from genie_robo.viz.views import image, playing, space, text
 
 Displacements = Float[np.ndarray, "_ 3"]
 

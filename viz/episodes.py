@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Shaped
 from genie_robo.data.transforms import decode_frames, stored_size
 from genie_robo.sim.replay import GeomShape, Replay
 from genie_robo.types import JOINTS, Episode, StoredImage
-from viz.entities import (
+from genie_robo.viz.entities import (
     CAMERA,
     END_EFFECTOR_PATH,
     END_EFFECTOR_POINT,
@@ -25,8 +25,8 @@ from viz.entities import (
     STORED,
     entity,
 )
-from viz.images import SMALLEST_JPEG, log_encoded, log_jpeg, log_video
-from viz.recording import (
+from genie_robo.viz.images import SMALLEST_JPEG, log_encoded, log_jpeg, log_video
+from genie_robo.viz.recording import (
     Times,
     log_columns,
     log_markdown,
@@ -34,8 +34,15 @@ from viz.recording import (
     time_columns,
     write_recording,
 )
-from viz.scene import END_EFFECTOR_COLOR, Eye, eye_on, log_axes, log_changed_scene, log_point
-from viz.series import (
+from genie_robo.viz.scene import (
+    END_EFFECTOR_COLOR,
+    Eye,
+    eye_on,
+    log_axes,
+    log_changed_scene,
+    log_point,
+)
+from genie_robo.viz.series import (
     JOINT_GROUP,
     LINEAR,
     POSE_NAMES,
@@ -44,7 +51,7 @@ from viz.series import (
     log_groups,
     measured_groups,
 )
-from viz.views import Part, group_plots, image, playing, plot, space, strip, text
+from genie_robo.viz.views import Part, group_plots, image, playing, plot, space, strip, text
 
 GAP = 1
 """Steps between two episodes. Curves end there, so that no line joins two episodes."""

@@ -17,10 +17,10 @@ import rerun as rr
 import rerun.blueprint as rrb
 from jaxtyping import UInt8
 
-from viz.entities import LIVE_CODE_USE, LIVE_NUMBERS, LIVE_PICTURES, TRAIN_STEP, entity
-from viz.images import log_video
-from viz.live import Images, Message, Numbers, check_address
-from viz.recording import new_stream, stable_id
+from genie_robo.viz.entities import LIVE_CODE_USE, LIVE_NUMBERS, LIVE_PICTURES, TRAIN_STEP, entity
+from genie_robo.viz.images import log_video
+from genie_robo.viz.live import Images, Message, Numbers, check_address
+from genie_robo.viz.recording import new_stream, stable_id
 
 MAX_KEPT = 20_000
 """Logged steps kept for a viewer that starts late or restarts."""

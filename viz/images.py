@@ -8,7 +8,7 @@ import rerun as rr
 import simplejpeg
 from jaxtyping import Float, UInt8
 
-from viz.recording import Times, log_columns
+from genie_robo.viz.recording import Times, log_columns
 
 SMALLEST_JPEG = 128
 """Pixels of the longer side from which frames are stored as JPEG; on smaller ones the JPEG error

@@ -74,7 +74,7 @@ class LiveViewer:
         """
         check_address(address)
         self._process = subprocess.Popen(  # noqa: S603 our own module, no shell
-            [sys.executable, "-m", "viz.follow", address, name],
+            [sys.executable, "-m", "genie_robo.viz.follow", address, name],
             stdin=subprocess.PIPE,
             # Rerun's own messages about a missing viewer would fill the terminal.
             env=os.environ | {"RUST_LOG": "off"},

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from rerun.error_utils import RerunWarning
 
 from genie_robo.atomic import replacing
-from viz.entities import SECONDS, STEP
+from genie_robo.viz.entities import SECONDS, STEP
 
 _MAGIC = b"RRF2"
 

@@ -8,7 +8,7 @@ import rerun as rr
 from jaxtyping import Int, UInt8
 
 from genie_robo.types import action_names
-from viz.entities import (
+from genie_robo.viz.entities import (
     CHANGED_TOKENS,
     DECODED,
     DIFFERENCE,
@@ -26,7 +26,7 @@ from viz.entities import (
     UNCERTAINTY,
     entity,
 )
-from viz.images import (
+from genie_robo.viz.images import (
     FULL_DIFFERENCE,
     FULL_ENTROPY,
     HEAT_MAP_QUALITY,
@@ -36,11 +36,11 @@ from viz.images import (
     log_exact,
     log_video,
 )
-from viz.recording import Times, log_markdown, stable_id, time_columns, write_recording
-from viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
-from viz.rollout_view import IMAGINED, Curves, RolloutView, TokenMaps
-from viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
-from viz.series import (
+from genie_robo.viz.recording import Times, log_markdown, stable_id, time_columns, write_recording
+from genie_robo.viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
+from genie_robo.viz.rollout_view import IMAGINED, Curves, RolloutView, TokenMaps
+from genie_robo.viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
+from genie_robo.viz.series import (
     BLUE,
     ORANGE,
     TEAL,

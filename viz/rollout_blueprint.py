@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import rerun as rr
 import rerun.blueprint as rrb
 
-from viz.entities import (
+from genie_robo.viz.entities import (
     CHANGED_TOKENS,
     DECODED,
     DIFFERENCE,
@@ -28,10 +28,10 @@ from viz.entities import (
     UNCERTAINTY,
     entity,
 )
-from viz.images import FULL_DIFFERENCE, FULL_ENTROPY
-from viz.rollout_view import COPY_LAST, IMAGINED
-from viz.scene import Eye
-from viz.series import (
+from genie_robo.viz.images import FULL_DIFFERENCE, FULL_ENTROPY
+from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED
+from genie_robo.viz.scene import Eye
+from genie_robo.viz.series import (
     BLUE,
     GREEN,
     GREY,
@@ -43,7 +43,7 @@ from viz.series import (
     VIOLET,
     Color,
 )
-from viz.views import (
+from genie_robo.viz.views import (
     Looks,
     Part,
     group_plots,

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
 from genie_robo.sim.replay import GeomShape, Replay
-from viz.entities import (
+from genie_robo.viz.entities import (
     END_EFFECTOR_PATH,
     END_EFFECTOR_POINT,
     GEOMS,
@@ -21,8 +21,8 @@ from viz.entities import (
     STEP,
     entity,
 )
-from viz.recording import Times, log_columns, time_columns
-from viz.series import Color
+from genie_robo.viz.recording import Times, log_columns, time_columns
+from genie_robo.viz.series import Color
 
 END_EFFECTOR_COLOR = (255, 196, 0)
 IMAGINED_COLOR = (255, 96, 210)

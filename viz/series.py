@@ -9,9 +9,9 @@ import rerun as rr
 from jaxtyping import Bool, Float, Int
 
 from genie_robo.types import ACTION_UNITS, GRIPPER, JOINTS, action_names
-from viz.entities import DECODED, LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
-from viz.recording import Times, log_columns, time_columns
-from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
+from genie_robo.viz.entities import DECODED, LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
+from genie_robo.viz.recording import Times, log_columns, time_columns
+from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
 
 Color = tuple[int, int, int]
 

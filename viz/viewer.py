@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 HOST = "127.0.0.1"
 _EXECUTABLES = ("Rerun.app/Contents/MacOS/Rerun", "rerun", "rerun.exe")

@@ -7,9 +7,9 @@ from rerun.blueprint.api import VisualizerLike
 from rerun.blueprint.components import LinkAxis
 from rerun.encodings import EntityPathLike
 
-from viz.entities import DECODED, STEP, entity
-from viz.scene import Eye
-from viz.series import GROUPS, JOINT_GROUP, JOINT_UNIT
+from genie_robo.viz.entities import DECODED, STEP, entity
+from genie_robo.viz.scene import Eye
+from genie_robo.viz.series import GROUPS, JOINT_GROUP, JOINT_UNIT
 
 UNKNOWN_RATE_FPS = 5.0
 """Frames per second of playback when an episode's rate is unknown."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
+from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
 
 Statistic = Callable[[Float[np.ndarray, "... p"], Float[np.ndarray, "... p"]], np.ndarray]
 STATISTICS: Mapping[str, Statistic] = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}

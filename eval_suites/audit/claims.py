@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from eval_suites.audit.checks import Audit, Finding
+from genie_robo.eval_suites.audit.checks import Audit, Finding
 
 MIN_POLICIES = 10
 """With fewer, intervals of a correlation reach from useless to perfect."""

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.audit.checks import Audit, Finding, Interval, WithoutOne
-from eval_suites.audit.claims import claims
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.audit.checks import Audit, Finding, Interval, WithoutOne
+from genie_robo.eval_suites.audit.claims import claims
 
 NONE = "-"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from eval_suites.audit.checks import Outcomes
 from genie_robo.command_line import printable
+from genie_robo.eval_suites.audit.checks import Outcomes
 
 MAX_BYTES = 64 * 2**20
 MAX_ROWS = 200_000

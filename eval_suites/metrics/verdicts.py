@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.statistics import Statistic, ratio_of_sums
+from genie_robo.eval_suites.statistics import Statistic, ratio_of_sums
 
 
 def share_terms(

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.statistics import RESAMPLES, episode_sums
+from genie_robo.eval_suites.statistics import RESAMPLES, episode_sums
 
 
 def code_sums(

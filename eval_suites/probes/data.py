@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from eval_suites.base import EpisodeSet, EvalContext
-from eval_suites.probes.dense_flow import dense_flow, has_dense_flow
-from eval_suites.probes.pixel_features import block_flow, coarse_grey
-from eval_suites.rollouts import episode_limit, read_episodes
-from eval_suites.statistics import episode_sums
 from genie_robo.data.actions import MaskedActions, achieved_motion
+from genie_robo.eval_suites.base import EpisodeSet, EvalContext
+from genie_robo.eval_suites.probes.dense_flow import dense_flow, has_dense_flow
+from genie_robo.eval_suites.probes.pixel_features import block_flow, coarse_grey
+from genie_robo.eval_suites.rollouts import episode_limit, read_episodes
+from genie_robo.eval_suites.statistics import episode_sums
 from genie_robo.types import JOINTS, Episode, Window
 
 _log = logging.getLogger(__name__)

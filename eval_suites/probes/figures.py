@@ -6,10 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval_suites import figures
-from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, TRANSLATION, Motion
-from eval_suites.table import Metric
+from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.probes.data import ProbeData
+from genie_robo.eval_suites.probes.scores import (
+    BASELINES,
+    DENSE_FLOW,
+    SUPERVISED,
+    TRANSLATION,
+    Motion,
+)
+from genie_robo.eval_suites.table import Metric
 
 SHOWN = (
     "permuted_codes",

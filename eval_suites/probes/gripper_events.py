@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.probes.data import ProbeData
-from eval_suites.statistics import balanced_accuracy
-from eval_suites.table import Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.probes.data import ProbeData
+from genie_robo.eval_suites.statistics import balanced_accuracy
+from genie_robo.eval_suites.table import Measurement, Sums, Table, undefined
 from genie_robo.types import GRIPPER
 
 MIN_GRIPPER_MOVE = 0.1

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt8
 
-from eval_suites.base import EvalContext, why_unavailable
-from eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
-from eval_suites.metrics.regression import predict_by_ridge
-from eval_suites.probes.data import ProbeData
-from eval_suites.probes.pixel_features import coarse_grey
-from eval_suites.probes.scores import Motion, Probe
-from eval_suites.rollouts import Clip, choose_clips, imagine, infer_codes, sampler_seeds
-from eval_suites.statistics import episode_sums, mean_r2
-from eval_suites.table import Measurement, Sums, Table, UnavailableError, undefined
+from genie_robo.eval_suites.base import EvalContext, why_unavailable
+from genie_robo.eval_suites.metrics.image_metrics import changed_pixels, changed_psnr, frame_psnr
+from genie_robo.eval_suites.metrics.regression import predict_by_ridge
+from genie_robo.eval_suites.probes.data import ProbeData
+from genie_robo.eval_suites.probes.pixel_features import coarse_grey
+from genie_robo.eval_suites.probes.scores import Motion, Probe
+from genie_robo.eval_suites.rollouts import Clip, choose_clips, imagine, infer_codes, sampler_seeds
+from genie_robo.eval_suites.statistics import episode_sums, mean_r2
+from genie_robo.eval_suites.table import Measurement, Sums, Table, UnavailableError, undefined
 from genie_robo.inference.world import hold_last
 from genie_robo.types import Window
 

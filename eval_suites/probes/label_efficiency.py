@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
-from eval_suites.probes.scores import Probe
-from eval_suites.statistics import mean_r2
-from eval_suites.table import Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.metrics.regression import predict_by_ridge, predict_from_codes
+from genie_robo.eval_suites.probes.scores import Probe
+from genie_robo.eval_suites.statistics import mean_r2
+from genie_robo.eval_suites.table import Measurement, Sums, Table, undefined
 
 CODES, ORACLE, SUPERVISED = "codes", "oracle_codes", "inverse_dynamics"
 PROTOCOL = (

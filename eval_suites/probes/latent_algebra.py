@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from eval_suites.base import EpisodeSet, LatentActionEncoder
-from eval_suites.metrics.information import entropy, mutual_information
-from eval_suites.probes.data import ProbeData
-from eval_suites.probes.scores import Probe
-from eval_suites.rollouts import read_episodes
-from eval_suites.statistics import mean_r2
-from eval_suites.table import OTHER_CODES, Interval, Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.base import EpisodeSet, LatentActionEncoder
+from genie_robo.eval_suites.metrics.information import entropy, mutual_information
+from genie_robo.eval_suites.probes.data import ProbeData
+from genie_robo.eval_suites.probes.scores import Probe
+from genie_robo.eval_suites.rollouts import read_episodes
+from genie_robo.eval_suites.statistics import mean_r2
+from genie_robo.eval_suites.table import OTHER_CODES, Interval, Measurement, Sums, Table, undefined
 from genie_robo.types import GRIPPER, Window
 
 BACKWARD_PROTOCOL = (

@@ -6,12 +6,18 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.metrics.information import entropy, joint_counts, mutual_information
-from eval_suites.probes.data import ProbeData
-from eval_suites.probes.dense_flow import MISSING
-from eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, Errors, Probe
-from eval_suites.statistics import Statistic, mean_r2, perplexity, r2_difference, r2_fraction
-from eval_suites.table import (
+from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from genie_robo.eval_suites.probes.data import ProbeData
+from genie_robo.eval_suites.probes.dense_flow import MISSING
+from genie_robo.eval_suites.probes.scores import BASELINES, DENSE_FLOW, SUPERVISED, Errors, Probe
+from genie_robo.eval_suites.statistics import (
+    Statistic,
+    mean_r2,
+    perplexity,
+    r2_difference,
+    r2_fraction,
+)
+from genie_robo.eval_suites.table import (
     FEWER_CODES,
     OTHER_CODES,
     Fixed,

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.metrics.regression import (
+from genie_robo.data.joint_names import joint_groups
+from genie_robo.eval_suites.metrics.regression import (
     choose_components,
     cluster,
     fit_standardiser,
@@ -17,12 +18,11 @@ from eval_suites.metrics.regression import (
     principal_components,
     ridge_of_both,
 )
-from eval_suites.probes.data import COMMANDED, ProbeData
-from eval_suites.statistics import (
+from genie_robo.eval_suites.probes.data import COMMANDED, ProbeData
+from genie_robo.eval_suites.statistics import (
     circular_shift_p_value,
     reassignment_p_value,
 )
-from genie_robo.data.joint_names import joint_groups
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names
 
 BASELINES = (

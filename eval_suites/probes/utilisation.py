@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.base import EvalContext, why_unavailable
-from eval_suites.metrics.regression import predict_by_ridge
-from eval_suites.probes.imagined import clip_window, probed_clips, sum_over_clips
-from eval_suites.probes.scores import Probe
-from eval_suites.rollouts import ROBOT_ACTIONS_ONLY, Clip, imagine, stable_seed
-from eval_suites.statistics import r2_fraction
-from eval_suites.table import Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.base import EvalContext, why_unavailable
+from genie_robo.eval_suites.metrics.regression import predict_by_ridge
+from genie_robo.eval_suites.probes.imagined import clip_window, probed_clips, sum_over_clips
+from genie_robo.eval_suites.probes.scores import Probe
+from genie_robo.eval_suites.rollouts import ROBOT_ACTIONS_ONLY, Clip, imagine, stable_seed
+from genie_robo.eval_suites.statistics import r2_fraction
+from genie_robo.eval_suites.table import Measurement, Sums, Table, undefined
 from genie_robo.inference.world import Actions, Codes, Latents
 
 DISTANCES = ("near", "middle", "far")

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from eval_suites.simulated.color_moments import (
+from genie_robo.eval_suites.simulated.color_moments import (
     BLOB,
     U,
     V,
@@ -22,7 +22,7 @@ from eval_suites.simulated.color_moments import (
     regression,
     squares,
 )
-from eval_suites.simulated.truth import PALETTE, to_pixels
+from genie_robo.eval_suites.simulated.truth import PALETTE, to_pixels
 from genie_robo.sim.scene import COLORS, CameraSpec
 
 GRASPED = 0.03

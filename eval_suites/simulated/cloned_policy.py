@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from eval_suites.simulated.cloning_task import COLOUR
+from genie_robo.eval_suites.simulated.cloning_task import COLOUR
 from genie_robo.progress import Advance
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from eval_suites.simulated.trials import Start
-from eval_suites.simulated.truth import PALETTE, Poses, box_positions
+from genie_robo.eval_suites.simulated.trials import Start
+from genie_robo.eval_suites.simulated.truth import PALETTE, Poses, box_positions
 from genie_robo.inference.world import RobotActions, World
 from genie_robo.policy.interface import Observation, Policy, actors
 from genie_robo.sim.mujoco_world import MujocoWorld

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from eval_suites.simulated.closed_loop import Played
-from eval_suites.simulated.trials import Start
+from genie_robo.eval_suites.simulated.closed_loop import Played
+from genie_robo.eval_suites.simulated.trials import Start
 from genie_robo.stored_files import read_bytes
 
 FOLDER = "trials"

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from eval_suites.simulated.cloned_policy import clone_actions
-from eval_suites.simulated.cloning_task import CloningTask, Demonstration, goal_of
+from genie_robo.eval_suites.simulated.cloned_policy import clone_actions
+from genie_robo.eval_suites.simulated.cloning_task import CloningTask, Demonstration, goal_of
 from genie_robo.policy.interface import Observation, Policy
 from genie_robo.policy.scripted import EXPERT, ScriptedPolicy
 from genie_robo.progress import Advance, progress_bar

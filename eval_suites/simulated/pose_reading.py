@@ -14,12 +14,17 @@ from jaxtyping import Float, Int, UInt8
 from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
 
-from eval_suites.base import EvalContext
-from eval_suites.rollouts import read_episodes
-from eval_suites.simulated.box_reading import BoxReader
-from eval_suites.simulated.color_moments import all_colors, coarse, color_moments, regression
-from eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
-from eval_suites.simulated.wrist_reading import WristReader
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.rollouts import read_episodes
+from genie_robo.eval_suites.simulated.box_reading import BoxReader
+from genie_robo.eval_suites.simulated.color_moments import (
+    all_colors,
+    coarse,
+    color_moments,
+    regression,
+)
+from genie_robo.eval_suites.simulated.truth import PALETTE, Poses, recorded_poses
+from genie_robo.eval_suites.simulated.wrist_reading import WristReader
 from genie_robo.inference.world import World
 from genie_robo.sim.scene import CameraSpec, SceneSpec
 

@@ -10,10 +10,16 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.metrics.following import best_lag, distance, gain_terms, lag_terms, slope
-from eval_suites.simulated.truth import FIRST_BOX, PALETTE, Poses, Truth
-from eval_suites.statistics import ratio_of_sums
-from eval_suites.table import Comparable, Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.metrics.following import (
+    best_lag,
+    distance,
+    gain_terms,
+    lag_terms,
+    slope,
+)
+from genie_robo.eval_suites.simulated.truth import FIRST_BOX, PALETTE, Poses, Truth
+from genie_robo.eval_suites.statistics import ratio_of_sums
+from genie_robo.eval_suites.table import Comparable, Measurement, Sums, Table, undefined
 from genie_robo.sim.contact import MOVED_M
 
 READ = (

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from eval_suites.base import EvalContext
-from eval_suites.rollouts import read_episodes, stable_seed
-from eval_suites.simulated.truth import PALETTE, Poses
-from eval_suites.table import UnavailableError
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.rollouts import read_episodes, stable_seed
+from genie_robo.eval_suites.simulated.truth import PALETTE, Poses
+from genie_robo.eval_suites.table import UnavailableError
 from genie_robo.inference.world import Prompt
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.scene import DIRECTIONS, SceneSpec

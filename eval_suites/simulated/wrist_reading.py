@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from eval_suites.simulated.truth import to_pixels
+from genie_robo.eval_suites.simulated.truth import to_pixels
 from genie_robo.sim.scene import CameraSpec
 
 CROP = 3 / 8

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.adapters import GenieEncoder
-from eval_suites.base import Transitions
 from genie_robo.api.arrays import (
     Array,
     FrameSize,
@@ -24,6 +22,8 @@ from genie_robo.api.arrays import (
     read_videos,
     unbatched,
 )
+from genie_robo.eval_suites.adapters import GenieEncoder
+from genie_robo.eval_suites.base import Transitions
 from genie_robo.inference.action_map import ActionMap, steered_world
 from genie_robo.inference.rollout import check_takes_codes
 from genie_robo.inference.settings import Sampler

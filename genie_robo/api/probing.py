@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eval_suites.probes.data import COMMANDED, ProbeData
-from eval_suites.probes.scores import Motion, Probe, action_predictions, errors_by_episode
-from eval_suites.statistics import Estimate, Statistic, bootstrap, mean_r2, r2_fraction
 from genie_robo.api.arrays import Array, to_numpy
+from genie_robo.eval_suites.probes.data import COMMANDED, ProbeData
+from genie_robo.eval_suites.probes.scores import (
+    Motion,
+    Probe,
+    action_predictions,
+    errors_by_episode,
+)
+from genie_robo.eval_suites.statistics import Estimate, Statistic, bootstrap, mean_r2, r2_fraction
 from genie_robo.types import action_names
 
 MOST_REPEATED = 0.1

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from eval_suites.audit.checks import audit
-from eval_suites.audit.page import audit_figure, audit_json, audit_page
-from eval_suites.audit.trials_file import read_trials
 from genie_robo.atomic import replacing
 from genie_robo.command_line import printable
 from genie_robo.config import AuditConfig
+from genie_robo.eval_suites.audit.checks import audit
+from genie_robo.eval_suites.audit.page import audit_figure, audit_json, audit_page
+from genie_robo.eval_suites.audit.trials_file import read_trials
 from genie_robo.run_folder import write_atomic
 
 

@@ -10,17 +10,17 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from eval_suites.base import EvalSuite, SuiteResult, run_suite
-from eval_suites.comparing import compare
-from eval_suites.plugs import check_plugs, plug, plug_notes
-from eval_suites.results import format_value, write_result
-from eval_suites.selfcheck import ANSWERS, SelfCheck, check
-from eval_suites.table import Metric
 from genie_robo.commands.compose import run_names
 from genie_robo.comparison.paired import PairedRuns, cells, headings, write_paired
 from genie_robo.comparison.shared import check_shared, settings_of
 from genie_robo.config import EvalConfig, FitOn
 from genie_robo.eval_context import eval_context
+from genie_robo.eval_suites.base import EvalSuite, SuiteResult, run_suite
+from genie_robo.eval_suites.comparing import compare
+from genie_robo.eval_suites.plugs import check_plugs, plug, plug_notes
+from genie_robo.eval_suites.results import format_value, write_result
+from genie_robo.eval_suites.selfcheck import ANSWERS, SelfCheck, check
+from genie_robo.eval_suites.table import Metric
 from genie_robo.provenance import git_commit
 from genie_robo.run_folder import COMPARISON
 from genie_robo.run_lock import only_writer

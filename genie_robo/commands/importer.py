@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from genie_robo.run_folder import RunFolder
-from viz.importer import FAILED, NOT_OURS, OK, Found, Kind, find
+from genie_robo.viz.importer import FAILED, NOT_OURS, OK, Found, Kind, find
 
 NUM_EPISODES = 5
 """Of a dataset, evenly spread."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from genie_robo.config import TrainConfig, Viz
 from genie_robo.train.live import Viewer
 from genie_robo.train.run import train
-from viz.live import LiveViewer
+from genie_robo.viz.live import LiveViewer
 
 
 def run(config: TrainConfig) -> None:

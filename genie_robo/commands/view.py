@@ -13,8 +13,8 @@ from genie_robo.commands.table import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
 from genie_robo.trial_recording import record_trial
-from viz.recording import check_recording
-from viz.viewer import find_recordings, open_window, serve_web
+from genie_robo.viz.recording import check_recording
+from genie_robo.viz.viewer import find_recordings, open_window, serve_web
 
 
 def run(config: ViewConfig) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from eval_suites.figures import BLUE, COLOURS, GREY, LINES, MARKERS, new_axes, owner
+from genie_robo.eval_suites.figures import BLUE, COLOURS, GREY, LINES, MARKERS, new_axes, owner
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.metrics import read_log
 

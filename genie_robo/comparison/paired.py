@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from eval_suites.comparing import PROTOCOL, Compared, Difference
-from eval_suites.figures import BLACK, COLOURS, MARKERS
 from genie_robo.comparison.numbers import Number
 from genie_robo.comparison.table import RunRow, group, number_text, summarise, table_lines
+from genie_robo.eval_suites.comparing import PROTOCOL, Compared, Difference
+from genie_robo.eval_suites.figures import BLACK, COLOURS, MARKERS
 from genie_robo.run_folder import write_atomic
 
 MAX_LINES = 24

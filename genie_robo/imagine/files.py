@@ -18,8 +18,8 @@ from genie_robo.prompts import Clip
 from genie_robo.run_folder import BRANCHES, COMPARISON, write_atomic
 from genie_robo.types import XYZ
 from genie_robo.video_files import draw_strip, spread, write_mp4, write_png
-from viz.atlas import AtlasView, write_atlas
-from viz.rollout import write_rollouts
+from genie_robo.viz.atlas import AtlasView, write_atlas
+from genie_robo.viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9
 TRUE, IMAGINED = "true", "imagined"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from eval_suites.simulated.pose_reading import PoseReaders, fit_pose_readers
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_context import eval_context
+from genie_robo.eval_suites.simulated.pose_reading import PoseReaders, fit_pose_readers
 from genie_robo.fit_action_map import find_action_map, saved_action_map
 from genie_robo.imagine.steering import Steering
 from genie_robo.inference.action_map import ActionMap

@@ -7,8 +7,8 @@ from math import isfinite
 import numpy as np
 from jaxtyping import Float, Int
 
-from eval_suites.adapters import GenieEncoder
 from genie_robo.config import ImagineConfig
+from genie_robo.eval_suites.adapters import GenieEncoder
 from genie_robo.fit_action_map import fetch_action_map, saved_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.world import (

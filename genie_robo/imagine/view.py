@@ -7,17 +7,24 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from eval_suites.adapters import GenieEncoder, GenieTokenizer
-from eval_suites.base import Reconstruction
-from eval_suites.metrics.following import distance
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.plugs import GENIE
 from genie_robo.config import ImagineConfig
+from genie_robo.eval_suites.adapters import GenieEncoder, GenieTokenizer
+from genie_robo.eval_suites.base import Reconstruction
+from genie_robo.eval_suites.metrics.following import distance
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.plugs import GENIE
 from genie_robo.imagine.rollout import RolloutParts, Video
 from genie_robo.imagine.steering import ALONE, INFERRED, LATENTS, RANDOM, ROBOT
 from genie_robo.inference.code_names import dictionary_names
-from viz.rollout import RolloutView
-from viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES, ReadPath, TokenMaps
+from genie_robo.viz.rollout import RolloutView
+from genie_robo.viz.rollout_view import (
+    COPY_LAST,
+    IMAGINED,
+    TOKENIZER,
+    TRUE_FRAMES,
+    ReadPath,
+    TokenMaps,
+)
 
 Curves = dict[str, Float[np.ndarray, " t"]]
 _SOURCES = {

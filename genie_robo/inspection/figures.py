@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
-from eval_suites.figures import BLUE, GREY, ORANGE
 from genie_robo.data.index import DatasetIndex
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
 from genie_robo.data.statistics import ActionStatistics
 from genie_robo.data.transforms import decode_frames, stored_size
+from genie_robo.eval_suites.figures import BLUE, GREY, ORANGE
 from genie_robo.inspection.checks import names_of, units_of
 from genie_robo.inspection.episodes import (
     SeenEpisode,

@@ -16,7 +16,7 @@ from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
 from genie_robo.types import ACTION_NAMES, Episode
 from genie_robo.video_files import spread
-from viz.episodes import ShownEpisode, write_dataset
+from genie_robo.viz.episodes import ShownEpisode, write_dataset
 
 _QUIET_EPISODES = 10
 """Up to this many are recorded without a progress bar; each takes at most about a second."""

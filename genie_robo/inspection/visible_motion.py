@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from eval_suites.probes.dense_flow import has_dense_flow, pixel_flow
 from genie_robo.data.index import DatasetIndex
 from genie_robo.data.settings import DataConfig, Source
 from genie_robo.data.transforms import decode_frames
+from genie_robo.eval_suites.probes.dense_flow import has_dense_flow, pixel_flow
 from genie_robo.inspection.episodes import readable, some_readable
 from genie_robo.inspection.findings import Finding
 

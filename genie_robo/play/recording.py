@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import GenieWorld
@@ -15,7 +15,7 @@ from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.restore import split_actions
 from genie_robo.video_files import write_mp4
-from viz.rollout import RolloutView, write_rollouts
+from genie_robo.viz.rollout import RolloutView, write_rollouts
 
 
 def write_session(folder: Path, game: Game) -> Path:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import genie_robo
-from eval_suites.table import Metric
 from genie_robo import cli
 from genie_robo.build import build_genie, build_robot_genie
 from genie_robo.checkpoint import PARTS_OF_GENIE, save_weights
 from genie_robo.config import RecordConfig
 from genie_robo.config_file import read_dataset_config, write_config
+from genie_robo.eval_suites.table import Metric
 from genie_robo.fit_action_map import fetch_action_map
 from genie_robo.fit_trust import watch_run
 from genie_robo.inference.world import Codes, GenieWorld

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import genie_robo
-from eval_suites.adapters import GenieEncoder
 from genie_robo.api import loaded
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
+from genie_robo.eval_suites.adapters import GenieEncoder
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import Prompt, code_steps, roll_out
 from genie_robo.models.settings import Steering

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from models import DynamicsSize, build_dynamics, small_genie
 from table import print_table
 
-from eval_suites.timing import Lap, decode_frames, memory_growth_mb, run_alone
+from genie_robo.eval_suites.timing import Lap, decode_frames, memory_growth_mb, run_alone
 from genie_robo.inference.settings import Sampler
 from genie_robo.train.engine import supports_bf16
 

@@ -23,11 +23,11 @@ from dataset import choose_records, write_copies
 from table import print_table
 from tf_readers import TfTask, has_tensorflow, read_naively, read_overlapping, read_skipping
 
-from eval_suites.timing import Reading, read_windows, run_alone
 from genie_robo.build import build_dataset
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import DataConfig, TrainConfig
+from genie_robo.eval_suites.timing import Reading, read_windows, run_alone
 
 OURS, CACHED, LARGER = "genie_robo", "genie_robo, images cached", "genie_robo, larger dataset"
 NAIVE = "tf.data, decode all, random window"

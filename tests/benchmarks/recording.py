@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from table import print_table
 
-from eval_suites.timing import Recorded, record, run_alone
+from genie_robo.eval_suites.timing import Recorded, record, run_alone
 from genie_robo.sim.policies import make_policy
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.tabletop import Tabletop
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> Recorded:
     parser.add_argument("--num-repeats", type=int, default=9)
     options = parser.parse_args(words)
     view = example(options.num_steps, options.image_size)
-    found = run_alone(record, "viz.rollout", view, num_repeats=options.num_repeats)
+    found = run_alone(record, "genie_robo.viz.rollout", view, num_repeats=options.num_repeats)
     row = {
         "seconds": found.lap.wall_s,
         "CPU-seconds": found.lap.cpu_s,

@@ -6,9 +6,9 @@ from dataset import choose_records, write_copies
 from reading import CACHED, LARGER, NAIVE, OURS, TF_READERS, read_all, readings_table
 from tf_readers import TfTask, has_tensorflow, read_naively, read_overlapping, read_skipping
 
-from eval_suites.timing import Lap, Reading, run_alone
 from genie_robo.config import DataConfig, Source
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.eval_suites.timing import Lap, Reading, run_alone
 
 TINY = argparse.Namespace(
     num_frames=4,

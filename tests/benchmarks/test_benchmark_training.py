@@ -20,7 +20,7 @@ from training import (
     training_table,
 )
 
-from eval_suites.timing import Lap
+from genie_robo.eval_suites.timing import Lap
 from genie_robo.models.settings import Backend
 
 TOY = TrainingTask(

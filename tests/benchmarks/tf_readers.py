@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from eval_suites.timing import Reading, measure_reading
 from genie_robo.data.settings import Source
+from genie_robo.eval_suites.timing import Reading, measure_reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from table import print_table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eval_suites.timing import (
+from genie_robo.eval_suites.timing import (
     BETAS,
     LEARNING_RATE,
     NUM_WARM_UP,

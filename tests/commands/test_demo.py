@@ -21,7 +21,7 @@ from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.pipeline import refuse_changed, stamps_of
 from genie_robo.run_folder import RunFolder
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 pytestmark = pytest.mark.slow
 

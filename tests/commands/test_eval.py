@@ -8,10 +8,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from eval_suites.tokenizer import TokenizerSuite
 from genie_robo import cli
 from genie_robo import config as cfg
 from genie_robo.comparison.shared import check_shared, settings_of
+from genie_robo.eval_suites.tokenizer import TokenizerSuite
 from genie_robo.trained_run import TrainedRun, open_run
 from genie_robo.types import Split
 

@@ -8,7 +8,7 @@ from joint_episodes import stored, write_joints
 
 from genie_robo import cli
 from genie_robo.run_folder import RunFolder
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 KEYS = (
     "data=rlds",

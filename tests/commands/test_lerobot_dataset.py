@@ -8,7 +8,7 @@ from lerobot_files import CAMERA, Demo, make_demo, write_v2, write_v3
 
 from genie_robo import cli, load
 from genie_robo.run_folder import RunFolder
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 KEYS = (
     "data=lerobot",

@@ -7,7 +7,7 @@ import pytest
 
 from genie_robo import cli
 from genie_robo.run_folder import RunFolder
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 MENAGERIE = Path(__file__).parents[2].parent / "shared" / "menagerie"
 SMALLER = (

@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from eval_suites.base import SuiteResult
-from eval_suites.comparing import Compared, Difference, compare
-from eval_suites.table import Fixed, Measurement, Table
 from genie_robo.comparison.paired import (
     PairedRuns,
     difference_text,
@@ -19,6 +16,9 @@ from genie_robo.comparison.paired import (
     paired_table,
     write_paired,
 )
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.comparing import Compared, Difference, compare
+from genie_robo.eval_suites.table import Fixed, Measurement, Table
 
 
 def suite_result(values, *, ratio):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval_suites.probes import data, pixel_features
+from genie_robo.eval_suites.probes import data, pixel_features
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eval_suites.base import EvalContext, Reconstruction, Transitions
-from eval_suites.simulated.truth import Poses
-from eval_suites.table import Table
+from genie_robo.eval_suites.base import EvalContext, Reconstruction, Transitions
+from genie_robo.eval_suites.simulated.truth import Poses
+from genie_robo.eval_suites.table import Table
 from genie_robo.inference.world import Codes, HeldFrame, Prompt, RobotActions, Step
 from genie_robo.types import Episode, Window
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
-from eval_suites.base import EvalContext
-from eval_suites.simulated.pose_reading import PoseReaders
-from eval_suites.simulated.truth import (
+from genie_robo.config import PoseSource, RecordConfig, Source
+from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.windows import WindowDataset
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.simulated.pose_reading import PoseReaders
+from genie_robo.eval_suites.simulated.truth import (
     FIRST_BOX,
     PALETTE,
     Poses,
     box_positions,
     visible_things,
 )
-from genie_robo.config import PoseSource, RecordConfig, Source
-from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.record import record_dataset
 from genie_robo.sim.tabletop import Tabletop

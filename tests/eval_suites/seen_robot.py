@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from eval_fakes import LEVEL_M, PIXEL_M, SIZE, SQUARE, MovingSquare, ToyRobot
 
-from eval_suites.base import Transitions
+from genie_robo.eval_suites.base import Transitions
 from genie_robo.inference.world import Codes, RobotActions
 
 STEP = 2 * PIXEL_M

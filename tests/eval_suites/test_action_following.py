@@ -3,8 +3,8 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, TransitionCodes, TruePhysics, make_context
 from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
 
-from eval_suites.action_following import ActionFollowing
-from eval_suites.base import run_suite
+from genie_robo.eval_suites.action_following import ActionFollowing
+from genie_robo.eval_suites.base import run_suite
 from genie_robo.inference.world import Codes, HeldFrame
 
 

@@ -7,12 +7,12 @@ from eval_fakes import ToyEpisodes, ToyRobot, make_context
 from small_genie import CPU, build_small_genie
 from torch import nn
 
-from eval_suites.adapters import GenieEncoder, GenieTokenizer
-from eval_suites.base import FrameTokenizer, LatentActionEncoder, SequenceEncoder
-from eval_suites.controllability import Controllability
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.tokenizer import TokenizerSuite
 from genie_robo.data.windows import overlapping_chunks
+from genie_robo.eval_suites.adapters import GenieEncoder, GenieTokenizer
+from genie_robo.eval_suites.base import FrameTokenizer, LatentActionEncoder, SequenceEncoder
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.tokenizer import TokenizerSuite
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import (

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval_suites.audit.checks import Outcomes, audit
-from eval_suites.audit.claims import claims
-from eval_suites.audit.page import audit_figure, audit_json, audit_page
-from eval_suites.audit.trials_file import read_trials
 from genie_robo.cli import main
+from genie_robo.eval_suites.audit.checks import Outcomes, audit
+from genie_robo.eval_suites.audit.claims import claims
+from genie_robo.eval_suites.audit.page import audit_figure, audit_json, audit_page
+from genie_robo.eval_suites.audit.trials_file import read_trials
 
 
 def outcomes(predicted, true, **settings) -> Outcomes:

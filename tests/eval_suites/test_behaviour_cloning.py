@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 
-from eval_suites import behaviour_cloning
-from eval_suites.base import SuiteResult, Transitions, run_suite
-from eval_suites.behaviour_cloning import FIRST_DEMONSTRATION, FIRST_TRIAL, BehaviourCloning
-from eval_suites.comparing import compare
-from eval_suites.simulated.cloned_policy import clone_actions, clone_codes
-from eval_suites.simulated.cloning_task import CloningTask, goal_of, privileged
-from eval_suites.table import Table
+from genie_robo.eval_suites import behaviour_cloning
+from genie_robo.eval_suites.base import SuiteResult, Transitions, run_suite
+from genie_robo.eval_suites.behaviour_cloning import (
+    FIRST_DEMONSTRATION,
+    FIRST_TRIAL,
+    BehaviourCloning,
+)
+from genie_robo.eval_suites.comparing import compare
+from genie_robo.eval_suites.simulated.cloned_policy import clone_actions, clone_codes
+from genie_robo.eval_suites.simulated.cloning_task import CloningTask, goal_of, privileged
+from genie_robo.eval_suites.table import Table
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.sim.policies import make_policy
 from genie_robo.sim.scene import COLORS, sample_scene

@@ -5,10 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from eval_suites.base import SuiteResult
-from eval_suites.comparing import compare, pair_rows, swap_p_value
-from eval_suites.statistics import mean_r2, perplexity, ratio_of_sums
-from eval_suites.table import OTHER_CODES, Fixed, Interval, Measurement, Sums, Table, undefined
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.comparing import compare, pair_rows, swap_p_value
+from genie_robo.eval_suites.statistics import mean_r2, perplexity, ratio_of_sums
+from genie_robo.eval_suites.table import (
+    OTHER_CODES,
+    Fixed,
+    Interval,
+    Measurement,
+    Sums,
+    Table,
+    undefined,
+)
 
 
 def table_of(episodes, *, start=None, given=(), **columns):

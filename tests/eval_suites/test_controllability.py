@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from eval_fakes import ToyEpisodes, ToyRobot, TransitionCodes, TruePhysics, make_context
 
-from eval_suites import rollouts
-from eval_suites.base import run_suite
-from eval_suites.controllability import Controllability
-from eval_suites.rollouts import infer_codes, stable_seed
+from genie_robo.eval_suites import rollouts
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.rollouts import infer_codes, stable_seed
 from genie_robo.inference.world import HeldFrame, Step
 
 

@@ -6,14 +6,14 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import counterfactual
-from eval_suites.base import SuiteResult, run_suite
-from eval_suites.comparing import compare
-from eval_suites.counterfactual import Counterfactual, perturb
-from eval_suites.plugs import plug
-from eval_suites.simulated.trials import task_margin
-from eval_suites.simulated.truth import look, stack
-from eval_suites.table import Table
+from genie_robo.eval_suites import counterfactual
+from genie_robo.eval_suites.base import SuiteResult, run_suite
+from genie_robo.eval_suites.comparing import compare
+from genie_robo.eval_suites.counterfactual import Counterfactual, perturb
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.simulated.trials import task_margin
+from genie_robo.eval_suites.simulated.truth import look, stack
+from genie_robo.eval_suites.table import Table
 from genie_robo.inference.world import Codes, HeldFrame
 from genie_robo.sim.policies import make_policy, roll_policy
 from genie_robo.sim.restore import restore

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from eval_suites.probes.dense_flow import dense_flow, has_dense_flow
+from genie_robo.eval_suites.probes.dense_flow import dense_flow, has_dense_flow
 
 pytestmark = pytest.mark.skipif(not has_dense_flow(), reason="opencv-python-headless is missing")
 

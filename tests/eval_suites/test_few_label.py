@@ -3,8 +3,8 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenRobot
 
-from eval_suites.base import run_suite
-from eval_suites.few_label import FewLabel
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.few_label import FewLabel
 from genie_robo.sim.tabletop import Tabletop
 
 
@@ -26,7 +26,7 @@ class ToySimulator(Tabletop):
 
 @pytest.fixture(autouse=True)
 def _toy_physics(monkeypatch):
-    monkeypatch.setattr("eval_suites.few_label.restore", ToySimulator)
+    monkeypatch.setattr("genie_robo.eval_suites.few_label.restore", ToySimulator)
 
 
 def random_codes(window):

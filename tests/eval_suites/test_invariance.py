@@ -8,23 +8,23 @@ from eval_fakes import ToyEpisodes, episode_mean, make_context
 from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
 from undrawn import undrawn
 
-from eval_suites.action_following import ActionFollowing
-from eval_suites.controllability import Controllability
-from eval_suites.few_label import FewLabel
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.latent_structure import LatentStructure
-from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.metrics.image_metrics import (
+from genie_robo.eval_suites.action_following import ActionFollowing
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.few_label import FewLabel
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.latent_structure import LatentStructure
+from genie_robo.eval_suites.latent_transfer import LatentTransfer
+from genie_robo.eval_suites.metrics.image_metrics import (
     changed_pixels,
     changed_psnr,
     frame_psnr,
     motion,
     to_unit,
 )
-from eval_suites.results import metrics_json
-from eval_suites.statistics import number_episodes
-from eval_suites.tokenizer import TokenizerSuite
-from eval_suites.video import VideoSuite
+from genie_robo.eval_suites.results import metrics_json
+from genie_robo.eval_suites.statistics import number_episodes
+from genie_robo.eval_suites.tokenizer import TokenizerSuite
+from genie_robo.eval_suites.video import VideoSuite
 
 NUM_EPISODES, NUM_FIT = 14, 7
 

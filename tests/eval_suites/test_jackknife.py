@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.information import joint_counts, mutual_information
-from eval_suites.probes.code_meaning import code_sums, eta_squared
-from eval_suites.statistics import Estimate, bootstrap, jackknife, perplexity, ratio_of_sums
+from genie_robo.eval_suites.metrics.information import joint_counts, mutual_information
+from genie_robo.eval_suites.probes.code_meaning import code_sums, eta_squared
+from genie_robo.eval_suites.statistics import (
+    Estimate,
+    bootstrap,
+    jackknife,
+    perplexity,
+    ratio_of_sums,
+)
 
 NUM_EPISODES, LENGTH, NUM_CODES = 24, 20, 8
 EPISODE = np.repeat(np.arange(NUM_EPISODES), LENGTH)

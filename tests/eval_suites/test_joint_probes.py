@@ -7,15 +7,15 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, draw, make_context
 from undrawn import without_flow
 
-from eval_suites.action_following import ActionFollowing
-from eval_suites.base import Transitions
-from eval_suites.encoders import OracleEncoder
-from eval_suites.few_label import FewLabel
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.latent_structure import LatentStructure
-from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.probes.data import collect
-from eval_suites.probes.scores import Motion, main_motion
+from genie_robo.eval_suites.action_following import ActionFollowing
+from genie_robo.eval_suites.base import Transitions
+from genie_robo.eval_suites.encoders import OracleEncoder
+from genie_robo.eval_suites.few_label import FewLabel
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.latent_structure import LatentStructure
+from genie_robo.eval_suites.latent_transfer import LatentTransfer
+from genie_robo.eval_suites.probes.data import collect
+from genie_robo.eval_suites.probes.scores import Motion, main_motion
 from genie_robo.inference.world import RobotActions, Step
 
 JOINTS_ONLY = np.array([False] * 7 + [True] * 3)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import policy_evaluation
-from eval_suites.base import run_suite
-from eval_suites.plugs import plug
-from eval_suites.policy_evaluation import PolicyEvaluation
-from eval_suites.results import write_result
-from eval_suites.simulated.kept_trials import file_of, read_trial
-from eval_suites.simulated.panel import SCRIPTED
+from genie_robo.eval_suites import policy_evaluation
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.policy_evaluation import PolicyEvaluation
+from genie_robo.eval_suites.results import write_result
+from genie_robo.eval_suites.simulated.kept_trials import file_of, read_trial
+from genie_robo.eval_suites.simulated.panel import SCRIPTED
 from genie_robo.run_folder import RunFolder
 from genie_robo.trial_recording import SUITE, record_trial, trial_view
 

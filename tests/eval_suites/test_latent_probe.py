@@ -4,14 +4,14 @@ from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from sklearn.cluster import KMeans
 from undrawn import undrawn, without_flow
 
-from eval_suites.base import run_suite
-from eval_suites.few_label import FewLabel
-from eval_suites.latent_probe import LatentProbe, _lag_notes
-from eval_suites.probes.data import collect
-from eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
-from eval_suites.probes.pixel_features import coarse_grey
-from eval_suites.probes.scores import BASELINES, Motion
-from eval_suites.table import Metric, Table
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.few_label import FewLabel
+from genie_robo.eval_suites.latent_probe import LatentProbe, _lag_notes
+from genie_robo.eval_suites.probes.data import collect
+from genie_robo.eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
+from genie_robo.eval_suites.probes.pixel_features import coarse_grey
+from genie_robo.eval_suites.probes.scores import BASELINES, Motion
+from genie_robo.eval_suites.table import Metric, Table
 from genie_robo.types import Split
 
 NUM_CODES = 8

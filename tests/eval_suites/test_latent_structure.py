@@ -3,14 +3,14 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
-from eval_suites.latent_structure import LatentStructure
-from eval_suites.probes.latent_algebra import (
+from genie_robo.eval_suites.latent_structure import LatentStructure
+from genie_robo.eval_suites.probes.latent_algebra import (
     backward_measurements,
     backwards,
     best_permutation,
     sums_over_time,
 )
-from eval_suites.table import Table
+from genie_robo.eval_suites.table import Table
 from genie_robo.inference.world import HeldFrame
 
 

@@ -3,17 +3,17 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
-from eval_suites.base import run_suite
-from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.probes.code_meaning import (
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.latent_transfer import LatentTransfer
+from genie_robo.eval_suites.probes.code_meaning import (
     code_sums,
     eta_p_value,
     eta_squared,
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.statistics import mean_r2
-from eval_suites.table import UnavailableError
+from genie_robo.eval_suites.statistics import mean_r2
+from genie_robo.eval_suites.table import UnavailableError
 from genie_robo.inference.world import HeldFrame
 
 

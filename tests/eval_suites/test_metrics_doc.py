@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer, ToyRobot, make_context
 
-from eval_suites.base import EvalSuite, run_suite
-from eval_suites.comparing import compare
+from genie_robo.eval_suites.base import EvalSuite, run_suite
+from genie_robo.eval_suites.comparing import compare
 from genie_robo.inference.world import Prompt, World, robot_steps, roll_out
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"

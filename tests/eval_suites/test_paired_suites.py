@@ -8,16 +8,16 @@ from eval_fakes import make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 from undrawn import undrawn
 
-from eval_suites.action_following import ActionFollowing
-from eval_suites.base import SuiteResult
-from eval_suites.comparing import compare
-from eval_suites.controllability import Controllability
-from eval_suites.few_label import FewLabel
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.latent_structure import LatentStructure
-from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.table import LeftOut, Measurement, Table
-from eval_suites.video import VideoSuite
+from genie_robo.eval_suites.action_following import ActionFollowing
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.comparing import compare
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.few_label import FewLabel
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.latent_structure import LatentStructure
+from genie_robo.eval_suites.latent_transfer import LatentTransfer
+from genie_robo.eval_suites.table import LeftOut, Measurement, Table
+from genie_robo.eval_suites.video import VideoSuite
 
 SUITES = {
     "controllability": Controllability(num_clips=7, horizon=2, num_draws=2),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval_suites.simulated.cloning_task import goal_of
-from eval_suites.simulated.panel import Cloned, Late, Noisy, Slow, WrongTask
+from genie_robo.eval_suites.simulated.cloning_task import goal_of
+from genie_robo.eval_suites.simulated.panel import Cloned, Late, Noisy, Slow, WrongTask
 from genie_robo.policy.interface import Observation, actors
 
 

@@ -5,15 +5,15 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, TransitionCodes, make_context
 from undrawn import undrawn, without_flow
 
-from eval_suites.base import LOOKED_UP, run_suite
-from eval_suites.behaviour_cloning import BehaviourCloning
-from eval_suites.encoders import ENCODERS
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.latent_structure import LatentStructure
-from eval_suites.latent_transfer import LatentTransfer
-from eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
-from eval_suites.rollouts import frame_size
 from genie_robo.data.dataset import BadEpisodeError
+from genie_robo.eval_suites.base import LOOKED_UP, run_suite
+from genie_robo.eval_suites.behaviour_cloning import BehaviourCloning
+from genie_robo.eval_suites.encoders import ENCODERS
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.latent_structure import LatentStructure
+from genie_robo.eval_suites.latent_transfer import LatentTransfer
+from genie_robo.eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
+from genie_robo.eval_suites.rollouts import frame_size
 from genie_robo.inference.world import HeldFrame, Prompt, code_steps, robot_steps, roll_out
 
 MINE = """
@@ -241,6 +241,6 @@ def test_a_plugged_world_is_built_for_the_plugged_encoder(context, my_module):
     found = []
     worlds = {"seen": lambda given: found.append(given.encoder.num_codes) or HeldFrame(0)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eval_suites.plugs._WORLDS", worlds)
+        patch.setattr("genie_robo.eval_suites.plugs._WORLDS", worlds)
         plug(context, world_model="seen", encoder=f"{my_module}:One")
     assert found == [9]

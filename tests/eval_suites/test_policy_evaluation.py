@@ -8,13 +8,13 @@ import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import policy_evaluation
-from eval_suites.audit.checks import audit
-from eval_suites.audit.trials_file import read_trials
-from eval_suites.base import run_suite
-from eval_suites.plugs import plug
-from eval_suites.policy_evaluation import Mode, PolicyEvaluation
-from eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
+from genie_robo.eval_suites import policy_evaluation
+from genie_robo.eval_suites.audit.checks import audit
+from genie_robo.eval_suites.audit.trials_file import read_trials
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.policy_evaluation import Mode, PolicyEvaluation
+from genie_robo.eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
 from genie_robo.inference.world import Codes, HeldFrame
 from genie_robo.sim.mujoco_world import MujocoWorld
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval_suites.simulated.pose_reading import PoseReader
-from eval_suites.simulated.truth import PALETTE, Poses, to_pixels
+from genie_robo.eval_suites.simulated.pose_reading import PoseReader
+from genie_robo.eval_suites.simulated.truth import PALETTE, Poses, to_pixels
 from genie_robo.sim.scene import COLORS, CameraSpec
 
 RNG = np.random.default_rng(0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eval_suites.simulated.poses import TRUE_FRAMES, PoseTable, Source
-from eval_suites.simulated.truth import FIRST_BOX, PALETTE, Poses, Truth
-from eval_suites.simulated.wrist_reading import WristReader
-from eval_suites.table import Table
+from genie_robo.eval_suites.simulated.poses import TRUE_FRAMES, PoseTable, Source
+from genie_robo.eval_suites.simulated.truth import FIRST_BOX, PALETTE, Poses, Truth
+from genie_robo.eval_suites.simulated.wrist_reading import WristReader
+from genie_robo.eval_suites.table import Table
 from genie_robo.sim.scene import CameraSpec
 
 FRAMES = 5

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.information import entropy, joint_counts, mutual_information
-from eval_suites.metrics.regression import predict_from_codes, ridge_of_both
-from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.label_efficiency import draw_labels, label_measurements
-from eval_suites.probes.pixel_features import BLOCK, FLOW_SIZE, block_flow, coarse_grey
-from eval_suites.probes.scores import Motion, Probe, score
-from eval_suites.statistics import mean_r2
-from eval_suites.table import Table
+from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
+from genie_robo.eval_suites.metrics.regression import predict_from_codes, ridge_of_both
+from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData
+from genie_robo.eval_suites.probes.label_efficiency import draw_labels, label_measurements
+from genie_robo.eval_suites.probes.pixel_features import BLOCK, FLOW_SIZE, block_flow, coarse_grey
+from genie_robo.eval_suites.probes.scores import Motion, Probe, score
+from genie_robo.eval_suites.statistics import mean_r2
+from genie_robo.eval_suites.table import Table
 
 NUM_EPISODES, NUM_FRAMES = 40, 200
 

@@ -4,16 +4,16 @@ from types import SimpleNamespace
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer
 
-from eval_suites.base import EvalContext, run_suite
-from eval_suites.controllability import Controllability
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.rollouts import read_episodes
-from eval_suites.sim_rollout import SimRollout
-from eval_suites.tokenizer import TokenizerSuite
 from genie_robo.config import PoseSource, Source
 from genie_robo.data.dataset import BadEpisodeError
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.windows import WindowDataset
+from genie_robo.eval_suites.base import EvalContext, run_suite
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.rollouts import read_episodes
+from genie_robo.eval_suites.sim_rollout import SimRollout
+from genie_robo.eval_suites.tokenizer import TokenizerSuite
 from genie_robo.inference.world import HeldFrame
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "octo_bridge_debug"

@@ -11,10 +11,10 @@ from eval_fakes import FakeEncoder, LosslessTokenizer, ToyRobot, make_context
 from hydra.utils import get_class
 from matplotlib.image import imread
 
-from eval_suites.base import SuiteResult
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.results import format_value, metrics_json, report_markdown, write_result
-from eval_suites.table import Metric, Table, undefined
+from genie_robo.eval_suites.base import SuiteResult
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.results import format_value, metrics_json, report_markdown, write_result
+from genie_robo.eval_suites.table import Metric, Table, undefined
 
 SUITES = sorted((Path(__file__).parents[2] / "conf/suite").glob("*.yaml"))
 SHARED = {"n_units": 3, "unit": "dB", "protocol": "by hand"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from eval_fakes import ToyRobot, TransitionCodes, make_context
 
-from eval_suites.probes.data import collect
-from eval_suites.rollouts import imagine
+from genie_robo.eval_suites.probes.data import collect
+from genie_robo.eval_suites.rollouts import imagine
 from genie_robo.inference.world import Codes, HeldFrame, Prompt, Step
 
 PROMPT = Prompt(frames=np.zeros((1, 8, 8, 3), np.uint8))

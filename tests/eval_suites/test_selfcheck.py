@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval_suites import statistics
-from eval_suites.metrics import (
+from genie_robo import cli
+from genie_robo.commands import eval as eval_command
+from genie_robo.eval_suites import statistics
+from genie_robo.eval_suites.metrics import (
     following,
     frechet,
     image_metrics,
@@ -14,10 +16,8 @@ from eval_suites.metrics import (
     ranking,
     verdicts,
 )
-from eval_suites.probes import code_meaning
-from eval_suites.selfcheck import ANSWERS, Known, SelfCheck, check
-from genie_robo import cli
-from genie_robo.commands import eval as eval_command
+from genie_robo.eval_suites.probes import code_meaning
+from genie_robo.eval_suites.selfcheck import ANSWERS, Known, SelfCheck, check
 
 MODULES = (following, frechet, image_metrics, information, ranking, verdicts)
 """Of plain arrays; next to them the statistics, and what codes mean."""

@@ -14,15 +14,15 @@ from eval_fakes import (
     make_context,
 )
 
-from eval_suites import sim_rollout
-from eval_suites.base import Transitions, run_suite
-from eval_suites.controllability import Controllability
-from eval_suites.metrics.image_metrics import frame_psnr
-from eval_suites.plugs import fit_motion_centroids
-from eval_suites.sim_rollout import SimRollout
-from eval_suites.simulated.pose_reading import PoseReaders
-from eval_suites.simulated.truth import Moment
-from eval_suites.uninformed import UNINFORMED
+from genie_robo.eval_suites import sim_rollout
+from genie_robo.eval_suites.base import Transitions, run_suite
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.plugs import fit_motion_centroids
+from genie_robo.eval_suites.sim_rollout import SimRollout
+from genie_robo.eval_suites.simulated.pose_reading import PoseReaders
+from genie_robo.eval_suites.simulated.truth import Moment
+from genie_robo.eval_suites.uninformed import UNINFORMED
 from genie_robo.inference.world import HeldFrame
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from mujoco_fakes import TruePoseReader, record_context
 
-from eval_suites import sim_rollout
-from eval_suites.base import EvalContext
-from eval_suites.controllability import Controllability
-from eval_suites.plugs import plug
-from eval_suites.sim_rollout import SimRollout
+from genie_robo.eval_suites import sim_rollout
+from genie_robo.eval_suites.base import EvalContext
+from genie_robo.eval_suites.controllability import Controllability
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.sim_rollout import SimRollout
 from genie_robo.inference.world import Prompt, code_steps, roll_out
 
 

@@ -6,12 +6,19 @@ from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import record_context
 from small_genie import CPU, build_small_genie
 
-from eval_suites import speed
-from eval_suites.adapters import GenieTokenizer
-from eval_suites.results import report_markdown
-from eval_suites.speed import HEADLINE, PARTS, Speed, rollout_to_record
-from eval_suites.timing import Lap, Reading, Recorded, decode_frames, memory_growth_mb, record
 from genie_robo.data.windows import WindowDataset
+from genie_robo.eval_suites import speed
+from genie_robo.eval_suites.adapters import GenieTokenizer
+from genie_robo.eval_suites.results import report_markdown
+from genie_robo.eval_suites.speed import HEADLINE, PARTS, Speed, rollout_to_record
+from genie_robo.eval_suites.timing import (
+    Lap,
+    Reading,
+    Recorded,
+    decode_frames,
+    memory_growth_mb,
+    record,
+)
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from eval_fakes import episode_mean
 
-from eval_suites.statistics import (
+from genie_robo.eval_suites.statistics import (
     Estimate,
     balanced_accuracy,
     bootstrap,

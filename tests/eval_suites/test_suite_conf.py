@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from eval_suites.base import EvalSuite
+from genie_robo.eval_suites.base import EvalSuite
 
 FOLDER = Path(__file__).parents[2] / "conf" / "suite"
 

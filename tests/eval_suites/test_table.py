@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval_suites.statistics import mean_r2, r2_fraction
-from eval_suites.table import Measurement, Table
+from genie_robo.eval_suites.statistics import mean_r2, r2_fraction
+from genie_robo.eval_suites.table import Measurement, Table
 
 
 def table_of(row, episodes=("e",), **keys):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from small_genie import CPU, build_small_genie
 
-from eval_suites import timing
-from eval_suites.timing import (
+from genie_robo.eval_suites import timing
+from genie_robo.eval_suites.timing import (
     decode_by_recomputing,
     decode_frames,
     decode_with_cache,
@@ -36,14 +36,14 @@ def dynamics():
 def test_a_program_runs_and_is_measured_alone():
     ballast = np.ones(40_000_000)
     assert peak_memory_mb() > ballast.nbytes / 1e6
-    program = "__import__('eval_suites.timing', fromlist=['_']).peak_memory_mb()"
+    program = "__import__('genie_robo.eval_suites.timing', fromlist=['_']).peak_memory_mb()"
     assert 5 < run_alone(eval, program) < peak_memory_mb()
     assert run_alone(eval, "__import__('os').getpid()") != os.getpid()
 
 
 @pytest.mark.slow
 def test_timing_loads_no_tensorflow():
-    program = "import sys, eval_suites.speed; sys.exit('tensorflow' in sys.modules)"
+    program = "import sys, genie_robo.eval_suites.speed; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer, ToyEpisodes, ToyRobot, make_context
 
-from eval_suites.base import Reconstruction
-from eval_suites.tokenizer import TokenizerSuite
+from genie_robo.eval_suites.base import Reconstruction
+from genie_robo.eval_suites.tokenizer import TokenizerSuite
 
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from mujoco_fakes import record_context
 
-from eval_suites import trust
-from eval_suites.base import run_suite
-from eval_suites.plugs import plug
-from eval_suites.rollouts import choose_clips
-from eval_suites.trust import CASES, ROBOTS, Trust
+from genie_robo.eval_suites import trust
+from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.plugs import plug
+from genie_robo.eval_suites.rollouts import choose_clips
+from genie_robo.eval_suites.trust import CASES, ROBOTS, Trust
 from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.sim.restore import stored_scene

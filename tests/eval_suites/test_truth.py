@@ -6,7 +6,7 @@ import pytest
 from eval_fakes import ToyRobot
 from mujoco_fakes import record_context
 
-from eval_suites.simulated.truth import (
+from genie_robo.eval_suites.simulated.truth import (
     FIRST_BOX,
     PALETTE,
     ROBOT,

@@ -3,8 +3,8 @@
 import numpy as np
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 
-from eval_suites.rollouts import choose_clips
-from eval_suites.uninformed import mean_frame, other_episode, uninformed_videos
+from genie_robo.eval_suites.rollouts import choose_clips
+from genie_robo.eval_suites.uninformed import mean_frame, other_episode, uninformed_videos
 
 
 def make(num_episodes=8, **changes):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from eval_fakes import PIXEL_M, SIZE, SQUARE, ExactReader, MovingSquare, ToyRobot, make_context
 
-from eval_suites.base import Transitions
-from eval_suites.latent_probe import LatentProbe
-from eval_suites.probes.utilisation import DISTANCES, NAMES, draw_donors
+from genie_robo.eval_suites.base import Transitions
+from genie_robo.eval_suites.latent_probe import LatentProbe
+from genie_robo.eval_suites.probes.utilisation import DISTANCES, NAMES, draw_donors
 from genie_robo.inference.world import Codes, HeldFrame, Latents
 
 ROUND = (SIZE - SQUARE) * PIXEL_M
@@ -75,8 +75,8 @@ def test_a_world_that_ignores_the_latents_uses_none_of_them(robot):
 
 
 def test_donors_are_of_other_episodes_and_ever_farther(robot):
-    from eval_suites.probes.data import collect_both
-    from eval_suites.probes.scores import Motion, Probe
+    from genie_robo.eval_suites.probes.data import collect_both
+    from genie_robo.eval_suites.probes.scores import Motion, Probe
 
     context = make_context(robot, encoder=SeesMotion(), world=HeldFrame())
     fit, test = collect_both(context, max_episodes=30, name="test")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from eval_suites.probes.pixel_features import coarse_grey
+from genie_robo.eval_suites.probes.pixel_features import coarse_grey
 
 DRAWING = (
     *("tokenizer._figures", "video._figure", "video._strip", "controllability._figures"),
@@ -22,7 +22,7 @@ def undrawn():
     with pytest.MonkeyPatch.context() as patch:
         for name in DRAWING:
             empty = dict if name.endswith("figures") else Figure
-            patch.setattr(f"eval_suites.{name}", lambda *_, empty=empty, **__: empty())
+            patch.setattr(f"genie_robo.eval_suites.{name}", lambda *_, empty=empty, **__: empty())
         yield
 
 
@@ -31,6 +31,7 @@ def without_flow():
     """Changes of grey images in the place of optical flow, which only one baseline is made of."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "eval_suites.probes.data.block_flow", lambda video: np.diff(coarse_grey(video), axis=0)
+            "genie_robo.eval_suites.probes.data.block_flow",
+            lambda video: np.diff(coarse_grey(video), axis=0),
         )
         yield

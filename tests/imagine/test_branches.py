@@ -16,7 +16,7 @@ from genie_robo.inference.action_map import (
 )
 from genie_robo.inference.world import HeldFrame, Prompt, RobotActions
 from genie_robo.prompts import Clip
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 NUM_CODES, NUM_FRAMES = 3, 4
 CLIP = Clip(

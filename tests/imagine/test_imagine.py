@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from toy_labels import labels
 
-from eval_suites.adapters import GenieEncoder
 from genie_robo import cli
 from genie_robo import fit_action_map as fitting
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
+from genie_robo.eval_suites.adapters import GenieEncoder
 from genie_robo.imagine.files import tile
 from genie_robo.imagine.prompts import read_files
 from genie_robo.imagine.steering import check_steering
@@ -25,7 +25,7 @@ from genie_robo.inference.action_map import ActionMap
 from genie_robo.run_folder import RunFolder
 from genie_robo.trained_run import open_run
 from genie_robo.types import Split
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 ACTION = [0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 PAGE = Path(__file__).parents[2] / "docs" / "imagination.md"

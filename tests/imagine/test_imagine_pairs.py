@@ -13,7 +13,7 @@ from genie_robo.imagine.steering import check_one_truth
 from genie_robo.inference.world import Prompt
 from genie_robo.prompts import Clip
 from genie_robo.types import Episode
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 FAST = ("horizon=2", "num_episodes=2", "sampler.num_steps=2", "renderer=raycast", "device=cpu")
 ROBOT_ACTION = [0.0] * 7

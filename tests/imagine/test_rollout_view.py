@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eval_suites.simulated.pose_reading import PoseReaders
 from genie_robo.config import ImagineConfig, Sampler
 from genie_robo.config.sim import Renderer
 from genie_robo.data.rlds import RldsDataset
+from genie_robo.eval_suites.simulated.pose_reading import PoseReaders
 from genie_robo.imagine.files import write_episode
 from genie_robo.imagine.prompts import find_prompts
 from genie_robo.imagine.rollout import RolloutReaders, find_readers, imagine_prompt

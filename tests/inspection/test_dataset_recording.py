@@ -12,7 +12,7 @@ from genie_robo import cli
 from genie_robo.data.index import build_index
 from genie_robo.inspection.facts import record_first
 from genie_robo.inspection.recording import record_dataset
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 READ = ("data=rlds", "data.source.camera=observation/front")
 

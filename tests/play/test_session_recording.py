@@ -6,7 +6,7 @@ import pytest
 import rerun as rr
 
 from genie_robo.play.recording import view_session, write_session
-from viz.recording import check_recording
+from genie_robo.viz.recording import check_recording
 
 
 def entities(recording) -> set[str]:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-import viz.live
+import genie_robo.viz.live
 from genie_robo.build import build_genie
 from genie_robo.commands import train as train_command
 from genie_robo.config import Steering, Viz
 from genie_robo.train import live
 from genie_robo.train.live import LiveLog, Outputs, Viewer, world_model_outputs
 from genie_robo.train.run import train
-from viz.viewer import find_viewer
+from genie_robo.viz.viewer import find_viewer
 
 
 class Notebook:
@@ -127,7 +127,7 @@ def test_a_viewer_that_dies_changes_nothing(trained, weights, tmp_path, monkeypa
     words = ["--port", str(port), "--bind", "127.0.0.1", "--save", str(received)]
     server = subprocess.Popen([find_viewer(), *words], stderr=subprocess.DEVNULL)
 
-    class Killer(viz.live.LiveViewer):
+    class Killer(genie_robo.viz.live.LiveViewer):
         """Kills the server in the middle of a stage, when it has received something."""
 
         def numbers(self, stage, step, numbers):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rerun.blueprint as rrb
 
-from viz.viewer import find_viewer
+from genie_robo.viz.viewer import find_viewer
 
 
 def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from genie_robo.sim.replay import GeomShape, Replay
 from genie_robo.types import Episode
-from viz.rollout_view import RolloutView
+from genie_robo.viz.rollout_view import RolloutView
 
 NUM_FRAMES = 7
 CONTROL_HZ = 3.0

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
-from tests.viz.checks import assert_same_recordings, views_of
-from viz.atlas import (
+from genie_robo.viz.atlas import (
     AtlasView,
     atlas_blueprint,
     describe,
@@ -13,7 +12,8 @@ from viz.atlas import (
     spread,
     write_atlas,
 )
-from viz.series import code_colors
+from genie_robo.viz.series import code_colors
+from tests.viz.checks import assert_same_recordings, views_of
 
 NUM_CODES, NUM_FRAMES = 5, 4
 

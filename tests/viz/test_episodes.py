@@ -8,9 +8,7 @@ import rerun.blueprint as rrb
 import simplejpeg
 from PIL import Image
 
-from tests.data.image_files import encoded
-from tests.viz.checks import views_of
-from viz.episodes import (
+from genie_robo.viz.episodes import (
     EpisodeLayout,
     ShownEpisode,
     dataset_blueprint,
@@ -18,8 +16,10 @@ from viz.episodes import (
     first_steps,
     write_dataset,
 )
-from viz.images import SMALLEST_JPEG
-from viz.scene import Eye
+from genie_robo.viz.images import SMALLEST_JPEG
+from genie_robo.viz.scene import Eye
+from tests.data.image_files import encoded
+from tests.viz.checks import views_of
 
 NUM_FRAMES = 7
 SECOND = NUM_FRAMES + 1

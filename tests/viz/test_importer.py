@@ -8,9 +8,9 @@ import pytest
 import rerun as rr
 
 from genie_robo.commands.importer import main
-from viz.importer import FAILED, NOT_OURS, OK, Kind, find
-from viz.rollout import write_rollouts
-from viz.viewer import find_viewer
+from genie_robo.viz.importer import FAILED, NOT_OURS, OK, Kind, find
+from genie_robo.viz.rollout import write_rollouts
+from genie_robo.viz.viewer import find_viewer
 
 SCRIPT = "import sys; from genie_robo.commands.importer import main; sys.exit(main())"
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import rerun as rr
 
-import viz.live
+import genie_robo.viz.live
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.commands.train import open_viewer
 from genie_robo.config import TrainConfig, Viz
+from genie_robo.viz.follow import STAGES, follow, row, training_blueprint
+from genie_robo.viz.live import Images, LiveViewer, Numbers
+from genie_robo.viz.viewer import find_viewer
 from tests.viz.checks import views_of
-from viz.follow import STAGES, follow, row, training_blueprint
-from viz.live import Images, LiveViewer, Numbers
-from viz.viewer import find_viewer
 
 FRAMES = np.random.default_rng(0).integers(256, size=(3, 8, 6, 3), dtype=np.uint8)
 USE = np.array([5, 0, 2, 1])
@@ -139,7 +139,7 @@ def test_layout_has_a_tab_for_each_stage_and_follows(connect, tmp_path):
 
 
 def test_an_unresponsive_viewer_never_blocks_training(monkeypatch):
-    monkeypatch.setattr(viz.live, "CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(genie_robo.viz.live, "CLOSE_TIMEOUT_S", 0.5)
     look = SimpleNamespace(pictures={"true": np.zeros((4, 512, 512, 3), np.uint8)}, code_use=USE)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         viewer = LiveViewer(f"127.0.0.1:{silent.getsockname()[1]}", name="run")
@@ -164,7 +164,8 @@ def test_a_missing_viewer_is_reported_once(capfd):
 
 
 @pytest.mark.parametrize(
-    ("module", "heavy"), [("viz.live", {"rerun", "torch"}), ("viz.follow", {"mujoco", "torch"})]
+    ("module", "heavy"),
+    [("genie_robo.viz.live", {"rerun", "torch"}), ("genie_robo.viz.follow", {"mujoco", "torch"})],
 )
 def test_watching_loads_no_more_than_it_needs(module, heavy):
     program = f"import sys, {module}; sys.exit(str({heavy} & set(sys.modules) or ''))"

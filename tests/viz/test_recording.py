@@ -8,8 +8,8 @@ import pytest
 import rerun as rr
 import rerun.blueprint as rrb
 
-from viz.recording import check_recording, time_columns, write_recording
-from viz.viewer import find_viewer
+from genie_robo.viz.recording import check_recording, time_columns, write_recording
+from genie_robo.viz.viewer import find_viewer
 
 EMPTY = rrb.Blueprint(rrb.Spatial2DView(origin="/camera"))
 

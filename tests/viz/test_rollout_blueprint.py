@@ -3,8 +3,7 @@
 import pytest
 import rerun.blueprint as rrb
 
-from tests.viz.checks import views_of
-from viz.entities import (
+from genie_robo.viz.entities import (
     CHANGED_TOKENS,
     DECODED,
     GEOMS,
@@ -17,9 +16,15 @@ from viz.entities import (
     TRUST,
     UNCERTAINTY,
 )
-from viz.rollout import rollout_layout, write_rollouts
-from viz.rollout_blueprint import MODEL_COLORS, ComparisonLayout, RolloutLayout, rollout_blueprint
-from viz.scene import Eye
+from genie_robo.viz.rollout import rollout_layout, write_rollouts
+from genie_robo.viz.rollout_blueprint import (
+    MODEL_COLORS,
+    ComparisonLayout,
+    RolloutLayout,
+    rollout_blueprint,
+)
+from genie_robo.viz.scene import Eye
+from tests.viz.checks import views_of
 
 EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))
 

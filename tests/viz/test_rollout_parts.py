@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.viz.checks import assert_same_recordings
-from viz.images import FULL_ENTROPY, heat_map
-from viz.rollout import (
+from genie_robo.viz.images import FULL_ENTROPY, heat_map
+from genie_robo.viz.rollout import (
     BOTH,
     IMAGINED_ONLY,
     KEPT,
@@ -14,8 +13,9 @@ from viz.rollout import (
     rollout_layout,
     write_rollouts,
 )
-from viz.rollout_view import ReadPath, RolloutView, TokenMaps
-from viz.series import code_colors
+from genie_robo.viz.rollout_view import ReadPath, RolloutView, TokenMaps
+from genie_robo.viz.series import code_colors
+from tests.viz.checks import assert_same_recordings
 
 NAMES = ("0 +y", "1", "2 -z", "3 +x")
 GRID = (2, 3)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from genie_robo.viz.images import FULL_DIFFERENCE, JPEG_QUALITY, difference, heat_map
+from genie_robo.viz.rollout import by_episode, rollout_layout, write_rollouts
+from genie_robo.viz.rollout_view import ReadPath
 from tests.viz.checks import assert_same_recordings
-from viz.images import FULL_DIFFERENCE, JPEG_QUALITY, difference, heat_map
-from viz.rollout import by_episode, rollout_layout, write_rollouts
-from viz.rollout_view import ReadPath
 
 SECONDS = [step / 3 for step in range(7)]
 

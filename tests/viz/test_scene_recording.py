@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from viz.scene import eye_on, geom_archetype, geom_names, vertex_normals
+from genie_robo.viz.scene import eye_on, geom_archetype, geom_names, vertex_normals
 
 
 def test_normals_of_a_cube_point_outwards_along_its_diagonals():

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import viz.viewer
+import genie_robo.viz.viewer
 from genie_robo.commands.table import COMMANDS, UsageError
 from genie_robo.commands.view import run as view
 from genie_robo.config import ViewConfig
-from viz.rollout import write_rollouts
-from viz.viewer import find_recordings, find_viewer, open_window, serve_web, web_address
+from genie_robo.viz.rollout import write_rollouts
+from genie_robo.viz.viewer import find_recordings, find_viewer, open_window, serve_web, web_address
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def fake_viewer(tmp_path, monkeypatch):
         script = tmp_path / "rerun"
         script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\nexit {status}\n')
         script.chmod(0o755)
-        monkeypatch.setattr(viz.viewer, "find_viewer", lambda: script)
+        monkeypatch.setattr(genie_robo.viz.viewer, "find_viewer", lambda: script)
         return tmp_path / "words"
 
     return make
@@ -169,7 +169,7 @@ def test_server_that_stops_is_reported(run, tmp_path, monkeypatch):
     listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept()"
     script.write_text(f'#!/bin/sh\n{sys.executable} -c "{listen}"\nexit 4\n')
     script.chmod(0o755)
-    monkeypatch.setattr(viz.viewer, "find_viewer", lambda: script)
+    monkeypatch.setattr(genie_robo.viz.viewer, "find_viewer", lambda: script)
     announced = []
     with pytest.raises(ValueError, match="the web viewer stopped with status 4"):
         serve_web([run], port=port, announce=announced.append)

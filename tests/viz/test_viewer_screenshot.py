@@ -22,12 +22,12 @@ import rerun.blueprint as rrb
 from PIL import Image
 from rerun.experimental import View, ViewerClient
 
-import viz.rollout
+import genie_robo.viz.rollout
+from genie_robo.viz.recording import write_recording
+from genie_robo.viz.rollout import write_rollouts
+from genie_robo.viz.viewer import HOST, find_viewer
 from tests.browser import BROWSERS
 from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
-from viz.recording import write_recording
-from viz.rollout import write_rollouts
-from viz.viewer import HOST, find_viewer
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def recording(tmp_path, monkeypatch, make_view) -> Path:
         below = rrb.Blueprint(content, still, collapse_panels=True)
         return write_recording(path, log=log_also_broken, blueprint=below, **words)
 
-    monkeypatch.setattr(viz.rollout, "write_recording", write)
+    monkeypatch.setattr(genie_robo.viz.rollout, "write_recording", write)
     return write_rollouts(tmp_path / "demo.rrd", {"": make_view()}, name="demo")
 
 

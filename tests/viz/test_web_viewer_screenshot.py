@@ -19,13 +19,13 @@ import rerun as rr
 import rerun.blueprint as rrb
 from PIL import Image
 
-import viz.rollout
+import genie_robo.viz.rollout
+from genie_robo.viz.recording import write_recording
+from genie_robo.viz.rollout import write_rollouts
+from genie_robo.viz.viewer import HOST, web_address
 from tests.browser import open_browser
 from tests.viz.checks import views_of
 from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
-from viz.recording import write_recording
-from viz.rollout import write_rollouts
-from viz.viewer import HOST, web_address
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def grid(tmp_path, monkeypatch, make_view) -> Grid:
             **words,
         )
 
-    monkeypatch.setattr(viz.rollout, "write_recording", write)
+    monkeypatch.setattr(genie_robo.viz.rollout, "write_recording", write)
     recording = write_rollouts(tmp_path / "demo.rrd", {"": make_view()}, name="demo")
     return Grid(recording, views)
 

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.following import best_lag, distance, gain_terms, lag_terms, slope
+from genie_robo.eval_suites.metrics.following import (
+    best_lag,
+    distance,
+    gain_terms,
+    lag_terms,
+    slope,
+)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from eval_suites.metrics.frechet import frechet_distance, left_out, unbiased_mmd
-from eval_suites.statistics import normal_interval
+from genie_robo.eval_suites.metrics.frechet import frechet_distance, left_out, unbiased_mmd
+from genie_robo.eval_suites.statistics import normal_interval
 
 
 def test_a_shifted_gaussian_is_the_squared_shift_away():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.image_metrics import (
+from genie_robo.eval_suites.metrics.image_metrics import (
     changed_pixels,
     changed_psnr,
     frame_psnr,

@@ -5,18 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from eval_suites.metrics.following import best_lag, gain_terms, lag_terms
-from eval_suites.metrics.image_metrics import (
+from genie_robo.eval_suites.metrics.following import best_lag, gain_terms, lag_terms
+from genie_robo.eval_suites.metrics.image_metrics import (
     changed_pixels,
     changed_psnr,
     frame_psnr,
     motion,
 )
-from eval_suites.metrics.information import mutual_information
-from eval_suites.metrics.ranking import pearson
-from eval_suites.metrics.regression import cluster, predict_by_ridge, predict_from_codes
-from eval_suites.selfcheck import Known
-from eval_suites.statistics import (
+from genie_robo.eval_suites.metrics.information import mutual_information
+from genie_robo.eval_suites.metrics.ranking import pearson
+from genie_robo.eval_suites.metrics.regression import cluster, predict_by_ridge, predict_from_codes
+from genie_robo.eval_suites.selfcheck import Known
+from genie_robo.eval_suites.statistics import (
     balanced_accuracy,
     bootstrap,
     episode_sums,

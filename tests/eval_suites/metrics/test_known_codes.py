@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 
-from eval_suites.metrics.information import joint_counts, mutual_information
-from eval_suites.probes.code_meaning import (
+from genie_robo.eval_suites.metrics.information import joint_counts, mutual_information
+from genie_robo.eval_suites.probes.code_meaning import (
     code_sums,
     eta_p_value,
     eta_squared,
     other_episode_errors,
     sign_agreement,
 )
-from eval_suites.probes.latent_algebra import (
+from genie_robo.eval_suites.probes.latent_algebra import (
     backward_measurements,
     best_permutation,
     sums_over_time,
 )
-from eval_suites.selfcheck import Known
-from eval_suites.statistics import mean_r2
-from eval_suites.table import Table
+from genie_robo.eval_suites.selfcheck import Known
+from genie_robo.eval_suites.statistics import mean_r2
+from genie_robo.eval_suites.table import Table
 
 _CYCLE = np.arange(1201) % 4
 _ALONE = np.zeros(1200, np.int64)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.frechet import frechet_distance, left_out
-from eval_suites.selfcheck import Known
-from eval_suites.statistics import jackknife, normal_interval, ratio_of_sums
-from eval_suites.video_features import random_conv_distance
+from genie_robo.eval_suites.metrics.frechet import frechet_distance, left_out
+from genie_robo.eval_suites.selfcheck import Known
+from genie_robo.eval_suites.statistics import jackknife, normal_interval, ratio_of_sums
+from genie_robo.eval_suites.video_features import random_conv_distance
 
 _CLOUD = np.random.default_rng(0).normal(size=(40, 3))
 _SHIFT = np.array([3.0, 0.0, -4.0])

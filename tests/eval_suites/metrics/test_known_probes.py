@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from jaxtyping import Float, Int
 
-from eval_suites.few_label import mean_distance
-from eval_suites.metrics.regression import predict_from_codes
-from eval_suites.probes.data import ACHIEVED, ProbeData
-from eval_suites.probes.gripper_events import event_sums
-from eval_suites.probes.label_efficiency import CODES, label_errors
-from eval_suites.probes.latent_algebra import composition_measurements, swap_measurement
-from eval_suites.probes.metrics import best_lag
-from eval_suites.probes.scores import Errors, Motion, Probe, lag_errors, score
-from eval_suites.selfcheck import Known
-from eval_suites.statistics import Statistic, balanced_accuracy, mean_r2, r2_fraction
-from eval_suites.table import Table
+from genie_robo.eval_suites.few_label import mean_distance
+from genie_robo.eval_suites.metrics.regression import predict_from_codes
+from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData
+from genie_robo.eval_suites.probes.gripper_events import event_sums
+from genie_robo.eval_suites.probes.label_efficiency import CODES, label_errors
+from genie_robo.eval_suites.probes.latent_algebra import composition_measurements, swap_measurement
+from genie_robo.eval_suites.probes.metrics import best_lag
+from genie_robo.eval_suites.probes.scores import Errors, Motion, Probe, lag_errors, score
+from genie_robo.eval_suites.selfcheck import Known
+from genie_robo.eval_suites.statistics import Statistic, balanced_accuracy, mean_r2, r2_fraction
+from genie_robo.eval_suites.table import Table
 from genie_robo.types import GRIPPER
 
 _EPISODES, _LENGTH = 20, 100

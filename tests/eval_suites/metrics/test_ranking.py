@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
+from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
 
 # Success published with the code of Li et al. 2024 (SIMPLER): RT-2-X, RT-1 converged, RT-1 15 %,
 # RT-1-X, RT-1 begin, Octo; "move near" and "pick coke can".

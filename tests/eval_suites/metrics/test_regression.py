@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.regression import (
+from genie_robo.eval_suites.metrics.regression import (
     choose_components,
     cluster,
     fit_standardiser,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
-from eval_suites.statistics import ratio_of_sums
+from genie_robo.eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
+from genie_robo.eval_suites.statistics import ratio_of_sums
 
 SCORE = np.array([3.0, 1.0, 2.0, 0.0])
 SUCCESS = np.array([True, True, False, False])
