@@ -80,7 +80,8 @@ class Attention(nn.Module):
         joint = self.to_qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         order = (3, 0, 1, 4, 2, 5) if along == "patches" else (3, 0, 2, 4, 1, 5)
         queries_keys, values = joint.permute(order).contiguous().split((2, 1))
-        return F.layer_norm(queries_keys, (self.head_dim,)).to(values.dtype), values[0]
+        with torch.autocast(x.device.type, enabled=False):  # it adds in fp32 by itself
+            return F.layer_norm(queries_keys, (self.head_dim,)), values[0]
 
     def attend(
         self,

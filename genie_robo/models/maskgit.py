@@ -41,7 +41,7 @@ def sample_tokens(
     `top_k` restricts sampling to the top_k most likely tokens; 0 disables.
     """
     if temperature == 0:
-        return logits.argmax(-1)
+        return logits.max(-1).indices
     if 0 < top_k < logits.shape[-1]:
         best, tokens = logits.topk(top_k, dim=-1)
         drawn = sample_tokens(best, noise, temperature=temperature)

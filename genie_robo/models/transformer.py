@@ -263,21 +263,29 @@ def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]
     Attention then depends on the distance of two frames only.
     """
     num_frames, head_dim = x.shape[-2:]
-    table = _rotary_table(first, num_frames, head_dim, x.device, x.dtype)
+    if torch.compiler.is_compiling():
+        return _turn(x, *_rotary_table(first, num_frames, head_dim, x.device, x.dtype))
+    table = _kept_table(first, num_frames, head_dim, x.device, x.dtype)
     return _Rotation.apply(x, *table) if torch.is_grad_enabled() else _turn(x, *table)
 
 
 @lru_cache(maxsize=64)
+def _kept_table(
+    first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
+    with torch.inference_mode(mode=False):  # kept tensors may be used by training later
+        return _rotary_table(first, num_frames, head_dim, device, dtype)
+
+
 def _rotary_table(
     first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
     """Cosines and sines of the frames' angles; the sines are negative in the first half."""
-    with torch.inference_mode(mode=False):  # cached tensors may be used by training later
-        half = head_dim // 2
-        frequency = 100.0 ** (-torch.arange(half, device=device) / half)
-        angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
-        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
-        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+    half = head_dim // 2
+    frequency = 100.0 ** (-torch.arange(half, device=device) / half)
+    angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 class _Rotation(torch.autograd.Function):

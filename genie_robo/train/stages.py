@@ -261,7 +261,7 @@ def masked_token_loss(
     logits = model.logits(features[hidden], model.before(tokens)[hidden]).float()
     targets = tokens[hidden]
     loss = F.cross_entropy(logits, targets, reduction="sum")
-    return loss, (logits.argmax(-1) == targets).float().sum()
+    return loss, (logits.max(-1).indices == targets).float().sum()
 
 
 def encoding_noise(

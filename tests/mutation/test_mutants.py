@@ -29,7 +29,7 @@ MUTANTS = [
     (MASKGIT, "range(1, num_steps))", "range(num_steps))"),
     (MASKGIT, "return noise < rate[..., None]", "return noise > rate[..., None]"),
     (MASKGIT, "(logits / temperature).softmax", "(logits * temperature).softmax"),
-    (MASKGIT, "return logits.argmax(-1)", "return logits.argmin(-1)"),
+    (MASKGIT, "return logits.max(-1)", "return logits.min(-1)"),
     (MASKGIT, "guidance * (conditioned", "(conditioned"),
     (MASKGIT, "masked_fill(~is_hidden", "masked_fill(is_hidden"),
     (ACTIONS, "rotations[:, step] @ total", "total @ rotations[:, step]"),
