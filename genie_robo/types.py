@@ -1,7 +1,7 @@
 """Data that packages exchange: episodes, windows, batches, rollouts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -153,13 +153,6 @@ class EpisodeBatch:
     """Positions in the endless stream; they seed the randomness of each window."""
     tokens: Int[Tensor, "b t s"] | None = None
     """From a token store, None when tokens are made on the fly."""
-
-    def to(self, device: torch.device | str) -> "EpisodeBatch":
-        """The same batch with its tensors on `device`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        moved = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
-        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.models.quantizer import CodeUse, Quantizer
+from genie_robo.models.quantizer import CodeUse, Quantizer, StepCounter
 from genie_robo.models.settings import Joining, LatentActionDesign, Penalty, Target
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
@@ -92,6 +92,8 @@ class PixelActionModel(LatentActionModel):
 
     @torch.no_grad()
     def _measure(self, frames: Float[Tensor, "b t h w c"], valid: Bool[Tensor, "b t-1"]) -> None:
+        if not self.change_size.is_measuring:
+            return
         self.change_size.update(frames.diff(dim=1), valid)
         if self.design.flow or self.design.sees_flow:
             self.motion_size.update(patch_flow(frames, self.patch_size)[:, 1:], valid)
@@ -187,7 +189,7 @@ def linear_in_code(
     return torch.einsum("btspe,bte->btsp", rows, codes)
 
 
-class InitialRMS(nn.Module):
+class InitialRMS(StepCounter):
     """Root mean square of a quantity over the first training steps; a guess before them.
 
     Motions and changes differ tenfold between robots' videos; divided by their RMS, network outputs
@@ -197,7 +199,6 @@ class InitialRMS(nn.Module):
 
     squares: Float[Tensor, ""]
     count: Float[Tensor, ""]
-    num_steps: Float[Tensor, ""]
     pending: Float[Tensor, " 2"]
 
     def __init__(self, guess: float) -> None:
@@ -206,23 +207,31 @@ class InitialRMS(nn.Module):
         for name in ("squares", "count", "num_steps"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         self.register_buffer("pending", torch.zeros(2, dtype=torch.float64), persistent=False)
+        self._is_updated = False
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether these are the first training steps."""
+        return self.training and self.steps_made < MEASURED_STEPS
 
     @torch.no_grad()
     def update(self, values: Float[Tensor, "b t *n"], valid: Bool[Tensor, "b t"]) -> None:
         """Add valid values, during the first training steps."""
-        if self.training and self.num_steps < MEASURED_STEPS:
-            chosen = values[valid].double()
-            self.pending += torch.stack([chosen.square().sum(), chosen.new_tensor(chosen.numel())])
+        if self.is_measuring:
+            squares = values.double().square() * valid.view(*valid.shape, *[1] * (values.ndim - 2))
+            self.pending += torch.stack([squares.sum(), valid.sum() * values[0, 0].numel()])
+            self._is_updated = True
 
     @torch.no_grad()
     def finish_step(self, ranks: Ranks) -> None:
         """Pool the values of all processes in this step."""
         squares, count = ranks.sum(self.pending.clone())
         self.pending.zero_()
-        if count:
-            self.squares += squares
-            self.count += count
-            self.num_steps += 1
+        self.squares += squares
+        self.count += count
+        if self._is_updated:
+            self.count_step()
+        self._is_updated = False
 
     def forward(self) -> Float[Tensor, ""]:
         """The RMS, above 0."""

@@ -7,10 +7,9 @@ counts are pooled in `finish_step`, so a training step is the same whether its b
 once, in parts, or by several processes.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,20 +47,42 @@ class Quantized(NamedTuple):
 
 
 class CodeUse(NamedTuple):
-    """How the codes were used in one training step."""
+    """How the codes were used in one training step; stays on the device."""
 
-    perplexity: float
+    perplexity: Float[Tensor, ""]
     """1 when collapsed, num_codes at best; NaN when nothing was quantised."""
-    num_dead: int
+    num_dead: Int[Tensor, ""]
     """Codes unused for `reset_after` steps."""
-    num_restarted: int
+    num_restarted: Int[Tensor, ""]
 
 
-class Quantizer(nn.Module, ABC):
+class StepCounter(nn.Module):
+    """A module that counts training steps, and knows their number without asking the device."""
+
+    num_steps: Tensor
+    _steps_made: int | None = None
+
+    @property
+    def steps_made(self) -> int:
+        """Training steps so far: those of `num_steps`, which is read once."""
+        if self._steps_made is None:
+            self._steps_made = int(self.num_steps)
+        return self._steps_made
+
+    def count_step(self) -> None:
+        """One more step."""
+        self._steps_made = self.steps_made + 1
+        self.num_steps += 1
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._steps_made = None
+
+
+class Quantizer(StepCounter, ABC):
     """Maps continuous encodings to a finite set of codes and counts the use of each."""
 
     age: Int[Tensor, " k"]
-    num_steps: Int[Tensor, ""]
     use: Int[Tensor, " k"]
 
     def __init__(self, *, num_codes: int, code_dim: int, reset_after: int) -> None:
@@ -134,13 +155,13 @@ class Quantizer(nn.Module, ABC):
         """
         use = ranks.sum(self.use.clone())
         self.use.zero_()
-        self.num_steps += 1
-        if not use.any():  # nothing was quantised
-            return CodeUse(float("nan"), num_dead=0, num_restarted=0)
-        self.age.add_(1).masked_fill_(use > 0, 0)
-        is_dead = self.age >= self.reset_after
-        num_restarted = self._restart(is_dead, ranks, generator) if is_dead.any() else 0
-        return CodeUse(float(perplexity(use)), int(is_dead.sum()), num_restarted)
+        self.count_step()
+        has_codes = use.any()  # else nothing was quantised
+        self.age.add_(has_codes.long()).masked_fill_(use > 0, 0)
+        is_dead = (self.age >= self.reset_after) & has_codes
+        num_restarted = self._restart(is_dead, ranks, generator)
+        found = torch.where(has_codes, perplexity(use), torch.nan)
+        return CodeUse(found, is_dead.sum(), num_restarted)
 
     @abstractmethod
     def _quantize(
@@ -149,14 +170,14 @@ class Quantizer(nn.Module, ABC):
 
     def _count(self, indices: Int[Tensor, "*n"], valid: Bool[Tensor, "*n"]) -> None:
         if self.training:
-            self.use += torch.bincount(indices[valid], minlength=self.num_codes)
+            self.use.index_add_(0, indices.flatten(), valid.flatten().long())
 
     def _restart(
         self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
-    ) -> int:
+    ) -> Int[Tensor, ""]:
         """Move dead codes if the quantizer can; returns how many were moved."""
-        del is_dead, ranks, generator
-        return 0
+        del ranks, generator
+        return torch.zeros_like(is_dead.sum())
 
 
 class VectorQuantizer(Quantizer):
@@ -215,7 +236,7 @@ class VectorQuantizer(Quantizer):
 
     @property
     def _is_warming_up(self) -> bool:
-        return bool(self.num_steps < self.warmup_steps)
+        return self.steps_made < self.warmup_steps
 
     def bound(self, encoded: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """Encodings on the sphere or in the box."""
@@ -239,14 +260,14 @@ class VectorQuantizer(Quantizer):
         # Zero, but with a gradient: optimizers and engines expect one for every parameter.
         no_loss = torch.zeros_like(encoded[..., 0]) + 0.0 * self.codebook.sum()
         if self._is_warming_up:
-            if self.training and self.num_steps == self.warmup_steps - 1:
+            if self.training and self.steps_made == self.warmup_steps - 1:
                 self._samples.append(encoded.detach()[valid])
             noisy = _add_noise(encoded, noise)
             return Quantized(noisy, noisy.detach(), indices, no_loss)
         codes = self.lookup(indices)
         self._count(indices, valid)
         if self.continuous:
-            self._collect(encoded.detach()[valid], indices[valid])
+            self._collect(encoded.detach(), indices, valid)
             return Quantized(_add_noise(encoded, noise), codes.detach(), indices, no_loss)
         loss = vq_loss(encoded, codes, beta=self.commitment)
         if self.entropy_weight:
@@ -259,30 +280,34 @@ class VectorQuantizer(Quantizer):
     ) -> Float[Tensor, "*n"]:
         assignment = (nearness / ENTROPY_TEMPERATURE).softmax(-1)
         if self.training:
-            self.soft_use += assignment.detach()[valid].sum(0)
+            self.soft_use += (assignment.detach() * valid[..., None]).flatten(0, -2).sum(0)
         return code_information(assignment, self.marginal)
 
-    def _collect(self, encoded: Float[Tensor, "n e"], indices: Int[Tensor, " n"]) -> None:
-        """Add encodings to the clusters of this step."""
+    def _collect(
+        self, encoded: Float[Tensor, "*n e"], indices: Int[Tensor, "*n"], valid: Bool[Tensor, "*n"]
+    ) -> None:
+        """Add valid encodings to the clusters of this step."""
         if self.training:
-            counted = torch.cat([encoded, torch.ones_like(encoded[:, :1])], dim=1)
-            self.new_members.index_add_(0, indices, counted)
+            counted = torch.cat([encoded, torch.ones_like(encoded[..., :1])], dim=-1)
+            counted = (counted * valid[..., None]).flatten(0, -2)
+            self.new_members.index_add_(0, indices.flatten(), counted)
 
     @torch.no_grad()
     def finish_step(self, ranks: Ranks, generator: torch.Generator) -> CodeUse:
         """Also initialise the codebook when the warm-up ends, and update running means."""
-        if self.num_steps == self.warmup_steps - 1:
+        if self.steps_made == self.warmup_steps - 1:
             samples = ranks.gather(torch.cat(self._samples))
             self._samples.clear()
             centres = cluster(samples, self.num_codes, generator, project=self._project)
             ranks.write(self.codebook, centres)
             self.members.copy_(F.pad(centres, (0, 1), value=1.0) * INITIAL_COUNT)
-        elif self.continuous and self.num_steps >= self.warmup_steps:
+        elif self.continuous and self.steps_made >= self.warmup_steps:
             self._move_to_means(ranks)
         soft_use = ranks.sum(self.soft_use.clone())
         self.soft_use.zero_()
-        if soft_use.any():
-            self.marginal.lerp_(soft_use / soft_use.sum(), 1 - MARGINAL_DECAY)
+        total = soft_use.sum()
+        marginal = torch.where(total > 0, soft_use / total, self.marginal)
+        self.marginal.lerp_(marginal, 1 - MARGINAL_DECAY)
         return super().finish_step(ranks, generator)
 
     def _move_to_means(self, ranks: Ranks) -> None:
@@ -296,19 +321,21 @@ class VectorQuantizer(Quantizer):
 
     def _restart(
         self, is_dead: Bool[Tensor, " k"], ranks: Ranks, generator: torch.Generator
-    ) -> int:
+    ) -> Int[Tensor, ""]:
         """Move dead codes next to random live ones."""
-        live = (self.age == 0).nonzero().flatten()
-        num_dead = int(is_dead.sum())
-        choice = torch.randint(len(live), (num_dead,), generator=generator).to(live.device)
-        codebook = ranks.read(self.codebook).clone()
-        copies = self._project(codebook[live[choice]])
+        is_live = self.age == 0
+        num_live = is_live.sum().clamp(min=1)
+        live_first = is_live.long().argsort(descending=True, stable=True)
+        draws = torch.rand(self.num_codes, generator=generator).to(is_dead.device)
+        chosen = live_first[(draws * num_live).long().clamp(max=num_live - 1)]
+        codebook = ranks.read(self.codebook)
+        copies = self._project(codebook[chosen])
         noise = torch.randn(copies.shape, generator=generator).to(copies) * 0.1
-        codebook[is_dead] = self._project(copies + noise / self.code_dim**0.5)
-        ranks.write(self.codebook, codebook)
-        self.age[is_dead] = 0
-        self.members[is_dead] = 0
-        return num_dead
+        moved = self._project(copies + noise / self.code_dim**0.5)
+        ranks.write(self.codebook, torch.where(is_dead[:, None], moved, codebook))
+        self.age.masked_fill_(is_dead, 0)
+        self.members.masked_fill_(is_dead[:, None], 0)
+        return is_dead.sum()
 
     def _project(self, codes: Float[Tensor, "k e"]) -> Float[Tensor, "k e"]:
         """Codes in the space of bounded encodings."""
@@ -373,8 +400,9 @@ class JointQuantizer(Quantizer):
         """Finish the codebook's step, and count the joint codes."""
         of_part = self.part.finish_step(ranks, generator)
         joint = super().finish_step(ranks, generator)
-        nothing_quantized = math.isnan(of_part.perplexity)
-        return of_part if nothing_quantized else of_part._replace(perplexity=joint.perplexity)
+        is_known = ~of_part.perplexity.isnan()
+        found = torch.where(is_known, joint.perplexity, torch.nan)
+        return of_part._replace(perplexity=found)
 
     def _quantize(
         self, encoded: Float[Tensor, "*n e"], valid: Bool[Tensor, "*n"], noise: Tensor | None
@@ -444,7 +472,7 @@ def _entropy(probabilities: Float[Tensor, "*n k"]) -> Float[Tensor, "*n"]:
 def closeness(points: Float[Tensor, "*n e"], codes: Float[Tensor, "k e"]) -> Float[Tensor, "*n k"]:
     """Minus half the squared distance to every code; on the unit sphere the cosine less 1.
 
-    -|p - c|^2 / 2 = [p, -|p|^2 / 2, 1] . [c, 1, -|c|^2 / 2]: one product is faster than three passes.
+    -|p - c|^2 / 2 = [p, -|p|^2 / 2, 1] . [c, 1, -|c|^2 / 2], one product instead of three passes.
     """
     points = torch.cat([points, _half_squares(points), torch.ones_like(points[..., :1])], dim=-1)
     codes = torch.cat([codes, torch.ones_like(codes[:, :1]), _half_squares(codes)], dim=-1)

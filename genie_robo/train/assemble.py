@@ -281,6 +281,7 @@ def build_loop(
         watches=_watches(stage),
         num_steps=_num_steps(stage, config, datasets),
         log_every=config.log_every,
+        read_every=1 if fabric.device.type == "cpu" else config.log_every,
         validate_every=settings.validate_every,
         save_every_s=config.save_every_s,
         other_dataset=config.other_dataset,

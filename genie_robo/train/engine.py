@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from genie_robo.build import build_device
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import OneProcess, Ranks
-from genie_robo.train.settings import EngineConfig, Precision, Strategy
+from genie_robo.train import settings
+from genie_robo.train.settings import EngineConfig, Strategy
 from genie_robo.workers import end_with_launcher
 
 _STOP_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -51,6 +53,7 @@ def make_fabric(config: EngineConfig) -> Fabric:
         logging.getLogger(name).setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with_launcher()
+    is_bf16 = _is_bf16(config.precision, accelerator)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -58,10 +61,24 @@ def make_fabric(config: EngineConfig) -> Fabric:
         devices=local_processes,
         num_nodes=num_processes // local_processes,
         strategy=_strategy(config.strategy, num_processes),
-        precision="bf16-mixed" if _is_bf16(config.precision, accelerator) else "32-true",
+        plugins=_Autocast("bf16-mixed", accelerator) if is_bf16 else _AsGiven(),
     )
     fabric.launch()
     return fabric
+
+
+class _AsGiven(Precision):
+    """Inputs of a forward pass keep their precision: totals are sums in fp64."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+class _Autocast(MixedPrecision):
+    """Products in bf16; inputs keep their precision, which Fabric would lower to bf16."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def make_ranks(fabric: Fabric) -> Ranks:
@@ -166,10 +183,10 @@ def _accelerator(device: str) -> str:
     return found.type
 
 
-def _is_bf16(precision: Precision, accelerator: str) -> bool:
-    if precision is Precision.auto:
+def _is_bf16(precision: settings.Precision, accelerator: str) -> bool:
+    if precision is settings.Precision.auto:
         return supports_bf16(accelerator)
-    return precision is Precision.bf16
+    return precision is settings.Precision.bf16
 
 
 def supports_bf16(device: str) -> bool:

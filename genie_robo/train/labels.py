@@ -59,14 +59,17 @@ class ActionLabels(nn.Module):
             len(self.labelled),
         )
 
-    def totals(self, batch: EpisodeBatch) -> dict[str, Tensor]:
-        """How many action numbers of a batch are labels."""
-        return {"labels": self._label_mask(batch).sum().double()}
-
-    def inputs(self, batch: EpisodeBatch) -> dict[str, Tensor]:
+    def inputs(self, batch: EpisodeBatch, device: torch.device) -> dict[str, Tensor]:
         """Scaled actions, and which of their numbers are labels."""
-        scaled = (batch.robot_actions - self.centre) / self.reach
-        return {"actions": scaled * _known(batch), "is_label": self._label_mask(batch)}
+        known = _known(batch)
+        chosen = torch.tensor([name in self.labelled for name in batch.episode_ids])
+        scaled = (batch.robot_actions.to(device) - self.centre) / self.reach
+        is_label = (known & chosen[:, None, None]).to(device)
+        return {"actions": scaled * known.to(device), "is_label": is_label}
+
+    def totals(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How many action numbers of a batch are labels."""
+        return {"labels": inputs["is_label"].sum().double()}
 
     def loss(
         self,
@@ -79,11 +82,6 @@ class ActionLabels(nn.Module):
         """Squared error of labelled actions predicted linearly from the latent ones."""
         error = (self.read_action(continuous).float() - actions).square() * is_label
         return self.weight * error.sum() / totals["labels"].clamp(min=1)
-
-    def _label_mask(self, batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:
-        chosen = torch.tensor([name in self.labelled for name in batch.episode_ids])
-        known = _known(batch)
-        return known & chosen.to(known.device)[:, None, None]
 
 
 def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:

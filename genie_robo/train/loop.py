@@ -1,7 +1,7 @@
 """The training loop of every stage."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -18,7 +18,7 @@ from genie_robo.data.loader import WindowLoader
 from genie_robo.progress import progress_bar
 from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.engine import stop_requests
-from genie_robo.train.metrics import CodebookWatch, MetricsLog, log_names
+from genie_robo.train.metrics import CodebookWatch, MetricsLog
 from genie_robo.train.step import StepResult, TrainStep, Validation
 
 _FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
@@ -39,6 +39,8 @@ class Loop:
     watches: Mapping[str, CodebookWatch]
     num_steps: int
     log_every: int
+    read_every: int
+    """Steps between two looks at what the device found, and at who was asked to stop."""
     validate_every: int
     save_every_s: float
     other_dataset: bool = False
@@ -57,7 +59,8 @@ class Loop:
         is_first = self.train_step.fabric.is_global_zero
         logs = self.open_logs(self.step) if is_first else ()
         name, batches = self.train_step.stage.name, iter(self.loader)
-        saved_at, stopped = time.monotonic(), False
+        saved_at, stopped, note = time.monotonic(), False, ""
+        results: list[StepResult] = []
         with (
             stop_requests() as stop,
             progress_bar(
@@ -68,9 +71,14 @@ class Loop:
                 visible=is_first and not self._is_done,
             ) as advance,
         ):
-            while self.step < self.num_steps and not stopped:
-                numbers = self._advance(batches)
-                advance(note=_note(numbers))
+            while not self._is_done and not stopped:
+                results.append(self.train_step(self.step, batches))
+                self.step += 1
+                advance(note=note)
+                if not self._reads(stop):
+                    continue
+                numbers = self._read(results)
+                results, note = [], f"loss {numbers['loss']:.3f}"
                 if "val_loss" in numbers or self.step % self.log_every == 0 or self._is_done:
                     for log in logs:
                         log.write(self.step, numbers)
@@ -91,17 +99,22 @@ class Loop:
     def _is_done(self) -> bool:
         return self.step >= self.num_steps
 
-    def _advance(self, batches: Iterator[Any]) -> dict[str, float]:
-        """One step, and validation when it is due."""
-        result: StepResult = self.train_step(self.step, batches)
-        self.step += 1
-        numbers = dict(result.numbers)
-        for prefix, use in result.code_use.items():
-            self.watches[prefix].see(self.step, use)
-            numbers |= log_names(prefix, use)
-        if self.validate and (self.step % self.validate_every == 0 or self._is_done):
-            numbers |= self.validate()
-        return numbers
+    @property
+    def _validates(self) -> bool:
+        return self.validate is not None and (self.step % self.validate_every == 0 or self._is_done)
+
+    def _reads(self, stop: Event) -> bool:
+        """Whether this step waits for the device; all processes wait at the same steps."""
+        is_asked = stop.is_set() and self.train_step.fabric.world_size == 1
+        return self.step % self.read_every == 0 or self._validates or self._is_done or is_asked
+
+    def _read(self, results: Sequence[StepResult]) -> dict[str, float]:
+        """The numbers of the last step, after a look at all since the last one; validation."""
+        lines = self.train_step.read(results)
+        for result, line in zip(results, lines, strict=True):
+            for prefix, watch in self.watches.items():
+                watch.see(result.step + 1, line[f"{prefix}perplexity"])
+        return lines[-1] | (self.validate() if self.validate and self._validates else {})
 
     def _agree(self, stop: Event, unsaved_s: float) -> tuple[bool, bool]:
         """Whether any process was asked to stop, and whether the first one is due to save."""
@@ -149,7 +162,3 @@ class Loop:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _note(numbers: Mapping[str, float]) -> str:
-    return f"loss {numbers['loss']:.3f}"

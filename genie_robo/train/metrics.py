@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
+from torch import Tensor
+
 from genie_robo.disk_space import explaining_no_space
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.run_folder import RunFolder, write_atomic
@@ -188,11 +190,11 @@ class CodebookWatch:
         self._num_codes = num_codes
         self._recent: list[float] = []
 
-    def see(self, step: int, use: CodeUse) -> None:
+    def see(self, step: int, perplexity: float) -> None:
         """Record the use in a training step; warn when few codes are used for many steps."""
-        if math.isnan(use.perplexity):
+        if math.isnan(perplexity):
             return
-        self._recent.append(use.perplexity)
+        self._recent.append(perplexity)
         if len(self._recent) < _MEMORY:
             return
         mean = sum(self._recent) / len(self._recent)
@@ -209,10 +211,10 @@ class CodebookWatch:
             )
 
 
-def log_names(prefix: str, use: CodeUse) -> dict[str, float]:
+def log_names(prefix: str, use: CodeUse) -> dict[str, Tensor]:
     """The use of a codebook as numbers for the log."""
     return {
         f"{prefix}perplexity": use.perplexity,
-        f"{prefix}dead_codes": float(use.num_dead),
-        f"{prefix}code_resets": float(use.num_restarted),
+        f"{prefix}dead_codes": use.num_dead,
+        f"{prefix}code_resets": use.num_restarted,
     }

@@ -28,11 +28,14 @@ from genie_robo.progress import progress_bar
 from genie_robo.ranks import Ranks
 from genie_robo.train.stages import (
     STEERING,
+    Inputs,
     Sums,
     TokenMask,
     WindowNoise,
     detached,
     masked_token_loss,
+    move,
+    video_on,
 )
 from genie_robo.types import EpisodeBatch, video_to_float
 
@@ -80,42 +83,41 @@ class RobotControlStage(nn.Module):
             num_tokens=robot_dynamics.tokens_per_frame, min_rate=min_mask_rate, seed=seed
         )
 
-    def totals(self, batch: EpisodeBatch) -> Sums:
-        """The masked tokens."""
-        return {"tokens": self.hide(batch.positions, ~batch.is_pad).sum().double()}
+    def inputs(self, batch: EpisodeBatch, device: torch.device) -> Inputs:
+        """The video in [0, 1], stored tokens, the mask, and which windows have labels."""
+        steering = WindowNoise(self.seed, batch.positions, STEERING).uniform(1, 1)
+        inputs = {
+            **self.hide.inputs(batch),
+            "robot_actions": batch.robot_actions,
+            "is_labelled": torch.tensor([name in self.labelled for name in batch.episode_ids]),
+            "by_latents": steering < self.latents_share,
+            "tokens": batch.tokens,
+        }
+        found = {name: move(value, device) for name, value in inputs.items() if value is not None}
+        return {"pixels": video_on(device, batch)} | found
 
-    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """The loss, from the video or its stored tokens, and the robot actions of labelled ones."""
-        known = torch.tensor([name in self.labelled for name in batch.episode_ids])
-        return module(
-            batch.video,
-            batch.is_pad,
-            batch.positions,
-            totals,
-            batch.robot_actions,
-            known.to(batch.video.device),
-            batch.tokens,
-        )
+    def totals(self, inputs: Inputs) -> Sums:
+        """The masked tokens."""
+        return {"tokens": inputs["hidden"].sum().double()}
 
     def forward(
         self,
-        video: UInt8[Tensor, "b t h w c"],
-        is_pad: Bool[Tensor, "b t"],
-        positions: Int[Tensor, " b"],
         totals: Sums,
+        pixels: Float[Tensor, "b t h w c"],
+        hidden: Bool[Tensor, "b t s"],
+        places: Int[Tensor, " n"],
         robot_actions: Float[Tensor, "b t-1 a"],
         is_labelled: Bool[Tensor, " b"],
+        by_latents: Bool[Tensor, "b 1 1"],
         tokens: Int[Tensor, "b t s"] | None = None,
     ) -> tuple[Float[Tensor, ""], Sums]:
         """Cross-entropy of the masked tokens."""
         with torch.no_grad():
-            pixels = video_to_float(video)
             tokens = self.encode_tokens(pixels) if tokens is None else tokens
-            steering = self._steering(
-                self._infer(pixels, tokens), robot_actions, is_labelled, positions
-            )
+            inferred = self._infer(pixels, tokens)
+            steering = self._steering(inferred, robot_actions, is_labelled, by_latents)
         cross_entropy, correct = masked_token_loss(
-            self.robot_dynamics, tokens, steering, self.hide(positions, ~is_pad)
+            self.robot_dynamics, tokens, steering, hidden, places
         )
         loss = cross_entropy / totals["tokens"]
         sums = {"dynamics_loss": loss, "dynamics_accuracy": correct / totals["tokens"]}
@@ -134,11 +136,9 @@ class RobotControlStage(nn.Module):
         inferred: LatentActions,
         robot_actions: Float[Tensor, "b n a"],
         is_labelled: Bool[Tensor, " b"],
-        positions: Int[Tensor, " b"],
+        by_latents: Bool[Tensor, "b 1 1"],
     ) -> Float[Tensor, "b n i"]:
         """One kind of action for each window: the robot's, latents or codes."""
-        noise = WindowNoise(self.seed, positions, STEERING)
-        by_latents = noise.uniform(1, 1) < self.latents_share
         latents = torch.where(by_latents, inferred.continuous, self._codes(inferred.indices))
         dynamics, is_robot = self.robot_dynamics, is_labelled[:, None, None]
         return torch.where(is_robot, dynamics.by_robot(robot_actions), dynamics.by_latents(latents))

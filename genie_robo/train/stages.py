@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.dynamics import DynamicsModel
@@ -28,22 +28,28 @@ STEP, MASK, ENCODING, STEERING = 1, 2, 3, 4
 STILL = 1e-6
 """Mean square change of a frame below which nothing moves: a quarter of a grey level."""
 
+Inputs = dict[str, Tensor]
+"""Keyword arguments of a stage's forward pass for a part of a batch, on the device."""
 Sums = dict[str, Float[Tensor, ""]]
 """Sums over a part of a batch; the sums of all parts add up to those of the batch."""
 
 
 @runtime_checkable
 class TrainingStage(Protocol):
-    """A module whose forward is the loss of a part of a batch."""
+    """A module whose forward is the loss of a part of a batch.
+
+    What the host can decide, such as masks and noise, is decided in `inputs`: nothing after it
+    waits for the device.
+    """
 
     name: str
 
-    def totals(self, batch: EpisodeBatch) -> Sums:
-        """Denominators of the loss."""
+    def inputs(self, batch: EpisodeBatch, device: torch.device) -> Inputs:
+        """What the loss of a batch in the host's memory needs, on the device."""
         ...
 
-    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """Call `module`, this stage as wrapped by the engine, with its inputs from a batch."""
+    def totals(self, inputs: Inputs) -> Sums:
+        """Denominators of the loss."""
         ...
 
     def describe(self, sums: Mapping[str, float]) -> dict[str, float]:
@@ -70,37 +76,38 @@ class TokenizerStage(nn.Module):
         self.seed = seed
         self.colour_weight = colour_weight
 
-    def totals(self, batch: EpisodeBatch) -> Sums:
-        """Valid frames, their weights, and the moments of the pixels."""
-        pixels = video_to_float(batch.video).double()
-        weights = self._weights(pixels).mean((2, 3, 4))
-        return {
-            "frames": (~batch.is_pad).sum().double(),
-            "weights": (weights * ~batch.is_pad).sum(),
-            "pixels": pixels.new_tensor(pixels.numel()),
-            "sum": pixels.sum(),
-            "squares": pixels.square().sum(),
-        }
+    def inputs(self, batch: EpisodeBatch, device: torch.device) -> Inputs:
+        """The video in [0, 1], the weights of its pixels, and noise for its encodings."""
+        pixels, valid = video_on(device, batch), move(~batch.is_pad, device)
+        quantizer, num_tokens = self.tokenizer.quantizer, self.tokenizer.tokens_per_frame
+        noise = encoding_noise(quantizer, self.seed, batch, batch.video.shape[1], num_tokens)
+        inputs = {"pixels": pixels, "valid": valid, "weights": self._weights(pixels)}
+        return inputs | ({} if noise is None else {"noise": move(noise, device)})
 
-    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """The loss, from the video alone."""
-        return module(batch.video, batch.is_pad, batch.positions, totals)
+    def totals(self, inputs: Inputs) -> Sums:
+        """Valid frames, their weights, and the moments of the pixels."""
+        pixels, valid = inputs["pixels"], inputs["valid"]
+        return {
+            "frames": valid.sum().double(),
+            "weights": (inputs["weights"].mean((2, 3, 4)) * valid).sum().double(),
+            "pixels": pixels.new_tensor(pixels.numel(), dtype=torch.float64),
+            "sum": pixels.sum(dtype=torch.float64),
+            "squares": pixels.square().sum(dtype=torch.float64),
+        }
 
     def forward(
         self,
-        video: UInt8[Tensor, "b t h w c"],
-        is_pad: Bool[Tensor, "b t"],
-        positions: Int[Tensor, " b"],
         totals: Sums,
+        pixels: Float[Tensor, "b t h w c"],
+        valid: Bool[Tensor, "b t"],
+        weights: Float[Tensor, "b t h w 1"],
+        noise: Float[Tensor, "b t s e"] | None = None,
     ) -> tuple[Float[Tensor, ""], Sums]:
         """Reconstruction error in units of the pixel variance, plus the VQ loss."""
-        pixels, valid = video_to_float(video), ~is_pad
-        quantizer, num_tokens = self.tokenizer.quantizer, self.tokenizer.tokens_per_frame
-        noise = encoding_noise(quantizer, self.seed, positions, video.shape[1], num_tokens)
         output = self.tokenizer(pixels, valid, noise)
         errors = (output.video - pixels).square()
         mse = (errors.mean((2, 3, 4)) * valid).sum() / totals["frames"]
-        weighted = (errors * self._weights(pixels)).mean((2, 3, 4))
+        weighted = (errors * weights).mean((2, 3, 4))
         vq_loss = (output.vq_loss.mean(-1) * valid).sum() / totals["frames"]
         loss = (weighted * valid).sum() / totals["weights"] / _variance(totals) + vq_loss
         return loss.float(), detached({"mse": mse, "vq_loss": vq_loss})
@@ -154,56 +161,61 @@ class WorldModelStage(nn.Module):
         self.seed = seed
         self.labels = labels
 
-    def totals(self, batch: EpisodeBatch) -> Sums:
-        """Valid transitions, how much they change, and the masked tokens."""
-        valid = ~batch.is_pad
-        change = self.latent_action.error_unit(video_to_float(batch.video))
-        hidden = self.hide(batch.positions, valid)
-        totals = {
-            "transitions": valid[:, 1:].sum().double(),
-            "change": (change.clamp(min=STILL) * valid[:, 1:]).sum().double(),
-            "tokens": hidden.sum().double(),
+    def inputs(self, batch: EpisodeBatch, device: torch.device) -> Inputs:
+        """The video in [0, 1], stored tokens, the mask, noise, and labels where they are used."""
+        num_transitions = batch.video.shape[1] - 1
+        noise = encoding_noise(self.latent_action.quantizer, self.seed, batch, num_transitions)
+        steering = WindowNoise(self.seed, batch.positions, STEERING).uniform(1, 1)
+        inputs = {
+            "valid": ~batch.is_pad,
+            **self.hide.inputs(batch),
+            "by_latents": steering < self.latents_share,
+            "noise": noise,
+            "tokens": batch.tokens,
+            "robot_actions": batch.robot_actions if self.dynamics.robot else None,
         }
-        return totals | (self.labels.totals(batch) if self.labels else {})
+        found = {name: move(value, device) for name, value in inputs.items() if value is not None}
+        labels = self.labels.inputs(batch, device) if self.labels else {}
+        return {"pixels": video_on(device, batch)} | found | labels
 
-    def loss(self, module: nn.Module, batch: EpisodeBatch, totals: Sums) -> tuple[Tensor, Sums]:
-        """The loss, from the video or the tokens stored for it."""
-        extra = self.labels.inputs(batch) if self.labels else {}
-        if self.dynamics.robot:
-            extra["robot_actions"] = batch.robot_actions
-        return module(batch.video, batch.is_pad, batch.positions, totals, batch.tokens, **extra)
+    def totals(self, inputs: Inputs) -> Sums:
+        """Valid transitions, how much they change, and the masked tokens."""
+        leads_to_valid = inputs["valid"][:, 1:]
+        change = self.latent_action.error_unit(inputs["pixels"])
+        totals = {
+            "transitions": leads_to_valid.sum().double(),
+            "change": (change.clamp(min=STILL) * leads_to_valid).sum().double(),
+            "tokens": inputs["hidden"].sum().double(),
+        }
+        return totals | (self.labels.totals(inputs) if self.labels else {})
 
     def forward(
         self,
-        video: UInt8[Tensor, "b t h w c"],
-        is_pad: Bool[Tensor, "b t"],
-        positions: Int[Tensor, " b"],
         totals: Sums,
+        pixels: Float[Tensor, "b t h w c"],
+        valid: Bool[Tensor, "b t"],
+        hidden: Bool[Tensor, "b t s"],
+        places: Int[Tensor, " n"],
+        by_latents: Bool[Tensor, "b 1 1"],
+        noise: Float[Tensor, "b t-1 e"] | None = None,
         tokens: Int[Tensor, "b t s"] | None = None,
         robot_actions: Float[Tensor, "b t-1 a"] | None = None,
         **labels: Tensor,
     ) -> tuple[Float[Tensor, ""], Sums]:
         """The sum of both losses; the dynamics sends no gradient to the latent actions."""
-        pixels, valid = video_to_float(video), ~is_pad
         if tokens is None:
             with torch.no_grad():
                 tokens = self.encode_tokens(pixels)
-        num_transitions = video.shape[1] - 1
-        quantizer = self.latent_action.quantizer
-        noise = encoding_noise(quantizer, self.seed, positions, num_transitions)
-        action = self.latent_action(pixels, tokens, valid=valid[:, 1:], noise=noise)
-        unexplained = (action.error * valid[:, 1:]).sum() / totals["change"]
-        vq_loss = (action.vq_loss * valid[:, 1:]).sum() / totals["transitions"]
+        leads_to_valid = valid[:, 1:]
+        action = self.latent_action(pixels, tokens, valid=leads_to_valid, noise=noise)
+        unexplained = (action.error * leads_to_valid).sum() / totals["change"]
+        vq_loss = (action.vq_loss * leads_to_valid).sum() / totals["transitions"]
 
         if robot_actions is None:
-            noise = WindowNoise(self.seed, positions, STEERING)
-            by_latents = noise.uniform(1, 1) < self.latents_share
             steering = torch.where(by_latents, action.bounded, action.steering)
         else:
             steering = self.dynamics.by_robot(robot_actions)
-        cross_entropy, correct = masked_token_loss(
-            self.dynamics, tokens, steering, self.hide(positions, valid)
-        )
+        cross_entropy, correct = masked_token_loss(self.dynamics, tokens, steering, hidden, places)
         token_loss = cross_entropy / totals["tokens"]
         sums = {
             "lam_unexplained_change": unexplained,
@@ -238,6 +250,11 @@ class TokenMask:
     min_rate: float
     seed: int
 
+    def inputs(self, batch: EpisodeBatch) -> Inputs:
+        """`hidden`: True for the tokens to hide; `places`: their places among all tokens."""
+        hidden = self(batch.positions, ~batch.is_pad)
+        return {"hidden": hidden, "places": hidden.flatten().nonzero().flatten()}
+
     def __call__(
         self, positions: Int[Tensor, " b"], valid: Bool[Tensor, "b t"]
     ) -> Bool[Tensor, "b t s"]:
@@ -255,22 +272,42 @@ def masked_token_loss(
     tokens: Int[Tensor, "b t s"],
     actions: Float[Tensor, "b t-1 e"],
     hidden: Bool[Tensor, "b t s"],
+    places: Int[Tensor, " n"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Cross-entropy of the hidden tokens (paper section 2.1) and the number of right guesses."""
+    """Cross-entropy of the hidden tokens (paper section 2.1) and the number of right guesses.
+
+    `places` are those of the hidden tokens among all; a GPU that has to find them makes the host
+    wait.
+    """
+    places = hidden.flatten().nonzero().flatten() if places is None else places
     features = model.features(tokens.masked_fill(hidden, model.mask_token), actions)
-    logits = model.logits(features[hidden], model.before(tokens)[hidden]).float()
-    targets = tokens[hidden]
+    features, before, targets = (
+        flat.index_select(0, places)
+        for flat in (features.flatten(0, 2), model.before(tokens).flatten(), tokens.flatten())
+    )
+    logits = model.logits(features, before).float()
     loss = F.cross_entropy(logits, targets, reduction="sum")
     return loss, (logits.max(-1).indices == targets).float().sum()
 
 
 def encoding_noise(
-    quantizer: Quantizer, seed: int, positions: Int[Tensor, " b"], *shape: int
+    quantizer: Quantizer, seed: int, batch: EpisodeBatch, *shape: int
 ) -> Float[Tensor, "b ..."] | None:
     """Noise for the encodings while a quantizer warms up without quantising; else None."""
     if not quantizer.adds_noise:
         return None
-    return WindowNoise(seed, positions, ENCODING).normal(*shape, quantizer.code_dim)
+    return WindowNoise(seed, batch.positions, ENCODING).normal(*shape, quantizer.code_dim)
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; a copy from pinned memory waits for nothing."""
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
+
+
+def video_on(device: torch.device, batch: EpisodeBatch) -> Float[Tensor, "b t h w c"]:
+    """The video of a batch in [0, 1]; bytes are moved, the device converts them."""
+    return video_to_float(move(batch.video, device))
 
 
 def _variance(totals: Sums) -> Float[Tensor, ""]:
@@ -291,7 +328,6 @@ class WindowNoise:
     """
 
     def __init__(self, seed: int, positions: Int[Tensor, " b"], purpose: int) -> None:
-        self._device = positions.device
         self._generators = [
             torch.Generator().manual_seed(_mix(seed, int(position), purpose))
             for position in positions.tolist()
@@ -300,12 +336,12 @@ class WindowNoise:
     def uniform(self, *shape: int) -> Float[Tensor, "b ..."]:
         """Uniform in [0, 1), of this shape for every window."""
         drawn = [torch.rand(shape, generator=generator) for generator in self._generators]
-        return torch.stack(drawn).to(self._device)
+        return torch.stack(drawn)
 
     def normal(self, *shape: int) -> Float[Tensor, "b ..."]:
         """Standard normal, of this shape for every window."""
         drawn = [torch.randn(shape, generator=generator) for generator in self._generators]
-        return torch.stack(drawn).to(self._device)
+        return torch.stack(drawn)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

@@ -1,5 +1,6 @@
 """One optimizer step, and validation: on batches divided into parts and between processes."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,25 +14,31 @@ from torch.distributed.tensor import DTensor
 
 from genie_robo.data.loader import collate
 from genie_robo.data.windows import WindowDataset
-from genie_robo.models.quantizer import CodeUse
 from genie_robo.ranks import Ranks
 from genie_robo.train.engine import reshard
+from genie_robo.train.metrics import log_names
 from genie_robo.train.optim import WeightAverage, evaluation_weights
-from genie_robo.train.stages import Sums, TrainingStage, step_generator
+from genie_robo.train.stages import Inputs, Sums, TrainingStage, step_generator
 from genie_robo.types import EpisodeBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """Logged numbers of a training step, and the use of each codebook."""
+    """What a training step found, still on the device."""
 
-    numbers: Mapping[str, float]
-    code_use: Mapping[str, CodeUse]
+    step: int
+    """Training steps made before it."""
+    sums: Sums
+    """The loss, and what the stage describes."""
+    numbers: Mapping[str, Tensor]
+    """Further numbers: the gradient norm, the use of codebooks."""
+    learning_rate: float
+    episode_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainStep:
-    """One optimizer step when called."""
+    """One optimizer step when called; nothing in it waits for the device."""
 
     fabric: Fabric
     ranks: Ranks
@@ -47,57 +54,73 @@ class TrainStep:
     seed: int
 
     def __call__(self, step: int, batches: Iterator[EpisodeBatch]) -> StepResult:
-        """Learn from the next batch; `step` steps were made before.
-
-        Raises:
-            ValueError: The loss or the gradient is not finite; nothing was changed.
-        """
+        """Learn from the next batch; `step` steps were made before."""
         rate = self.learning_rate(step)
         for group in (group for each in self.optimizers for group in each.param_groups):
             group["lr"] = rate
-        parts = [next(batches).to(self.fabric.device) for _ in range(self.num_parts)]
+        drawn = [next(batches) for _ in range(self.num_parts)]
+        parts = [self.stage.inputs(batch, self.fabric.device) for batch in drawn]
         totals = pool([self.stage.totals(part) for part in parts], self.ranks)
         found = [self._backward(part, totals, is_last=part is parts[-1]) for part in parts]
-        sums = floats(pool(found, self.ranks))
-        norm = self._clip(step, sums["loss"], parts)
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         if self.average:
             self.average.update(step)
         code_use = self.stage.finish_step(self.ranks, step_generator(self.seed, step))
-        loss = sums.pop("loss")
-        numbers = {"loss": loss, **self.stage.describe(sums), "grad_norm": norm}
-        return StepResult(numbers={**numbers, "learning_rate": rate}, code_use=code_use)
+        numbers = {"grad_norm": norm.full_tensor() if isinstance(norm, DTensor) else norm}
+        for prefix, use in code_use.items():
+            numbers |= log_names(prefix, use)
+        return StepResult(
+            step=step,
+            sums=pool(found, self.ranks),
+            numbers=numbers,
+            learning_rate=rate,
+            episode_ids=tuple(sorted({name for batch in drawn for name in batch.episode_ids})),
+        )
 
-    def _backward(self, part: EpisodeBatch, totals: Sums, *, is_last: bool) -> Sums:
+    def read(self, results: Sequence[StepResult]) -> list[dict[str, float]]:
+        """The numbers of some steps for the log, in one transfer from the device.
+
+        Raises:
+            ValueError: The loss or the gradient of a step is not finite.
+        """
+        tensors = [{**result.sums, **result.numbers} for result in results]
+        rows = torch.stack([torch.stack([x.double() for x in each.values()]) for each in tensors])
+        lines = []
+        for result, row in zip(results, rows.tolist(), strict=True):
+            values = dict(zip(tensors[0], row, strict=True))
+            loss, sums = values["loss"], {name: values[name] for name in result.sums}
+            sums.pop("loss")
+            self._check_finite(result, loss, values["grad_norm"])
+            further = {name: values[name] for name in result.numbers}
+            described = {"loss": loss, **self.stage.describe(sums), **further}
+            lines.append({**described, "learning_rate": result.learning_rate})
+        return lines
+
+    def _backward(self, part: Inputs, totals: Sums, *, is_last: bool) -> Sums:
         """Add the gradient of a part; DDP shares gradients after the last one."""
         # FSDP2 would hold unsharded gradients until then, so it reduces after every part.
         waits = not is_last and isinstance(self.fabric.strategy, DDPStrategy)
         with self.fabric.no_backward_sync(self.module, enabled=waits):
-            loss, sums = compute_loss(self.stage, self.module, part, totals)
+            loss, sums = compute_loss(self.module, part, totals)
             self.fabric.backward(loss * self.fabric.world_size)  # processes average gradients
         return {"loss": loss.detach(), **sums}
 
-    def _clip(self, step: int, loss: float, parts: Sequence[EpisodeBatch]) -> float:
-        """Clip the gradient norm; raise before a non-finite step."""
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
-        total = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-        if not (torch.isfinite(torch.tensor([total, loss])).all()):
-            episodes = sorted({name for part in parts for name in part.episode_ids})
-            raise ValueError(
-                f"training {self.stage.name} has a loss of {loss} and a gradient norm of {total} "
-                f"at step {step}, in windows of the episodes {', '.join(episodes)}. The last "
-                "checkpoint is unaffected; try a lower learning rate or engine.precision=fp32"
-            )
-        return total
+    def _check_finite(self, result: StepResult, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        raise ValueError(
+            f"training {self.stage.name} has a loss of {loss} and a gradient norm of {norm} at "
+            f"step {result.step}, in windows of the episodes {', '.join(result.episode_ids)}. The "
+            "last checkpoint is unaffected; try a lower learning rate or engine.precision=fp32"
+        )
 
 
-def compute_loss(
-    stage: TrainingStage, module: nn.Module, batch: EpisodeBatch, totals: Sums
-) -> tuple[Tensor, Sums]:
-    """A part's share of the loss of its batch; the stage chooses the inputs of the module."""
-    return stage.loss(module, batch, totals)
+def compute_loss(module: nn.Module, inputs: Inputs, totals: Sums) -> tuple[Tensor, Sums]:
+    """A part's share of the loss of its batch."""
+    return module(totals, **inputs)
 
 
 def pool(parts: Sequence[Sums], ranks: Ranks) -> Sums:
@@ -127,12 +150,12 @@ class Validation:
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
         """Loss and numbers with the prefix `val_`; of the averaged weights if there are any."""
-        batches = [batch.to(self.fabric.device) for batch in self.batches]
         with evaluation_weights(self.module, self.average):
-            totals = pool([self.stage.totals(batch) for batch in batches], self.ranks)
+            parts = [self.stage.inputs(batch, self.fabric.device) for batch in self.batches]
+            totals = pool([self.stage.totals(part) for part in parts], self.ranks)
             found = []
-            for batch in batches:
-                loss, sums = self.stage.loss(self.module, batch, totals)
+            for part in parts:
+                loss, sums = compute_loss(self.module, part, totals)
                 found.append({"loss": loss, **sums})
             sums = floats(pool(found, self.ranks))
             reshard(self.module)

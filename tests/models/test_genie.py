@@ -15,6 +15,8 @@ from tests.models.conftest import changed
 
 STAGES = ("tokenizer", "world_model")
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def genie(config):
@@ -183,15 +185,21 @@ def test_tokenizer_decoder_cache_equals_the_full_window(genie, video):
     torch.testing.assert_close(torch.cat(frames, 1), whole, atol=1e-5, rtol=1e-5)
 
 
+def loss_of(stage, batch):
+    inputs = stage.inputs(batch, CPU)
+    return stage(stage.totals(inputs), **inputs)[0]
+
+
 @pytest.mark.parametrize("actions_from", LatentActionInput)
 def test_no_gradient_goes_from_the_dynamics_into_the_latent_action_model(
     config, video, actions_from
 ):
     stage = world_model(config, actions_from)
     batch = as_batch(video)
-    totals = stage.totals(batch)
+    inputs = stage.inputs(batch, CPU)
+    totals = stage.totals(inputs)
 
-    loss, sums = stage.loss(stage, batch, totals)
+    loss, sums = stage(totals, **inputs)
     loss.backward()
     of_both = gradients(stage.latent_action)
     stage.zero_grad()
@@ -211,7 +219,7 @@ def test_both_models_learn_and_the_tokenizer_does_not(config, video, actions_fro
     stage = world_model(config, actions_from)
     batch = as_batch(video)
 
-    stage.loss(stage, batch, stage.totals(batch))[0].backward()
+    loss_of(stage, batch).backward()
 
     assert all(parameter.grad is not None for parameter in stage.parameters())
     assert all(parameter.grad.any() for parameter in stage.dynamics.parameters())
@@ -229,8 +237,9 @@ def test_the_dynamics_sees_frame_one_whole_and_scores_what_it_does_not_see(
         return features(tokens, codes)
 
     monkeypatch.setattr(stage.dynamics, "features", watched)
-    totals = stage.totals(batch)
-    stage.loss(stage, batch, totals)
+    inputs = stage.inputs(batch, CPU)
+    totals = stage.totals(inputs)
+    stage(totals, **inputs)
 
     tokens = stage.encode_tokens(video_to_float(batch.video))
     hidden = seen[0] == stage.dynamics.mask_token
@@ -252,7 +261,7 @@ def test_padded_frames_change_no_loss(config, video, actions_from):
     losses = []
     for candidate in (video, changed):
         batch = as_batch(candidate, is_pad)
-        losses.append(stage.loss(stage, batch, stage.totals(batch))[0])
+        losses.append(loss_of(stage, batch))
 
     torch.testing.assert_close(*losses)
 

@@ -4,6 +4,7 @@ import math
 import os
 
 import pytest
+import torch
 
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.train.metrics import CodebookWatch, JsonLinesLog, log_names, read_log
@@ -69,7 +70,7 @@ def test_missing_log_is_empty(tmp_path):
 def watch(perplexities, num_codes=8) -> None:
     watched = CodebookWatch("the codebook", num_codes)
     for step, perplexity in enumerate(perplexities, start=1):
-        watched.see(step, CodeUse(perplexity, num_dead=0, num_restarted=0))
+        watched.see(step, perplexity)
 
 
 def test_few_codes_for_long_are_a_collapse(caplog):
@@ -109,7 +110,8 @@ def test_more_codes_must_be_used_where_there_are_more(caplog):
 
 
 def test_use_by_name():
-    assert log_names("lam_", CodeUse(3.0, num_dead=2, num_restarted=1)) == {
+    use = CodeUse(*(torch.tensor(number) for number in (3.0, 2, 1)))
+    assert log_names("lam_", use) == {
         "lam_perplexity": 3.0,
         "lam_dead_codes": 2.0,
         "lam_code_resets": 1.0,

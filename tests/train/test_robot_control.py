@@ -195,8 +195,8 @@ def test_robot_actions_steer_labelled_windows_and_validation(copy_of_trained):
         """Whether the loss depends on the robot actions of a window."""
         batch = collate([window], first_position=0)
         changed = replace(batch, robot_actions=batch.robot_actions + 0.02)
-        totals = stage.totals(batch)
-        losses = [stage.loss(stage, each, totals)[0].item() for each in (batch, changed)]
+        inputs = [stage.inputs(each, torch.device("cpu")) for each in (batch, changed)]
+        losses = [stage(stage.totals(each), **each)[0].item() for each in inputs]
         return losses[0] != losses[1]
 
     assert matter(labelled)

@@ -111,8 +111,9 @@ def test_robot_actions_change_no_loss(config):
     for stage in stages:
         found = []
         for candidate in (batch, other):
-            totals = pool([stage.totals(candidate)], OneProcess())
-            found.append(step_module.compute_loss(stage, stage.eval(), candidate, totals)[0])
+            inputs = stage.inputs(candidate, torch.device("cpu"))
+            totals = pool([stage.totals(inputs)], OneProcess())
+            found.append(step_module.compute_loss(stage.eval(), inputs, totals)[0])
         assert torch.equal(*found)
 
 

@@ -23,6 +23,7 @@ from genie_robo.train.step import compute_loss, floats, pool
 from genie_robo.types import EpisodeBatch, Split
 from tests.models.conftest import changed
 
+CPU = torch.device("cpu")
 STAGES = ("tokenizer", "plain_tokenizer", "world_model")
 
 
@@ -65,9 +66,10 @@ def rows(batch: EpisodeBatch, *places: int) -> EpisodeBatch:
 def learn(stage, parts) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Numbers and gradients of a batch that comes in parts."""
     stage.zero_grad()
-    totals, found = pool([stage.totals(part) for part in parts], OneProcess()), []
-    for part in parts:
-        loss, sums = compute_loss(stage, stage, part, totals)
+    inputs = [stage.inputs(part, CPU) for part in parts]
+    totals, found = pool([stage.totals(part) for part in inputs], OneProcess()), []
+    for part in inputs:
+        loss, sums = compute_loss(stage, part, totals)
         loss.backward()
         found.append({"loss": loss.detach(), **sums})
     gradients = {k: p.grad.clone() for k, p in stage.named_parameters() if p.grad is not None}
@@ -95,9 +97,9 @@ def test_frames_of_padding_are_not_learned_from(stage, batch):
     """Changed where they are padding, the windows before them stay the same."""
     video = batch.video.clone()
     video[batch.is_pad] = 255 - video[batch.is_pad]
-    totals = stage.totals(batch)
+    totals = stage.totals(stage.inputs(batch, CPU))
     one, other = (
-        compute_loss(stage, stage, candidate, totals)[0]
+        compute_loss(stage, stage.inputs(candidate, CPU), totals)[0]
         for candidate in (batch, replace(batch, video=video))
     )
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
