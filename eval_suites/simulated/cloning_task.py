@@ -61,7 +61,6 @@ class CloningTask:
             robot=self.robot,
             image_size=self.image_size,
             control_hz=self.control_hz,
-            max_steps=self.max_steps,
             renderer=self.renderer,
         )
 

@@ -233,6 +233,16 @@ class GenieWorld:
         return robot.action_range[:, JOINTS].cpu().double().numpy()
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of the joints that it was trained on; empty where it knows none."""
+        return () if self.joint_range is None else self._action_names[JOINTS]
+
+    @property
+    def frames_per_second(self) -> float:
+        """Rate of the frames that it was trained on; 0 where the model does not know it."""
+        return getattr(self.genie, "frames_per_second", 0.0)
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of frames."""
         return self.genie.tokenizer.image_size
@@ -267,6 +277,13 @@ class GenieWorld:
             codes=None if now.code is None else now.code.cpu().numpy(),
         )
 
+    @property
+    def _action_names(self) -> tuple[str, ...]:
+        """Names of the numbers of the robot actions that it was trained on."""
+        robot = self.genie.dynamics.robot
+        assert robot is not None
+        return action_names(robot.action_dim, self.genie.joint_names)
+
     def _checked(self, actions: RobotActions) -> Float[np.ndarray, "b a"]:
         """Robot actions that the model understands."""
         robot, values = self.genie.dynamics.robot, np.asarray(actions.values, np.float64)
@@ -275,10 +292,9 @@ class GenieWorld:
                 "this world is steered by latent actions alone: nothing maps robot actions to them"
             )
         if values.shape[1:] != (robot.action_dim,) or not np.isfinite(values).all():
-            names = action_names(robot.action_dim, self.genie.joint_names)
             raise ValueError(
                 f"a robot action of this model is {robot.action_dim} finite numbers, "
-                f"{' '.join(names)}; got {values.tolist()}"
+                f"{' '.join(self._action_names)}; got {values.tolist()}"
             )
         return values
 

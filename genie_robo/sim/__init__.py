@@ -41,9 +41,17 @@ def _start_mujoco() -> None:
 
 _start_mujoco()
 
-gymnasium.register(id="Genie/Tabletop-v0", entry_point="genie_robo.sim.tabletop:Tabletop")
+MAX_EPISODE_STEPS = 40
+"""Actions until Gymnasium truncates an episode, unless `max_episode_steps` says otherwise."""
+
+gymnasium.register(
+    id="Genie/Tabletop-v0",
+    entry_point="genie_robo.sim.tabletop:Tabletop",
+    max_episode_steps=MAX_EPISODE_STEPS,
+)
 gymnasium.register(
     id="Genie/Imagined-v0",
     entry_point="genie_robo.sim.imagined:Imagined",
     vector_entry_point="genie_robo.sim.imagined:ImaginedVector",
+    max_episode_steps=MAX_EPISODE_STEPS,
 )

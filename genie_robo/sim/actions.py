@@ -1,5 +1,7 @@
 """The robot action of both environments: RT-1 style, seven numbers with bounds, then joints."""
 
+from collections.abc import Sequence
+
 import gymnasium
 import numpy as np
 from jaxtyping import Float
@@ -23,14 +25,19 @@ def robot_action_space(
     )
 
 
-def checked_action(action: np.ndarray, *, num_joints: int = 0) -> Float[np.ndarray, " a"]:
+def checked_action(
+    action: np.ndarray, *, names: Sequence[str] = ACTION_NAMES
+) -> Float[np.ndarray, " a"]:
     """The action as float64; joints have no bounds here, a model clips them to those it has seen.
+
+    Args:
+        action: The end effector's seven numbers, then those of the joints.
+        names: Of all of them.
 
     Raises:
         ValueError: it is not as many finite numbers, or the end effector's are out of bounds.
     """
     action = np.asarray(action, dtype=np.float64)
-    names = [*ACTION_NAMES, *(f"joint{j}" for j in range(num_joints))]
     if action.shape != (len(names),) or not np.isfinite(action).all():
         raise ValueError(
             f"an action is {len(names)} finite numbers, {' '.join(names)}, but it is {action}"

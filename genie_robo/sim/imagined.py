@@ -1,6 +1,7 @@
 """Gymnasium environments whose physics is a world model: a single one, and many as one batch."""
 
 import copy
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,25 +31,27 @@ from genie_robo.inference.world import (
     close_world,
 )
 from genie_robo.models.genie import Genie
-from genie_robo.sim.actions import ACTION_NAMES, checked_action, robot_action_space
+from genie_robo.sim.actions import checked_action, robot_action_space
 from genie_robo.stored_files import read_bytes
+from genie_robo.types import ACTION_NAMES, action_names
 
 # The OpenMP threads of torch do not exist in a forked process, where the first parallel loop would
 # wait for them forever. Workers of AsyncVectorEnv are forked by default.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 _Prompt = np.ndarray | Prompt | str | Path
-_METADATA = {"render_modes": ["rgb_array"], "render_fps": 3}
+_METADATA = {"render_modes": ["rgb_array"], "render_fps": 3.0}
 
 
 class Imagined(gymnasium.Env[dict[str, Any], Any]):
     """Every step is a step of a world: a trained Genie, MuJoCo, or a user class.
 
     An episode starts from a prompt, given here or as `reset(options={"prompt": image})`, which then
-    stays the prompt. Observations are `pixels`, as Tabletop's; the first one is the world's view of
-    the last prompt frame. Actions are Tabletop's where the world takes robot actions, else its
-    codes; `actions` chooses another kind. There is no reward and no success. `info` has
-    `uncertainty`, and where the world has them `tokens` of the frame and, after a step, its `code`.
+    stays the prompt. It has no end of its own: `gymnasium.make(..., max_episode_steps=N)` truncates
+    it. Observations are `pixels`, as Tabletop's; the first one is the world's view of the last
+    prompt frame. Actions are Tabletop's where the world takes robot actions, else its codes;
+    `actions` chooses another kind. There is no reward and no success. `info` has `uncertainty`,
+    and where the world has them `tokens` of the frame and, after a step, its `code`.
 
     Args:
         world: A world, or a trained Genie on its device.
@@ -59,7 +62,6 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         max_image_pixels: Of a picture file, as `data.max_image_pixels`.
         actions: What steers: robot, latents or codes; by default robot actions where the world
             takes them, else codes.
-        max_steps: Actions until the episode is truncated.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
         former: Arguments of earlier versions, refused with what replaced them.
     """
@@ -75,17 +77,15 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         resize: str = "stretch",
         max_image_pixels: int = MAX_IMAGE_PIXELS,
         actions: str | None = None,
-        max_steps: int = 40,
         render_mode: str | None = "rgb_array",
         **former: Any,
     ) -> None:
         self._world = _as_world(world, former)
         self._image_size = image_size or _frame_size(self._world)
-        self._prompt, self._max_steps = prompt, max_steps
         self._scaling = _Scaling(self._image_size, Resize(resize), max_image_pixels)
-        self._kind = actions
+        self._prompt, self._kind = prompt, actions
         self._now: Step | None = None
-        self._num_actions = 0
+        self.metadata = _METADATA | {"render_fps": _frame_rate(self._world, prompt)}
         self.render_mode = render_mode
         self.action_space = _action_space(self._world, actions)
         self.observation_space = _observation_space(self._image_size)
@@ -102,7 +102,8 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
         super().reset(seed=seed, options=options)
         given = (options or {}).get("prompt", self._prompt)
         prompt = _read_prompt(given, self._scaling)
-        self._prompt, self._num_actions = given, 0
+        self._prompt = given
+        self.metadata["render_fps"] = _frame_rate(self._world, given)
         self._now = self._world.start([prompt], [_draw_seed(self.np_random)])
         return {"pixels": self.render()}, _step_info(self._now, 0, is_start=True)
 
@@ -116,10 +117,9 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
             RuntimeError: The environment was not reset.
         """
         self._started()
-        self._now = self._world.step(_read_actions(self.action_space, [action], self._kind))
-        self._num_actions += 1
-        is_truncated = self._num_actions >= self._max_steps
-        return {"pixels": self.render()}, 0.0, False, is_truncated, _step_info(self._now, 0)
+        actions = _read_actions(self._world, self.action_space, [action], self._kind)
+        self._now = self._world.step(actions)
+        return {"pixels": self.render()}, 0.0, False, False, _step_info(self._now, 0)
 
     def render(self) -> UInt8[np.ndarray, "h w 3"]:
         """The current frame.
@@ -150,7 +150,8 @@ def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
     if former or world is None:
         raise TypeError(
             "an imagined environment takes world=, a Genie or a World, with prompt, image_size, "
-            f"resize, max_steps and render_mode; got world={world} and {list(former)}"
+            "resize and render_mode, and max_steps= is now max_episode_steps= of gymnasium.make; "
+            f"got world={world} and {list(former)}"
         )
     return GenieWorld(world) if isinstance(world, Genie) else world
 
@@ -158,6 +159,13 @@ def _as_world(world: World | Genie | None, former: dict[str, Any]) -> World:
 def _frame_size(world: World) -> tuple[int, int]:
     """64 x 64 for worlds that show any size."""
     return getattr(world, "image_size", (64, 64))
+
+
+def _frame_rate(world: World, prompt: "_Prompts | None") -> float:
+    """Frames per second of the first prompt's recording, else of the world, else 3."""
+    first = prompt[0] if isinstance(prompt, Sequence) and not isinstance(prompt, str) else prompt
+    recorded_hz = first.control_hz if isinstance(first, Prompt) else 0.0
+    return recorded_hz or getattr(world, "frames_per_second", 0.0) or _METADATA["render_fps"]
 
 
 def _observation_space(image_size: tuple[int, int]) -> gymnasium.Space[dict[str, Any]]:
@@ -195,7 +203,7 @@ def _action_space(world: World, actions: str | None) -> gymnasium.Space[Any]:
 
 
 def _read_actions(
-    space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray, kind: str | None
+    world: World, space: gymnasium.Space[Any], actions: Sequence[Any] | np.ndarray, kind: str | None
 ) -> Actions:
     if kind == "latents":
         for action in actions:
@@ -206,18 +214,15 @@ def _read_actions(
                 )
         return Latents(np.clip(np.array(actions, dtype=np.float64), -1, 1))
     if not isinstance(space, gymnasium.spaces.Discrete):
-        return RobotActions(np.stack([_read_robot_action(space, action) for action in actions]))
+        (width,) = space.shape or (len(ACTION_NAMES),)
+        names = action_names(width, getattr(world, "joint_names", ()))
+        return RobotActions(np.stack([checked_action(action, names=names) for action in actions]))
     for action in actions:
         if not space.contains(action):
             raise ValueError(
                 f"latent action {action} is not one of this model's codes, 0 to {space.n - 1}"
             )
     return Codes(np.array(actions, dtype=np.int64))
-
-
-def _read_robot_action(space: gymnasium.Space[Any], action: Any) -> Float[np.ndarray, " a"]:
-    (width,) = space.shape or (len(ACTION_NAMES),)
-    return checked_action(action, num_joints=width - len(ACTION_NAMES))
 
 
 class _Scaling(NamedTuple):
@@ -300,15 +305,10 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         num_envs: Number of environments.
         prompt: As Imagined's for all, or one each: a list, or an array with one more axis
             (num_envs p h w 3).
-        image_size: Height and width of frames, for worlds that show any size.
-        resize: How images become that size: stretch, crop or letterbox, as in `data.resize`.
-        max_image_pixels: Of a picture file, as `data.max_image_pixels`.
-        actions: What steers: robot, latents or codes; by default robot actions where the world
-            takes them, else codes.
-        max_steps: Actions until an episode is truncated.
+        image_size, resize, max_image_pixels, actions: As Imagined's.
+        max_episode_steps: Actions until an episode is truncated; None or -1 for no limit.
         autoreset_mode: NextStep (default), SameStep or Disabled, as Gymnasium defines them.
-        render_mode: For Gymnasium's wrappers; `render` works in any case.
-        former: Arguments of earlier versions, refused with what replaced them.
+        render_mode, former: As Imagined's.
     """
 
     def __init__(
@@ -321,17 +321,19 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
         resize: str = "stretch",
         max_image_pixels: int = MAX_IMAGE_PIXELS,
         actions: str | None = None,
-        max_steps: int = 40,
+        max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = "rgb_array",
         **former: Any,
     ) -> None:
         self.num_envs, self.render_mode = num_envs, render_mode
         self._mode = AutoresetMode(autoreset_mode)
-        self.metadata = _METADATA | {"autoreset_mode": self._mode}
         self._world = _as_world(world, former)
+        self.metadata = _METADATA | {"autoreset_mode": self._mode}
+        self.metadata["render_fps"] = _frame_rate(self._world, prompt)
         self._image_size = image_size or _frame_size(self._world)
-        self._prompt, self._max_steps = prompt, max_steps
+        limit = -1 if max_episode_steps is None else max_episode_steps
+        self._prompt, self._max_steps = prompt, math.inf if limit < 0 else limit
         self._scaling = _Scaling(self._image_size, Resize(resize), max_image_pixels)
         self._kind = actions
         self.single_action_space = _action_space(self._world, actions)
@@ -377,7 +379,7 @@ class ImaginedVector(gymnasium.vector.VectorEnv[dict[str, np.ndarray], np.ndarra
             raise ValueError(
                 f"got {len(actions)} actions for {self.num_envs} worlds; give one each"
             )
-        known = _read_actions(self.single_action_space, actions, self._kind)
+        known = _read_actions(self._world, self.single_action_space, actions, self._kind)
         ended = self._checked_ended()
         if ended.any():
             self._start(ended, self._prompt)

@@ -158,7 +158,6 @@ def _open(config: RecordConfig, task: str) -> Tabletop:
         image_size=config.frame_size,
         renderer=config.renderer,
         control_hz=config.control_hz,
-        max_steps=config.num_steps,
     )
 
 

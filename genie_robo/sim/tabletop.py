@@ -41,8 +41,6 @@ class TabletopState:
     scene: SceneSpec
     physics: Float[np.ndarray, " n"]
     """MuJoCo's integration state."""
-    num_actions: int
-    """Actions since the reset."""
 
 
 class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
@@ -50,8 +48,9 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     Actions are dx dy dz (m), droll dpitch dyaw (rad, about the world's axes) and gripper
     (1 = open, absolute). Observations are the camera image `pixels` and the tool pose
-    `agent_pos` (x y z roll pitch yaw gripper). The reward is 1 while the task is solved, and
-    an episode ends only by truncation. `scene.instruction` names the box.
+    `agent_pos` (x y z roll pitch yaw gripper). The reward is 1 while the task is solved. An
+    episode has no end of its own: `gymnasium.make(..., max_episode_steps=N)` truncates it.
+    `scene.instruction` names the box.
 
     Args:
         task: reach (the tool within 3 cm of the top of the box), pick (the box 5 cm above the
@@ -59,8 +58,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         robot: arm is built in; wx250s and google_robot are read from the MuJoCo Menagerie.
         image_size: Height and width.
         renderer: auto, raycast, egl or osmesa.
-        control_hz: Actions per second.
-        max_steps: Actions until the episode is truncated.
+        control_hz: Actions per second, and `render_fps`.
         scene: Reset into this scene instead of a random one; overrides task, robot, control_hz.
         render_mode: For Gymnasium's wrappers; `render` works in any case.
 
@@ -70,7 +68,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         RuntimeError: the renderer does not work on this machine.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 (as gymnasium declares it)
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3.0}  # noqa: RUF012 (as gymnasium declares it)
 
     def __init__(
         self,
@@ -80,13 +78,12 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         image_size: tuple[int, int] = (64, 64),
         renderer: str = "auto",
         control_hz: float = 3.0,
-        max_steps: int = 40,
         scene: SceneSpec | None = None,
         render_mode: str | None = "rgb_array",
     ) -> None:
         self._given_scene = scene
         self._task, self._robot_name, self._control_hz = task, robot, control_hz
-        self._image_size, self._renderer_kind, self._max_steps = image_size, renderer, max_steps
+        self._image_size, self._renderer_kind = image_size, renderer
         self.render_mode = render_mode
         self.action_space = robot_action_space()
         self.observation_space = gymnasium.spaces.Dict(
@@ -106,7 +103,8 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _load(self, scene: SceneSpec) -> None:
         """Build the scene and put everything at its start."""
         self.close()
-        self.scene, self._num_actions = scene, 0
+        self.scene = scene
+        self.metadata = type(self).metadata | {"render_fps": scene.control_hz}
         self.model, self.robot = build_model(scene)
         self.data = mujoco.MjData(self.model)
         """The live simulation; change it through `step` and `restore` only."""
@@ -137,8 +135,7 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
         """
         self.advance(action)
         is_success = self.is_success
-        is_truncated = self._num_actions >= self._max_steps
-        return self._observe(), float(is_success), False, is_truncated, {"is_success": is_success}
+        return self._observe(), float(is_success), False, False, {"is_success": is_success}
 
     def advance(self, action: np.ndarray) -> None:
         """The physics of `step` without drawing.
@@ -147,7 +144,6 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
             ValueError: the action is not seven finite numbers within the action space.
         """
         self._control.command(self.data, checked_action(action))
-        self._num_actions += 1
         self._settle()
 
     def _settle(self) -> None:
@@ -213,12 +209,11 @@ class Tabletop(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def get_state(self) -> TabletopState:
         """The state for `set_state`, here or in another Tabletop."""
-        return TabletopState(scene=self.scene, physics=self.state(), num_actions=self._num_actions)
+        return TabletopState(scene=self.scene, physics=self.state())
 
     def set_state(self, state: TabletopState) -> None:
         """Continue exactly where `get_state` was called."""
         self.restore(state.scene, state.physics)
-        self._num_actions = state.num_actions
 
     @property
     def renderer_name(self) -> str:

@@ -1,18 +1,24 @@
+from dataclasses import replace
+
+import av
 import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordVideo
 from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
 
 from genie_robo.build import build_robot_genie
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
+from genie_robo.inference.world import HeldFrame, Prompt
 from genie_robo.sim.imagined import Imagined, ImaginedVector
 from genie_robo.sim.tabletop import Tabletop
 from tests.models.conftest import toy_config
 
+FRAME = np.zeros((8, 8, 3), np.uint8)
 STILL = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
 
@@ -30,7 +36,7 @@ def test_gymnasium_makes_it_and_accepts_it(genie, prompt, codes):
 
 
 def test_it_imagines_what_a_rollout_does(genie, prompt):
-    env = Imagined(world_of(genie), max_steps=3)
+    env = Imagined(world_of(genie))
     frames = [env.reset(seed=5, options={"prompt": prompt})[0]["pixels"]]
     results = [env.step(action) for action in (2, 0, 1)]
     frames += [result[0]["pixels"] for result in results]
@@ -41,7 +47,6 @@ def test_it_imagines_what_a_rollout_does(genie, prompt):
     infos = [result[4] for result in results]
     assert np.array_equal([info["tokens"] for info in infos], rollout.tokens[0, 1:].numpy())
     assert [info["code"] for info in infos] == [2, 0, 1]
-    assert [result[3] for result in results] == [False, False, True]
     assert {result[1] for result in results} == {0.0}
 
 
@@ -195,6 +200,55 @@ def test_codes_that_the_model_does_not_know_are_refused(genie, prompt, codes):
         env.step(STILL)
 
 
+@pytest.mark.parametrize("name", ["Tabletop-v0", "Imagined-v0"])
+@pytest.mark.parametrize(("limit", "end"), [({}, 40), ({"max_episode_steps": 43}, 43)])
+def test_the_time_limit_is_that_of_gymnasium(name, limit, end):
+    still = {"Tabletop-v0": {}, "Imagined-v0": {"world": HeldFrame(), "prompt": FRAME}}
+    env = gymnasium.make(f"genie_robo.sim:Genie/{name}", image_size=(8, 8), **still[name], **limit)
+    env.reset(seed=0)
+    assert [env.step(STILL)[3] for _ in range(end)] == [False] * (end - 1) + [True]
+    env.close()
+
+
+def test_videos_have_the_rate_of_the_prompt_else_of_the_world_else_3_hz(genie, episodes):
+    recording = replace(episodes[0], control_hz=10.0)
+    recorded = Prompt(frames=FRAME[None], recording=recording, stride=2)
+    trained = HeldFrame()
+    trained.frames_per_second = 7.5
+    image = {"prompt": FRAME, "image_size": (8, 8)}
+    worlds = [(HeldFrame(), 3.0), (trained, 7.5), (world_of(genie), 3.0)]
+    for world, rate in worlds:  # an untrained model knows no rate
+        assert Imagined(world, **image).metadata["render_fps"] == rate
+        assert ImaginedVector(world, num_envs=2, **image).metadata["render_fps"] == rate
+    vector = ImaginedVector(trained, num_envs=2, prompt=[recorded, recorded], image_size=(8, 8))
+    assert vector.metadata["render_fps"] == 5.0
+    env = Imagined(trained, **image)
+    env.reset(options={"prompt": recorded})
+    assert env.metadata["render_fps"] == 5.0
+
+
+@pytest.mark.filterwarnings("ignore")  # of MoviePy, and of Gymnasium about human mode
+@pytest.mark.parametrize("name", ["Tabletop-v0", "Imagined-v0"])
+def test_gymnasium_records_videos_and_opens_windows(name, tmp_path, monkeypatch):
+    pytest.importorskip("moviepy")
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    made = {
+        "Tabletop-v0": {"control_hz": 5.0, "image_size": (32, 32)},
+        "Imagined-v0": {"world": HeldFrame(), "prompt": np.zeros((64, 64, 3), np.uint8)},
+    }
+    settings = {"id": f"genie_robo.sim:Genie/{name}", "max_episode_steps": 2, **made[name]}
+    recorded = RecordVideo(gymnasium.make(**settings), str(tmp_path))
+    for env in (recorded, gymnasium.make(render_mode="human", **settings)):
+        env.reset(seed=0)
+        assert [env.step(STILL)[3] for _ in range(2)] == [False, True]
+        env.close()
+    with av.open(tmp_path / "rl-video-episode-0.mp4") as video:
+        (stream,) = video.streams.video
+        assert stream.average_rate == recorded.metadata["render_fps"]
+        assert stream.frames in (3, 4), "MoviePy 1 may repeat the last of three frames"
+
+
 def collect(env: gymnasium.Env, *, num_steps: int) -> tuple[list[dict], list[float], list[bool]]:
     """What a learner's collector does: it knows nothing but Gymnasium's interface."""
     env.action_space.seed(0)
@@ -219,7 +273,7 @@ def test_one_collector_runs_on_both_environments(genie, prompt, name):
         "Tabletop-v0": {"task": "reach", "image_size": size},
         "Imagined-v0": {"world": world_of(genie, to_codes), "prompt": prompt},
     }
-    env = gymnasium.make(f"genie_robo.sim:Genie/{name}", max_steps=4, **options[name])
+    env = gymnasium.make(f"genie_robo.sim:Genie/{name}", max_episode_steps=4, **options[name])
     observations, rewards, ends = collect(env, num_steps=9)
     assert ends == [False, False, False, True] * 2 + [False]
     assert {obs["pixels"].shape for obs in observations} == {(*size, 3)}
@@ -231,7 +285,7 @@ def test_one_collector_runs_on_both_environments(genie, prompt, name):
 
 
 def test_memory_does_not_grow_with_the_steps(genie, prompt, count_tensors):
-    env = Imagined(world_of(genie), prompt=prompt, max_steps=1000)
+    env = Imagined(world_of(genie), prompt=prompt)
     env.reset(seed=0)
     counts = []
     for _ in range(2):
@@ -256,6 +310,10 @@ def test_a_frame_is_resized_as_the_data_was(genie, prompt):
         ({"sampler": 1}, r"sampler= became world=.*GenieWorld\(genie, sampler=sampler"),
         ({}, "takes world=, a Genie or a World"),
         ({"worlds": 1}, r"takes world=.*\['worlds'\]"),
+        (
+            {"world": HeldFrame(), "max_steps": 9},
+            r"max_steps= is now max_episode_steps= of gymnasium.make",
+        ),
     ],
 )
 def test_former_arguments_are_refused_with_what_replaced_them(words, message):
@@ -264,8 +322,10 @@ def test_former_arguments_are_refused_with_what_replaced_them(words, message):
             make(**words)
 
 
-def test_a_world_of_joints_takes_them_after_the_seven(genie, prompt):
+@pytest.mark.parametrize("names", [(), ("shoulder", "elbow")])
+def test_a_world_of_joints_takes_them_after_the_seven(genie, prompt, names):
     steered = build_robot_genie(toy_config(), genie, robot_dim=9)
+    steered.joint_names = names
     joints = np.array([[-1.0, 0.0], [2.0, 0.5]])
     bounds = np.concatenate([np.zeros((2, 7)), joints], axis=1)
     steered.dynamics.robot.set_arrays({"action_range": bounds})
@@ -276,7 +336,8 @@ def test_a_world_of_joints_takes_them_after_the_seven(genie, prompt):
     env.reset(seed=0)
     env.step(env.action_space.sample())
     for action in (np.zeros(7), np.full(9, np.nan)):
-        with pytest.raises(ValueError, match=r"an action is 9 finite numbers, dx .* joint1, but"):
+        last = " ".join(names or ("joint0", "joint1"))
+        with pytest.raises(ValueError, match=rf"an action is 9 finite numbers, dx .* {last}, but"):
             env.step(action)
     with pytest.raises(ValueError, match="action dx=1 is outside"):
         env.step(np.eye(9)[0])

@@ -2,9 +2,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from imagined_worlds import FEEDBACK, to_codes, world_of
 
+from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.imagined import Imagined, ImaginedVector
 
 ACTIONS = np.random.default_rng(0).integers(5, size=(9, 3))
@@ -12,9 +14,11 @@ ACTIONS = np.random.default_rng(0).integers(5, size=(9, 3))
 
 def both(genie, prompt, mode, **kwargs):
     """The vector environment, and Gymnasium's own around single ones."""
-    single = {"prompt": prompt, "max_steps": 3, **kwargs}
-    vector = ImaginedVector(world_of(genie), num_envs=3, autoreset_mode=mode, **single)
-    one = [lambda: Imagined(world_of(genie), **single)]
+    single = {"prompt": prompt, **kwargs}
+    vector = ImaginedVector(
+        world_of(genie), num_envs=3, autoreset_mode=mode, max_episode_steps=3, **single
+    )
+    one = [lambda: TimeLimit(Imagined(world_of(genie), **single), 3)]
     reference = SyncVectorEnv(one * 3, autoreset_mode=mode)
     return vector, reference
 
@@ -81,7 +85,9 @@ def test_robot_actions_and_a_prompt_per_world(genie, prompt):
 
 def test_every_environment_carries_its_own_residual(genie, prompt):
     """Environments of different age, each as one alone; an episode starts without a residual."""
-    vector = ImaginedVector(world_of(genie, FEEDBACK), num_envs=2, prompt=prompt, max_steps=5)
+    vector = ImaginedVector(
+        world_of(genie, FEEDBACK), num_envs=2, prompt=prompt, max_episode_steps=5
+    )
     vector.reset(seed=0)
     actions = np.zeros((2, 7))
     actions[:, 0], actions[:, 6] = [0.007, -0.006], 1.0
@@ -105,7 +111,7 @@ def test_gymnasium_makes_it(genie, prompt):
         vectorization_mode="vector_entry_point",
         world=world_of(genie),
         prompt=prompt,
-        max_steps=2,
+        max_episode_steps=2,
     )
     assert isinstance(env.unwrapped, ImaginedVector)
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
@@ -123,7 +129,7 @@ def test_gymnasium_makes_it(genie, prompt):
 
 def test_without_autoreset_an_ended_world_must_be_reset(genie, prompt):
     env = ImaginedVector(
-        world_of(genie), num_envs=2, prompt=prompt, max_steps=1, autoreset_mode="Disabled"
+        world_of(genie), num_envs=2, prompt=prompt, max_episode_steps=1, autoreset_mode="Disabled"
     )
     with pytest.raises(RuntimeError, match="call reset before step"):
         env.step(np.zeros(2, np.int64))
@@ -162,7 +168,7 @@ def test_misfit_actions_are_refused(genie, prompt):
 
 
 def test_memory_does_not_grow_with_steps_and_resets(genie, prompt, count_tensors):
-    env = ImaginedVector(world_of(genie), num_envs=3, prompt=prompt, max_steps=3)
+    env = ImaginedVector(world_of(genie), num_envs=3, prompt=prompt, max_episode_steps=3)
     env.reset(seed=0)
     counts = []
     for _ in range(2):
@@ -170,3 +176,24 @@ def test_memory_does_not_grow_with_steps_and_resets(genie, prompt, count_tensors
             env.step(np.zeros(3, np.int64))
         counts.append(count_tensors())
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
+@pytest.mark.parametrize(
+    ("limit", "end"), [({}, 40), ({"max_episode_steps": 43}, 43), ({"max_episode_steps": -1}, 99)]
+)
+def test_the_time_limit_is_that_of_gymnasium(mode, limit, end):
+    env = gymnasium.make_vec(
+        "genie_robo.sim:Genie/Imagined-v0",
+        num_envs=2,
+        vectorization_mode=mode,
+        world=HeldFrame(),
+        prompt=np.zeros((8, 8, 3), np.uint8),
+        image_size=(8, 8),
+        **limit,
+    )
+    env.reset(seed=0)
+    still = np.zeros((2, 7), np.float32)
+    truncated = [env.step(still)[3].tolist() for _ in range(50)]
+    assert truncated == [[step == end - 1] * 2 for step in range(50)]
+    env.close()
