@@ -6,8 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from genie_robo.models.cache import KVCache
 from genie_robo.models.skip import keep_pixels
 from genie_robo.models.tokenizer import VideoTokenizer
+
+
+def cache_bytes(cache: KVCache) -> int:
+    """Memory of the keys and values of a cache."""
+    stored = [part for block in cache.blocks for part in (block.keys, block.values)]
+    return sum(part.nbytes for part in stored if part is not None)
 
 
 class FrameDecoder:
@@ -23,6 +30,11 @@ class FrameDecoder:
         self._num_cached = 0
         self._later_half: deque[Int[Tensor, "b s"]] = deque(maxlen=num_frames // 2)
         self._last: tuple[Int[Tensor, "b s"], Float[Tensor, "b h w c"]] | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the cached keys and values."""
+        return cache_bytes(self._cache)
 
     def decode(
         self, tokens: Int[Tensor, "b s"], seen: Float[Tensor, "b h w c"] | None = None

@@ -7,15 +7,16 @@ action if it was trained on those.
 Generated pixels are never encoded again.
 """
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from genie_robo.inference.frame_decoder import FrameDecoder
+from genie_robo.inference.frame_decoder import FrameDecoder, cache_bytes
 from genie_robo.inference.sampler import DecodedFrame, decode_frame
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
@@ -98,6 +99,18 @@ class Imagination:
         self._start(prompt)
         if len(prompt) < len(seeds):
             self._fan_out(len(seeds))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Imagination":
+        """An independent copy that shares the weights."""
+        memo |= {id(module): module for module in self.genie.modules()}
+        imagination = object.__new__(Imagination)
+        vars(imagination).update(copy.deepcopy(vars(self), memo))
+        return imagination
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the caches, most of what a copy needs."""
+        return self._past.num_bytes
 
     @property
     def tokens(self) -> Int[Tensor, "b s"]:
@@ -278,6 +291,11 @@ class Past:
         self._decoder = FrameDecoder(genie.tokenizer, num_frames=genie.num_frames)
         self._num_cached = 0
         self._later_half: deque[TokensAndAction] = deque(maxlen=genie.num_frames // 2)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the cached keys and values."""
+        return cache_bytes(self._cache) + self._decoder.num_bytes
 
     def logits(
         self,

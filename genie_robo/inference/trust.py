@@ -29,6 +29,7 @@ from genie_robo.inference.world import (
     Prompt,
     RobotActions,
     Step,
+    WorldState,
 )
 from genie_robo.types import video_to_float
 
@@ -187,6 +188,18 @@ class WatchedWorld:
         if usual is None:
             return step
         return replace(step, trust=usual.trust(np.mean(self.signals, axis=0), len(self.signals)))
+
+    def get_state(self) -> WorldState:
+        """The state of the world, with the signals so far."""
+        inner = self._world.get_state()
+        seen = (self._frames, self._prompt, tuple(self.signals))
+        return WorldState((inner, seen), inner.num_bytes)
+
+    def set_state(self, state: WorldState) -> None:
+        """Go on from a state of this world."""
+        inner, (self._frames, self._prompt, signals) = state.content
+        self._world.set_state(inner)
+        self.signals = list(signals)
 
     def _commanded(self, actions: Actions) -> Float[np.ndarray, "b e"] | None:
         """The latents of actions; None where nothing says which robot actions lead to."""

@@ -4,6 +4,7 @@ Suites, `imagine`, `play` and `Genie/Imagined-v0` use worlds only through this i
 A trained Genie, MuJoCo, a held frame and user classes implement it.
 """
 
+import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -129,6 +130,28 @@ class World(Protocol):
 
     def step(self, actions: Actions) -> Step:
         """Advance every rollout by one frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorldState:
+    """Everything that the next steps of a world depend on; later steps do not change it."""
+
+    content: Any
+    num_bytes: int = 0
+    """Memory of its tensors."""
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A world that can go back to an earlier frame without repeating the steps to it."""
+
+    def get_state(self) -> WorldState:
+        """The state after the last start or step."""
+        ...
+
+    def set_state(self, state: WorldState) -> None:
+        """Go on from a state of this world, as often as wanted."""
         ...
 
 
@@ -284,6 +307,16 @@ class GenieWorld:
         assert robot is not None
         return action_names(robot.action_dim, self.genie.joint_names)
 
+    def get_state(self) -> WorldState:
+        """A copy of the caches and of the random numbers' state."""
+        content = (copy.deepcopy(self._imagination), copy.copy(self._feedback))
+        return WorldState(content, self._imagination.num_bytes)
+
+    def set_state(self, state: WorldState) -> None:
+        """Go on from a state of this world, as often as wanted."""
+        imagination, feedback = state.content
+        self._imagination, self._feedback = copy.deepcopy(imagination), copy.copy(feedback)
+
     def _checked(self, actions: RobotActions) -> Float[np.ndarray, "b a"]:
         """Robot actions that the model understands."""
         robot, values = self.genie.dynamics.robot, np.asarray(actions.values, np.float64)
@@ -391,6 +424,14 @@ class HeldFrame:
     def step(self, actions: Actions) -> Step:
         """The same frames again."""
         return self._held
+
+    def get_state(self) -> WorldState:
+        """The frames that are held."""
+        return WorldState(self._held)
+
+    def set_state(self, state: WorldState) -> None:
+        """Hold those of a state."""
+        self._held = state.content
 
 
 def hold_last(prompts: Sequence[Prompt], num_frames: int) -> UInt8[np.ndarray, "b n h w c"]:

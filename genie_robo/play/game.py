@@ -9,14 +9,16 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from genie_robo.inference.code_names import LabelledCodes
+from genie_robo.inference.code_names import LabelledCodes, dictionary_names
 from genie_robo.inference.world import (
     Actions,
     Codes,
     Prompt,
+    Rewindable,
     RobotActions,
     Step,
     World,
+    WorldState,
     check_codes,
     close_world,
 )
@@ -38,6 +40,10 @@ DIRECTIONS = {
 }
 """Metres along the axes of the robot: x away from it, y to its left, z up."""
 GRIPPER_KEY = "g"
+UNKNOWN_RATE_HZ = 3.0
+"""Frames per second where neither the prompt nor the world knows."""
+UNDO_BYTES = 512 * 2**20
+"""For states of earlier frames, besides those of the last two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class Action:
     given: Actions
     """The action that the world gets."""
     robot_action: Float[np.ndarray, " a"] | None
-    """Executed by MuJoCo; for a code its mean robot action, None where that is unknown."""
+    """Executed by MuJoCo; for a code its mean motion, None where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +80,9 @@ class Moment:
 class Game:
     """A rollout of a world that a player steers, with MuJoCo next to it where possible.
 
-    The same prompt, seed and actions give the same frames. Undo is immediate: the remaining steps
-    are repeated only when the next action needs them, so that step takes longer.
+    The same prompt, seed and actions give the same frames. Undo is immediate. The next action goes
+    on from the state of the world at that frame, which is kept for the last frames (`UNDO_BYTES`);
+    before them, and in worlds that are not `Rewindable`, the remaining steps are repeated first.
     """
 
     def __init__(
@@ -112,6 +119,8 @@ class Game:
         self.latencies_s: list[float] = []
         """Of all frames ever imagined, including undone ones."""
         self._mujoco = MujocoWorld(renderer=renderer)
+        self._next: Moment | None = None
+        """Computed, but not shown yet."""
         self.start(prompt)
 
     def start(self, prompt: Prompt) -> None:
@@ -120,15 +129,18 @@ class Game:
         Raises:
             ValueError: The world cannot start from it; the game is unchanged.
         """
-        self._reached: Moment | None = None
-        """The moment whose state the worlds have; None while they are being stepped."""
+        self._reached = self._next = None
         shown, true = self._start_worlds(prompt)
         self.prompt = prompt
         self._gripper_at_start = 1.0
         if true is not None:
             self._gripper_at_start = float(self._mujoco.envs[0].pose[GRIPPER] >= 0.5)
         self.moments = [_moment(shown, true, action=None, latency_s=0.0)]
-        self._reached = self.now
+        self._reached: Moment | None = self.now
+        """The moment whose state the worlds have; None while they are being stepped."""
+        self._states: dict[int, tuple[WorldState, WorldState | None]] = {}
+        """Of the world and of MuJoCo, by the number of actions until then, in rising order."""
+        self._keep_state(0)
 
     @property
     def now(self) -> Moment:
@@ -146,6 +158,12 @@ class Game:
         return 1 / statistics.median(self.latencies_s) if self.latencies_s else 0.0
 
     @property
+    def frame_hz(self) -> float:
+        """Frames per second of the prompt's recording, else of the world's training data."""
+        trained_hz = getattr(self.world, "frames_per_second", 0.0)
+        return self.prompt.control_hz or trained_hz or UNKNOWN_RATE_HZ
+
+    @property
     def speed(self) -> str:
         """How fast frames are imagined, in words."""
         if not self.latencies_s:
@@ -156,8 +174,8 @@ class Game:
             f"{rate:.1f} frames per second"
         )
 
-    def press_code(self, code: int) -> None:
-        """Imagine the next frame under a latent action.
+    def code_action(self, code: int) -> Action:
+        """A latent action. MuJoCo moves by its mean robot action and holds the gripper as it was.
 
         Raises:
             ValueError: The model has no such code.
@@ -165,25 +183,50 @@ class Game:
         codes = np.array([code])
         check_codes(codes, num_codes=self.num_codes)
         means = None if self.meanings is None else self.meanings.mean(codes)[0].astype(np.float64)
-        self._act(Action(name=str(code), given=Codes(codes), robot_action=means))
+        if means is not None and self.action_mask[GRIPPER]:
+            means[GRIPPER] = self.gripper  # a position: its mean over steps is no command
+        return Action(name=str(code), given=Codes(codes), robot_action=means)
 
-    def move(self, name: str, delta: Float[np.ndarray, " 3"]) -> None:
-        """Move the tool by dx dy dz (m), the gripper as it was.
+    def move_action(self, name: str, delta: Float[np.ndarray, " 3"]) -> Action:
+        """A motion of the tool by dx dy dz (m), the gripper as it was.
 
         Raises:
             ValueError: The world takes no robot actions.
         """
-        self._press_robot(name, np.array([*delta, 0.0, 0.0, 0.0, self.gripper]))
+        return self._robot_action(name, np.array([*delta, 0.0, 0.0, 0.0, self.gripper]))
 
-    def toggle_gripper(self) -> None:
-        """Open a closed gripper, close an open one.
+    def gripper_action(self) -> Action:
+        """What opens a closed gripper, and closes an open one.
 
         Raises:
             ValueError: The world takes no robot actions.
         """
         gripper = 0.0 if self.gripper >= 0.5 else 1.0
         action = np.array([0.0] * GRIPPER + [gripper])
-        self._press_robot("open" if gripper else "close", action)
+        return self._robot_action("open" if gripper else "close", action)
+
+    def act(self, action: Action) -> None:
+        """Imagine and show the next frame."""
+        self.look_ahead(action)
+        self.show_next()
+
+    def look_ahead(self, action: Action) -> None:
+        """Imagine the next frame without showing it; another action may still be taken instead."""
+        self._catch_up()
+        self._reached = self._next = None
+        true = self._step_mujoco(action)
+        began = time.perf_counter()
+        shown = self.world.step(action.given)
+        latency_s = time.perf_counter() - began
+        self.latencies_s.append(latency_s)
+        self._next = self._reached = _moment(shown, true, action=action, latency_s=latency_s)
+        self._keep_state(len(self.moments))
+
+    def show_next(self) -> None:
+        """Show the frame that was looked ahead to; nothing where undo or reset came between."""
+        if self._next is not None:
+            self.moments.append(self._next)
+            self._next = None
 
     @property
     def _still_joints(self) -> Float[np.ndarray, " k"]:
@@ -195,17 +238,19 @@ class Game:
 
     @property
     def gripper(self) -> float:
-        """The last gripper command, 1 = open; that of a code may lie in between."""
+        """The last gripper command, 1 = open."""
         known = [a.robot_action[GRIPPER] for a in self.actions if a.robot_action is not None]
         return float(known[-1]) if known else self._gripper_at_start
 
     def undo(self) -> None:
         """Take the last action back."""
+        self._next = None
         if len(self.moments) > 1:
             self.moments.pop()
 
     def reset(self) -> None:
         """Go back to the prompt."""
+        self._next = None
         self.moments = self.moments[:1]
 
     def close(self) -> None:
@@ -213,7 +258,7 @@ class Game:
         self._mujoco.close()
         close_world(self.world)
 
-    def _press_robot(self, name: str, end_effector: Float[np.ndarray, " 7"]) -> None:
+    def _robot_action(self, name: str, end_effector: Float[np.ndarray, " 7"]) -> Action:
         if RobotActions not in self.world.takes:
             raise ValueError(
                 "robot actions cannot steer this world: the run has no action map, or the world "
@@ -221,29 +266,47 @@ class Game:
             )
         robot_action = np.concatenate([end_effector, self._still_joints])
         given = RobotActions(robot_action[None])
-        self._act(Action(name=name, given=given, robot_action=robot_action))
+        return Action(name=name, given=given, robot_action=robot_action)
 
-    def _act(self, action: Action) -> None:
-        self._catch_up()
-        self._reached = None
-        true = self._step_mujoco(action)
-        began = time.perf_counter()
-        shown = self.world.step(action.given)
-        latency_s = time.perf_counter() - began
-        self.latencies_s.append(latency_s)
-        self.moments.append(_moment(shown, true, action=action, latency_s=latency_s))
-        self._reached = self.now
+    @property
+    def can_look_ahead(self) -> bool:
+        """Whether the world can take a step back without repeating those before."""
+        return isinstance(self.world, Rewindable)
+
+    def _keep_state(self, num_actions: int) -> None:
+        """Keep the state that the worlds have after so many actions, and forget the oldest."""
+        if not isinstance(self.world, Rewindable):
+            return
+        true = self._mujoco.get_state() if self._mujoco.envs else None
+        earlier = {n: state for n, state in self._states.items() if n < num_actions}
+        self._states = earlier | {num_actions: (self.world.get_state(), true)}
+        sizes = {n: world.num_bytes for n, (world, _) in self._states.items()}
+        while len(sizes) > 2 and sum(sizes.values()) > UNDO_BYTES:
+            del sizes[min(sizes)], self._states[min(self._states)]
 
     def _catch_up(self) -> None:
-        """Repeat the remaining steps after some were undone or failed."""
+        """Go back to the current frame after steps were undone, not shown or failed."""
         if self._reached is self.now:
             return
         self._reached = None
-        self._start_worlds(self.prompt)
-        for action in self.actions:
+        num_done = self._restore_latest()
+        for action in self.actions[num_done:]:
             self._step_mujoco(action)
             self.world.step(action.given)
         self._reached = self.now
+
+    def _restore_latest(self) -> int:
+        """Set the latest state that is kept, else start anew; returns the actions until then."""
+        kept = [n for n in self._states if n <= len(self.actions)]
+        world, true = self._states[kept[-1]] if kept else (None, None)
+        is_lost = true is not None and not self._mujoco.envs  # another prompt failed to start
+        if world is None or is_lost or not isinstance(self.world, Rewindable):
+            self._start_worlds(self.prompt)
+            return 0
+        self.world.set_state(world)
+        if true is not None:
+            self._mujoco.set_state(true)
+        return kept[-1]
 
     def _start_worlds(self, prompt: Prompt) -> tuple[Step, Step | None]:
         """Start the world, and MuJoCo where it has the prompt's state and the robot actions."""
@@ -279,15 +342,27 @@ class Key:
     key: str
     name: str
     press: Callable[[], None]
+    label: str
+    """Of its button."""
+    action: Callable[[], Action] | None = None
+    """What it does to the robot, again and again while it is held; None for undo and reset."""
+
+
+def _action_key(game: Game, key: str, name: str, action: Callable[[], Action], label: str) -> Key:
+    return Key(key=key, name=name, label=label, press=lambda: game.act(action()), action=action)
 
 
 def code_keys(game: Game) -> list[Key]:
     """A key for each latent action; none where the world takes robot actions only."""
     if Codes not in game.world.takes:
         return []
+    names = [str(code) for code in range(game.num_codes)]
+    labels = names
+    if game.meanings is not None:
+        labels = dictionary_names(game.meanings, game.prompt.joint_names)
     return [
-        Key(key=CODE_KEYS[code : code + 1], name=str(code), press=partial(game.press_code, code))
-        for code in range(game.num_codes)
+        _action_key(game, CODE_KEYS[c : c + 1], name, partial(game.code_action, c), label)
+        for c, (name, label) in enumerate(zip(names, labels, strict=True))
     ]
 
 
@@ -295,22 +370,19 @@ def robot_keys(game: Game) -> list[Key]:
     """Keys that move the robot, of what the dataset has; none where only latent actions steer."""
     if RobotActions not in game.world.takes:
         return []
-    moves = (
-        []
-        if not game.action_mask[XYZ].any()
-        else [
-            Key(key=key, name=name, press=partial(game.move, name, np.array(delta)))
-            for key, (name, delta) in DIRECTIONS.items()
-        ]
-    )
+    moves = [
+        _action_key(game, key, name, partial(game.move_action, name, np.array(delta)), name)
+        for key, (name, delta) in DIRECTIONS.items()
+        if game.action_mask[XYZ].any()
+    ]
     if not game.action_mask[GRIPPER]:
         return moves
-    return [*moves, Key(key=GRIPPER_KEY, name="gripper", press=game.toggle_gripper)]
+    return [*moves, _action_key(game, GRIPPER_KEY, "gripper", game.gripper_action, "gripper")]
 
 
 def session_keys(game: Game) -> list[Key]:
     """Undo and reset."""
     return [
-        Key(key=UNDO, name="undo", press=game.undo),
-        Key(key=RESET, name="reset", press=game.reset),
+        Key(key=UNDO, name="undo", press=game.undo, label="undo"),
+        Key(key=RESET, name="reset", press=game.reset, label="reset"),
     ]

@@ -1,5 +1,6 @@
 """MuJoCo as a world: it restores the recorded state of a prompt and executes actions."""
 
+import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +10,15 @@ from jaxtyping import Float
 
 from genie_robo.data.actions import compose_actions
 from genie_robo.inference.error_feedback import ErrorFeedback, FeedbackState
-from genie_robo.inference.world import Actions, Codes, Latents, Prompt, RobotActions, Step
+from genie_robo.inference.world import (
+    Actions,
+    Codes,
+    Latents,
+    Prompt,
+    RobotActions,
+    Step,
+    WorldState,
+)
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import restore, split_actions
 from genie_robo.sim.tabletop import Tabletop
@@ -99,6 +108,20 @@ class MujocoWorld:
             for _ in now:
                 env.advance(np.clip(pending.popleft(), ACTION_LOW, ACTION_HIGH))
         return self._show()
+
+    def get_state(self) -> WorldState:
+        """The state of every simulator, and the actions that are still delayed."""
+        simulators = [env.get_state() for env in self.envs]
+        pending = [deque(actions) for actions in self._pending]
+        return WorldState((simulators, self._num_frames, pending, copy.copy(self._quantiser)))
+
+    def set_state(self, state: WorldState) -> None:
+        """Go on from a state of this world."""
+        simulators, self._num_frames, pending, quantiser = state.content
+        self._pending = [deque(actions) for actions in pending]
+        self._quantiser = copy.copy(quantiser)
+        for env, simulator in zip(self.envs, simulators, strict=True):
+            env.set_state(simulator)
 
     def close(self) -> None:
         """Free the renderers."""

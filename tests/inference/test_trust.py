@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from genie_robo.build import build_genie
+from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.trust import Usual, WatchedWorld
-from genie_robo.inference.world import Codes, GenieWorld, Latents, Prompt, RobotActions
+from genie_robo.inference.world import (
+    Codes,
+    GenieWorld,
+    Latents,
+    Prompt,
+    Rewindable,
+    RobotActions,
+)
 from tests.models.conftest import changed, toy_config
 
 
@@ -190,3 +198,38 @@ def test_a_copy_is_independent(world):
     other.step(latents(world, 0.1, 1))
     assert watched.signals == []
     assert len(watched.step(latents(world, 0.1)).frames) == 2
+
+
+def test_a_world_goes_back_to_a_state_as_often_as_wanted(world):
+    usual = Usual.of(np.random.default_rng(0).random((5, 4, 3)))
+    watched = WatchedWorld(world, {Latents: usual})
+    assert isinstance(watched, Rewindable)
+    watched.start(prompts(world), [1, 2])
+    watched.step(latents(world, 0.3))
+    state = watched.get_state()
+    values = (0.1, -0.2) * (world.genie.num_frames // 2 + 1)
+    first = [watched.step(latents(world, value)) for value in values]
+    for _ in range(2):
+        watched.set_state(state)
+        for value, expected in zip(values, first, strict=True):
+            step = watched.step(latents(world, value))
+            np.testing.assert_array_equal(step.frames, expected.frames)
+            np.testing.assert_array_equal(step.trust, expected.trust)
+    imagination = state.content[0].content[0]
+    assert imagination.genie is world.genie, "a copy would double the memory"
+    shared = {id(module) for module in world.genie.modules()}
+    assert id(imagination._past._dynamics) in shared
+    assert id(imagination._past._decoder._tokenizer) in shared
+
+
+def test_the_residual_of_error_feedback_is_part_of_the_state(world):
+    feedback = ErrorFeedback.to_nearest(np.linspace(-0.05, 0.05, 5)[:, None] * np.ones(7))
+    steered = GenieWorld(world.genie, robot_map=lambda: feedback)
+    steered.start(prompts(world, 1), [1])
+    action = RobotActions(np.full((1, 7), 0.011))
+    steered.step(action)
+    state = steered.get_state()
+    codes = [int(steered.step(action).codes[0]) for _ in range(6)]
+    steered.set_state(state)
+    assert [int(steered.step(action).codes[0]) for _ in range(6)] == codes
+    assert len(set(codes)) == 2, "the residual changes the code"

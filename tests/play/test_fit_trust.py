@@ -107,11 +107,11 @@ def test_a_game_knows_trust_and_records_it(own, prompts):
     game = make_game(own, prompts.episode(0).prompt, None, config)
     assert game.now.trust is None
     for _ in range(2):
-        game.press_code(0)
+        game.act(game.code_action(0))
     trust = [moment.trust for moment in game.moments[1:]]
     assert all(0 < value <= 1 for value in trust)
     game.undo()
-    game.press_code(0)
+    game.act(game.code_action(0))
     assert game.now.trust == trust[-1]
     shown = view_session(replace_meanings(game)).trust
     np.testing.assert_array_equal(shown, [np.nan, *trust])

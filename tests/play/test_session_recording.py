@@ -16,8 +16,8 @@ def entities(recording) -> set[str]:
 
 def test_session_is_written_as_recording_and_video(mapped, tmp_path):
     game = mapped()
-    game.press_code(4)
-    game.move("-x", np.array([-0.04, 0.0, 0.0]))
+    game.act(game.code_action(4))
+    game.act(game.move_action("-x", np.array([-0.04, 0.0, 0.0])))
 
     first, second = write_session(tmp_path, game), write_session(tmp_path, game)
 
@@ -31,8 +31,8 @@ def test_session_is_written_as_recording_and_video(mapped, tmp_path):
 
 def test_recording_shows_what_was_played(mapped):
     game = mapped()
-    game.press_code(4)
-    game.toggle_gripper()
+    game.act(game.code_action(4))
+    game.act(game.gripper_action())
 
     view = view_session(game)
 
@@ -47,8 +47,8 @@ def test_recording_shows_what_was_played(mapped):
 
 def test_slow_frames_replay_one_state_each(mapped, prompts):
     game = mapped(replace(prompts.episode(0).prompt, stride=2))
-    game.press_code(4)
-    game.press_code(0)
+    game.act(game.code_action(4))
+    game.act(game.code_action(0))
 
     view = view_session(game)
 
@@ -58,7 +58,7 @@ def test_slow_frames_replay_one_state_each(mapped, prompts):
 
 def test_without_a_simulator_nothing_true_is_shown(make, tmp_path):
     game = make()
-    game.press_code(0)
+    game.act(game.code_action(0))
 
     view = view_session(game)
 
@@ -72,8 +72,8 @@ def test_without_a_simulator_nothing_true_is_shown(make, tmp_path):
 
 def test_names_decoded_actions_and_uncertainty_are_shown(mapped):
     game = mapped()
-    game.press_code(4)
-    game.press_code(2)
+    game.act(game.code_action(4))
+    game.act(game.code_action(2))
 
     view = view_session(game)
 

@@ -107,6 +107,22 @@ def test_a_shallow_copy_is_an_independent_world(episodes):
     assert (again.frames == frames_of(episodes[0])[1:2]).all()
 
 
+def test_mujoco_goes_back_to_a_state_as_often_as_wanted(episodes):
+    feedback = ErrorFeedback.to_nearest(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.03]]))
+    world = MujocoWorld(delay=1, feedback=feedback)
+    prompt = prompt_of(episodes[0])
+    world.start([prompt], [0])
+    up = robot_steps(np.tile([0.0, 0.0, 0.02, 0, 0, 0, 1.0], (1, 5, 1)))
+    world.step(up[0])
+    state = world.get_state()
+    first = np.stack([world.step(action).frames for action in up])
+    assert (first[0] != first[-1]).any()
+    for _ in range(2):
+        world.set_state(state)
+        assert (np.stack([world.step(action).frames for action in up]) == first).all()
+    world.close()
+
+
 def test_an_image_without_a_recording_is_refused(episodes):
     prompt = replace(prompt_of(episodes[0]), recording=None, name="sketch.png")
     with pytest.raises(ValueError, match=r"prompt sketch.png has none"):
