@@ -341,7 +341,8 @@ class Key:
 
     key: str
     name: str
-    press: Callable[[], None]
+    press: Callable[[], str | None]
+    """May return a message for the player."""
     label: str
     """Of its button."""
     action: Callable[[], Action] | None = None

@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse
 from genie_robo.data.images import png_bytes
 from genie_robo.inference.world import Codes, Prompt
 from genie_robo.play.access import LOCAL_NAMES, MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES, Access
-from genie_robo.play.game import RECORD, Action, Game, code_keys, robot_keys, session_keys
+from genie_robo.play.controls import Controls
+from genie_robo.play.game import Action, Game, Key, code_keys, robot_keys
 from genie_robo.play.session import EXPECTED, Job, Session, Turns
 from genie_robo.play.sockets import SocketGuard
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, ROTATION, XYZ, action_names
@@ -27,12 +28,12 @@ UNCONNECTED_S = 20.0
 """A page whose browser opened no socket for so long was closed, or was never in a browser."""
 TIDY_S = 10.0
 """How often the memory of closed pages is freed."""
+_PRIMARY = "#1e5a96"
+"""Readable on white, and white on it."""
 _CSS = """
 .q-uploader__subtitle, .q-uploader__list { display: none; }
-.pixels { width: 100%; image-rendering: pixelated; background: #0002; }
-.key .q-btn__content { text-transform: none; }
-.key kbd { margin-left: .5em; padding: 0 .4em; border: 1px solid #0003; border-radius: 3px;
-  font-size: .8em; opacity: .7; }
+.pixels { display: block; width: 100%; image-rendering: pixelated; background: #0002; }
+:is(button, a, .q-tab, input):focus-visible { box-shadow: 0 0 0 3px #b45309 !important; }
 """
 
 
@@ -41,19 +42,17 @@ class Page:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        keys = session.keys()
-        self._by_key = {key.key: Job(key.name, key.press) for key in keys if key.key}
-        self._by_key[RECORD] = Job("record", session.write)
         ui.add_css(_CSS)
-        # Keys must also work while a clicked button has the focus.
-        ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "textarea"])
+        ui.colors(primary=_PRIMARY)
+        self._controls = Controls(session)
         self._draw_header()
-        with ui.row(wrap=False).classes("w-full gap-4 p-2 items-start"):
-            with ui.column().classes("grow gap-3"):
+        # Side by side on wide screens, below each other on phones.
+        with ui.element("main").classes("w-full flex flex-nowrap flex-col lg:flex-row gap-4"):
+            with ui.column().classes("grow w-full min-w-0 gap-3"):
                 self._draw_frames()
                 self._draw_numbers()
                 self._draw_keys()
-            with ui.column().classes("w-80 shrink-0 gap-4"):
+            with ui.column().classes("w-full lg:w-80 shrink-0 gap-4"):
                 with ui.card().classes("w-full gap-2"):
                     self._draw_prompts()
                 with ui.card().classes("w-full gap-2"):
@@ -67,12 +66,13 @@ class Page:
         """Show the game as it is."""
         session, game = self._session, self._session.game
         now, true = game.now, game.now.true_frame
-        self._imagined.set_source(data_url(now.frame))
-        self._true.set_source(data_url(game.prompt.frames[-1] if true is None else true))
+        count = len(game.actions)
         title = "prompt, as given" if true is None else "MuJoCo, the same actions"
+        _show(self._imagined, now.frame, f"imagined frame {count}")
+        _show(self._true, game.prompt.frames[-1] if true is None else true, f"{title}, {count}")
         self._true_title.set_text(title)
         self._true_note.set_text(_describe(game))
-        self._numbers["frame"].set_text(str(len(game.actions)))
+        self._numbers["frame"].set_text(str(count))
         self._numbers["latency"].set_text(f"{1000 * now.latency_s:.0f} ms")
         self._numbers["frames per second"].set_text(f"{game.frames_per_second:.1f}")
         self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
@@ -83,26 +83,28 @@ class Page:
         self._status.props(f"color={'orange' if session.turns.running else 'green'}")
 
     def _draw_header(self) -> None:
-        with ui.header().classes("items-center py-1 px-4"):
+        with ui.header().classes("items-center py-1 px-4 gap-x-4 gap-y-0"):
             ui.label("genie-robo play").classes("text-lg")
-            ui.label(self._session.title).classes("opacity-80")
-            ui.label("one game, shared by all open tabs").classes("text-sm opacity-60")
+            ui.label(self._session.title).classes("max-w-full truncate")
+            ui.label("one game, shared by all open tabs").classes("text-sm")
             ui.space()
             self._status = ui.badge().classes("status px-3 py-1 text-sm")
+            self._status.props["role"] = "status"
 
     def _draw_frames(self) -> None:
-        with ui.grid(columns=2).classes("w-full gap-4"):
+        # Not so large that the buttons below are out of sight.
+        with ui.grid(columns=2).classes("w-full max-w-[95vh] gap-2 lg:gap-4"):
             with ui.column().classes("gap-1"):
                 ui.label("imagined").classes("font-medium")
-                self._imagined = ui.interactive_image().classes("pixels imagined")
+                self._imagined = ui.element("img").classes("pixels imagined")
             with ui.column().classes("gap-1"):
                 self._true_title = ui.label().classes("font-medium")
-                self._true = ui.interactive_image().classes("pixels true")
+                self._true = ui.element("img").classes("pixels true")
         self._true_note = ui.label().classes("note text-sm opacity-70")
 
     def _draw_numbers(self) -> None:
         self._numbers = {}
-        with ui.row().classes("gap-8"):
+        with ui.row().classes("gap-x-8 gap-y-2"):
             for name in ("frame", "latency", "frames per second", "uncertainty", "trust"):
                 with ui.column().classes("gap-0"):
                     ui.label(name).classes("text-xs opacity-60")
@@ -111,32 +113,23 @@ class Page:
 
     def _draw_keys(self) -> None:
         game = self._session.game
-        rows = {
-            "latent action": code_keys(game),
-            "robot": robot_keys(game),
-            "session": session_keys(game),
-        }
-        with ui.grid(columns="6rem 1fr").classes("w-full gap-y-2 items-center"):
-            for name, keys in rows.items():
-                if not keys:
-                    continue
-                ui.label(name).classes("text-sm opacity-70")
-                with ui.row().classes("gap-2 max-h-28 overflow-auto"):
-                    for key in keys:
-                        self._draw_button(key.key, Job(key.name, key.press))
-                    if name == "robot":
-                        ui.label(self._session.note).classes("w-80 text-xs opacity-60")
-                    if name == "session":
-                        self._draw_button(RECORD, self._by_key[RECORD])
+        with ui.grid().classes("w-full grid-cols-1 sm:grid-cols-[6rem_1fr] gap-y-2 items-center"):
+            self._draw_row("session", self._session.own_keys())
+            self._draw_row("robot", robot_keys(game), note=self._session.note)
+            if self._controls.can_steer:
+                ui.label("by hand").classes("text-sm opacity-70")
+                self._controls.draw_pad()
+            self._draw_row("latent action", code_keys(game))
 
-    def _draw_button(self, key: str, job: Job) -> None:
-        button = ui.button(on_click=partial(_take, self._session, job)).props(
-            "outline dense no-caps"
-        )
-        with button.classes("key px-2").mark(f"key-{job.name}"):
-            ui.label(job.name)
-            if key != job.name and key:
-                ui.html(f"<kbd>{key}</kbd>", sanitize=False)
+    def _draw_row(self, name: str, keys: Sequence[Key], *, note: str = "") -> None:
+        if not keys:
+            return
+        ui.label(name).classes("text-sm opacity-70")
+        with ui.row().classes("gap-2 max-h-32 overflow-auto p-1"):
+            for key in keys:
+                self._controls.draw_button(key)
+            if note:
+                ui.label(note).classes("max-w-80 text-xs opacity-70")
 
     def _draw_prompts(self) -> None:
         ui.label("start from").classes("font-medium")
@@ -181,8 +174,9 @@ class Page:
         self._thumbnails.clear()
         with self._thumbnails:
             for number, image in zip(numbers, images or [], strict=False):
-                with ui.column().classes("gap-0 items-center cursor-pointer") as thumbnail:
-                    ui.interactive_image(image).classes("pixels thumbnail")
+                with ui.element("button") as thumbnail:
+                    picture = ui.element("img").classes("pixels thumbnail")
+                    picture.props.update({"src": image, "alt": f"start from test episode {number}"})
                     ui.label(str(number)).classes("text-xs")
                 thumbnail.on("click", partial(_start, self._session, partial(prompt, number)))
 
@@ -211,22 +205,13 @@ class Page:
     def _say(self, text: str) -> None:  # a method, because each page unsubscribes its own
         _notify(text)
 
-    async def _on_key(self, event: events.KeyEventArguments) -> None:
-        modifiers = event.modifiers
-        if not event.action.keydown or modifiers.ctrl or modifiers.alt or modifiers.meta:
-            return
-        job = self._by_key.get(event.key.name.lower())
-        if job:
-            await _take(self._session, job)
 
-
-async def _take(session: Session, job: Job) -> None:
-    if not await session.turns.take(job):
-        _notify(f"busy: {job.name} was not taken, another action is waiting already")
+def _show(image: ui.element, frame: UInt8[np.ndarray, "h w c"], alt: str) -> None:
+    image.props.update({"src": data_url(frame), "alt": alt})
 
 
 async def _start(session: Session, prompt: Callable[[], Prompt]) -> None:
-    await _take(session, Job("start", partial(session.start, prompt)))
+    await session.turns.take(Job("start", partial(session.start, prompt)))
 
 
 def _scene(session: Session, seed: float | int | None) -> Prompt:
@@ -296,7 +281,7 @@ def _describe_action(
     parts += [f"{name} {value:+.2f}" for name, value in named[JOINTS]]
     as_code = "" if code is None else f", which the model took as code {code}"
     is_code = isinstance(action.given, Codes)
-    whose = f"the mean robot action of code {action.name}" if is_code else f"{action.name}{as_code}"
+    whose = f"the mean motion of code {action.name}" if is_code else f"{action.name}{as_code}"
     return f"{whose}: {', '.join(parts)}"
 
 
@@ -336,6 +321,7 @@ def serve(
             host=host,
             port=port,
             title=f"play {session.title}",
+            language="en-GB",
             show=browser,
             reload=False,
             show_welcome_message=False,

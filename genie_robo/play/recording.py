@@ -74,7 +74,7 @@ def view_session(game: Game) -> RolloutView:
 def _summarise(game: Game) -> str:
     """Markdown that describes the recording."""
     truth = (
-        "MuJoCo executed the same robot actions, of a code its mean robot action."
+        "MuJoCo executed the same robot actions, of a code its mean motion."
         if game.now.true_frame is not None
         else "The truth is unknown: there are no true frames."
     )

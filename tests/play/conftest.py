@@ -1,11 +1,19 @@
 """A run that was never trained, its dataset, and an action map that is easy to know by heart."""
 
+import gc
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from nicegui import core
+from nicegui.server import Server
+from nicegui.testing.general import nicegui_reset_globals
 
 from genie_robo.build import build_genie
 from genie_robo.checkpoint import PARTS_OF_GENIE, save_weights
@@ -17,6 +25,7 @@ from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld
 from genie_robo.play.game import Game
+from genie_robo.play.page import free_port, serve
 from genie_robo.prompts import RunPrompts
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import record_dataset
@@ -49,6 +58,42 @@ class EasyMap:
 
     def predict(self, robot_actions: np.ndarray) -> np.ndarray:
         return np.rint(robot_actions[:, 0] / 0.02).astype(np.int64).clip(-2, 2) + 2
+
+
+@contextmanager
+def served(session):
+    """The address of a session's page, served in a thread as `genie-robo play` serves it."""
+    handlers = [(core.sio.handlers["/"], {}), (core.sio.eio.handlers, {})]
+    for now, before in handlers:
+        before.update(now)
+    port, is_up = free_port("127.0.0.1", 0), threading.Event()
+    settings = {"host": "127.0.0.1", "port": port, "browser": False}
+    settings["announce"] = lambda _: is_up.set()
+    with nicegui_reset_globals(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NICEGUI_SCREEN_TEST_PORT", str(port))
+        thread = threading.Thread(target=serve, args=(session,), kwargs=settings)
+        thread.start()
+        assert is_up.wait(20)
+        wait_for(lambda: is_listening(port))
+        yield f"http://127.0.0.1:{port}"
+        Server.instance.should_exit = True
+        thread.join(20)
+        gc.unfreeze()
+    for now, before in handlers:
+        now.update(before)
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition, seconds=10):
+    for _ in range(seconds * 50):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s")
 
 
 @pytest.fixture(scope="session")

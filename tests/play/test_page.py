@@ -13,6 +13,7 @@ from nicegui.testing import User
 from nicegui.testing.user_simulation import user_simulation
 from PIL import Image
 
+from genie_robo.inference.code_names import dictionary_names
 from genie_robo.play.page import data_url, free_port, show_page
 from genie_robo.play.recording import write_session
 from genie_robo.play.session import Job, make_session
@@ -45,8 +46,8 @@ def visit(prompts, tmp_path):
 
 
 def source(user: User, name: str) -> str:
-    (image,) = [e for e in user.find(ui.interactive_image).elements if name in e.classes]
-    return image.source
+    (image,) = [e for e in user.client.elements.values() if e.tag == "img" and name in e.classes]
+    return image.props["src"]
 
 
 async def settled(session, num_actions):
@@ -95,13 +96,13 @@ def test_without_an_action_map_there_are_no_robot_buttons(visit, make, mapped):
         assert source(user, "true") == data_url(session.game.now.true_frame)
         user.find(marker="key-3").click()
         await settled(session, 2)
-        await user.should_see("the mean robot action of code 3: dx +2.0 cm")
+        await user.should_see("the mean motion of code 3: dx +2.0 cm")
 
     visit(make, without)
     visit(mapped, with_map, note="names the right code for 40%")
 
 
-def test_busy_is_said_and_one_press_waits(visit, make):
+def test_busy_is_said_and_the_latest_press_waits(visit, make):
     async def story(user, session):
         gate = threading.Event()
 
@@ -112,14 +113,35 @@ def test_busy_is_said_and_one_press_waits(visit, make):
         await asyncio.sleep(0.05)
         user.find(marker="key-1").click()
         await user.should_see("busy: slow, 1 waits")
+        user.find(marker="key-reset").click()
+        await user.should_see("busy: slow, reset waits")
+        await asyncio.sleep(0.05)
         user.find(marker="key-2").click()
-        await user.should_see("busy: 2 was not taken, another action is waiting already")
         gate.set()
         await first
         await settled(session, 1)
-        assert [action.name for action in session.game.actions] == ["1"]
+        await user.should_see("reset was skipped for 2")
+        assert [action.name for action in session.game.actions] == ["2"]
 
     visit(make, story)
+
+
+def test_buttons_have_the_names_of_codes(visit, make, mapped):
+    async def numbers(user, session):
+        assert [label_of(user, f"key-{code}") for code in range(5)] == list("01234")
+
+    async def names(user, session):
+        shown = [label_of(user, f"key-{code}") for code in range(5)]
+        assert shown == list(dictionary_names(session.game.meanings))
+        assert shown[4] == "4 +x"
+
+    visit(make, numbers)
+    visit(mapped, names)
+
+
+def label_of(user, marker):
+    (button,) = user.find(marker=marker).elements
+    return next(e.text for e in button.descendants() if isinstance(e, ui.label))
 
 
 def test_every_kind_of_prompt_can_be_chosen(visit, make):

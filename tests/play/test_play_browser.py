@@ -11,9 +11,15 @@ from contextlib import contextmanager
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from genie_robo.inference.code_names import dictionary_names
+from genie_robo.inference.world import GenieWorld
+from genie_robo.play.game import Game
+from genie_robo.play.session import make_session
 from tests.browser import open_browser
+from tests.play.conftest import SAMPLER, EasyMap, served
 
 WORDS = ("port=0", "browser=false", "device=cpu", "sampler.num_steps=2")
 WAIT_S = 60
@@ -22,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def serving(run):
+def started(run):
     """The command in a process of its own; gives it and its address."""
     own = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
     process = subprocess.Popen(
@@ -53,13 +59,13 @@ def test_a_key_changes_the_image_and_undo_changes_it_back(run, browser):
         return browser.find_element(By.CSS_SELECTOR, f".{name}").text
 
     def picture(name):
-        return browser.find_element(By.CSS_SELECTOR, f".{name} img").get_attribute("src")
+        return browser.find_element(By.CSS_SELECTOR, f"img.{name}").get_attribute("src")
 
     def press(key, *, frame):
         ActionChains(browser).send_keys(key).perform()
         WebDriverWait(browser, WAIT_S).until(lambda _: (text("frame"), text("status")) == frame)
 
-    with serving(run) as (process, address):
+    with started(run) as (process, address):
         wait_until_open(address)
         browser.get(address)
         WebDriverWait(browser, WAIT_S).until(lambda _: picture("imagined"))
@@ -90,6 +96,139 @@ def test_a_key_changes_the_image_and_undo_changes_it_back(run, browser):
     assert "2 frames imagined" in out
     assert "frames per second" in out
     assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def steered(prompts, trained):
+    """The address of a page in this process, and its game, which robot actions steer."""
+    world = GenieWorld(trained.genie, sampler=SAMPLER, robot_map=lambda: EasyMap().feedback)
+    prompt = prompts.episode(0).prompt
+
+    def make():
+        return Game(world, prompt, num_codes=5, meanings=EasyMap())
+
+    session = make_session(make, prompts=prompts, record=lambda _: None, title="runs/mine")
+    with served(session) as address:
+        yield address, session.game
+
+
+def open_at(browser, address, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(address)
+    WebDriverWait(browser, WAIT_S).until(
+        lambda _: browser.find_elements(By.CSS_SELECTOR, "img.thumbnail")
+    )
+
+
+def until(browser, condition):
+    WebDriverWait(browser, WAIT_S, poll_frequency=0.02).until(lambda _: condition())
+
+
+def names(game):
+    return [action.name for action in game.actions]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_button_is_on_screen_and_everything_has_a_text(steered, browser, width):
+    address, _ = steered
+    open_at(browser, address, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = browser.find_elements(By.CSS_SELECTOR, ".key, .pad, .lift, img, .trust, .status")
+    assert len(shown) > 5 + 7 + 3 + 2
+    for element in shown:
+        place = element.rect
+        assert place["width"] > 0
+        assert place["x"] >= 0
+        assert place["x"] + place["width"] <= width, element.get_attribute("outerHTML")[:200]
+    images = browser.find_elements(By.TAG_NAME, "img")
+    assert all(image.get_attribute("alt") for image in images)
+    assert browser.execute_script("return document.documentElement.lang").startswith("en")
+    labels = [key.text.split("\n")[0] for key in browser.find_elements(By.CSS_SELECTOR, ".key")]
+    assert set(dictionary_names(EasyMap())) <= set(labels)
+
+
+def test_the_focus_of_the_keyboard_is_visible(steered, browser):
+    open_at(browser, steered[0], 1280)
+    seen = set()
+    for _ in range(12):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        focused = browser.switch_to.active_element
+        assert focused.value_of_css_property("box-shadow") != "none"
+        seen.add(focused.text)
+    assert len(seen) > 8
+
+
+def test_a_held_key_moves_on_until_it_is_released(steered, browser):
+    address, game = steered
+    open_at(browser, address, 1280)
+    game.reset()
+    ActionChains(browser).key_down("w").perform()
+    until(browser, lambda: len(game.actions) >= 4)
+    ActionChains(browser).key_up("w").perform()
+    time.sleep(1)
+    stopped = names(game)
+    assert set(stopped) == {"+x"}
+    time.sleep(2 / game.frame_hz)
+    assert names(game) == stopped
+
+    ActionChains(browser).key_down("w").perform()
+    until(browser, lambda: len(game.actions) > len(stopped) + 1)
+    browser.execute_script("window.dispatchEvent(new Event('blur'))")
+    time.sleep(1)
+    stopped = names(game)
+    time.sleep(2 / game.frame_hz)
+    assert names(game) == stopped, "a window that lost the focus sees no key go up"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_held_button_and_the_pad_move_the_tool(steered, browser, width):
+    address, game = steered
+    open_at(browser, address, width)
+    game.reset()
+    button = next(
+        key for key in browser.find_elements(By.CSS_SELECTOR, ".key") if key.text.startswith("-y")
+    )
+    ActionChains(browser).click(button).perform()
+    until(browser, lambda: names(game) == ["-y"])
+    ActionChains(browser).click_and_hold(button).perform()
+    until(browser, lambda: len(game.actions) >= 3)
+    ActionChains(browser).release().perform()
+    time.sleep(1)
+    assert set(names(game)) == {"-y"}
+
+    game.reset()
+    pad = browser.find_element(By.CSS_SELECTOR, ".pad")
+    browser.execute_script("arguments[0].scrollIntoView()", pad)
+    drag = ActionChains(browser).move_to_element(pad).click_and_hold()
+    drag.move_by_offset(-36, -18).perform()  # half to the left, a quarter away
+    until(browser, lambda: len(game.actions) >= 3)
+    ActionChains(browser).release().perform()
+    time.sleep(1)
+    stopped = names(game)
+    moved = game.actions[-1].robot_action
+    assert moved[:3] == pytest.approx([0.01, 0.02, 0.0], abs=0.004)
+    time.sleep(2 / game.frame_hz)
+    assert names(game) == stopped
+
+
+def test_a_gamepad_moves_the_tool_and_the_gripper(steered, browser):
+    address, game = steered
+    open_at(browser, address, 1280)
+    game.reset()
+    browser.execute_script(
+        "window.pad = {axes: [0.05, -0.5, 0, 1], buttons: [{pressed: false}]};"
+        "navigator.getGamepads = () => [null, window.pad];"
+    )
+    until(browser, lambda: len(game.actions) >= 2)
+    browser.execute_script("window.pad.axes = [0, 0.1, 0, 0]")
+    time.sleep(1)
+    assert game.actions[-1].robot_action[:3] == pytest.approx([0.02, 0.0, -0.04])
+    stopped = names(game)
+    browser.execute_script("window.pad.buttons[0].pressed = true")
+    until(browser, lambda: len(game.actions) > len(stopped))
+    time.sleep(1)
+    assert names(game) == [*stopped, "close"]
 
 
 def wait_until_open(address):

@@ -4,8 +4,6 @@ import asyncio
 import gc
 import io
 import re
-import socket
-import threading
 import time
 import uuid
 import weakref
@@ -15,18 +13,17 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 from nicegui import Client, core, ui
-from nicegui.server import Server
-from nicegui.testing.general import nicegui_reset_globals
 from PIL import Image
 from socketio import AsyncClient
 
 from genie_robo.inference.world import GenieWorld
 from genie_robo.play import page
 from genie_robo.play.access import MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES
+from genie_robo.play.controls import _read_steer
 from genie_robo.play.game import Game
-from genie_robo.play.page import MAX_TABS, UNCONNECTED_S, free_closed_pages, free_port, serve
+from genie_robo.play.page import MAX_TABS, UNCONNECTED_S, free_closed_pages
 from genie_robo.play.session import make_session
-from tests.play.conftest import SAMPLER
+from tests.play.conftest import SAMPLER, served, wait_for
 
 http = httpx.Client()
 
@@ -42,31 +39,10 @@ def session(trained, prompts):
 
 @pytest.fixture(scope="module")
 def address(session):
-    """Of the page, served in a thread as `genie-robo play` serves it."""
-    handlers = [(core.sio.handlers["/"], {}), (core.sio.eio.handlers, {})]
-    for now, before in handlers:
-        before.update(now)
-    port, is_up = free_port("127.0.0.1", 0), threading.Event()
-    settings = {"host": "127.0.0.1", "port": port, "browser": False}
-    settings["announce"] = lambda _: is_up.set()
-    with nicegui_reset_globals(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NICEGUI_SCREEN_TEST_PORT", str(port))
-        thread = threading.Thread(target=serve, args=(session,), kwargs=settings)
-        thread.start()
-        assert is_up.wait(20)
-        wait_for(lambda: is_listening(port))
-        yield f"http://127.0.0.1:{port}"
+    """Of the page."""
+    with served(session) as address:
+        yield address
         http.close()
-        Server.instance.should_exit = True
-        thread.join(20)
-        gc.unfreeze()
-    for now, before in handlers:
-        now.update(before)
-
-
-def is_listening(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(autouse=True)
@@ -81,14 +57,6 @@ async def forget_pages():
         for task in client._delete_tasks.values():
             task.cancel()
         client.delete()
-
-
-def wait_for(condition, seconds=10):
-    for _ in range(seconds * 50):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s")
 
 
 class Tab:
@@ -106,16 +74,16 @@ class Tab:
     async def __aexit__(self, *_):
         await self.socket.disconnect()
 
-    def press(self, marker):
-        """The event of a click on a button."""
+    def press(self, marker, event="click"):
+        """The event of a click on a button, or of another kind."""
         buttons = [e for e in self.client.elements.values() if isinstance(e, ui.button)]
         (button,) = [button for button in buttons if marker in button._markers]
-        (listener,) = button._event_listeners.values()
+        listener = next(e for e in button._event_listeners.values() if e.type == event)
         return {
             "id": button.id,
             "client_id": self.client.id,
             "listener_id": listener.id,
-            "args": ["{}"],
+            "args": ['{"button": 0}'],
         }
 
     async def send(self, message, event="event"):
@@ -169,6 +137,32 @@ def test_a_tab_presses_its_own_buttons_only(address, actions):
             wait_for(lambda: actions() == ["1", "3"])
 
     asyncio.run(story())
+
+
+def test_a_tab_that_closes_releases_what_it_holds(address, session, actions):
+    async def story():
+        async with Tab(address) as mine:
+            await mine.send(mine.press("key-1", "pointerdown"))
+            wait_for(lambda: len(actions()) > 1)
+        await asyncio.sleep(1)
+
+    asyncio.run(story())
+    stopped = actions()
+    assert set(stopped) == {"1"}
+    time.sleep(2 / session.game.frame_hz)
+    assert actions() == stopped
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, {}, "steer", [0.0, 0.0], [0, 0, "1"], [0, 0, 2.0], [0, 0, float("nan")], [[0]] * 3],
+)
+def test_what_is_no_direction_of_a_stick_is_ignored(given):
+    assert _read_steer(given) is None
+
+
+def test_the_direction_of_a_stick():
+    assert _read_steer([0, -1, 0.5]).tolist() == [0.0, -1.0, 0.5]
 
 
 @pytest.mark.parametrize("event", ["javascript_response", "ack", "log"])
