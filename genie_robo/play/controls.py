@@ -46,11 +46,11 @@ _SCRIPT = """
          clamp(1 - (2 * (event.clientX - box.left)) / box.width));
   };
   const isPad = (event) => event.target.classList?.contains("pad");
-  const letGo = () => {
-    move(0, 0);
+  const lower = () => {
     lift = 0;
     for (const slider of document.querySelectorAll(".lift")) slider.value = 0;
   };
+  const letGo = () => { move(0, 0); lower(); };
   document.addEventListener("pointerdown", (event) => {
     if (!isPad(event)) return;
     event.target.setPointerCapture(event.pointerId);
@@ -60,12 +60,17 @@ _SCRIPT = """
     if (isPad(event) && event.target.hasPointerCapture(event.pointerId)) follow(event);
   });
   for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, letGo);
+  const isLift = (event) => event.target.classList?.contains("lift");
   document.addEventListener("input", (event) => {
-    if (event.target.classList?.contains("lift")) lift = Number(event.target.value);
+    if (isLift(event)) lift = Number(event.target.value);
   });
+  // Arrow keys change the slider without a pointer that goes up.
+  document.addEventListener("change", (event) => { if (isLift(event)) setTimeout(lower, 300); });
   window.addEventListener("blur", () => { letGo(); emitEvent("let_go"); });
   setInterval(() => {
-    const pad = [...(navigator.getGamepads?.() ?? [])].find(Boolean);
+    // Of several open tabs the one in front has the gamepad.
+    const pads = document.hasFocus() ? (navigator.getGamepads?.() ?? []) : [];
+    const pad = [...pads].find(Boolean);
     const [y, x, , z] = pad ? pad.axes : [];
     const steer = [drag.x - alive(x), drag.y - alive(y), lift - alive(z)].map(round);
     const now = JSON.stringify(steer);

@@ -212,6 +212,26 @@ def test_a_held_button_and_the_pad_move_the_tool(steered, browser, width):
     assert names(game) == stopped
 
 
+def test_the_slider_moves_the_tool_up_by_mouse_and_by_arrow_keys(steered, browser):
+    address, game = steered
+    open_at(browser, address, 1280)
+    game.reset()
+    slider = browser.find_element(By.CSS_SELECTOR, ".lift")
+    slider.send_keys(Keys.PAGE_UP)
+    until(browser, lambda: len(game.actions) == 1)
+    first = game.actions[0].robot_action[:3]
+    assert first[2] > 0
+    ActionChains(browser).move_to_element(slider).click_and_hold().move_by_offset(0, -90).perform()
+    until(browser, lambda: len(game.actions) >= 4)
+    assert game.actions[-1].robot_action[:3] == pytest.approx([0.0, 0.0, 0.04])
+    ActionChains(browser).release().perform()
+    time.sleep(1)
+    stopped = names(game)
+    time.sleep(2 / game.frame_hz)
+    assert names(game) == stopped
+    assert slider.get_property("value") == "0"
+
+
 def test_a_gamepad_moves_the_tool_and_the_gripper(steered, browser):
     address, game = steered
     open_at(browser, address, 1280)

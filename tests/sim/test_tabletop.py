@@ -109,6 +109,16 @@ def test_videos_have_the_control_rate(env):
     assert Tabletop.metadata["render_fps"] == 3.0
 
 
+def test_a_vector_of_tabletops_obeys_the_time_limit():
+    envs = gymnasium.make_vec(
+        "genie_robo.sim:Genie/Tabletop-v0", num_envs=2, max_episode_steps=3, image_size=(8, 8)
+    )
+    envs.reset(seed=0)
+    ends = [envs.step(np.stack([STILL, STILL]))[3].tolist() for _ in range(3)]
+    assert ends == [[False, False], [False, False], [True, True]]
+    envs.close()
+
+
 def test_given_scene_stays(env):
     again = Tabletop(scene=env.scene)
     first = again.reset(seed=11)[0]["pixels"]
