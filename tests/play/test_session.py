@@ -1,7 +1,6 @@
 import asyncio
 import threading
 import time
-from itertools import pairwise
 
 import pytest
 
@@ -152,7 +151,7 @@ def test_a_tap_is_one_frame_however_late_it_is_released(play):
     game = FakeGame(latency_s=0.05, frame_hz=1000.0)
 
     async def story(player, turns):
-        for seconds in (0.0, 0.03, FIRST_REPEAT_S / 2):
+        for seconds in (0.0, 0.02, 0.04):
             holding = asyncio.ensure_future(player.hold(held("w")))
             await asyncio.sleep(seconds)
             player.release("tab", "w")
@@ -175,23 +174,27 @@ def test_a_held_key_moves_on_at_the_frame_rate(play, can_look_ahead):
 
     play(game, story)
     assert game.shown == ["w"] * 6
-    apart = [after - before for before, after in pairwise(game.times)]
-    assert min(apart[1:]) > 0.05
-    assert sum(apart[1:]) == pytest.approx(0.4, abs=0.15)
+    assert game.times[1] - game.times[0] > FIRST_REPEAT_S - 0.05
+    assert game.times[5] - game.times[1] > 4 / 10.0 - 0.05, "no faster, on a busy machine slower"
     assert len(game.computed) - len(game.shown) in ((0, 1) if can_look_ahead else (0,))
 
 
 def test_the_next_frame_is_computed_while_one_is_shown(play):
-    game = FakeGame(latency_s=0.08, frame_hz=10.0)
+    game = FakeGame(frame_hz=0.1)
 
     async def story(player, turns):
         holding = asyncio.ensure_future(player.hold(held("w")))
-        await shown(game, 5)
-        player.release("tab", "w")
+        await shown(game, 1)
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if len(game.computed) == 2:
+                break
+        assert (game.computed, game.shown) == (["w", "w"], ["w"])
+        player.release("tab")
         await holding
 
     play(game, story)
-    assert game.times[4] - game.times[1] < 0.3 + 0.08, "0.54 s if each were computed when it is due"
+    assert game.shown == ["w"]
 
 
 def test_a_frame_that_is_ahead_is_dropped_for_another_action(play):
