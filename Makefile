@@ -2,6 +2,7 @@
 # make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
+# make gpu-check  what a GPU does with all of this, in eight minutes: RUN/gpu_check.md
 # make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
 RUN ?= runs/demo
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check
+.PHONY: help install demo test test-slow check gpu-check
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +40,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+gpu-check: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/gpu_check.py --out $(RUN)
 
 # The stamp is written last, so that an interrupted installation starts again.
 $(INSTALLED): pyproject.toml constraints.txt

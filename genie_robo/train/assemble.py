@@ -26,7 +26,7 @@ from genie_robo.models.genie import Genie
 from genie_robo.run_folder import RunFolder
 from genie_robo.run_paths import to_stored
 from genie_robo.train.checkpoints import Checkpoints
-from genie_robo.train.engine import checkpoint_activations, make_ranks
+from genie_robo.train.engine import checkpoint_activations, compile_blocks, make_ranks
 from genie_robo.train.labels import (
     ActionLabels,
     check_labels,
@@ -80,6 +80,8 @@ def build_stage(
         ValueError: Labels are needed, and there are none.
     """
     genie = build_genie(config)
+    if config.engine.compile:
+        compile_blocks(genie)
     if stage is Stage.tokenizer:
         colour_weight = config.model.tokenizer.colour_weight
         return TokenizerStage(genie.tokenizer, seed=config.seed, colour_weight=colour_weight)
@@ -110,6 +112,8 @@ def _robot_control(
     dataset = next(iter(datasets.values()))
     dynamics = build_robot_genie(config, genie).dynamics
     start_from(dynamics, genie.dynamics)
+    if config.engine.compile:
+        compile_blocks(dynamics)
     assert dynamics.robot is not None
     wanted = number_of_labels(config) or MAX_FITTED
     windows = _windows_of(training_episodes(config, dataset), config, dataset)

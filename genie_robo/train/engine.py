@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -128,6 +129,13 @@ def checkpoint_activations(module: nn.Module) -> None:
         stack.checkpoint_activations = True
 
 
+def compile_blocks(module: nn.Module) -> None:
+    """Compile every transformer block; all blocks of a stack have equal shapes, one graph each."""
+    for stack in _stacks(module):
+        for block in stack.blocks:
+            block.compile(dynamic=False)
+
+
 def reshard(module: nn.Module) -> None:
     """Free gathered parameters, which a forward pass without a backward pass keeps."""
     for part in module.modules():
@@ -138,8 +146,10 @@ def reshard(module: nn.Module) -> None:
 def _shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """FSDP2: every block is gathered when it computes, the rest at the root."""
     for stack in _stacks(module):
-        for block in stack.blocks:
-            fully_shard(block, mesh=mesh["data_parallel"])
+        blocks = [fully_shard(block, mesh=mesh["data_parallel"]) for block in stack.blocks]
+        for block, following in pairwise(blocks):  # gathered while the one before computes
+            block.set_modules_to_forward_prefetch([following])
+            following.set_modules_to_backward_prefetch([block])
     fully_shard(module, mesh=mesh["data_parallel"])
     return module
 

@@ -173,6 +173,9 @@ class EngineConfig:
     """Parts into which each process divides its share of a batch, to save memory."""
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass, to save memory."""
+    compile: bool = False
+    """Compile transformer blocks (torch.compile): faster steps after some minutes; on a CPU it
+    needs a C++ compiler."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Every benchmark as a maintainer runs it, at a size that says nothing about speed."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
@@ -45,3 +47,29 @@ def test_reading_takes_the_settings_of_train(toy_rlds):
     settings = [f"data.path={toy_rlds.folder}", *(f"data.source.{name}=''" for name in absent)]
     printed = run_script("reading.py", *settings, *READING.split())
     assert "genie_robo, larger dataset" in printed
+
+
+@pytest.mark.slow
+def test_the_check_of_a_gpu_runs_in_full_at_toy_size_on_a_cpu(tmp_path):
+    printed = run_script("gpu_check.py", "--device=cpu", "--tiny", f"--out={tmp_path}")
+    found = json.loads((tmp_path / "gpu_check.json").read_text())
+    # Without a GPU every test that needs one is skipped, which pytest calls success.
+    assert {name: part["state"] for name, part in found.items()} == dict.fromkeys(found, "ok")
+    assert set(found) > {"environment", "equality", "training", "imagining", "100 steps", "demo"}
+    assert found["equality"]["found"]["fp32"]["difference"] < 1e-3
+    assert "demo: ok" in printed
+    assert "| training | toy auto_" in (tmp_path / "gpu_check.md").read_text()
+
+
+def test_a_part_that_fails_or_takes_too_long_is_said_to(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    run_part = importlib.import_module("gpu_check").run_part
+    failing = run_part(
+        [sys.executable, "-c", "raise SystemExit('broken')"], limit_s=30, is_json=True
+    )
+    assert failing["state"] == "failed (1)"
+    assert "broken" in failing["said"][-1]
+    waiting = run_part(
+        [sys.executable, "-c", "import time; time.sleep(60)"], limit_s=1, is_json=True
+    )
+    assert waiting["state"] == "cut off"
