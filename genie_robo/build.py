@@ -7,7 +7,7 @@ import torch
 
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.formats import open_dataset
-from genie_robo.data.settings import DataConfig, DatasetConfig
+from genie_robo.data.settings import DataConfig, DatasetConfig, members
 from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.models.attention import check_head_dim
@@ -297,11 +297,6 @@ def build_training_windows(
             )
             weights.append(member.weight / len(member.views))
     return MixedWindows(parts, weights)
-
-
-def members(config: DataConfig) -> dict[str, DatasetConfig]:
-    """Every dataset of a mixture by name; the first one has no name."""
-    return {"": config, **config.mix}
 
 
 def build_device(name: str, *, setting: str = "device") -> torch.device:

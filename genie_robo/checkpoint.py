@@ -13,20 +13,19 @@ from genie_robo.build import build_robot_genie
 from genie_robo.config_file import read_config
 from genie_robo.pretrained import Genie
 from genie_robo.provenance import read_provenance
-from genie_robo.run_folder import RunFolder, write_atomic
+from genie_robo.run_folder import (
+    PARTS_OF_GENIE,
+    STAGE_OF_PART,
+    RunFolder,
+    has_weights,
+    require_weights,
+    write_atomic,
+)
 from genie_robo.stored_files import check_regular
 from genie_robo.train.settings import TrainConfig
 from genie_robo.weights import check_weights, load_checked
 
 FORMAT_VERSION = 1
-
-STAGE_OF_PART = {
-    "tokenizer": "tokenizer",
-    "latent_action": "world_model",
-    "dynamics": "world_model",
-    "robot_dynamics": "robot_control",
-}
-PARTS_OF_GENIE = ("tokenizer", "latent_action", "dynamics")
 
 
 def parts_of(stage: str) -> tuple[str, ...]:
@@ -37,36 +36,15 @@ def parts_of(stage: str) -> tuple[str, ...]:
 def save_weights(run: RunFolder, part: str, weights: Mapping[str, Tensor]) -> None:
     """Write the finished weights of one part of Genie as safetensors."""
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-    write_atomic(_weights(run, part), save(tensors, {"format_version": str(FORMAT_VERSION)}))
-
-
-def has_weights(run: RunFolder, part: str) -> bool:
-    """Whether training of this part of Genie has finished in this run."""
-    return _weights(run, part).exists()
+    write_atomic(run.part(part), save(tensors, {"format_version": str(FORMAT_VERSION)}))
 
 
 def weights_digest(run: RunFolder, part: str) -> str:
     """Hash of the finished weights of a part."""
-    path = _weights(run, part)
+    path = run.part(part)
     check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def require_weights(run: RunFolder, part: str) -> Path:
-    """The file with the finished weights of a part.
-
-    Raises:
-        FileNotFoundError: The stage that makes them has not finished in this run.
-    """
-    path = _weights(run, part)
-    if not path.exists():
-        stage = STAGE_OF_PART[part]
-        raise FileNotFoundError(
-            f"{run.path} has no trained {part}: {path} is missing. Run stage={stage} of its "
-            "training to the end first, with the command line that began it"
-        )
-    return path
 
 
 def load_weights(run: RunFolder, part: str, module: nn.Module) -> None:
@@ -139,7 +117,3 @@ def _with_path(
             f"the weights {path} do not load into the {part} that {run.config} describes: "
             f"{error}. The file is damaged, or the configuration was changed after training"
         ) from error
-
-
-def _weights(run: RunFolder, part: str) -> Path:
-    return run.weights(STAGE_OF_PART[part], part)

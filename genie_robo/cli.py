@@ -138,8 +138,7 @@ def _single(
     elif "--cfg" in flags:
         Console(highlight=False, soft_wrap=True).print(OmegaConf.to_yaml(composed), markup=False)
     else:
-        config = to_config(command, composed)
-        command.load_run()(config)
+        command.start(to_config(command, composed))
     return OK
 
 

@@ -10,6 +10,15 @@ BRANCHES = "_branches"
 """Suffix of rollouts that tried every code from one prompt."""
 COMPARISON = Path("runs/comparison")
 """Default output folder of comparisons between runs."""
+STAGE_OF_PART = {
+    "tokenizer": "tokenizer",
+    "latent_action": "world_model",
+    "dynamics": "world_model",
+    "robot_dynamics": "robot_control",
+}
+"""Which training stage makes the weights of a part."""
+PARTS_OF_GENIE = ("tokenizer", "latent_action", "dynamics")
+"""Without what stage robot_control makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +94,34 @@ class RunFolder:
         """Finished weights of one part of Genie, made by a training stage."""
         return self.path / stage / f"{part}.safetensors"
 
+    def part(self, part: str) -> Path:
+        """Finished weights of one part of Genie, `tokenizer` or another of STAGE_OF_PART."""
+        return self.weights(STAGE_OF_PART[part], part)
+
     def suite(self, name: str) -> Path:
         """Results of one evaluation suite."""
         return self.path / "eval" / name
+
+
+def has_weights(run: RunFolder, part: str) -> bool:
+    """Whether training of this part of Genie has finished in this run."""
+    return run.part(part).exists()
+
+
+def require_weights(run: RunFolder, part: str) -> Path:
+    """The file with the finished weights of a part.
+
+    Raises:
+        FileNotFoundError: The stage that makes them has not finished in this run.
+    """
+    path = run.part(part)
+    if not path.exists():
+        stage = STAGE_OF_PART[part]
+        raise FileNotFoundError(
+            f"{run.path} has no trained {part}: {path} is missing. Run stage={stage} of its "
+            "training to the end first, with the command line that began it"
+        )
+    return path
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

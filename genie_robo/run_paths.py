@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genie_robo.command_line import is_address, without_secrets
-from genie_robo.data.settings import DataConfig, DatasetConfig, Source
+from genie_robo.data.settings import OWN_CAMERA, DataConfig, DatasetConfig, Source, members
 from genie_robo.run_folder import RunFolder
 from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import TrainConfig
@@ -51,6 +51,46 @@ def with_paths_of(config: TrainConfig, other: TrainConfig) -> TrainConfig:
 def with_urdf_of(source: Source, other: DatasetConfig) -> Source:
     """A source that reads its URDF where another dataset's source does."""
     return replace(source, pose=replace(source.pose, urdf=other.source.pose.urdf))
+
+
+def used_data(config: TrainConfig, given: DataConfig | None) -> DataConfig:
+    """The run's dataset, the same at another path, or another one at the run's image size."""
+    if given is None:
+        return config.data
+    if not is_other(given):
+        used = replace(config.data, path=given.path)
+        if given.source.pose.urdf:
+            used = replace(used, source=with_urdf_of(used.source, given))
+        return used
+    size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
+    return replace(given, **size)
+
+
+def require_datasets(run: RunFolder, data: DataConfig) -> None:
+    """Check that the folders of a run's datasets are there.
+
+    Raises:
+        FileNotFoundError: One is not; says how to name its new place.
+    """
+    for name, member in members(data).items():
+        if is_address(member.path) or Path(member.path).exists():
+            continue
+        which = f"dataset {name} of the mixture" if name else "dataset"
+        advice = "give data.path=FOLDER"
+        if name:
+            advice = (
+                "repeat the `genie-robo train` that made the run with "
+                f"data.mix.{name}.path=FOLDER, which stores the new place; data.path=FOLDER is the "
+                "place of the first dataset alone"
+            )
+        raise FileNotFoundError(
+            f"the {which} of {run.path} is not at {member.path}; if it was moved, {advice}"
+        )
+
+
+def is_other(given: DataConfig | None) -> bool:
+    """Whether a dataset was named that is read in its own way, with data=NAME."""
+    return given is not None and given.source.camera != OWN_CAMERA
 
 
 def _with_paths(data: DataConfig, change: Callable[[str], str]) -> DataConfig:

@@ -3,21 +3,18 @@
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
-from genie_robo.build import build_dataset, build_device, build_windows, members
+from genie_robo.build import build_dataset, build_device, build_windows
 from genie_robo.checkpoint import load_genie, load_robot_genie
-from genie_robo.command_line import is_address
 from genie_robo.config import DataConfig, TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data.dataset import EpisodeDataset
-from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.windows import WindowDataset
 from genie_robo.pretrained import Genie
 from genie_robo.run_folder import RunFolder
-from genie_robo.run_paths import with_urdf_of
+from genie_robo.run_paths import is_other, require_datasets, used_data
 from genie_robo.trained_on import OWN, check_datasets, trained_test_episodes
 from genie_robo.types import Split
 
@@ -102,43 +99,3 @@ def open_run(
         genie=load_genie(folder, place),
         device=place,
     )
-
-
-def used_data(config: TrainConfig, given: DataConfig | None) -> DataConfig:
-    """The run's dataset, the same at another path, or another one at the run's image size."""
-    if given is None:
-        return config.data
-    if not is_other(given):
-        used = replace(config.data, path=given.path)
-        if given.source.pose.urdf:
-            used = replace(used, source=with_urdf_of(used.source, given))
-        return used
-    size = {"image_height": config.data.image_height, "image_width": config.data.image_width}
-    return replace(given, **size)
-
-
-def require_datasets(run: RunFolder, data: DataConfig) -> None:
-    """Check that the folders of a run's datasets are there.
-
-    Raises:
-        FileNotFoundError: One is not; says how to name its new place.
-    """
-    for name, member in members(data).items():
-        if is_address(member.path) or Path(member.path).exists():
-            continue
-        which = f"dataset {name} of the mixture" if name else "dataset"
-        advice = "give data.path=FOLDER"
-        if name:
-            advice = (
-                "repeat the `genie-robo train` that made the run with "
-                f"data.mix.{name}.path=FOLDER, which stores the new place; data.path=FOLDER is the "
-                "place of the first dataset alone"
-            )
-        raise FileNotFoundError(
-            f"the {which} of {run.path} is not at {member.path}; if it was moved, {advice}"
-        )
-
-
-def is_other(given: DataConfig | None) -> bool:
-    """Whether a dataset was named that is read in its own way, with data=NAME."""
-    return given is not None and given.source.camera != OWN_CAMERA

@@ -7,6 +7,7 @@ import numpy as np
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.simulated.kept_trials import KeptTrial, read_trial
 from genie_robo.run_folder import RunFolder
+from genie_robo.run_lock import only_writer
 from genie_robo.viz.rollout import write_rollouts
 from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, ReadPath, RolloutView
 
@@ -19,10 +20,12 @@ def record_trial(run: RunFolder, name: str) -> Path:
     Raises:
         FileNotFoundError: No trial has this name.
         ValueError: The stored trials are damaged.
+        RuntimeError: Another process writes into the run.
     """
     view = trial_view(read_trial(run.suite(SUITE), name), name)
     title = name.replace("/", "-").replace(":", ".")
-    return write_rollouts(run.rollouts / f"trial-{title}.rrd", {"trial": view}, name=name)
+    with only_writer(run):
+        return write_rollouts(run.rollouts / f"trial-{title}.rrd", {"trial": view}, name=name)
 
 
 def trial_view(trial: KeptTrial, name: str) -> RolloutView:

@@ -9,8 +9,7 @@ from genie_robo.config import DataConfig, DatasetConfig, PoseSource, Source, Tra
 from genie_robo.config_file import read_config, write_config
 from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.run_folder import RunFolder
-from genie_robo.run_paths import with_paths_of
-from genie_robo.trained_run import used_data
+from genie_robo.run_paths import used_data, with_paths_of
 
 CAMERA = Source(camera="observation/image")
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genie_robo.api.loaded import LoadedGenie
-from genie_robo.build import members
 from genie_robo.command_line import printable
 from genie_robo.data.schema import open_schema
-from genie_robo.data.settings import DatasetConfig
+from genie_robo.data.settings import DatasetConfig, members
 from genie_robo.eval_suites.results import metric_table
 from genie_robo.inference.world import Codes, Latents, RobotActions
 from genie_robo.provenance import read_provenance

@@ -1,11 +1,11 @@
 """`genie-robo compare`, also run at the end of a sweep of demos: one table and one figure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from genie_robo.commands.checks import find_runs
 from genie_robo.commands.table import SweptRun
 from genie_robo.comparison.table import check_comparison, write_comparison
 from genie_robo.config import CompareConfig, ComparisonConfig, DemoConfig
@@ -19,31 +19,6 @@ def run(config: CompareConfig) -> None:
         FileNotFoundError: A name fits no folder.
     """
     _compare(Path(config.folder), dict.fromkeys(find_runs(config.runs), ""), config)
-
-
-def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """Run folders by name, `*` standing for any part of it, in the order given.
-
-    Raises:
-        ValueError: No name is given.
-        FileNotFoundError: A name fits no run folder.
-    """
-    if not patterns:
-        raise ValueError("there is nothing to compare: give runs=[FOLDER,FOLDER]")
-    found: list[Path] = []
-    for pattern in patterns:
-        path = Path(pattern)
-        anchor = Path(path.anchor)
-        wanted = re.sub(r"([?[])", r"[\1]", str(path.relative_to(anchor)))  # only * is special
-        fits = sorted(anchor.glob(wanted)) if "*" in pattern else [path]
-        fits = [fit for fit in fits if (fit / "config.yaml").exists()]
-        if not fits:
-            raise FileNotFoundError(
-                f"{pattern} is no run folder: there is no {pattern}/config.yaml. Name folders "
-                "that `genie-robo train` or `genie-robo demo` has made"
-            )
-        found += [fit for fit in fits if fit.resolve() not in map(Path.resolve, found)]
-    return found
 
 
 def check_columns(comparison: ComparisonConfig) -> None:

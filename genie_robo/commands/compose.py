@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -97,24 +96,6 @@ def prepare(
     if _DATA_PATH in keys and "data" not in keys and _is_optional("data", settings):
         overrides = [f"data={_OWN_DATA}", *overrides]
     return command.name if has_file else schema, overrides
-
-
-def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
-    """The run folders that run=DIR or run=[DIR,DIR] names, in its order.
-
-    Raises:
-        UsageError: None is named.
-        ValueError: One is named twice, or something is not a name.
-    """
-    names = run if isinstance(run, list) else [run]
-    if any(isinstance(name, list | dict) for name in names):
-        raise ValueError(f"run={run} must be a run folder or a list of them: run=[runs/a,runs/b]")
-    names = [str(name) for name in names if name not in (None, "")]
-    if not names:
-        raise UsageError(f"{command} needs a value for run ({purpose}). Give it as run=VALUE")
-    if len({Path(name).resolve() for name in names}) < len(names):
-        raise ValueError(f"run={names} names a run twice: there is nothing to compare it with")
-    return names
 
 
 def explain(error: Exception, command: Command) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from genie_robo.command_line import command_line, write_setting
-from genie_robo.commands.inspect import open_console
+from genie_robo.commands.console import open_console
 from genie_robo.config import ConvertConfig
 from genie_robo.data.conversion import Conversion, convert_dataset
 from genie_robo.inspection.facts import source_words

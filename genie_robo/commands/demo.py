@@ -17,15 +17,17 @@ from genie_robo.commands import eval as evaluate
 from genie_robo.commands import imagine, record, train
 from genie_robo.commands.compare import check_columns
 from genie_robo.config_file import config_differences, read_config
-from genie_robo.data.schema import find_version_folder
+from genie_robo.data.folders import find_version_folder
 from genie_robo.data.settings import OWN_CAMERA
-from genie_robo.imagine.prompts import needs_no_dataset
-from genie_robo.imagine.steering import ROBOT
+from genie_robo.data.sources import action_dim
+from genie_robo.eval_suites.plugs import GENIE, check_plugs
+from genie_robo.imagine.pictures import needs_no_dataset
+from genie_robo.imagine.steering import ROBOT, check_steering
 from genie_robo.pipeline import Stage, read_settings, run_stages, stamps_of
 from genie_robo.report import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_lock import only_writer
-from genie_robo.sim.record import RECORDING_FILE
+from genie_robo.sim.record import RECORDING_FILE, check_recording
 from genie_robo.train.run import DATASET_PATH, FREE_TO_CHANGE, check_training
 from genie_robo.trained_on import check_datasets
 
@@ -49,12 +51,14 @@ def run(config: cfg.DemoConfig) -> None:
         ValueError: The run folder was made with other settings, or the comparison asks for a
             number that does not exist.
     """
-    check_columns(config.comparison)
+    _check_late_stages(config)
     folder = RunFolder.at(config.run)
     console = Console(highlight=False, soft_wrap=True)
     say = partial(console.print, markup=False)
     stages = demo_stages(config)
     check_training(train_config(config, cfg.Stage.all))
+    if _is_recorded(config):
+        check_recording(config.record)
     with only_writer(folder):
         run_stages(stages, stamps_of(folder), announce=say)
     recordings = sorted(folder.rollouts.glob("*.rrd"))
@@ -79,12 +83,33 @@ def demo_stages(config: cfg.DemoConfig) -> list[Stage]:
     if _has_labels(config):
         stage = cfg.Stage.robot_control
         models.append(_train(config, folder, stage, needs=_names(models), origin=origin))
-    suites = [suite for suite, settings in config.suite.items() if settings is not None]
-    results = [_evaluate(config, folder, suite, needs=_names(models)) for suite in suites]
+    results = [_evaluate(config, folder, suite, needs=_names(models)) for suite in _suites(config)]
     if config.imagine.num_episodes:
         results.append(_imagine(config, folder, needs=_names(models)))
     needs = _names([*models[len(data) :], *results])
     return [*models, *results, _report(folder, needs=needs)]
+
+
+def _check_late_stages(config: cfg.DemoConfig) -> None:
+    """Refuse at once what evaluation, imagination and comparison would refuse after the training.
+
+    Raises:
+        ValueError: A suite, a world, an action or a column does not exist or fit.
+    """
+    check_columns(config.comparison)
+    evaluate.build_suites(_suites(config))
+    check_plugs(world_model=config.imagine.world_model, encoder=GENIE)
+    check_steering(
+        config.imagine,
+        num_codes=config.model.latent_action.quantizer.num_codes,
+        action_dim=action_dim(config.data.source),
+        joint_names=config.data.source.action.joint_names,
+    )
+
+
+def _suites(config: cfg.DemoConfig) -> dict[str, Any]:
+    """The suites that are not left out, by name."""
+    return {name: settings for name, settings in config.suite.items() if settings is not None}
 
 
 def _has_labels(config: cfg.DemoConfig) -> bool:

@@ -13,10 +13,10 @@ from importlib import util
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from genie_robo.commands.console import open_console
 from genie_robo.config import DoctorConfig
 from genie_robo.models.attention import xformers_works
 from genie_robo.provenance import memory_bytes, package_version
@@ -70,7 +70,7 @@ def run(config: DoctorConfig) -> None:
         for finding in check():
             mark = f"[{finding.state.value}]{finding.state.name}[/]"
             table.add_row(mark, finding.what, escape(finding.found), escape(finding.fix))
-    Console(highlight=False).print(table)
+    open_console().print(table)
 
 
 def check_python() -> Iterator[Finding]:

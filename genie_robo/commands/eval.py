@@ -4,13 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from genie_robo.commands.compose import run_names
+from genie_robo.commands.checks import runs_to_measure
+from genie_robo.commands.console import open_console
 from genie_robo.comparison.paired import PairedRuns, cells, headings, write_paired
 from genie_robo.comparison.shared import check_shared, settings_of
 from genie_robo.config import EvalConfig, FitOn
@@ -36,14 +38,10 @@ def run(config: EvalConfig) -> None:
     Raises:
         ValueError: Runs share no test episode, so that they cannot be compared.
     """
-    suites = _check_metrics(_build_suites(config))
+    suites = _check_metrics(build_suites(config.suite))
     if not suites:
         return
-    names = run_names(
-        config.run,
-        command="eval",
-        purpose="the run folder to measure; only suite=selfcheck needs none",
-    )
+    names = runs_to_measure(config)
     check_plugs(world_model=config.world_model, encoder=config.encoder)
     opened = {name: _open(name, config) for name in names}
     with only_writer(*(trained.folder for trained in opened.values())):
@@ -67,12 +65,14 @@ def _evaluate_runs(
             _compare(config, suite.name, found, opened, notes)
 
 
-def _build_suites(config: EvalConfig) -> list[EvalSuite]:
-    """Suites before anything slow, so that a wrong parameter is refused at once."""
-    if not config.suite:
-        raise ValueError("no suite to evaluate: give suite=NAME or suite=[NAME,NAME]")
+def build_suites(settings: Mapping[str, Any]) -> list[EvalSuite]:
+    """Suites by name, built before anything slow, so that a wrong parameter is refused at once.
+
+    Raises:
+        ValueError: A parameter does not fit.
+    """
     try:
-        return [instantiate(suite) for suite in config.suite.values()]
+        return [instantiate(suite) for suite in settings.values()]
     except HydraException as error:
         raise ValueError(
             f"a suite cannot be built: {' '.join(str(error).split())}. Look at the parameters in "
@@ -93,7 +93,7 @@ def _check_metrics(suites: list[EvalSuite]) -> list[EvalSuite]:
         for known, found, is_ok in rows:
             numbers = (f"{known.expected:.6g}", f"{found:.6g}")
             table.add_row(known.name, known.why, *numbers, "yes" if is_ok else "NO")
-        Console(highlight=False).print(table)
+        open_console().print(table)
         wrong = [row.known.name for row in rows if not row.is_ok]
         if wrong:
             raise RuntimeError(
@@ -154,7 +154,7 @@ def _compare(
     for compared in found.compared:
         if compared.is_headline:
             table.add_row(*cells(compared))
-    console = Console(highlight=False)
+    console = open_console()
     console.print(table)
     console.print(f"comparison  {page}", soft_wrap=True, markup=False)
 

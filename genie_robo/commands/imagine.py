@@ -7,14 +7,15 @@ from pathlib import Path
 from rich.console import Console
 
 from genie_robo.command_line import command_line, write_setting
-from genie_robo.commands.compose import run_names
+from genie_robo.commands.checks import runs_that_imagine
 from genie_robo.config import ImagineConfig
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_context import find_world
 from genie_robo.fit_trust import watch_run
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.names import beside_others
-from genie_robo.imagine.prompts import check_same_prompts, find_prompts, needs_no_dataset
+from genie_robo.imagine.pictures import needs_no_dataset
+from genie_robo.imagine.prompts import check_same_prompts, find_prompts
 from genie_robo.imagine.rollout import (
     RolloutReaders,
     find_readers,
@@ -41,7 +42,7 @@ from genie_robo.trained_run import TrainedRun, open_run
 def run(config: ImagineConfig) -> None:
     """Imagine a rollout from each prompt, then print where the recordings are."""
     recordings = imagine_prompts(config)
-    names = _runs_of(config)
+    names = runs_that_imagine(config)
     shown = ("path", recordings[-1]) if len(names) > 1 else ("run", names[0])
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"recordings  {' '.join(map(str, recordings))}", markup=False)
@@ -56,7 +57,7 @@ def imagine_prompts(config: ImagineConfig) -> list[Path]:
     Raises:
         ValueError: The actions cannot steer from these prompts, or runs cannot be compared.
     """
-    names = _runs_of(config)
+    names = runs_that_imagine(config)
     if len(names) > 1:
         check_one_truth(config)
     # Everything that can be refused is refused before the first frame is imagined.
@@ -169,7 +170,3 @@ def _open(name: str, config: ImagineConfig) -> TrainedRun:
     return open_run(
         name, device=config.device, data=config.data, other_dataset=config.other_dataset
     )
-
-
-def _runs_of(config: ImagineConfig) -> list[str]:
-    return run_names(config.run, command="imagine", purpose="the run folder that imagines")

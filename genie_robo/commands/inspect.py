@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,17 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from genie_robo.command_line import command_line, printable, write_setting
-from genie_robo.commands.own_entries import name_problem
-from genie_robo.config import DataConfig, InspectConfig
+from genie_robo.commands.checks import check_written, inspected_data
+from genie_robo.commands.console import open_console
+from genie_robo.config import InspectConfig
 from genie_robo.inspection.entry import entry_text
 from genie_robo.inspection.facts import DatasetFacts, inspect_dataset
 from genie_robo.inspection.figures import draw_figures
 from genie_robo.inspection.motion import Motion
 from genie_robo.inspection.recording import record_dataset
 from genie_robo.run_folder import write_atomic
+from genie_robo.run_paths import is_other
 from genie_robo.sim.contact import CLIP_ACTIONS
-from genie_robo.trained_run import is_other
 from genie_robo.video_files import write_png
 
 SHOWN_PROBLEMS, SHOWN_FITS = 20, 5
@@ -28,8 +29,6 @@ SHOWN_STATISTICS = ("mean", "std", "min", "q01", "median", "q99", "max")
 RECORDING = "episodes.rrd"
 _ALWAYS_SHOWN = ("action.motion", "action.joints_motion")
 """Proposed settings that matter even where they are defaults."""
-_PIPE_WIDTH = 100_000
-"""Characters; no table is as wide."""
 
 
 def run(config: InspectConfig) -> None:
@@ -43,8 +42,8 @@ def run(config: InspectConfig) -> None:
     """
     if config.num_episodes < 0:
         raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
-    data = _data(config)
-    _check_written(config)
+    data = inspected_data(config)
+    check_written(config)
     max_pixels = data.max_image_pixels
     given = data.source if is_other(config.data) else None
     found = inspect_dataset(data.path, given, data=data)
@@ -76,55 +75,6 @@ def run(config: InspectConfig) -> None:
             )
             watch = command_line("view", write_setting("path", path))
             console.print(f"{num_shown} episodes to watch: {watch}", markup=False, soft_wrap=True)
-
-
-def _check_written(config: InspectConfig) -> None:
-    """Refuse a place of `write` that could not be chosen by name, before anything slow.
-
-    Raises:
-        ValueError: Another name is needed.
-        FileExistsError: There is a file, and overwrite is not set.
-    """
-    if not config.write:
-        return
-    path = Path(config.write)
-    if path.suffix != ".yaml" or path.absolute().parent.name != "data":
-        raise ValueError(
-            f"write={config.write} could not be chosen by name: give FOLDER/data/NAME.yaml, with "
-            "any FOLDER, so that --config-dir FOLDER data=NAME takes it"
-        )
-    if problem := name_problem("data", path.stem):
-        raise ValueError(f"write={config.write}: {problem}")
-    if path.exists() and not config.overwrite:
-        raise FileExistsError(f"{path} is there already: give overwrite=true, or another name")
-
-
-def _data(config: InspectConfig) -> DataConfig:
-    """What is inspected: folder, splits and shards that the command names, else those of `data`.
-
-    Raises:
-        ValueError: Neither names a folder.
-    """
-    data = config.data or DataConfig(path="")
-    if not (path := config.path or data.path):
-        raise ValueError("inspect needs a dataset: give its folder as path=FOLDER")
-    return replace(
-        data,
-        path=path,
-        rlds_splits=config.rlds_splits or data.rlds_splits,
-        shards=config.shards or data.shards,
-    )
-
-
-def open_console() -> Console:
-    """Where the page goes: tables fit a terminal, and are as wide as they need in a pipe or file.
-
-    Nothing in a dataset's names is taken for an emoji.
-    """
-    console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
 
 
 def print_facts(console: Console, facts: DatasetFacts, entry: Path | None = None) -> None:

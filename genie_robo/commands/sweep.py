@@ -36,7 +36,7 @@ def run_sweep(
         UsageError: The overrides fit no combination.
     """
     name, overrides = prepare(command, words, is_sweep=True)
-    run, after_sweep = command.load_run(), command.load_after_sweep()
+    after_sweep = command.load_after_sweep()
     runs: list[SweptRun] = []
 
     def task(composed: Any) -> None:
@@ -44,7 +44,7 @@ def run_sweep(
         announce(f"sweep {HydraConfig.get().job.num}: {title}")
         try:
             config = to_config(command, composed)
-            run(config)
+            command.start(config)
         except expected as error:
             failure = error
             report(error)

@@ -47,6 +47,9 @@ class Command:
     """Dataclass of its settings: types, defaults and, below each field, meanings."""
     run: str
     """`package.module:function`; it gets an instance of `config`, and raises on failure."""
+    check: str = ""
+    """`package.module:function`, which gets the same and raises what can be found out without the
+    packages that `run` needs; it writes nothing."""
     first_word: str = ""
     """The setting that a first word without `=` is the value of; empty where there is none."""
     after_sweep: str = ""
@@ -61,6 +64,16 @@ class Command:
         if self.first_word and words and "=" not in words[0]:
             return [f"{self.first_word}={words[0]}", *words[1:]]
         return list(words)
+
+    def start(self, config: Any) -> None:
+        """Check, then run.
+
+        Raises:
+            Exception: Whatever the check or the work raises.
+        """
+        if self.check:
+            resolve_name(self.check)(config)
+        self.load_run()(config)
 
     def load_run(self) -> Callable[[Any], None]:
         """Import the function that does the work."""
@@ -109,6 +122,7 @@ _ROWS = (
         summary="the whole pipeline: record, train, evaluate, imagine, report",
         config=cfg.DemoConfig,
         run="genie_robo.commands.demo:run",
+        check="genie_robo.commands.checks:check_demo",
         after_sweep="genie_robo.commands.compare:compare_sweep",
         details=(
             "Records scripted episodes in MuJoCo, trains a tokenizer and a world model on them "
@@ -161,6 +175,7 @@ _ROWS = (
         summary="what is in an RLDS or LeRobot folder: columns, splits, actions, problems, images",
         config=cfg.InspectConfig,
         run="genie_robo.commands.inspect:run",
+        check="genie_robo.commands.checks:check_inspect",
         details=(
             "Reads and checks every record once, then looks at up to 300 episodes one by one. For "
             "a dataset without a file in conf/data/ it proposes the settings to read it with, and "
@@ -183,6 +198,7 @@ _ROWS = (
         summary="train a Genie on an RLDS dataset, without action labels",
         config=cfg.TrainConfig,
         run="genie_robo.commands.train:run",
+        check="genie_robo.commands.checks:check_train",
         details=(
             "Stage tokenizer learns video tokens; stage world_model learns latent actions and the "
             "dynamics together; both without labels. Stage robot_control, which comes after them "
@@ -209,6 +225,7 @@ _ROWS = (
         summary="store the tokens of a run's training windows, for faster training",
         config=cfg.TokenizeConfig,
         run="genie_robo.commands.tokenize:run",
+        check="genie_robo.commands.checks:check_tokenize",
         details=(
             "Writes RUN/tokens once the tokenizer is trained. `train` with stage=world_model then "
             "reads the tokens from there instead of computing them for every batch; they are the "
@@ -225,6 +242,7 @@ _ROWS = (
         summary="measure a run on its held-out episodes",
         config=cfg.EvalConfig,
         run="genie_robo.commands.eval:run",
+        check="genie_robo.commands.checks:check_eval",
         details=(
             "Every suite writes metrics.json, metrics.csv, per_episode.csv, figures and report.md "
             "to RUN/eval/SUITE. Probes are fitted on validation episodes and reported once on test "
@@ -250,6 +268,7 @@ _ROWS = (
         summary="put the numbers of several runs into one table and one figure",
         config=cfg.CompareConfig,
         run="genie_robo.commands.compare:run",
+        check="genie_robo.commands.checks:check_compare",
         details=(
             "Run folders called VARIANT-seedN are seeds of one variant: the table gives their "
             "mean and standard deviation. Columns are addresses of numbers, such as "
@@ -270,6 +289,7 @@ _ROWS = (
         summary="what a table of predicted and true success of policies supports",
         config=cfg.AuditConfig,
         run="genie_robo.commands.audit:run",
+        check="genie_robo.commands.checks:check_audit",
         first_word="table",
         details=(
             "For tables of any origin: a judge (a world model, a simulator) predicted the success "
@@ -291,6 +311,7 @@ _ROWS = (
         summary="roll the world model out from prompts, next to the ground truth",
         config=cfg.ImagineConfig,
         run="genie_robo.commands.imagine:run",
+        check="genie_robo.commands.checks:check_imagine",
         details=(
             "A prompt is a test episode, a fresh simulated scene or an image file. The rollout is "
             "driven by the latent actions inferred from the true frames, by the true robot "
@@ -320,6 +341,7 @@ _ROWS = (
         summary="steer the world model in a web page, one action per key",
         config=cfg.PlayConfig,
         run="genie_robo.commands.play:run",
+        check="genie_robo.commands.checks:check_play",
         details=(
             "Serves a web page on this machine: the imagined frame, MuJoCo next to it, a button "
             "and a key for each latent action and, with an action map, for moving the robot. It "
@@ -359,6 +381,7 @@ _ROWS = (
         summary="write a run's Genie as a folder that genie_robo.load opens",
         config=cfg.ExportConfig,
         run="genie_robo.commands.export:run",
+        check="genie_robo.commands.checks:check_export",
         details=(
             "Writes config.json and model.safetensors, the layout of Hugging Face, with the action "
             "map of the run (fitted now if there is none and the dataset is there), what its "
@@ -372,6 +395,7 @@ _ROWS = (
         summary="write an RLDS folder as LeRobot v3.0, or a LeRobot folder as RLDS",
         config=cfg.ConvertConfig,
         run="genie_robo.commands.convert:run",
+        check="genie_robo.commands.checks:check_convert",
         details=(
             "Keeps what data.source names: cameras, actions, poses, joints and instruction, as "
             "they are stored, under the names that the other format uses; and further columns. "

@@ -22,9 +22,9 @@ from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.progress import progress_bar
 from genie_robo.run_folder import RunFolder
 from genie_robo.run_lock import only_writer
+from genie_robo.run_paths import is_other, require_datasets, used_data
 from genie_robo.train.engine import make_fabric
 from genie_robo.trained_on import check_datasets
-from genie_robo.trained_run import is_other, require_datasets, used_data
 from genie_robo.types import video_to_float
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from genie_robo.command_line import command_line, write_setting
 from genie_robo.commands.table import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
-from genie_robo.trial_recording import record_trial
 from genie_robo.viz.recording import check_recording
 from genie_robo.viz.viewer import find_recordings, open_window, serve_web
 
@@ -30,7 +29,7 @@ def run(config: ViewConfig) -> None:
     if config.trial and not config.run:
         raise UsageError("trial=POLICY/TASK/EPISODE is one of a run: give run=FOLDER too")
     if config.trial:
-        recordings = [record_trial(RunFolder.at(config.run), config.trial)]
+        recordings = [_record_trial(RunFolder.at(config.run), config.trial)]
     else:
         recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
     console = Console(soft_wrap=True, highlight=False)
@@ -45,6 +44,13 @@ def run(config: ViewConfig) -> None:
                 serve_web(recordings, port=config.port, announce=_announce)
         else:
             open_window(recordings)
+
+
+def _record_trial(run: RunFolder, name: str) -> Path:
+    # Imports torch and MuJoCo, which the viewer does not need.
+    from genie_robo.trial_recording import record_trial
+
+    return record_trial(run, name)
 
 
 def _recordings_of_run(name: str) -> list[Path]:

@@ -14,11 +14,12 @@ from jaxtyping import Int
 from genie_robo.data.actions import to_pose, to_pose_starts, to_robot_actions
 from genie_robo.data.cache import digest
 from genie_robo.data.features import Feature
+from genie_robo.data.folders import FEATURES_FILE
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.joints import to_joints
 from genie_robo.data.kinematics import open_urdf
 from genie_robo.data.records import Columns
-from genie_robo.data.schema import FEATURES_FILE, Schema
+from genie_robo.data.schema import Schema
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import action_dim
 from genie_robo.types import ACTION_NAMES, Episode, action_names, action_units

@@ -6,18 +6,13 @@ from pathlib import Path
 
 from genie_robo.command_line import is_address
 from genie_robo.data.dataset import EpisodeDataset
+from genie_robo.data.folders import FEATURES_FILE, INFO_FILE, find_lerobot_folder
 from genie_robo.data.index import DatasetIndex, build_index
 from genie_robo.data.lerobot import LeRobotDataset, build_lerobot_index
-from genie_robo.data.lerobot_layout import LeRobotSchema, find_lerobot_folder, open_lerobot_schema
+from genie_robo.data.lerobot_layout import LeRobotSchema, open_lerobot_schema
 from genie_robo.data.remote import RemoteFolder
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.schema import (
-    FEATURES_FILE,
-    INFO_FILE,
-    MAX_JSON_BYTES,
-    Schema,
-    open_schema,
-)
+from genie_robo.data.schema import MAX_JSON_BYTES, Schema, open_schema
 from genie_robo.data.settings import Source
 
 

@@ -22,9 +22,10 @@ from genie_robo.data.cache import (
 )
 from genie_robo.data.download import check_shards
 from genie_robo.data.features import Feature
+from genie_robo.data.folders import FEATURES_FILE, INFO_FILE
 from genie_robo.data.records import Columns, Steps, parse_record
 from genie_robo.data.remote import BAR_AFTER_S, RemoteFolder
-from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, Schema, open_schema
+from genie_robo.data.schema import Schema, open_schema
 from genie_robo.data.shards import ShardFile, Span, find_records, read_record
 from genie_robo.progress import progress_bar
 from genie_robo.types import VideoFrame

@@ -20,6 +20,7 @@ from genie_robo.data.cache import (
 )
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.features import Feature
+from genie_robo.data.folders import LEROBOT_INFO, find_lerobot_folder
 from genie_robo.data.index import (
     SAVED,
     DatasetIndex,
@@ -36,7 +37,6 @@ from genie_robo.data.lerobot_layout import (
     LeRobotSchema,
     StoredEpisode,
     VideoPart,
-    find_lerobot_folder,
     open_lerobot_schema,
 )
 from genie_robo.data.parquet import (
@@ -48,7 +48,6 @@ from genie_robo.data.parquet import (
     to_texts,
 )
 from genie_robo.data.records import Columns, Steps
-from genie_robo.data.schema import LEROBOT_INFO
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import check_source, source_keys
 from genie_robo.data.video import ScannedVideo, scan_video

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genie_robo.data.features import Feature
+from genie_robo.data.folders import LEROBOT_INFO
 from genie_robo.data.parquet import open_table
-from genie_robo.data.schema import LEROBOT_INFO, Schema, inside_folder, read_object, total_bytes
+from genie_robo.data.schema import Schema, inside_folder, read_object, total_bytes
 from genie_robo.data.settings import Source
 from genie_robo.data.shards import ShardFile
 from genie_robo.data.sources import with_names
@@ -25,7 +26,6 @@ TASK_INDEX, EPISODE_INDEX, TIMESTAMP = "task_index", "episode_index", "timestamp
 BOOKKEEPING = (TIMESTAMP, TASK_INDEX, EPISODE_INDEX, "frame_index", "index")
 """Columns that every dataset has, which describe no robot."""
 _V2, _V3 = ("v2.0", "v2.1"), ("v3.0",)
-_SEARCH_DEPTH = 2
 _MAX_BYTES = 2**28
 """Of a list of episodes: some million."""
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
@@ -78,25 +78,6 @@ class LeRobotSchema(Schema):
         videos = {part.file for found in self.episodes.values() for part in found.videos.values()}
         tables = {found.table for found in self.episodes.values()}
         return total_bytes([*tables, *videos])
-
-
-def find_lerobot_folder(path: Path) -> Path | None:
-    """The folder with meta/info.json: `path`, or the only one at most two levels below.
-
-    Raises:
-        ValueError: There are several.
-    """
-    for depth in range(_SEARCH_DEPTH + 1):
-        files = sorted(path.glob("*/" * depth + LEROBOT_INFO))
-        found = [file.parent.parent for file in files if not _is_hidden(file, path)]
-        if len(found) > 1:
-            names = ", ".join(map(str, found))
-            raise ValueError(
-                f"data.path={path} holds {len(found)} LeRobot datasets; choose one of {names}"
-            )
-        if found:
-            return found[0]
-    return None
 
 
 def open_lerobot_schema(folder: Path) -> LeRobotSchema:
@@ -350,7 +331,3 @@ def _count(row: Mapping[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
         raise ValueError(f"the list of episodes or tasks has {name}={value!r}")
     return value
-
-
-def _is_hidden(file: Path, below: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(below).parts)

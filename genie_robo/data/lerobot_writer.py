@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
 from genie_robo.data.features import Feature
-from genie_robo.data.schema import LEROBOT_INFO
+from genie_robo.data.folders import LEROBOT_INFO
 from genie_robo.video_files import VideoWriter
 
 _CHUNK_SIZE = 1000

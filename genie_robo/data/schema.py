@@ -12,22 +12,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genie_robo.data.features import Feature, step_features
+from genie_robo.data.folders import FEATURES_FILE, INFO_FILE, find_version_folder
 from genie_robo.data.remote import RemoteFolder
 from genie_robo.data.settings import Source
 from genie_robo.data.shards import ARRAY_RECORD, TFRECORD, ShardFile, check_downloaded
 from genie_robo.data.sources import with_names
 from genie_robo.stored_files import read_json
 
-FEATURES_FILE, INFO_FILE = "features.json", "dataset_info.json"
-LEROBOT_INFO = "meta/info.json"
-"""The file that describes a LeRobot folder."""
-_SEARCH_DEPTH = 2
 MAX_JSON_BYTES = 2**26
 _SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _MIN_DIGITS = 5
 _SELECTION = re.compile(r"(?P<split>.+)\[(?P<start>-?\d+shards)?:(?P<stop>-?\d+shards)?\]")
 _NUMBERS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
-_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,43 +61,6 @@ class Schema:
 def total_bytes(files: Iterable[Path]) -> int:
     """The sum of the sizes of those files that exist."""
     return sum(file.stat().st_size for file in files if file.exists())
-
-
-def find_version_folder(path: Path) -> Path:
-    """The folder with features.json: `path` itself, or the only one at most two levels below.
-
-    Raises:
-        FileNotFoundError: There is nothing, or no dataset in it.
-        ValueError: There are several datasets or versions.
-    """
-    if not path.is_dir():
-        reason = "is a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(
-            f"data.path={path} {reason}; give the folder of an RLDS dataset, the one that holds "
-            f"{FEATURES_FILE} and the shards"
-        )
-    for depth in range(_SEARCH_DEPTH + 1):
-        found = sorted(file.parent for file in path.glob("*/" * depth + FEATURES_FILE))
-        found = [folder for folder in found if not _is_hidden(folder, path)]
-        if len(found) > 1:
-            names = ", ".join(str(folder) for folder in found)
-            raise ValueError(
-                f"data.path={path} holds {len(found)} datasets or versions; choose one of {names}"
-            )
-        if found:
-            return found[0]
-    if (path / LEROBOT_INFO).exists():
-        raise FileNotFoundError(
-            f"data.path={path} is not an RLDS dataset: it is a LeRobot dataset, which "
-            "genie_robo.data.formats.open_dataset and LeRobotDataset open"
-        )
-    content = sorted(item.name for item in path.iterdir())
-    inside = f"it holds {', '.join(content[:_LISTED])}" if content else "it is empty"
-    raise FileNotFoundError(
-        f"data.path={path} is not an RLDS dataset: no {FEATURES_FILE} in it or up to "
-        f"{_SEARCH_DEPTH} folders below, and no {LEROBOT_INFO} of LeRobot ({inside}); give the "
-        f"folder that holds {FEATURES_FILE}, {INFO_FILE} and the shards"
-    )
 
 
 def open_schema(path: Path, rlds_splits: Sequence[str] = (), shards: str = "") -> Schema:
@@ -282,8 +241,3 @@ def _not_written_by_tfds(folder: Path, wanted: str) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _is_hidden(folder: Path, below: Path) -> bool:
-    """Whether it is inside a folder that is still being written."""
-    return any(part.startswith(".") for part in folder.relative_to(below).parts)

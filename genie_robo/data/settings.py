@@ -373,3 +373,8 @@ class DataConfig(DatasetConfig):
             )
         if self.fold < 0:
             raise ValueError(f"data.fold={self.fold} must be 0 or more")
+
+
+def members(config: DataConfig) -> dict[str, DatasetConfig]:
+    """Every dataset of a mixture by name; the first one has no name."""
+    return {"": config, **config.mix}

@@ -35,11 +35,11 @@ def beside_others(trained: TrainedRun, clips: Sequence[Clip], config: ImagineCon
     made_with = _made_with(run)
     named = []
     for clip in clips:
-        before = made_with.get(_stem(clip, config))
-        if before is None and not _is_there(run, _stem(clip, config)):
+        stem = _stem(clip, config)
+        if not _is_there(run, stem):
             named.append(clip)
             continue
-        suffix = _suffix(_describe(before or {}, config), now)
+        suffix = _suffix(_describe(made_with.get(stem, {}), config), now)
         named.append(replace(clip, file=f"{clip.file}{suffix}"))
     kept = {stem: settings for stem, settings in made_with.items() if _is_there(run, stem)}
     noted = kept | {_stem(clip, config): now for clip in named}

@@ -1,18 +1,16 @@
 """The prompts of `imagine`."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from genie_robo.config import ImagineConfig
 from genie_robo.data.images import MAX_PICTURE_BYTES
+from genie_robo.imagine.pictures import SIMULATOR, find_pictures, needs_no_dataset
 from genie_robo.prompts import Clip, Cut, RunPrompts, read_pictures
 from genie_robo.stored_files import read_bytes
 from genie_robo.trained_run import TrainedRun
 from genie_robo.types import Split
-
-EPISODE, SIMULATOR = "episode", "simulator"
 
 
 def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
@@ -41,11 +39,6 @@ def find_prompts(trained: TrainedRun, config: ImagineConfig) -> list[Clip]:
     return [prompts.episode(number, cut) for number in range(count)]
 
 
-def needs_no_dataset(config: ImagineConfig) -> bool:
-    """Whether the prompts are pictures."""
-    return config.prompt not in (EPISODE, SIMULATOR)
-
-
 def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
     """Name and content of the images of `prompt=FILE` or `prompt=[FILE,FILE]`.
 
@@ -53,22 +46,9 @@ def read_files(config: ImagineConfig) -> list[tuple[str, bytes]]:
         FileNotFoundError: There is no such file.
         ValueError: No file is named, or a setting is about episodes.
     """
-    given = config.prompt if isinstance(config.prompt, list | tuple) else [config.prompt]
-    paths = [Path(str(path)) for path in given]
-    if not paths:
-        raise ValueError("prompt=[] names no image; give prompt=FILE or prompt=[FILE,FILE]")
-    if config.start or config.num_prompt_frames not in (1, len(paths)):
-        raise ValueError(
-            f"prompt={config.prompt} gives {len(paths)} prompt frame(s), so start={config.start} "
-            f"and num_prompt_frames={config.num_prompt_frames}, which cut episodes, do not apply; "
-            "leave them out"
-        )
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"prompt={path} is not there: prompt is episode, simulator or a picture file"
-            )
-    return [(path.name, read_bytes(path, max_bytes=MAX_PICTURE_BYTES)) for path in paths]
+    return [
+        (path.name, read_bytes(path, max_bytes=MAX_PICTURE_BYTES)) for path in find_pictures(config)
+    ]
 
 
 def check_same_prompts(prompts: Mapping[str, Sequence[Clip]]) -> None:

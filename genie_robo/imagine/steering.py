@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 from jaxtyping import Float, Int
 
-from genie_robo.config import ImagineConfig
+from genie_robo.config import ImagineConfig, RolloutConfig
 from genie_robo.eval_suites.adapters import GenieEncoder
 from genie_robo.fit_action_map import fetch_action_map, saved_action_map
 from genie_robo.inference.action_map import ActionMap
@@ -68,7 +68,7 @@ class Steering:
 
 
 def check_steering(
-    config: ImagineConfig, *, num_codes: int, action_dim: int, joint_names: Sequence[str] = ()
+    config: RolloutConfig, *, num_codes: int, action_dim: int, joint_names: Sequence[str] = ()
 ) -> None:
     """Check the actions before any slow work; robot actions are `action_dim` numbers.
 

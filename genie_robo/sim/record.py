@@ -72,6 +72,17 @@ def record_dataset(config: RecordConfig) -> Path:
     return folder
 
 
+def check_recording(config: RecordConfig) -> None:
+    """Check that this machine can record like this; writes nothing.
+
+    Raises:
+        ValueError: the robot or the renderer is not known.
+        FileNotFoundError: the robot's files are not found.
+    """
+    with closing(_open(config, "explore")):
+        pass
+
+
 def _is_recorded(folder: Path, config: RecordConfig) -> bool:
     if not folder.exists():
         return False

@@ -8,9 +8,10 @@ from typing import Any
 
 from tensorflow_datasets.proto import tf_example_pb2
 
+from genie_robo.data.folders import FEATURES_FILE, INFO_FILE
 from genie_robo.data.index import RecordEntry, build_index
 from genie_robo.data.rlds import RldsDataset
-from genie_robo.data.schema import FEATURES_FILE, INFO_FILE, open_schema
+from genie_robo.data.schema import open_schema
 from genie_robo.data.shards import TFRECORD, frame_tfrecord, read_record
 
 NAME, SPLIT, VERSION = "speed", "train", "1.0.0"

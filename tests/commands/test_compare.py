@@ -6,7 +6,8 @@ import pytest
 
 from genie_robo import cli
 from genie_robo import config as cfg
-from genie_robo.commands.compare import check_columns, compare_sweep, find_runs
+from genie_robo.commands.checks import find_runs
+from genie_robo.commands.compare import check_columns, compare_sweep
 from genie_robo.commands.table import SweptRun
 
 
@@ -57,7 +58,7 @@ def test_folder_that_is_no_run(folders, name):
 
 def test_compare_of_nothing_says_what_to_give(run_cli):
     outcome = run_cli("compare")
-    assert outcome.status == cli.FAILED
+    assert outcome.status == cli.USAGE
     assert "give runs=[FOLDER,FOLDER]" in outcome.err
 
 

@@ -67,7 +67,7 @@ def test_ctrl_c_prints_what_was_typed(run_cli, monkeypatch):
     def interrupted(config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genie_robo.commands.export.run", interrupted)
+    monkeypatch.setattr("genie_robo.commands.checks.check_export", interrupted)
     outcome = run_cli("export", "run=1.10", "output=it's ~/a")
     printed = paste(re.search("`(.*)`", outcome.err)[1])
     assert printed == cfg.ExportConfig(run="1.10", output="it's ~/a")

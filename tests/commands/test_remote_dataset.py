@@ -10,7 +10,7 @@ from genie_robo.build import build_dataset
 from genie_robo.config import TrainConfig
 from genie_robo.config_file import read_config
 from genie_robo.data import remote
-from genie_robo.data.schema import find_version_folder
+from genie_robo.data.folders import find_version_folder
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.run import train
 

@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rlds_files import F, serialize, table_episode, table_features, write_rlds
 
+from genie_robo.data.folders import find_version_folder
 from genie_robo.data.records import parse_record
-from genie_robo.data.schema import find_version_folder, open_schema
+from genie_robo.data.schema import open_schema
 
 
 @pytest.fixture(scope="module")

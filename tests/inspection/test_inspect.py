@@ -12,7 +12,8 @@ from rlds_files import F
 
 from genie_robo import cli
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.inspect import open_console, print_facts
+from genie_robo.commands.console import open_console
+from genie_robo.commands.inspect import print_facts
 from genie_robo.commands.table import load_command
 from genie_robo.config_file import conf_dir
 from genie_robo.inspection.facts import inspect_dataset

@@ -1,0 +1,248 @@
+"""What a command needs, checked before the packages that do its work are imported.
+
+A wrong path is thus refused in a fraction of a second, and before anything is written. Nothing
+here imports torch, MuJoCo or tensorflow_datasets.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genie_robo import config as cfg
+from genie_robo.command_line import is_address
+from genie_robo.commands.own_entries import name_problem
+from genie_robo.commands.table import UsageError
+from genie_robo.config_file import read_config
+from genie_robo.data.folders import find_dataset_folder
+from genie_robo.data.settings import members
+from genie_robo.imagine.pictures import find_pictures, needs_no_dataset
+from genie_robo.run_folder import PARTS_OF_GENIE, RunFolder, require_weights
+from genie_robo.run_paths import require_datasets, used_data
+from genie_robo.settings import check_numbers
+
+_NEEDS = {
+    cfg.Stage.tokenizer: (),
+    cfg.Stage.world_model: ("tokenizer",),
+    cfg.Stage.robot_control: PARTS_OF_GENIE,
+    cfg.Stage.all: (),
+}
+"""Parts that a stage finds trained."""
+_SELFCHECK = "selfcheck"
+"""The suite that needs no run."""
+
+
+def check_train(config: cfg.TrainConfig) -> None:
+    """Numbers in range, datasets in their folders, earlier stages trained."""
+    check_numbers(config)
+    _check_datasets(config.data)
+    for part in _NEEDS[config.stage]:
+        require_weights(RunFolder.at(config.run), part)
+
+
+def check_demo(config: cfg.DemoConfig) -> None:
+    """Numbers in range, and the user's own dataset in its folder."""
+    check_numbers(config)
+    path, recording = Path(config.data.path), Path(config.record.path)
+    if path.resolve() != recording.resolve():
+        _check_datasets(config.data)
+    if needs_no_dataset(config.imagine):
+        find_pictures(config.imagine)
+
+
+def check_eval(config: cfg.EvalConfig) -> None:
+    """A suite, and the runs that it measures."""
+    if not config.suite:
+        raise UsageError("eval needs a suite: give suite=NAME or suite=[NAME,NAME]")
+    if set(config.suite) == {_SELFCHECK}:
+        return
+    _check_runs(runs_to_measure(config), config.data)
+
+
+def check_imagine(config: cfg.ImagineConfig) -> None:
+    """The runs, and the pictures or episodes to begin with."""
+    names = runs_that_imagine(config)
+    if needs_no_dataset(config):
+        find_pictures(config)
+    _check_runs(names, config.data, opens_dataset=not needs_no_dataset(config))
+
+
+def check_play(config: cfg.PlayConfig) -> None:
+    """The run and its dataset."""
+    _check_runs([config.run], config.data)
+
+
+def check_tokenize(config: cfg.TokenizeConfig) -> None:
+    """The run, its tokenizer and its dataset."""
+    _check_run(config.run, parts=("tokenizer",))
+    _check_used_data(config.run, config.data)
+
+
+def check_export(config: cfg.ExportConfig) -> None:
+    """The run, and a place for the folder."""
+    _check_run(config.run)
+    if config.robot_control:
+        require_weights(RunFolder.at(config.run), "robot_dynamics")
+    _check_is_no_file("output", config.output)
+
+
+def check_inspect(config: cfg.InspectConfig) -> None:
+    """The dataset, and the places to write to."""
+    data = inspected_data(config)
+    check_written(config)
+    _check_is_no_file("output", config.output)
+    _check_datasets(data)
+
+
+def check_convert(config: cfg.ConvertConfig) -> None:
+    """The dataset, and a place for the new folder."""
+    output = Path(config.output)
+    if output.exists():
+        raise FileExistsError(f"{output} exists: give another output, or delete it")
+    _check_dataset(config.data.path)
+
+
+def check_compare(config: cfg.CompareConfig) -> None:
+    """The runs."""
+    find_runs(config.runs)
+
+
+def check_audit(config: cfg.AuditConfig) -> None:
+    """The table, and the folder to write to."""
+    if not Path(config.table).is_file():
+        raise FileNotFoundError(f"table={config.table} is no file; give a CSV file of trials")
+    _check_is_no_file("output", config.output)
+
+
+def runs_to_measure(config: cfg.EvalConfig) -> list[str]:
+    """The run folders of `eval`, see `run_names`."""
+    purpose = "the run folder to measure; only suite=selfcheck needs none"
+    return run_names(config.run, command="eval", purpose=purpose)
+
+
+def runs_that_imagine(config: cfg.ImagineConfig) -> list[str]:
+    """The run folders of `imagine`, see `run_names`."""
+    return run_names(config.run, command="imagine", purpose="the run folder that imagines")
+
+
+def run_names(run: Any, *, command: str, purpose: str) -> list[str]:
+    """The run folders that run=DIR or run=[DIR,DIR] names, in its order.
+
+    Raises:
+        UsageError: None is named, one is named twice, or something is not a name.
+    """
+    names = run if isinstance(run, list) else [run]
+    if any(isinstance(name, list | dict) for name in names):
+        raise UsageError(f"run={run} must be a run folder or a list of them: run=[runs/a,runs/b]")
+    names = [str(name) for name in names if name not in (None, "")]
+    if not names:
+        raise UsageError(f"{command} needs a value for run ({purpose}). Give it as run=VALUE")
+    if len({Path(name).resolve() for name in names}) < len(names):
+        raise UsageError(f"run={names} names a run twice: there is nothing to compare it with")
+    return names
+
+
+def find_runs(patterns: Sequence[str]) -> list[Path]:
+    """Run folders by name, `*` standing for any part of it, in the order given.
+
+    Raises:
+        UsageError: No name is given.
+        FileNotFoundError: A name fits no run folder.
+    """
+    if not patterns:
+        raise UsageError("there is nothing to compare: give runs=[FOLDER,FOLDER]")
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        anchor = Path(path.anchor)
+        wanted = re.sub(r"([?[])", r"[\1]", str(path.relative_to(anchor)))  # only * is special
+        fits = sorted(anchor.glob(wanted)) if "*" in pattern else [path]
+        fits = [fit for fit in fits if (fit / "config.yaml").exists()]
+        if not fits:
+            raise FileNotFoundError(
+                f"{pattern} is no run folder: there is no {pattern}/config.yaml. Name folders "
+                "that `genie-robo train` or `genie-robo demo` has made"
+            )
+        found += [fit for fit in fits if fit.resolve() not in map(Path.resolve, found)]
+    return found
+
+
+def inspected_data(config: cfg.InspectConfig) -> cfg.DataConfig:
+    """What is inspected: folder, splits and shards that the command names, else those of `data`.
+
+    Raises:
+        UsageError: Neither names a folder.
+    """
+    data = config.data or cfg.DataConfig(path="")
+    if not (path := config.path or data.path):
+        raise UsageError("inspect needs a dataset: give its folder as path=FOLDER")
+    return replace(
+        data,
+        path=path,
+        rlds_splits=config.rlds_splits or data.rlds_splits,
+        shards=config.shards or data.shards,
+    )
+
+
+def check_written(config: cfg.InspectConfig) -> None:
+    """Refuse a place of `write` that could not be chosen by name.
+
+    Raises:
+        UsageError: Another name is needed.
+        FileExistsError: There is a file, and overwrite is not set.
+    """
+    if not config.write:
+        return
+    path = Path(config.write)
+    if path.suffix != ".yaml" or path.absolute().parent.name != "data":
+        raise UsageError(
+            f"write={config.write} could not be chosen by name: give FOLDER/data/NAME.yaml, with "
+            "any FOLDER, so that --config-dir FOLDER data=NAME takes it"
+        )
+    if problem := name_problem("data", path.stem):
+        raise UsageError(f"write={config.write}: {problem}")
+    if path.exists() and not config.overwrite:
+        raise FileExistsError(f"{path} is there already: give overwrite=true, or another name")
+
+
+def _check_runs(
+    names: Sequence[str], data: cfg.DataConfig | None, *, opens_dataset: bool = True
+) -> None:
+    """Trained runs, and the datasets that they are used with."""
+    for name in names:
+        _check_run(name)
+    for name in names if opens_dataset else ():
+        _check_used_data(name, data)
+
+
+def _check_run(name: str, *, parts: Sequence[str] = PARTS_OF_GENIE) -> None:
+    """A run folder in which these parts are trained."""
+    run = RunFolder.at(name)
+    read_config(run, cfg.TrainConfig)
+    for part in parts:
+        require_weights(run, part)
+
+
+def _check_used_data(name: str, given: cfg.DataConfig | None) -> None:
+    """The dataset that a run is used with: its own, or the given one."""
+    run = RunFolder.at(name)
+    data = replace(used_data(read_config(run, cfg.TrainConfig), given), mix={})
+    require_datasets(run, data)
+    _check_datasets(data)
+
+
+def _check_datasets(data: cfg.DataConfig) -> None:
+    for member in members(data).values():
+        _check_dataset(member.path)
+
+
+def _check_dataset(path: str) -> None:
+    """A folder that holds a dataset; addresses are looked at when they are opened."""
+    if not is_address(path):
+        find_dataset_folder(Path(path))
+
+
+def _check_is_no_file(setting: str, path: str) -> None:
+    if path and Path(path).is_file():
+        raise FileExistsError(f"{setting}={path} is a file; name a folder")

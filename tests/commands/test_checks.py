@@ -1,0 +1,188 @@
+"""Commands that fail: at once, without the packages that do the work, and leaving no claim."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genie_robo import cli
+from genie_robo.commands.table import COMMANDS
+from genie_robo.config import DataConfig, Source, TrainConfig
+from genie_robo.config_file import write_config
+from genie_robo.run_folder import RunFolder
+
+HEAVY = {"torch", "tensorflow_datasets", "scipy", "sklearn", "matplotlib", "pandas", "cv2"}
+
+AT_ONCE = {
+    "train": [
+        ("run=new data.path=gone", "data.path=gone does not exist"),
+        ("run=new data.path=empty", "data.path=empty is not an RLDS dataset"),
+        ("run=new data.path=rlds stage=world_model", "new has no trained tokenizer"),
+        ("run=new data.path=rlds data.image_height=0", "data.image_height=0 must be from 1"),
+        ("run=new data.path=rlds data.hight=3", "train has no setting 'data.hight'"),
+        ("data.path=rlds", "train needs a value for run"),
+    ],
+    "demo": [
+        ("run=new data=bridge_dataset data.path=gone", "data.path=gone does not exist"),
+        ("run=new data.image_height=0", "data.image_height=0 must be from 1"),
+        ("run=new imagine.prompt=gone.png", "prompt=gone.png is not there"),
+    ],
+    "tokenize": [
+        ("run=new", "new is not a run folder"),
+        ("run=untrained", "untrained has no trained tokenizer"),
+    ],
+    "eval": [
+        ("run=new", "new is not a run folder"),
+        ("run=untrained", "untrained has no trained tokenizer"),
+        ("run=[trained,new] output=new2", "new is not a run folder"),
+        ("run=trained", "the dataset of trained is not at"),
+        ("run=trained data.path=empty", "data.path=empty is not an RLDS dataset"),
+        ("run=trained suite=gone", "there is no suite 'gone'"),
+        ("run=trained suite=[]", "eval needs a suite"),
+    ],
+    "imagine": [
+        ("run=new", "new is not a run folder"),
+        ("run=untrained", "untrained has no trained tokenizer"),
+        ("run=trained", "the dataset of trained is not at"),
+        ("run=trained prompt=gone.png", "prompt=gone.png is not there"),
+        ("run=[trained,trained]", "names a run twice"),
+    ],
+    "play": [
+        ("run=new", "new is not a run folder"),
+        ("run=untrained", "untrained has no trained tokenizer"),
+        ("run=trained", "the dataset of trained is not at"),
+    ],
+    "export": [
+        ("run=new output=new2", "new is not a run folder"),
+        ("run=untrained output=new2", "untrained has no trained tokenizer"),
+        ("run=trained output=new2 robot_control=true", "trained has no trained robot_dynamics"),
+        ("run=trained output=file", "output=file is a file"),
+    ],
+    "convert": [
+        (
+            "data=bridge_dataset data.path=gone to=lerobot output=new",
+            "data.path=gone does not exist",
+        ),
+        (
+            "data=bridge_dataset data.path=rlds to=lerobot output=file",
+            "file exists: give another output",
+        ),
+    ],
+    "inspect": [
+        ("path=gone write=new/data/mine.yaml output=new2", "data.path=gone does not exist"),
+        ("path=rlds write=mine.yaml", "write=mine.yaml could not be chosen by name"),
+        ("path=rlds output=file", "output=file is a file"),
+        ("output=new", "inspect needs a dataset"),
+    ],
+    "compare": [
+        ("runs=[new] folder=new2", "new is no run folder"),
+        ("folder=new", "there is nothing to compare"),
+    ],
+    "audit": [("gone.csv output=new", "table=gone.csv is no file")],
+    "view": [
+        ("run=new", "there is no run folder new"),
+        ("path=new", "there is no recording or folder new"),
+        ("run=trained", "run trained has no recordings"),
+        ("", "view needs one of run=FOLDER"),
+    ],
+    "record": [("path=new robot=gone", "robot=gone is not known")],
+}
+"""The words of a command line that must fail, and what it says."""
+LINES = [(name, *case) for name, cases in AT_ONCE.items() for case in cases]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with runs, folders and a file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("trained", "untrained"):
+        run = RunFolder.at(name)
+        run.path.mkdir()
+        data = DataConfig(path=f"{name}/dataset", source=Source(camera="observation/image"))
+        write_config(run, TrainConfig(run=name, data=data))
+    for part in ("tokenizer", "latent_action", "dynamics"):
+        weights = RunFolder.at("trained").part(part)
+        weights.parent.mkdir(exist_ok=True)
+        weights.touch()
+    Path("empty").mkdir()
+    Path("rlds").mkdir()
+    Path("rlds/features.json").touch()
+    Path("file").touch()
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_they_import_nothing_slow_and_write_nothing(place):
+    program = (
+        "import json, sys\n"
+        "from genie_robo.cli import main\n"
+        f"for name, words, message in {LINES!r}:\n"
+        "    line = [name, *words.split()]\n"
+        "    print('@', *line, file=sys.stderr)\n"
+        "    status = main(line)\n"
+        f"    slow = sorted({HEAVY} & set(sys.modules))\n"
+        "    print(json.dumps([line, status, slow]))\n"
+    )
+    before = content(place)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert content(place) == before
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == len(LINES)
+    for line, status, slow in results:
+        assert status in (cli.FAILED, cli.USAGE), line
+        # MuJoCo knows its robots; it takes 0.3 s to import, with what the recorder needs.
+        assert slow == [] or (line[0] == "record" and "torch" not in slow), line
+    said = done.stderr.split("@ ")[1:]
+    for (name, words, message), text in zip(LINES, said, strict=True):
+        assert message in text, (name, words, text)
+        assert len(text.strip().splitlines()) == 2, text  # the line, and one paragraph
+
+
+def test_every_command_but_doctor_is_tried():
+    assert AT_ONCE.keys() == COMMANDS.keys() - {"doctor"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "compare",
+        "eval suite=tokenizer",
+        "eval run=trained suite=[]",
+        "imagine run=[trained,trained]",
+        "inspect",
+        "inspect path=rlds write=mine.yaml",
+        "view",
+        "view run=a path=b",
+        "view path=a trial=b",
+        "train run=new data.path=rlds data.hight=3",
+    ],
+)
+def test_a_wrong_command_line_has_status_two(place, run_cli, words):
+    assert run_cli(*words.split()).status == cli.USAGE
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("record.robot=gone", "robot=gone is not known"),
+        ("imagine.actions=gone", "actions=gone is not inferred"),
+        ("imagine.world_model=gone", "world_model=gone"),
+        ("imagine.horizon=0", "horizon=0 and num_prompt_frames=1 must be at least 1"),
+        ("model.tokenizer.patch_size=7", "patch_size=7"),
+        ("suite=few_label suite.few_label.labels=[0]", "labels"),
+        ("comparison.folder=new2 comparison.columns={a:b}", "b"),
+        ("engine.device=gone", "device=gone is no device"),
+    ],
+)
+def test_a_demo_refuses_what_its_last_stages_would_refuse(place, run_cli, words, message):
+    before = content(place)
+    outcome = run_cli("demo", "experiment=smoke", "run=new", *words.split())
+    assert outcome.status in (cli.FAILED, cli.USAGE)
+    assert message in outcome.err
+    assert content(place) == before
