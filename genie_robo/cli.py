@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from genie_robo.command_line import command_line, printable, without_secrets
+from genie_robo.commands.console import open_page
 from genie_robo.commands.help import (
-    help_console,
     list_choices,
     print_command,
     print_overview,
+    print_section,
 )
 from genie_robo.commands.table import Command, UsageError, load_command
 from genie_robo.disk_space import is_no_space, no_space
@@ -25,7 +26,8 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 CONFIG_DIR = "--config-dir"
 """The only option with a value: a folder with choices of the user's own."""
-FLAGS = frozenset({"--help", "-h", "--version", "--debug", "--cfg", CONFIG_DIR, "-m", "--multirun"})
+_HELP, _SWEEP = frozenset({"--help", "-h"}), frozenset({"-m", "--multirun"})
+FLAGS = _HELP | _SWEEP | {"--version", "--debug", "--cfg", CONFIG_DIR}
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, RuntimeError)
 """Errors that input, files and devices can cause. Anything else is a bug in this program."""
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     others, config_dirs = _without_config_dirs(words)
+    others, sections = _without_sections(others)
     flags = {word for word in others if word.startswith("-")}
     debug = "--debug" in flags
     _set_torch_environment()
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not debug:
         sys.excepthook = _explain_fault
     try:
-        return _dispatch([word for word in others if word not in flags], flags, config_dirs)
+        words_of_command = [word for word in others if word not in flags]
+        return _dispatch(words_of_command, flags, config_dirs, sections)
     except KeyboardInterrupt as interrupt:
         again, by = (
             without_secrets(command_line(*words)),
@@ -73,6 +77,19 @@ def _without_config_dirs(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return others, folders
 
 
+def _without_sections(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without the sections that follow COMMAND and --help, and these sections."""
+    others, sections, needed = [], [], {"a command", "--help"}
+    for word in words:
+        is_plain = not word.startswith("-") and "=" not in word
+        if is_plain and not needed:
+            sections.append(word)
+            continue
+        needed -= {"a command"} if is_plain else {"--help"} if word in _HELP else set()
+        others.append(word)
+    return others, sections
+
+
 def _set_torch_environment() -> None:
     """Set how torch uses cores and memory, unless the user has set it.
 
@@ -85,7 +102,9 @@ def _set_torch_environment() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def _dispatch(words: Sequence[str], flags: set[str], config_dirs: Sequence[str]) -> int:
+def _dispatch(
+    words: Sequence[str], flags: set[str], config_dirs: Sequence[str], sections: Sequence[str]
+) -> int:
     if unknown := sorted(flags - FLAGS):
         raise UsageError(
             f"there is no option {' '.join(unknown)}. Options: {' '.join(sorted(FLAGS))}; "
@@ -103,9 +122,11 @@ def _dispatch(words: Sequence[str], flags: set[str], config_dirs: Sequence[str])
 
     entries = read_entries(_config_dir(config_dirs)) if config_dirs else []
     with own_entries(entries):
-        if flags & {"-m", "--multirun"} and not flags & {"--help", "-h", "--cfg"}:
+        if flags & _HELP:
+            return _help(command, settings, flags, names_by_group(entries), sections)
+        if flags & _SWEEP and "--cfg" not in flags:
             return _sweep(command, settings)
-        return _single(command, settings, flags, names_by_group(entries))
+        return _single(command, settings, flags)
 
 
 def _config_dir(given: Sequence[str]) -> Path:
@@ -118,24 +139,37 @@ def _config_dir(given: Sequence[str]) -> Path:
 
 
 def _overview(flags: set[str]) -> int:
-    print_overview(help_console())
-    return OK if flags & {"--help", "-h"} else USAGE
+    print_overview(open_page())
+    return OK if flags & _HELP else USAGE
 
 
-def _single(
-    command: Command, overrides: Sequence[str], flags: set[str], own: Mapping[str, Sequence[str]]
+def _help(
+    command: Command,
+    overrides: Sequence[str],
+    flags: set[str],
+    own: Mapping[str, Sequence[str]],
+    sections: Sequence[str],
 ) -> int:
+    from genie_robo.commands.compose import compose_config  # see _dispatch
+    from genie_robo.config_file import conf_dir
+
+    composed = compose_config(command, overrides, is_sweep=bool(flags & _SWEEP))
+    page = open_page()
+    for section in sections:
+        print_section(page, command, composed, section)
+    if not sections:
+        choices = list_choices(command.name, conf_dir(), own)
+        print_command(page, command, composed, choices, own)
+    return OK
+
+
+def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
     from omegaconf import OmegaConf  # see _dispatch
 
     from genie_robo.commands.compose import compose_config, to_config
-    from genie_robo.config_file import conf_dir
 
-    composed = compose_config(command, overrides, is_sweep=bool(flags & {"-m", "--multirun"}))
-    if flags & {"--help", "-h"}:
-        print_command(
-            help_console(), command, composed, list_choices(command.name, conf_dir(), own)
-        )
-    elif "--cfg" in flags:
+    composed = compose_config(command, overrides, is_sweep=bool(flags & _SWEEP))
+    if "--cfg" in flags:
         Console(highlight=False, soft_wrap=True).print(OmegaConf.to_yaml(composed), markup=False)
     else:
         command.start(to_config(command, composed))

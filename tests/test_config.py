@@ -8,7 +8,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from genie_robo import cli, config
+from genie_robo import config
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import describe_type, field_meanings, list_settings
@@ -73,19 +73,6 @@ def test_every_group_belongs_to_a_command():
     for group, (name, key) in USER_OF_GROUP.items():
         stems = sorted(path.stem for path in GROUPS if path.parent.name == group)
         assert list_choices(name, conf_dir())[key] == stems
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_names_every_setting_with_its_meaning(name, capsys):
-    assert cli.main([name, "--help"]) == 0
-    page = capsys.readouterr().out
-    command = load_command(name)
-    assert command.summary in page
-    assert command.examples[0].split()[1] == name
-    words = set(page.split())
-    for setting in list_settings(command.config):
-        assert f" {setting.path} " in page
-        assert set(setting.meaning.split()) <= words
 
 
 EXAMPLES = [(name, line) for name in COMMANDS for line in load_command(name).examples]

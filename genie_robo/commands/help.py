@@ -1,4 +1,4 @@
-"""Help pages: the list of commands, and one command with all its settings."""
+"""Help pages: the list of commands, one command, and the sections of its settings."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -7,14 +7,14 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from genie_robo.commands.console import print_command_line, print_rows, print_text
 from genie_robo.commands.settings import Setting, list_settings
-from genie_robo.commands.table import Command, command_names, load_command
+from genie_robo.commands.table import Command, UsageError, command_names, did_you_mean, load_command
 
 OPTIONS = {
     "--help": "explain the tool, or the command before it",
+    "--help SECTION": "after a command: all settings of a section, such as `train --help data`",
     "-m, --multirun": "run once for every combination of values such as seed=1,2,3",
     "--cfg": "print the composed configuration and stop",
     "--config-dir FOLDER": "also offer the choices in FOLDER/data/NAME.yaml, FOLDER/model/..., "
@@ -22,54 +22,93 @@ OPTIONS = {
     "--debug": "show the traceback of an error, and log more",
     "--version": "print the version",
 }
-
-_PIPED_WIDTH = 180
-
-
-def help_console() -> Console:
-    """Standard output; a fixed width when it is not a terminal, so that pages can be searched."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPED_WIDTH)
+_ON_ONE_PAGE = 20
+"""Settings of a command that are shown without sections."""
+_DATA = "data"
+"""The group with too many names for a page."""
+_OPEN_DATA = ("lerobot", "rlds", "tabletop")
+"""Its choices that are no datasets of Open X-Embodiment."""
 
 
 def print_overview(console: Console) -> None:
     """What the tool is and which commands are installed."""
-    console.print(
-        f"[bold]genie-robo {version('genie-robo')}[/bold]: a Genie world model for robot data, "
-        "trained on RLDS without action labels, probed against the true actions, shown next to "
-        "MuJoCo."
+    print_text(
+        console,
+        f"genie-robo {version('genie-robo')}: a Genie world model for robot data, trained on RLDS "
+        "without action labels, probed against the true actions, shown next to MuJoCo.",
     )
     _print_heading(console, "Usage")
-    console.print(escape("  genie-robo COMMAND [KEY=VALUE ...] [options]"))
+    print_text(console, "genie-robo COMMAND [KEY=VALUE ...] [options]", indent=2)
     _print_heading(console, "Commands")
-    console.print(_pairs({name: _summary(name) for name in command_names()}))
+    print_rows(console, {name: _summary(name) for name in command_names()})
     _print_heading(console, "Options")
-    console.print(_pairs(OPTIONS))
-    console.print("\nStart with `genie-robo demo`. `genie-robo COMMAND --help` explains a command.")
+    print_rows(console, OPTIONS)
+    console.print()
+    print_text(
+        console,
+        "Start with `genie-robo demo`. `genie-robo COMMAND --help` explains a command.",
+    )
 
 
 def print_command(
-    console: Console, command: Command, composed: Any, choices: Mapping[str, Sequence[str]]
+    console: Console,
+    command: Command,
+    composed: Any,
+    choices: Mapping[str, Sequence[str]],
+    own: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """What a command does, examples, and every setting with its type, value and meaning.
+    """What a command does, examples, and its settings, the most used first; sections by name.
 
     `composed` is the configuration that the overrides so far give: the values shown are those
-    that would be used. `choices` are the names that config groups take, by group.
+    that would be used. `choices` are the names that config groups take, by group, of which `own`
+    come from --config-dir.
     """
-    console.print(f"[bold]genie-robo {command.name}[/bold]: {escape(command.summary)}")
-    if command.details:
-        console.print(f"\n{escape(command.details)}")
+    settings = list_settings(command.config)
+    print_text(console, f"genie-robo {command.name}: {command.summary}")
     if command.examples:
         _print_heading(console, "Examples")
         for example in command.examples:
-            console.print(escape(f"  {example}"), soft_wrap=True)
+            print_command_line(console, example)
+    first = _first_settings(command, settings)
+    if first:
+        _print_heading(console, "Settings")
+        print_rows(console, _described(first, composed))
     if choices:
         _print_heading(console, "Choices")
-        console.print(_pairs({f"{key}=": ", ".join(names) for key, names in choices.items()}))
-    _print_heading(console, "Settings")
-    console.print(_settings_table(list_settings(command.config), composed))
-    _print_heading(console, "Options")
-    console.print(_pairs(OPTIONS))
+        names = {f"{group}=": _names(group, choices[group], own or {}) for group in choices}
+        print_rows(console, names)
+    sections = [setting for setting in settings if _is_top(setting) and setting.is_section]
+    if sections and len(first) < sum(not setting.is_section for setting in settings):
+        _print_heading(console, f"More settings: genie-robo {command.name} --help SECTION")
+        print_rows(console, {section.path: _size(section, settings) for section in sections})
+    if command.details:
+        _print_heading(console, "Details")
+        print_text(console, command.details, indent=2)
+    console.print()
+    print_text(console, f"Options: {'; '.join(OPTIONS)}. `genie-robo --help` explains them.")
+
+
+def print_section(console: Console, command: Command, composed: Any, section: str) -> None:
+    """Every setting of a section, with those of the sections inside it.
+
+    Raises:
+        UsageError: The command has no such section; lists those that it has.
+    """
+    settings = list_settings(command.config)
+    sections = {setting.path: setting for setting in settings if setting.is_section}
+    if section not in sections:
+        known = f"It has: {', '.join(sections)}" if sections else "It has none"
+        raise UsageError(
+            f"{command.name} has no section {section!r}.{did_you_mean(section, sections)} {known}"
+        )
+    print_text(console, f"genie-robo {command.name}, {section}: {sections[section].meaning}")
+    for path in [section, *(path for path in sections if path.startswith(f"{section}."))]:
+        if path == section:
+            console.print()
+        else:
+            _print_heading(console, f"{path}: {sections[path].meaning}")
+        own = [s for s in _inside(path, settings) if s.path.rpartition(".")[0] == path]
+        print_rows(console, _described(own, composed))
 
 
 def list_choices(
@@ -89,19 +128,43 @@ def list_choices(
     return found
 
 
-def _settings_table(settings: Sequence[Setting], composed: Any) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=True)
-    table.add_column("  setting", style="cyan", no_wrap=True)
-    table.add_column("type", overflow="fold")
-    table.add_column("value", overflow="fold")
-    table.add_column("meaning")
+def _first_settings(command: Command, settings: Sequence[Setting]) -> list[Setting]:
+    """The most used ones, then the others that are in no section; all if they are few."""
+    by_path = {setting.path: setting for setting in settings if not setting.is_section}
+    common = [by_path[path] for path in command.common]
+    is_short = len(by_path) <= _ON_ONE_PAGE
+    others = [s for s in by_path.values() if (is_short or _is_top(s)) and s not in common]
+    return [*common, *others]
+
+
+def _is_top(setting: Setting) -> bool:
+    return "." not in setting.path
+
+
+def _inside(section: str, settings: Sequence[Setting]) -> list[Setting]:
+    """The settings of a section and of those inside it."""
+    return [s for s in settings if s.path.startswith(f"{section}.") and not s.is_section]
+
+
+def _size(section: Setting, settings: Sequence[Setting]) -> str:
+    """How many settings a section has, and what it is."""
+    count = len(_inside(section.path, settings))
+    return f"{count} setting{'s' * (count > 1)}: {section.meaning}"
+
+
+def _described(settings: Sequence[Setting], composed: Any) -> dict[str, str]:
+    """`KEY=VALUE` with its meaning and type."""
+    rows = {}
     for setting in settings:
-        style = "bold" if setting.is_section else None
-        kind = "" if setting.is_section else setting.type_name
-        value = "" if setting.is_section else escape(_value(composed, setting.path))
-        row = (f"  {setting.path}", escape(kind), value, escape(setting.meaning))
-        table.add_row(*row, style=style)
-    return table
+        value = _value(composed, setting.path)
+        meaning = f"{setting.meaning} " if setting.meaning else ""
+        needed = ", required" if value == _REQUIRED else ""
+        shown = "" if value in ("-", _REQUIRED) else value
+        rows[f"{setting.path}={shown}"] = f"{meaning}({setting.type_name}{needed})"
+    return rows
+
+
+_REQUIRED = "required"
 
 
 def _value(composed: Any, path: str) -> str:
@@ -114,14 +177,23 @@ def _value(composed: Any, path: str) -> str:
     node = composed._get_node(last)
     raw = node._value() if node is not None else None
     if raw == "???":
-        return "required"
+        return _REQUIRED
     if isinstance(raw, dict):
-        return ", ".join(raw) or "{}"
+        return f"[{','.join(raw)}]" if raw else "{}"
     if isinstance(raw, list):
         return "[" + ",".join(str(item._value()) for item in raw) + "]"
     if isinstance(raw, bool) or raw is None:
         return {True: "true", False: "false", None: "null"}[raw]
     return getattr(raw, "name", str(raw)) or "''"
+
+
+def _names(group: str, names: Sequence[str], own: Mapping[str, Sequence[str]]) -> str:
+    """The names of a group; of the datasets only those that a page has room for."""
+    if group != _DATA:
+        return ", ".join(names)
+    shown = [*own.get(_DATA, ()), *_OPEN_DATA]
+    num_others = len(set(names) - set(shown))
+    return f"{', '.join(shown)}, and {num_others} more, which `genie-robo datasets` lists"
 
 
 def _summary(name: str) -> str:
@@ -131,14 +203,6 @@ def _summary(name: str) -> str:
         return f"(cannot be loaded: {error})"
 
 
-def _pairs(rows: dict[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column()
-    for left, right in rows.items():
-        table.add_row(f"  {escape(left)}", escape(right))
-    return table
-
-
 def _print_heading(console: Console, title: str) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
+    console.print()
+    print_text(console, title, style="bold")

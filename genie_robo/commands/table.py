@@ -56,6 +56,8 @@ class Command:
     """`package.module:function`; it gets a list of SweptRun at the end of `-m`."""
     details: str = ""
     """A paragraph for its help page."""
+    common: tuple[str, ...] = ()
+    """The most used settings, which come first on its help page."""
     examples: tuple[str, ...] = ()
     """Command lines that work, most useful first."""
 
@@ -139,6 +141,18 @@ _ROWS = (
             "failed ones are repeated. experiment=[NAME,smoke] is a small version of an "
             "experiment. See docs/experiments.md"
         ),
+        common=(
+            "run",
+            "data.path",
+            "record.num_episodes",
+            "tokenizer.num_steps",
+            "world_model.num_steps",
+            "labels",
+            "imagine.num_episodes",
+            "fast",
+            "engine.device",
+            "seed",
+        ),
         examples=(
             "genie-robo demo",
             "genie-robo demo experiment=smoke run=runs/smoke",
@@ -186,6 +200,12 @@ _ROWS = (
             "num_episodes of them one after another for `genie-robo view path=FOLDER` (cameras, "
             "actions, poses, language, and the scene of simulated ones)."
         ),
+        common=(
+            "path",
+            "output",
+            "write",
+            "data.source.camera",
+        ),
         examples=(
             "genie-robo inspect path=runs/demo/dataset",
             "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report num_episodes=25",
@@ -207,6 +227,23 @@ _ROWS = (
             "folder made with other settings is refused. viz=live shows losses, codebooks, "
             "reconstructions and rollouts in a running Rerun viewer; training does not wait for "
             "the viewer and continues without it. Under torchrun the processes share each batch."
+        ),
+        common=(
+            "run",
+            "data.path",
+            "data.source.camera",
+            "stage",
+            "labels",
+            "tokenizer.num_steps",
+            "world_model.num_steps",
+            "world_model.batch_size",
+            "world_model.num_frames",
+            "data.image_height",
+            "data.image_width",
+            "data.frame_stride",
+            "engine.device",
+            "engine.precision",
+            "seed",
         ),
         examples=(
             "genie-robo train run=runs/bridge data=bridge_dataset data.path=~/rlds/bridge_dataset",
@@ -232,6 +269,10 @@ _ROWS = (
             "same. RUN/tokens appears once it is complete. Run the same command again to resume; "
             "under torchrun the processes share the work."
         ),
+        common=(
+            "run",
+            "data.path",
+        ),
         examples=(
             "genie-robo tokenize run=runs/demo",
             "torchrun --nproc-per-node 8 -m genie_robo tokenize run=runs/big",
@@ -251,6 +292,13 @@ _ROWS = (
             "the other on the same prompts and then compared: OUTPUT/SUITE receives paired.md, "
             "paired.json, paired.csv and paired.png with the paired differences from the first "
             "run over the test episodes that both have."
+        ),
+        common=(
+            "run",
+            "suite",
+            "fast",
+            "seed",
+            "data.path",
         ),
         examples=(
             "genie-robo eval run=runs/demo",
@@ -326,6 +374,18 @@ _ROWS = (
             "prompts and writes one recording with all of them and the truth to OUTPUT/rollouts. "
             "See docs/imagination.md"
         ),
+        common=(
+            "run",
+            "prompt",
+            "actions",
+            "horizon",
+            "num_episodes",
+            "start",
+            "branches",
+            "seed",
+            "sampler.temperature",
+            "data.path",
+        ),
         examples=(
             "genie-robo imagine run=runs/demo",
             "genie-robo imagine run=runs/demo num_episodes=10 horizon=12 start=5",
@@ -349,6 +409,15 @@ _ROWS = (
             "simulator scenes and image files. Recordings go to RUN/rollouts. ui=terminal draws "
             "in the terminal instead; keys read from a pipe print one line per frame. "
             "docs/play.md lists the keys."
+        ),
+        common=(
+            "run",
+            "episode",
+            "port",
+            "browser",
+            "ui",
+            "sampler.num_steps",
+            "data.path",
         ),
         examples=(
             "genie-robo play run=runs/demo",
@@ -403,6 +472,14 @@ _ROWS = (
             "train on it. The folder appears once it is complete and checked. Episodes get ids of "
             "their own, which decide on train, val and test; the old ones are stored as "
             "source_id. See docs/data.md"
+        ),
+        common=(
+            "data.path",
+            "to",
+            "output",
+            "images",
+            "columns",
+            "data.source.camera",
         ),
         examples=(
             "genie-robo convert data=fractal20220817_data data.path=~/rlds/rt1 to=lerobot "
