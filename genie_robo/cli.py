@@ -108,7 +108,7 @@ def _dispatch(
     if unknown := sorted(flags - FLAGS):
         raise UsageError(
             f"there is no option {' '.join(unknown)}. Options: {' '.join(sorted(FLAGS))}; "
-            "settings are given as KEY=VALUE"
+            f"settings have no dashes: give {' '.join(map(_without_dashes, unknown))}"
         )
     if "--version" in flags:
         Console(highlight=False).print(version("genie-robo"))
@@ -127,6 +127,12 @@ def _dispatch(
         if flags & _SWEEP and "--cfg" not in flags:
             return _sweep(command, settings)
         return _single(command, settings, flags)
+
+
+def _without_dashes(option: str) -> str:
+    """An option as the setting that was probably meant."""
+    key, _, value = option.lstrip("-").partition("=")
+    return f"{key.replace('-', '_')}={value or 'VALUE'}"
 
 
 def _config_dir(given: Sequence[str]) -> Path:

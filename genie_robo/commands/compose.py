@@ -4,6 +4,7 @@ An error message is one paragraph that names what would be valid instead.
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -23,6 +24,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from genie_robo.command_line import write_setting
 from genie_robo.commands.settings import Setting, list_settings
 from genie_robo.commands.table import Command, UsageError, did_you_mean
 from genie_robo.commands.words import to_overrides, type_at
@@ -136,7 +138,10 @@ def _explain_unreadable(override: str, command: Command) -> str:
     key, equals, _ = override.partition("=")
     path = key.lstrip("+")
     if not equals or not re.fullmatch(r"[\w.]+", path):
-        return f"{override!r} is not an override that can be read: write KEY=VALUE"
+        return (
+            f"{override!r} is not an override that can be read: write KEY=VALUE"
+            f"{_meant(override, command)}"
+        )
     types = {setting.path: setting.type_name for setting in list_settings(command.config)}
     if (conf_dir() / path).is_dir():
         return f"{override} does not fit: {path}= takes one of the names that --help lists"
@@ -146,6 +151,19 @@ def _explain_unreadable(override: str, command: Command) -> str:
         f"{override} is not an override that can be read: {path} takes "
         f"{types.get(path, 'a value')}. A string in it is quoted: \"{path}='my name'\""
     )
+
+
+def _meant(word: str, command: Command) -> str:
+    """`, such as run=WORD`: the setting that a word without `=` is probably meant for."""
+    known = {setting.path for setting in list_settings(command.config)}
+    if word in known:
+        return f", such as {word}=VALUE"
+    names = [name for name in ("run", "runs", "path") if name in known]
+    if "=" in word or not names:
+        return ""
+    name = "path" if "path" in names and word.endswith(".rrd") else names[0]
+    setting = write_setting(name, [word] if name == "runs" else word)
+    return f", such as {shlex.quote(setting) if ' ' in setting else setting}"
 
 
 def _first_value(override: str) -> str:

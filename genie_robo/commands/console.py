@@ -13,7 +13,7 @@ _MAX_WIDTH = 100
 """Of text to read."""
 _NO_BREAK = "\u00a0"
 _NAME_WIDTH = 26
-"""Longer names have a line of their own."""
+"""Longer names have a line of their own, unless there is much room."""
 
 
 def open_console() -> Console:
@@ -50,7 +50,8 @@ def print_command_line(console: Console, line: str) -> None:
 
 def print_rows(console: Console, rows: Mapping[str, str]) -> None:
     """Print names with their meanings to the right, or below a name that is long."""
-    column = 2 + min(max(map(len, rows), default=0), _NAME_WIDTH) + 2
+    widest = max(_NAME_WIDTH, console.width - _MAX_WIDTH)
+    column = 2 + min(max(map(len, rows), default=0), widest) + 2
     for name, meaning in rows.items():
         shown, after = f"  {name}", " " * column
         if len(shown) + 2 <= column:

@@ -35,6 +35,7 @@ _SCHEMAS = {
 """The settings that a file of each folder has."""
 _GLOBAL = ("experiment", "variant")
 """Folders whose files have settings of all kinds, not of one section."""
+_PROVIDER = "--config-dir"
 _MOST_FILES = 1000
 _DEFAULTS = "defaults"
 _PACKAGE = re.compile(r"^\s*#\s*@\s*package\b\s*:?\s*(\S*)", re.MULTILINE)
@@ -84,6 +85,12 @@ def read_entries(folder: Path) -> list[Entry]:
     return [_read_entry(file) for file in files]
 
 
+def stored_names(group: str) -> list[str]:
+    """The names of a group that Hydra finds because of --config-dir."""
+    stored = ConfigStore.instance().repo.get(group, {}).values()
+    return sorted(node.name.removesuffix(".yaml") for node in stored if node.provider == _PROVIDER)
+
+
 @contextmanager
 def own_entries(entries: Sequence[Entry]) -> Iterator[None]:
     """Let Hydra find these entries as long as the block lasts."""
@@ -94,7 +101,7 @@ def own_entries(entries: Sequence[Entry]) -> Iterator[None]:
             node=dict(entry.content),
             group=entry.group,
             package="_global_" if entry.group in _GLOBAL else None,
-            provider="--config-dir",
+            provider=_PROVIDER,
         )
     try:
         yield

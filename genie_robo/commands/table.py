@@ -12,10 +12,12 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import takewhile
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from genie_robo import config as cfg
+from genie_robo.command_line import write_setting
 
 GROUP = "genie_robo.commands"
 
@@ -51,7 +53,8 @@ class Command:
     """`package.module:function`, which gets the same and raises what can be found out without the
     packages that `run` needs; it writes nothing."""
     first_word: str = ""
-    """The setting that a first word without `=` is the value of; empty where there is none."""
+    """The setting that a first word without `=` is the value of, or all such words at the
+    beginning where it is a list; empty where there is none."""
     after_sweep: str = ""
     """`package.module:function`; it gets a list of SweptRun at the end of `-m`."""
     details: str = ""
@@ -62,10 +65,13 @@ class Command:
     """Command lines that work, most useful first."""
 
     def name_first(self, words: Sequence[str]) -> list[str]:
-        """The words with a first one that is only a value named by its setting."""
-        if self.first_word and words and "=" not in words[0]:
+        """The words with those at the beginning that are only values named by their setting."""
+        if not self.first_word or not words or "=" in words[0]:
+            return list(words)
+        if get_origin(get_type_hints(self.config)[self.first_word]) is not tuple:
             return [f"{self.first_word}={words[0]}", *words[1:]]
-        return list(words)
+        values = list(takewhile(lambda word: "=" not in word, words))
+        return [write_setting(self.first_word, values), *words[len(values) :]]
 
     def start(self, config: Any) -> None:
         """Check, then run.
@@ -211,6 +217,23 @@ _ROWS = (
             "genie-robo inspect path=~/rlds/bridge_dataset output=bridge_report num_episodes=25",
             "genie-robo inspect path=~/rlds/mine data=rlds data.source.camera=observation/image",
             "genie-robo inspect path=~/rlds/mine write=robots/data/mine.yaml",
+        ),
+    ),
+    Command(
+        name="datasets",
+        summary="the datasets that data=NAME knows: robot, size, rate, actions; a search in them",
+        config=cfg.DatasetsConfig,
+        run="genie_robo.commands.datasets:run",
+        first_word="words",
+        details=(
+            "Lists the files of conf/data/, mostly Open X-Embodiment, and those of --config-dir "
+            "FOLDER. For any other folder, `genie-robo inspect path=FOLDER` proposes the settings "
+            "to read it with."
+        ),
+        examples=(
+            "genie-robo datasets",
+            "genie-robo datasets franka wrist",
+            "genie-robo datasets --config-dir robots",
         ),
     ),
     Command(
@@ -501,6 +524,18 @@ _ROWS = (
             "tried in a process of its own. The exit status is always 0."
         ),
         examples=("genie-robo doctor",),
+    ),
+    Command(
+        name="completion",
+        summary="a script that lets bash or zsh complete commands, settings and choices",
+        config=cfg.CompletionConfig,
+        run="genie_robo.commands.completion:run",
+        first_word="shell",
+        details=(
+            'Put eval "$(genie-robo completion bash)" into ~/.bashrc, or the same with zsh into '
+            "~/.zshrc, behind compinit. The names are those of the version that wrote the script."
+        ),
+        examples=("genie-robo completion bash", "genie-robo completion zsh"),
     ),
 )
 COMMANDS = {row.name: row for row in _ROWS}

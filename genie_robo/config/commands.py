@@ -145,6 +145,29 @@ class InspectConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatasetsConfig:
+    """`genie-robo datasets`: the datasets that can be named as data=NAME."""
+
+    words: tuple[str, ...] = ()
+    """All of them are in the name or the line of a dataset that is listed; empty lists all."""
+
+
+class Shell(StrEnum):
+    """Shells that can complete command lines."""
+
+    bash = "bash"
+    zsh = "zsh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionConfig:
+    """`genie-robo completion`: a script that lets a shell complete command lines."""
+
+    shell: Shell = REQUIRED
+    """The shell that runs the script."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """`genie-robo convert`: an RLDS or LeRobot folder in the other format."""
 

@@ -118,10 +118,36 @@ def test_unknown_option_of_a_group_lists_what_is_there(run_cli):
     assert "auto, cpu, exact, gpu" in outcome.err
 
 
-def test_unknown_flag(run_cli):
-    outcome = run_cli("train", "--fast")
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["train", "--run=x"], "run=x"),
+        (["train", "--run", "x"], "run=VALUE"),
+        (["imagine", "--num-episodes=3", "run=x"], "num_episodes=3"),
+    ],
+)
+def test_settings_with_dashes_are_answered_with_those_without(run_cli, words, meant):
+    outcome = run_cli(*words)
     assert outcome.status == cli.USAGE
-    assert "there is no option --fast" in outcome.err
+    assert f"there is no option {words[1]}. " in outcome.err
+    assert f"settings have no dashes: give {meant}\n" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["imagine", "runs/demo"], "run=runs/demo"),
+        (["play", "my run"], "'run=my run'"),
+        (["compare", "runs/a", "runs/b"], "runs=[runs/a]"),
+        (["record", "datasets/mine"], "path=datasets/mine"),
+        (["view", "some.rrd"], "path=some.rrd"),
+        (["train", "run=x", "seed"], "seed=VALUE"),
+    ],
+)
+def test_a_word_without_a_key_is_answered_with_the_setting(run_cli, words, meant):
+    outcome = run_cli(*words)
+    assert outcome.status == cli.USAGE
+    assert f"write KEY=VALUE, such as {meant}\n" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -282,7 +308,7 @@ def test_sweep_refuses_an_unknown_key(run_cli, cart):
 
 
 def test_installed_commands_are_in_order_of_use():
-    assert command_names()[:4] == ["demo", "record", "inspect", "train"]
+    assert command_names()[:5] == ["demo", "record", "inspect", "datasets", "train"]
 
 
 def test_load_command_refuses_unknown_names():
