@@ -1,11 +1,12 @@
-# make demo       the whole pipeline in RUN, with the sizes of conf/experiment/EXPERIMENT.yaml
+# make demo       the whole pipeline, with the sizes of conf/experiment/EXPERIMENT.yaml, in RUN or
+#                 the folder of the experiment: runs/demo, runs/smoke, runs/long
 # make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
 # make gpu-check  what a GPU does with all of this, in eight minutes: RUN/gpu_check.md
 # make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
-RUN ?= runs/demo
+RUN ?=
 EXPERIMENT ?= default
 OVERRIDES ?=
 PYTEST ?=
@@ -23,7 +24,7 @@ help:
 install: $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(BIN)/genie-robo demo run=$(RUN) experiment=$(EXPERIMENT) $(OVERRIDES)
+	$(BIN)/genie-robo demo $(if $(RUN),run=$(RUN)) experiment=$(EXPERIMENT) $(OVERRIDES)
 
 # Two workers with one thread each: more of either is slower on two cores. The tests start many
 # processes, which compile every module anew without its .pyc.

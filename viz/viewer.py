@@ -151,10 +151,18 @@ def _end_with_parent() -> Callable[[], None] | None:
     return begin
 
 
+def _quiet() -> dict[str, str]:
+    """Settings of a viewer that only warns: what it reports holds addresses that open no page."""
+    plain = {} if sys.stderr.isatty() else {"NO_COLOR": "1"}
+    return {"RUST_LOG": "warn", **plain}
+
+
 @contextlib.contextmanager
 def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child process that ends with the block."""
-    process = subprocess.Popen(command, preexec_fn=_end_with_parent())  # noqa: S603 our own executable and words, no shell
+    process = subprocess.Popen(  # noqa: S603 our own executable and words, no shell
+        command, preexec_fn=_end_with_parent(), env=_quiet() | os.environ
+    )
     try:
         yield process
     finally:

@@ -161,7 +161,7 @@ _ROWS = (
         ),
         examples=(
             "genie-robo demo",
-            "genie-robo demo experiment=smoke run=runs/smoke",
+            "genie-robo demo experiment=smoke",
             "genie-robo demo run=runs/longer record.num_episodes=1000 world_model.num_steps=20000",
             "genie-robo demo data=bridge_dataset data.path=~/rlds/bridge_dataset run=runs/bridge",
             "genie-robo demo -m seed=0,1,2 'run=runs/seed_${seed}'",

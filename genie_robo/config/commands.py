@@ -322,7 +322,9 @@ class DemoConfig:
     """`genie-robo demo`: record, train, evaluate, imagine and report, resumable."""
 
     run: str = "runs/demo"
-    """Run folder; rerunning resumes an interrupted demo."""
+    """Run folder; rerunning resumes an interrupted demo. By default runs/`name`."""
+    name: str = "demo"
+    """The default run folder is runs/`name`, which experiment=smoke and experiment=long set."""
     record: RecordConfig = field(default_factory=RecordConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -148,6 +148,44 @@ def test_every_command_that_reads_or_writes_is_tried():
     assert AT_ONCE.keys() == COMMANDS.keys() - {"doctor", "datasets", "completion"}
 
 
+@pytest.fixture
+def locked(runs, tmp_path):
+    """A run and an empty folder that another process writes into."""
+    script = (
+        "import sys; from genie_robo.run_folder import RunFolder\n"
+        "from genie_robo.run_lock import only_writer\n"
+        "with only_writer(*map(RunFolder.at, sys.argv[1:])):\n"
+        "    print('writing', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    folders = [str(runs[0]), str(tmp_path / "begun")]
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", script, *folders]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        yield folders
+        writer.communicate()
+
+
+def test_a_second_writer_is_refused_in_one_paragraph(locked, run_cli, tmp_path):
+    run, begun = locked
+    dataset = RunFolder.at(run).path.parent / "dataset"
+    lines = [
+        f"eval run={run} suite=tokenizer fast=true",
+        f"imagine run={run} num_episodes=1 horizon=1",
+        f"tokenize run={run}",
+        f"train run={begun} data.path={dataset} engine=exact",
+        f"demo run={begun} experiment=smoke",
+    ]
+    before = content(Path(run).parent), content(Path(begun))
+    for line in lines:
+        outcome = run_cli(*line.split())
+        assert outcome.status == cli.FAILED, line
+        (error,) = [text for text in outcome.err.splitlines() if not text.startswith("INFO ")]
+        assert error.startswith("error: another process of genie-robo is writing into "), line
+    assert (content(Path(run).parent), content(Path(begun))) == before
+
+
 @pytest.mark.parametrize(
     "words",
     [

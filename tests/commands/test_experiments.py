@@ -125,6 +125,16 @@ def test_page_on_experiments_names_them_and_its_example_is_one():
     assert set(example["hydra"]["sweeper"]["params"]) <= fields
 
 
+def test_sizes_of_the_demo_have_run_folders_of_their_own():
+    sizes = ("default", "smoke", "long")
+    found = [demo(f"experiment={size}") for size in sizes]
+    assert [config.run for config in found] == ["runs/demo", "runs/smoke", "runs/long"]
+    assert [config.imagine.run for config in found] == [config.run for config in found]
+    assert demo("experiment=smoke", "run=elsewhere").run == "elsewhere"
+    joined = demo("experiment=[ablation_tokenizer,smoke]").run
+    assert joined == demo("experiment=ablation_tokenizer").run
+
+
 def test_experiments_may_be_joined():
     toy = demo("experiment=[scaling_model,smoke]", "variant=dynamics_64")
     assert (toy.tokenizer.num_steps, toy.record.num_episodes) == (40, 12)

@@ -221,7 +221,8 @@ def test_served_page_answers_and_stops_with_the_command(run):
         f"view(ViewConfig(run={str(run)!r}, serve=True, port={port}))"
     )
     command = [sys.executable, "-W", "error", "-c", code]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
     try:
         assert server.stdout is not None
         lines = [server.stdout.readline() for _ in range(3)]
@@ -233,8 +234,9 @@ def test_served_page_answers_and_stops_with_the_command(run):
         assert _is_open(port + 1), "the data"
     finally:
         server.terminate()
-        assert server.wait(timeout=20) == 0
-        server.stdout.close()
+        _, errors = server.communicate(timeout=20)
+    assert server.returncode == 0
+    assert "http" not in errors, "only the address that opens the page is printed"
     deadline = time.monotonic() + 10
     while _is_open(port) and time.monotonic() < deadline:
         time.sleep(0.05)
