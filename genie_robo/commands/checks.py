@@ -36,6 +36,7 @@ _SELFCHECK = "selfcheck"
 def check_train(config: cfg.TrainConfig) -> None:
     """Numbers in range, datasets in their folders, earlier stages trained."""
     check_numbers(config)
+    _check_is_no_file("run", config.run)
     _check_datasets(config.data)
     for part in _NEEDS[config.stage]:
         require_weights(RunFolder.at(config.run), part)
@@ -44,11 +45,17 @@ def check_train(config: cfg.TrainConfig) -> None:
 def check_demo(config: cfg.DemoConfig) -> None:
     """Numbers in range, and the user's own dataset in its folder."""
     check_numbers(config)
+    _check_is_no_file("run", config.run)
     path, recording = Path(config.data.path), Path(config.record.path)
     if path.resolve() != recording.resolve():
         _check_datasets(config.data)
     if needs_no_dataset(config.imagine):
         find_pictures(config.imagine)
+
+
+def check_record(config: cfg.RecordConfig) -> None:
+    """A place for the folder."""
+    _check_is_no_file("path", config.path)
 
 
 def check_eval(config: cfg.EvalConfig) -> None:
@@ -104,8 +111,9 @@ def check_convert(config: cfg.ConvertConfig) -> None:
 
 
 def check_compare(config: cfg.CompareConfig) -> None:
-    """The runs."""
+    """The runs, and the folder to write to."""
     find_runs(config.runs)
+    _check_is_no_file("folder", config.folder)
 
 
 def check_audit(config: cfg.AuditConfig) -> None:

@@ -50,7 +50,7 @@ def print_command_line(console: Console, line: str) -> None:
 
 def print_rows(console: Console, rows: Mapping[str, str]) -> None:
     """Print names with their meanings to the right, or below a name that is long."""
-    widest = max(_NAME_WIDTH, console.width - _MAX_WIDTH)
+    widest = max(min(_NAME_WIDTH, console.width // 3), console.width - _MAX_WIDTH)
     column = 2 + min(max(map(len, rows), default=0), widest) + 2
     for name, meaning in rows.items():
         shown, after = f"  {name}", " " * column
@@ -65,9 +65,14 @@ def print_rows(console: Console, rows: Mapping[str, str]) -> None:
 
 
 def _wrap(text: str, width: int, *, before: str, after: str) -> list[str]:
-    options = {"break_long_words": False, "break_on_hyphens": False}
-    lines = textwrap.wrap(text, width, initial_indent=before, subsequent_indent=after, **options)
-    return lines or [before.rstrip()]
+    wrapper = textwrap.TextWrapper(
+        width,
+        initial_indent=before,
+        subsequent_indent=after,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wrapper.wrap(text) or [before.rstrip()]
 
 
 def _print(console: Console, text: Text) -> None:

@@ -174,6 +174,7 @@ _ROWS = (
         summary="run scripted policies in MuJoCo and write them as an RLDS dataset",
         config=cfg.RecordConfig,
         run="genie_robo.commands.record:run",
+        check="genie_robo.commands.checks:check_record",
         details=(
             "Writes array_record files with RT-1 style 7-D actions and the simulator state of "
             "every step; tfds.builder_from_directory opens them. The folder appears once it is "

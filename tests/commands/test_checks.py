@@ -22,11 +22,13 @@ AT_ONCE = {
         ("run=new data.path=rlds stage=world_model", "new has no trained tokenizer"),
         ("run=new data.path=rlds data.image_height=0", "data.image_height=0 must be from 1"),
         ("run=new data.path=rlds data.hight=3", "train has no setting 'data.hight'"),
+        ("run=file data.path=rlds", "run=file is a file; name a folder"),
         ("data.path=rlds", "train needs a value for run"),
     ],
     "demo": [
         ("run=new data=bridge_dataset data.path=gone", "data.path=gone does not exist"),
         ("run=new data.image_height=0", "data.image_height=0 must be from 1"),
+        ("run=file", "run=file is a file"),
         ("run=new imagine.prompt=gone.png", "prompt=gone.png is not there"),
     ],
     "tokenize": [
@@ -78,6 +80,7 @@ AT_ONCE = {
     ],
     "compare": [
         ("runs=[new] folder=new2", "new is no run folder"),
+        ("runs=[trained] folder=file", "folder=file is a file"),
         ("folder=new", "there is nothing to compare"),
     ],
     "audit": [("gone.csv output=new", "table=gone.csv is no file")],
@@ -87,7 +90,10 @@ AT_ONCE = {
         ("run=trained", "run trained has no recordings"),
         ("", "view needs one of run=FOLDER"),
     ],
-    "record": [("path=new robot=gone", "robot=gone is not known")],
+    "record": [
+        ("path=file", "path=file is a file"),
+        ("path=new robot=gone", "robot=gone is not known"),
+    ],
 }
 """The words of a command line that must fail, and what it says."""
 LINES = [(name, *case) for name, cases in AT_ONCE.items() for case in cases]
