@@ -32,7 +32,7 @@ from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import editable, from_tree
 from genie_robo.data.settings import OWN_CAMERA
 
-_OWN_DATA, _DATA_PATH = "own", "data.path"
+_DATA, _OWN_DATA, _DATA_PATH = "data", "own", "data.path"
 """data.path=FOLDER without data=NAME: the run's own dataset, which is at another path."""
 
 
@@ -84,7 +84,7 @@ def prepare(
     schema = f"{command.name}_schema"
     store = partial(ConfigStore.instance().store, provider="genie_robo")
     store(name=schema, node=editable(command.config))
-    store(name=_OWN_DATA, node={"source": {"camera": OWN_CAMERA}}, group="data")
+    store(name=_OWN_DATA, node={"source": {"camera": OWN_CAMERA}}, group=_DATA)
     has_file = (conf_dir() / f"{command.name}.yaml").exists()
     settings = list_settings(command.config)
     # Hydra only adds keys to a mapping where the override begins with ++.
@@ -95,7 +95,7 @@ def prepare(
         for override in to_overrides(words, command.config, is_sweep=is_sweep)
     ]
     keys = _check_overrides(command, overrides, settings)
-    if _DATA_PATH in keys and "data" not in keys and _is_optional("data", settings):
+    if _DATA_PATH in keys and _DATA not in keys and _is_optional(_DATA, settings):
         overrides = [f"data={_OWN_DATA}", *overrides]
     return command.name if has_file else schema, overrides
 
@@ -144,7 +144,9 @@ def _explain_unreadable(override: str, command: Command) -> str:
         )
     types = {setting.path: setting.type_name for setting in list_settings(command.config)}
     if (conf_dir() / path).is_dir():
-        return f"{override} does not fit: {path}= takes one of the names that --help lists"
+        return (
+            f"{override} does not fit: {path}= takes one of the names that {_list_of(path)} lists"
+        )
     if type_at(command.config, path) is None:
         return _explain_key(path, command)
     return (
@@ -182,7 +184,7 @@ def _check_sections(keys: set[str], settings: Sequence[Setting]) -> None:
         if inside and section not in keys:
             raise UsageError(
                 f"{inside[0]} belongs to {section}, which is not chosen: give {section}=NAME as "
-                f"well (--help lists the names), or leave {inside[0]} out"
+                f"well ({_list_of(section)} lists the names), or leave {inside[0]} out"
             )
 
 
@@ -243,7 +245,7 @@ def _explain_key(key: str, command: Command) -> str:
     known = [setting.path for setting in settings]
     return (
         f"{command.name} has no setting {key!r}.{did_you_mean(key, known)} "
-        f"`genie-robo {command.name} --help` lists all of them"
+        f"`genie-robo {command.name} --help` lists its settings and their sections"
     )
 
 
@@ -264,10 +266,15 @@ def _explain_option(error: MissingConfigException) -> str:
     options = list(error.options or ())
     if not group:
         return f"there is no configuration {missing!r}"
-    return (
-        f"there is no {group} {option!r}.{did_you_mean(option, options)} "
-        f"Choose {group}= one of: {', '.join(options) or 'none is installed'}"
-    )
+    choices = f"Choose {group}= one of: {', '.join(options) or 'none is installed'}"
+    if group == _DATA:
+        choices = f"{_list_of(group)} lists all of them"
+    return f"there is no {group} {option!r}.{did_you_mean(option, options)} {choices}"
+
+
+def _list_of(group: str) -> str:
+    """The command that lists the names that a group takes."""
+    return "`genie-robo datasets`" if group == _DATA else "--help"
 
 
 def _first_line(error: Exception) -> str:

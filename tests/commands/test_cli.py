@@ -118,6 +118,14 @@ def test_unknown_option_of_a_group_lists_what_is_there(run_cli):
     assert "auto, cpu, exact, gpu" in outcome.err
 
 
+def test_an_unknown_dataset_is_answered_in_a_short_line(run_cli):
+    outcome = run_cli("train", "data=bridg", "run=x", "data.path=y")
+    assert outcome.status == cli.USAGE
+    assert "there is no data 'bridg'. Did you mean bridge" in outcome.err
+    assert "`genie-robo datasets` lists all of them" in outcome.err
+    assert len(outcome.err) < 200
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
