@@ -15,11 +15,12 @@ import rerun.blueprint as rrb
 from jaxtyping import Float, UInt8
 from scipy.spatial.transform import Rotation
 
+from genie_robo.inference.code_names import code_colors
 from genie_robo.viz.entities import ATLAS_AXES, ATLAS_CODE, ATLAS_MOTION, SUMMARY, entity
 from genie_robo.viz.images import log_video
 from genie_robo.viz.recording import log_markdown, stable_id, time_columns, write_recording
 from genie_robo.viz.scene import Eye
-from genie_robo.viz.series import GREY, code_colors
+from genie_robo.viz.series import GREY
 from genie_robo.viz.views import image, playing, space, text
 
 Displacements = Float[np.ndarray, "_ 3"]
@@ -39,7 +40,7 @@ class AtlasView:
     control_hz: float
     """Steps per second, 0 when unknown."""
     names: tuple[str, ...]
-    """By code: its number and dominant direction."""
+    """By code: its number and direction."""
     videos: UInt8[np.ndarray, "k t h w c"]
     """From one prompt, each code held to the end."""
     num_prompt_frames: int

@@ -10,6 +10,7 @@ import rerun.blueprint as rrb
 from jaxtyping import Bool, Float, Shaped
 
 from genie_robo.data.transforms import decode_frames, stored_size
+from genie_robo.inference.code_names import code_colors
 from genie_robo.sim.replay import GeomShape, Replay
 from genie_robo.types import JOINTS, Episode, StoredImage
 from genie_robo.viz.entities import (
@@ -46,7 +47,6 @@ from genie_robo.viz.series import (
     JOINT_GROUP,
     LINEAR,
     POSE_NAMES,
-    code_colors,
     log_curves,
     log_groups,
     measured_groups,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import rerun as rr
 import rerun.blueprint as rrb
 
+from genie_robo.inference.code_names import Color
 from genie_robo.viz.entities import (
     CHANGED_TOKENS,
     DECODED,
@@ -41,7 +42,6 @@ from genie_robo.viz.series import (
     RED,
     TEAL,
     VIOLET,
-    Color,
 )
 from genie_robo.viz.views import (
     Looks,

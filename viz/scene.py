@@ -8,6 +8,7 @@ import rerun as rr
 from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
+from genie_robo.inference.code_names import Color
 from genie_robo.sim.replay import GeomShape, Replay
 from genie_robo.viz.entities import (
     END_EFFECTOR_PATH,
@@ -22,7 +23,6 @@ from genie_robo.viz.entities import (
     entity,
 )
 from genie_robo.viz.recording import Times, log_columns, time_columns
-from genie_robo.viz.series import Color
 
 END_EFFECTOR_COLOR = (255, 196, 0)
 IMAGINED_COLOR = (255, 96, 210)

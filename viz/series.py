@@ -1,6 +1,5 @@
 """Curves and strips over time in a recording: robot actions, poses, latent actions, errors."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,12 +7,11 @@ import numpy as np
 import rerun as rr
 from jaxtyping import Bool, Float, Int
 
+from genie_robo.inference.code_names import Color, code_colors
 from genie_robo.types import ACTION_UNITS, GRIPPER, JOINTS, action_names
 from genie_robo.viz.entities import DECODED, LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
 from genie_robo.viz.recording import Times, log_columns, time_columns
 from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
-
-Color = tuple[int, int, int]
 
 RED, GREEN, BLUE = (240, 98, 98), (120, 200, 90), (90, 156, 248)
 ORANGE, TEAL, GREY = (255, 160, 40), (60, 200, 190), (150, 150, 158)
@@ -32,7 +30,6 @@ HORIZON_STYLES = {
 }
 _WHITE_SHARE = 0.55
 """Share of white mixed into the colours of decoded robot actions."""
-_GOLDEN_RATIO = 0.618034
 
 
 class Group(NamedTuple):
@@ -192,16 +189,6 @@ def log_curves(
     )
     scalars = np.ascontiguousarray(values, dtype=np.float64)
     log_columns(recording, path, times, rr.Scalars.columns(scalars=scalars), static=style)
-
-
-def code_colors(num_codes: int) -> list[Color]:
-    """One colour per code; neighbours differ clearly, and code i has the same colour for any K."""
-    colors = []
-    for code in range(num_codes):
-        hue = (0.08 + code * _GOLDEN_RATIO) % 1.0
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, 0.92 if code % 2 == 0 else 0.72)
-        colors.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colors
 
 
 def _lighter(color: Color) -> Color:

@@ -13,7 +13,6 @@ from genie_robo.config import ImagineConfig
 from genie_robo.imagine.rollout import Imagined, Video
 from genie_robo.imagine.view import ImaginedEpisode
 from genie_robo.inference.action_map import ActionMap
-from genie_robo.inference.code_names import dictionary_names
 from genie_robo.prompts import Clip
 from genie_robo.run_folder import BRANCHES, COMPARISON, write_atomic
 from genie_robo.types import XYZ
@@ -72,9 +71,9 @@ def make_atlas(branches: Branches) -> AtlasView:
     prompt, videos = branches.clip.prompt, branches.imagined.video
     names, displacements = tuple(map(str, range(len(videos)))), None
     if branches.action_map is not None:
-        dictionary = branches.action_map.dictionary
-        names = dictionary_names(dictionary, prompt.joint_names)
-        displacements = tuple(seen[:, XYZ] for seen in dictionary.robot_actions)
+        names = branches.action_map.code_names
+        robot_actions = branches.action_map.dictionary.robot_actions
+        displacements = tuple(seen[:, XYZ] for seen in robot_actions)
     return AtlasView(
         title=prompt.title,
         control_hz=prompt.control_hz,

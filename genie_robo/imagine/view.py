@@ -15,7 +15,6 @@ from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.plugs import GENIE
 from genie_robo.imagine.rollout import RolloutParts, Video
 from genie_robo.imagine.steering import ALONE, INFERRED, LATENTS, RANDOM, ROBOT
-from genie_robo.inference.code_names import dictionary_names
 from genie_robo.viz.rollout import RolloutView
 from genie_robo.viz.rollout_view import (
     COPY_LAST,
@@ -54,10 +53,9 @@ def make_view(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> Rollo
     codes = None if imagined.codes is None else imagined.codes[0]
     path = _read_path(parts, config, rebuilt)
     names, decoded = (), None
-    if parts.readers.action_map is not None:
-        dictionary = parts.readers.action_map.dictionary
-        names = dictionary_names(dictionary, trained.genie.joint_names)
-        decoded = None if codes is None else dictionary.mean(codes)
+    if (fitted := parts.readers.action_map) is not None:
+        names = fitted.code_names
+        decoded = None if codes is None else fitted.dictionary.mean(codes)
     return RolloutView(
         episode_id=prompt.name,
         control_hz=prompt.control_hz,

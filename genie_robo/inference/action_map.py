@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld, RobotMap
 from genie_robo.models.genie import Genie
 from genie_robo.run_folder import write_atomic
 from genie_robo.stored_files import read_bytes, read_json
-from genie_robo.types import XYZ, action_names
+from genie_robo.types import JOINTS, XYZ, action_names
 
 FORMAT_VERSION = 2
 ARRAYS, REPORT = "action_map.npz", "action_map.json"
@@ -230,6 +231,11 @@ class ActionMap:
     report: ActionMapReport
     origin: Mapping[str, str | int]
     """Fingerprints of what it was fitted to; a map with another origin is outdated."""
+
+    @property
+    def code_names(self) -> tuple[str, ...]:
+        """The name of each code: its number and direction, as in `6 +x-y`."""
+        return dictionary_names(self.dictionary, tuple(self.report.r2)[JOINTS])
 
     @property
     def feedback(self) -> ErrorFeedback:

@@ -51,7 +51,7 @@ class Action:
     """The action that led to a frame."""
 
     name: str
-    """The code's number, or a direction."""
+    """The code's name, or a direction."""
     given: Actions
     """The action that the world gets."""
     robot_action: Float[np.ndarray, " a"] | None
@@ -148,6 +148,13 @@ class Game:
         return self.moments[-1]
 
     @property
+    def code_names(self) -> tuple[str, ...]:
+        """The name of each latent action; its number where its robot actions are not known."""
+        if self.meanings is None:
+            return tuple(map(str, range(self.num_codes)))
+        return dictionary_names(self.meanings, self.prompt.joint_names)
+
+    @property
     def actions(self) -> list[Action]:
         """All actions since the prompt."""
         return [moment.action for moment in self.moments if moment.action is not None]
@@ -185,7 +192,7 @@ class Game:
         means = None if self.meanings is None else self.meanings.mean(codes)[0].astype(np.float64)
         if means is not None and self.action_mask[GRIPPER]:
             means[GRIPPER] = self.gripper  # a position: its mean over steps is no command
-        return Action(name=str(code), given=Codes(codes), robot_action=means)
+        return Action(name=self.code_names[code], given=Codes(codes), robot_action=means)
 
     def move_action(self, name: str, delta: Float[np.ndarray, " 3"]) -> Action:
         """A motion of the tool by dx dy dz (m), the gripper as it was.
@@ -357,13 +364,9 @@ def code_keys(game: Game) -> list[Key]:
     """A key for each latent action; none where the world takes robot actions only."""
     if Codes not in game.world.takes:
         return []
-    names = [str(code) for code in range(game.num_codes)]
-    labels = names
-    if game.meanings is not None:
-        labels = dictionary_names(game.meanings, game.prompt.joint_names)
     return [
-        _action_key(game, CODE_KEYS[c : c + 1], name, partial(game.code_action, c), label)
-        for c, (name, label) in enumerate(zip(names, labels, strict=True))
+        _action_key(game, CODE_KEYS[c : c + 1], str(c), partial(game.code_action, c), label)
+        for c, label in enumerate(game.code_names)
     ]
 
 

@@ -78,7 +78,7 @@ class Page:
         self._numbers["uncertainty"].set_text(f"{now.uncertainty:.2f} nats")
         self._numbers["trust"].set_text("not known" if now.trust is None else f"{now.trust:.2f}")
         self._actions_title.set_text(f"actions from {game.prompt.title}")
-        self._actions.set_text(" ".join(action.name for action in game.actions) or "none yet")
+        self._actions.set_text(", ".join(action.name for action in game.actions) or "none yet")
         self._status.set_text(_status(session.turns))
         self._status.props(f"color={'orange' if session.turns.running else 'green'}")
 
@@ -257,8 +257,9 @@ def _describe(game: Game) -> str:
     """The note below the frames: what MuJoCo executed, or why there is no true frame."""
     now = game.now
     if now.true_frame is not None:
+        code = None if now.code is None else game.code_names[now.code]
         done = now.action and _describe_action(
-            now.action, now.code, game.action_mask, game.prompt.joint_names
+            now.action, code, game.action_mask, game.prompt.joint_names
         )
         return f"MuJoCo executed {done}" if done else game.prompt.instruction
     if not game.prompt.is_simulated:
@@ -268,7 +269,7 @@ def _describe(game: Game) -> str:
 
 def _describe_action(
     action: Action,
-    code: int | None,
+    code: str | None,
     mask: Bool[np.ndarray, " a"],
     joint_names: Sequence[str] = (),
 ) -> str:

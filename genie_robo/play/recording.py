@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
-from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import GenieWorld
 from genie_robo.play.game import Game, Moment
@@ -58,7 +57,7 @@ def view_session(game: Game) -> RolloutView:
         num_codes=game.num_codes,
         num_prompt_frames=1,
         summary=_summarise(game),
-        code_names=() if meanings is None else dictionary_names(meanings, game.prompt.joint_names),
+        code_names=() if meanings is None else game.code_names,
         uncertainty=np.array([moment.uncertainty for moment in moments]),
         trust=_trust(moments),
         decoded_actions=None if meanings is None or codes is None else meanings.mean(codes),
@@ -88,7 +87,7 @@ def _summarise(game: Game) -> str:
         [
             f"## Played from {game.prompt.title}",
             f"{game.prompt.instruction or 'no instruction'}; seed {game.seed}.",
-            f"Pressed: {' '.join(action.name for action in game.actions)}",
+            f"Pressed: {', '.join(action.name for action in game.actions)}",
             truth,
             how,
             game.speed,

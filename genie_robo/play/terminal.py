@@ -51,7 +51,7 @@ def status(game: Game) -> str:
         keys.append(f"{moves} move")
     trust = "" if game.now.trust is None else f"  trust {game.now.trust:.2f}"
     return (
-        f"frame {len(names)}{trust}  actions: {' '.join(names[-_SHOWN_ACTIONS:]) or 'none'}  |  "
+        f"frame {len(names)}{trust}  actions: {', '.join(names[-_SHOWN_ACTIONS:]) or 'none'}  |  "
         f"{', '.join(keys)}, {UNDO} undo, {RESET} reset, {QUIT} quit"
     )
 

@@ -126,7 +126,7 @@ def test_everything_is_there_next_to_the_truth(episode, clip):
 
 def test_codes_are_named_and_decoded_by_the_action_map(episode):
     view = episode.view
-    assert view.code_names == ("0 -x", "1 -x", "2", "3 +x", "4 +x")
+    assert view.code_names == ("0 -x", "1 -x", "2 still", "3 +x", "4 +x")
     np.testing.assert_allclose(view.decoded_actions[:, 0], 0.02 * (view.latent_actions - 2))
 
 

@@ -42,7 +42,7 @@ def test_recording_shows_what_was_played(mapped):
     assert view.latent_actions.tolist() == [4, 2]
     assert view.robot_actions.tolist() == [[0.04, 0, 0, 0, 0, 0, 1], [0] * 7]
     assert view.psnr["copy_last"][0] == 100.0
-    assert "Pressed: 4 close" in view.summary
+    assert "Pressed: 4 +x, close" in view.summary
 
 
 def test_slow_frames_replay_one_state_each(mapped, prompts):
@@ -77,7 +77,7 @@ def test_names_decoded_actions_and_uncertainty_are_shown(mapped):
 
     view = view_session(game)
 
-    assert view.code_names == ("0 -x", "1 -x", "2", "3 +x", "4 +x")
+    assert view.code_names == ("0 -x", "1 -x", "2 still", "3 +x", "4 +x")
     assert view.decoded_actions[:, 0].tolist() == [0.04, 0.0]
     assert view.uncertainty.tolist() == [moment.uncertainty for moment in game.moments]
     assert view.uncertainty[0] == 0 < view.uncertainty[1]

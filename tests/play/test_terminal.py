@@ -24,17 +24,17 @@ def test_keys_of_a_pipe_are_followed_until_quit(make, typed):
     assert typed(make(), "01?u\n3xq5\n") == [
         "frame 0  actions: none",
         "frame 1  actions: 0",
-        "frame 2  actions: 0 1",
-        "frame 2  actions: 0 1",
+        "frame 2  actions: 0, 1",
+        "frame 2  actions: 0, 1",
         "frame 1  actions: 0",
-        "frame 2  actions: 0 3",
+        "frame 2  actions: 0, 3",
         "frame 0  actions: none",
     ]
 
 
 def test_robot_keys_work_with_an_action_map_only(make, mapped, typed):
     assert typed(make(), "w")[-1] == "frame 0  actions: none"
-    assert typed(mapped(), "wg")[-1] == "frame 2  actions: +x close"
+    assert typed(mapped(), "wg")[-1] == "frame 2  actions: +x, close"
 
 
 def test_no_key_has_two_meanings():

@@ -12,7 +12,7 @@ from genie_robo.viz.atlas import (
     spread,
     write_atlas,
 )
-from genie_robo.viz.series import code_colors
+from genie_robo.inference.code_names import code_colors
 from tests.viz.checks import assert_same_recordings, views_of
 
 NUM_CODES, NUM_FRAMES = 5, 4

@@ -14,7 +14,7 @@ from genie_robo.viz.rollout import (
     write_rollouts,
 )
 from genie_robo.viz.rollout_view import ReadPath, RolloutView, TokenMaps
-from genie_robo.viz.series import code_colors
+from genie_robo.inference.code_names import code_colors
 from tests.viz.checks import assert_same_recordings
 
 NAMES = ("0 +y", "1", "2 -z", "3 +x")
