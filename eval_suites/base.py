@@ -5,7 +5,7 @@ codes or another project's model can be evaluated in the same way as Genie.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -144,6 +144,8 @@ class EvalContext:
     single transitions; None where both are equal."""
     to_latents: ToLatents | None = None
     """The latents that robot actions usually lead to, by the run's action map; None without one."""
+    code_names: Callable[[], Sequence[str]] | None = None
+    """The names of the codes of `encoder` by the run's action map; None without one."""
     other_untrained: tuple[LatentActionEncoder, ...] = ()
     """More draws of fresh weights: the baseline is the mean over all draws."""
     action_is_achieved: bool = False

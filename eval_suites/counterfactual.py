@@ -232,6 +232,7 @@ def _figures(metrics: Mapping[str, Metric], table: Table) -> dict[str, Figure]:
         "scores": figures.histograms(
             {name: scores for name, scores in found.items() if len(scores)},
             label="imagined distance beyond success (mm)",
+            of="trials",
         )
     }
     if names := [name for name in metrics if name.startswith("sensitivity/")]:
@@ -240,5 +241,6 @@ def _figures(metrics: Mapping[str, Metric], table: Table) -> dict[str, Figure]:
             [metrics[name].value for name in names],
             [metrics[name].ci95 for name in names],
             label="imagined over true deviation of the tool",
+            reference=1.0,
         )
     return shown

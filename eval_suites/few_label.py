@@ -198,5 +198,6 @@ def _figure(metrics: Mapping[str, Metric], counts: Sequence[int]) -> Figure:
             axes.annotate("not measured", (0.5, 0.5), xycoords="axes fraction", ha="center")
         else:
             draw_label_curve(axes, shown, label=label, scale=scale)
+    figures.legend_above(panels)
     panels[0].set_ylim(bottom=max(panels[0].get_ylim()[0], -1.0))
     return figures.owner(panels[0])

@@ -5,6 +5,7 @@ state.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites.table import Metric
+from genie_robo.inference.code_names import code_colors
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#9A9A9A"
@@ -21,6 +23,16 @@ MARKERS = "osD^vXP*"
 LINES = ("-", "--", "-.", ":")
 MOST_WRITTEN = 12
 """Most rows or columns with which a heat map shows numbers in its cells."""
+MOST_UPRIGHT = 12
+"""Most codes whose names stand upright below their bars."""
+SHORT_BAR = 0.1
+"""Bars up to this height have their number above them."""
+LEGEND_MARK_IN, LEGEND_LETTER_IN = 0.75, 0.075
+"""Width of a legend's mark with its margins, and of a letter (inches)."""
+SHORTEST_ARROW = 0.15
+"""Codes that move less than this share of the largest motion in the plane have no arrow."""
+LABEL_POINTS = 12.0
+"""From the tip of an arrow to the middle of its label."""
 
 Interval = tuple[float, float]
 
@@ -49,10 +61,17 @@ def value_curve(values: Sequence[float | None]) -> Curve:
     return Curve(known, known, known)
 
 
-def new_axes(num_panels: int = 1, *, width: float = 8.0, height: float = 4.5) -> list[Axes]:
-    """Side-by-side axes of a fresh figure, in the style of all figures here."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    axes = [figure.add_subplot(1, num_panels, panel + 1) for panel in range(num_panels)]
+def new_axes(
+    num_panels: int = 1, *, width: float = 8.0, height: float = 4.5, columns: int = 3
+) -> list[Axes]:
+    """Axes of a fresh figure, in the style of all figures here, at most `columns` side by side.
+
+    The height is that of one row.
+    """
+    columns = min(num_panels, columns)
+    rows = -(-num_panels // columns)
+    figure = Figure(figsize=(width, rows * height), dpi=150, layout="constrained")
+    axes = [figure.add_subplot(rows, columns, panel + 1) for panel in range(num_panels)]
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=11)
@@ -89,30 +108,31 @@ def bars_with_baselines(
     `labels` name the bars, the ceiling and the vertical axis; None draws nothing.
     """
     (axes,) = new_axes(width=9.0, height=5.0)
-    place = np.arange(len(groups), dtype=float)
+    place = np.arange(len(groups), dtype=float) - 0.16
     heights, tops = _floats(values), _floats(ceilings)
-    axes.bar(
-        place - 0.16, tops, width=0.36, fill=False, edgecolor=BLACK, linestyle="--", label=labels[1]
+    axes.bar(place, heights, width=0.32, color=BLUE, label=labels[0])
+    # Wider than the bar and above it, because a value may exceed its ceiling.
+    axes.hlines(
+        tops, place - 0.2, place + 0.2, color=BLACK, linestyle="--", zorder=3, label=labels[1]
     )
-    axes.bar(place - 0.16, heights, width=0.36, color=BLUE, label=labels[0])
     for x, height, interval in zip(place, heights, intervals, strict=True):
         if interval is not None:
-            axes.vlines(x - 0.16, *interval, color=BLACK, linewidth=1.8)
-            axes.annotate(
-                f"{height:.2f}", (x - 0.16, interval[1]), fontsize=11, ha="center", va="bottom"
-            )
+            axes.vlines(x, *interval, color=BLACK, linewidth=1.8)
+            _write_height(axes, x, height, interval)
     offsets = np.linspace(0.12, 0.40, max(len(baselines), 2))
-    styles = zip(COLOURS[1:], MARKERS, strict=False)
+    styles = zip(cycle(COLOURS[1:]), cycle(MARKERS), strict=True)
     for (name, row), offset, (colour, marker) in zip(
         baselines.items(), offsets, styles, strict=False
     ):
         label = name.replace("_", " ")
-        axes.scatter(place + offset, _floats(row), color=colour, marker=marker, s=42, label=label)
+        axes.scatter(
+            place + 0.16 + offset, _floats(row), color=colour, marker=marker, s=42, label=label
+        )
     axes.axhline(0.0, color=BLACK, linewidth=1.0)
-    axes.set_xticks(place, groups, fontsize=12)
+    axes.set_xticks(place + 0.16, groups, fontsize=12)
     axes.set_ylabel(labels[2], fontsize=12)
     marks, names = axes.get_legend_handles_labels()
-    # Bars before the baselines' marks.
+    # The bars and their ceilings before the baselines' marks.
     order = sorted(range(len(names)), key=lambda n: (names[n] != labels[0], names[n] != labels[1]))
     axes.legend(
         [marks[n] for n in order],
@@ -123,6 +143,24 @@ def bars_with_baselines(
         loc="upper left",
     )
     return owner(axes)
+
+
+def _write_height(axes: Axes, x: float, height: float, interval: Interval) -> None:
+    """A bar's height inside its foot, because the ceiling may be above it, unless it is short."""
+    if height > SHORT_BAR:
+        y, points, colour = 0.0, 8, "white"
+    else:
+        y, points, colour = interval[1], 2, BLACK
+    axes.annotate(
+        f"{height:.2f}",
+        (x, y),
+        (0, points),
+        textcoords="offset points",
+        fontsize=11,
+        color=colour,
+        ha="center",
+        va="bottom",
+    )
 
 
 def curves(
@@ -136,6 +174,7 @@ def curves(
     """Lines with 95 % bands over integer steps; `labels` name both axes."""
     (axes,) = new_axes()
     draw_curves(axes, horizontal, lines, labels=labels, title=title)
+    legend_above([axes])
     if zero_line:
         axes.axhline(0.0, color=BLACK, linewidth=1.0)
     return owner(axes)
@@ -149,7 +188,7 @@ def draw_curves(
     labels: tuple[str, str],
     title: str = "",
 ) -> None:
-    """Draw lines with 95 % bands into existing axes."""
+    """Draw lines with 95 % bands into existing axes; `legend_above` names them."""
     for number, (name, curve) in enumerate(lines.items()):
         colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         marker = MARKERS[number % len(MARKERS)]
@@ -165,7 +204,6 @@ def draw_curves(
         )
     axes.set_xticks(list(horizontal))
     name_axes(axes, *labels, title=title)
-    axes.legend(fontsize=10, frameon=False)
 
 
 def horizon_panels(
@@ -188,20 +226,22 @@ def horizon_panels(
             called[w]: metric_curve([metrics[f"{name}/{w}/t{t}"] for t in frames]) for w in who
         }
         draw_curves(axes, frames, lines, labels=("imagined frame t", label), title=title)
-    _share_legend(all_axes)
+    legend_above(all_axes)
     return owner(all_axes[0])
 
 
-def _share_legend(panels: Sequence[Axes]) -> None:
-    """One legend above panels that show the same lines."""
-    lines, names = panels[0].get_legend_handles_labels()
-    for axes in panels:
-        legend = axes.get_legend()
-        assert legend is not None
-        legend.remove()
-    owner(panels[0]).legend(
-        lines, names, loc="outside upper center", ncols=len(names), fontsize=11, frameon=False
+def legend_above(panels: Sequence[Axes]) -> None:
+    """One legend for panels that show the same lines, above them, where it covers none."""
+    figure = owner(panels[0])
+    lines, names = max(
+        (axes.get_legend_handles_labels() for axes in panels), key=lambda x: len(x[0])
     )
+    if names:
+        widest = LEGEND_MARK_IN + LEGEND_LETTER_IN * max(map(len, names))
+        columns = min(len(names), max(1, int(figure.get_figwidth() / widest)))
+        figure.legend(
+            lines, names, loc="outside upper left", ncols=columns, fontsize=10, frameon=False
+        )
 
 
 def forest(
@@ -210,18 +250,25 @@ def forest(
     intervals: Sequence[Interval | None],
     *,
     label: str,
+    reference: float = 0.0,
 ) -> Figure:
-    """Differences with their intervals, one per row, and a line at zero."""
+    """Values with their intervals, one per row, and a line at the reference.
+
+    Intervals above it are blue, below it orange, and grey where they include it.
+    """
     (axes,) = new_axes(height=0.5 * len(names) + 1.6)
     axes.grid(visible=False)
-    axes.axvline(0.0, color=BLACK, linewidth=1.0)
+    axes.axvline(reference, color=BLACK, linewidth=1.0)
     for row, (value, interval) in enumerate(zip(values, intervals, strict=True)):
         if value is None:
-            axes.annotate("not measured", (0.0, row), fontsize=10, color=GREY, va="center")
+            axes.annotate("not measured", (reference, row), fontsize=10, color=GREY, va="center")
             continue
         colour, marker = GREY, "o"
         if interval is not None:
-            colour, marker = (BLUE, "o") if interval[0] > 0 else (ORANGE, "s")
+            if interval[0] > reference:
+                colour = BLUE
+            elif interval[1] < reference:
+                colour, marker = ORANGE, "s"
             axes.hlines(row, *interval, color=colour, linewidth=2.5)
         axes.plot(value, row, marker=marker, color=colour, markersize=8)
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=11)
@@ -231,25 +278,46 @@ def forest(
 
 
 def usage(
-    counts: Int[np.ndarray, " k"], *, label: str, title: str = "", ranked: bool = False
+    counts: Int[np.ndarray, " k"],
+    *,
+    label: str,
+    title: str = "",
+    names: Sequence[str] | None = None,
 ) -> Figure:
-    """Share of use of each code, and the share under equal use."""
+    """Share of use of each code, and the share under equal use.
+
+    Named codes have a bar each, in their colours; without names they are sorted by their use.
+    """
     (axes,) = new_axes(height=4.0)
     share = counts / max(counts.sum(), 1)
-    if ranked:
+    if names is None:
         axes.step(np.arange(len(share)) + 1, np.sort(share)[::-1], where="mid", color=BLUE)
         axes.set_yscale("symlog", linthresh=1 / max(counts.sum(), 1))
     else:
-        axes.bar(np.arange(len(share)), share, color=BLUE, width=0.8)
-        axes.set_xticks(np.arange(len(share)))
-    axes.axhline(1 / len(share), color=ORANGE, linestyle="--", label="equal use")
+        axes.bar(np.arange(len(share)), share, color=_code_colours(len(share)), width=0.8)
+        _name_codes(axes, names)
+    axes.axhline(1 / len(share), color=BLACK, linestyle="--", label="equal use")
     name_axes(axes, label, "share of use", title=title)
-    axes.legend(fontsize=10, frameon=False)
+    legend_above([axes])
     return owner(axes)
 
 
-def histograms(samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str) -> Figure:
-    """Distributions on one axis with their means, ignoring NaN."""
+def _code_colours(num_codes: int) -> list[tuple[float, ...]]:
+    """The colours that the codes have in recordings too."""
+    return [tuple(channel / 255 for channel in colour) for colour in code_colors(num_codes)]
+
+
+def _name_codes(axes: Axes, names: Sequence[str]) -> None:
+    """The names of codes below their bars, the direction below the number."""
+    upright = len(names) <= MOST_UPRIGHT
+    shown = [name.replace(" ", "\n") if upright else name for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=0 if upright else 90, fontsize=10)
+
+
+def histograms(
+    samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str, of: str = "frames"
+) -> Figure:
+    """Distributions on one axis with their means, ignoring NaN; `of` names the samples."""
     (axes,) = new_axes()
     known = {name: values[np.isfinite(values)] for name, values in samples.items()}
     joined = np.concatenate(list(known.values()))
@@ -269,39 +337,53 @@ def histograms(samples: Mapping[str, Float[np.ndarray, " n"]], *, label: str) ->
                 linewidth=2.0,
                 label=title,
             )
-    name_axes(axes, label, "share of frames")
-    axes.legend(fontsize=10, frameon=False)
+    name_axes(axes, label, f"share of {of}")
+    legend_above([axes])
     return owner(axes)
 
 
 def displacement_rose(
-    codes: Int[np.ndarray, " n"], moves: Float[np.ndarray, "n 3"], *, num_codes: int
+    codes: Int[np.ndarray, " n"], moves: Float[np.ndarray, "n 3"], *, names: Sequence[str]
 ) -> Figure:
-    """Mean end-effector displacement of each code: from above as arrows, and upwards as bars."""
-    above, upwards = new_axes(2, width=10.0, height=4.8)
-    counts = np.bincount(codes, minlength=num_codes)
+    """Mean end-effector displacement of each code: from above as arrows, and upwards as bars.
+
+    Codes that hardly move in the plane have a bar only.
+    """
+    above, upwards = new_axes(2, width=11.0, height=4.8)
+    counts = np.bincount(codes, minlength=len(names))
     mean = np.array([moves[codes == code].mean(axis=0) for code in np.flatnonzero(counts)]) * 100
-    reach = 1.25 * np.abs(mean[:, :2]).max(initial=1e-3)
+    reach = 1.35 * np.abs(mean[:, :2]).max(initial=1e-3)
+    shortest = SHORTEST_ARROW * np.linalg.norm(mean, axis=1).max(initial=1e-3)
+    colours = _code_colours(len(names))
     for code, (x, y, z) in zip(np.flatnonzero(counts), mean, strict=True):
-        colour = COLOURS[code % len(COLOURS)]
+        upwards.bar(code, z, color=colours[code], width=0.8)
+        if (length := float(np.hypot(x, y))) < shortest:
+            continue
         width = 1.0 + 4.0 * counts[code] / counts.max()
+        style = {"arrowstyle": "-|>", "color": colours[code], "lw": width, "shrinkB": 0.0}
+        above.annotate("", (x, y), (0, 0), arrowprops=style)
         above.annotate(
-            "", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": width}
+            names[code],
+            (x, y),
+            (2 * LABEL_POINTS * x / length, LABEL_POINTS * y / length),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=10,
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )
-        above.annotate(str(code), (x * 1.1, y * 1.1), fontsize=12, color=colour, weight="bold")
-        upwards.bar(code, z, color=colour, width=0.8)
     above.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     name_axes(above, "dx (cm)", "dy (cm)", title="from above, width = frequency of use")
     upwards.axhline(0.0, color=BLACK, linewidth=1.0)
-    upwards.set_xticks(range(num_codes))
-    name_axes(upwards, "latent action", "dz (cm)")
+    _name_codes(upwards, names)
+    name_axes(upwards, "latent action", "dz (cm)", title="upwards")
     return owner(above)
 
 
 def frame_strip(
     rows: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, titles: Sequence[str]
 ) -> Figure:
-    """Videos as rows of frames, aligned in time; rows may have different lengths."""
+    """Videos as rows of frames, aligned at their end: a row without a prompt begins later."""
     num_columns = len(titles)
     figure = Figure(
         figsize=(1.35 * num_columns + 1.2, 1.45 * len(rows)), dpi=150, layout="constrained"
@@ -311,7 +393,7 @@ def frame_strip(
         for panel in line:
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_visible(False)
-        for panel, frame in zip(line, video, strict=False):
+        for panel, frame in zip(line[num_columns - len(video) :], video, strict=True):
             panel.imshow(frame, interpolation="nearest")
         line[0].set_ylabel(name, fontsize=11)
     for panel, title in zip(grid[0], titles, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
 from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
-from genie_robo.eval_suites.probes.figures import probe_figures
+from genie_robo.eval_suites.probes.figures import name_codes, probe_figures
 from genie_robo.eval_suites.probes.gripper_events import gripper_measurement
 from genie_robo.eval_suites.probes.label_efficiency import check_labels, label_measurements
 from genie_robo.eval_suites.probes.metrics import (
@@ -133,7 +133,7 @@ class LatentProbe:
         result = replace(result, notes=(*lags, *result.notes))
         if not motions:
             return result
-        drawn = probe_figures(result.metrics, test, motions, num_codes)
+        drawn = probe_figures(result.metrics, test, motions, name_codes(context, fit))
         return replace(result, figures=drawn)
 
     def _moving(self, fit: ProbeData, target: str) -> tuple[int, ...]:

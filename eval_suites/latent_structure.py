@@ -12,7 +12,7 @@ from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailabl
 from genie_robo.eval_suites.figures import heat_map
 from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from genie_robo.eval_suites.probes.data import ProbeData, collect_both
-from genie_robo.eval_suites.probes.figures import code_usage_figure
+from genie_robo.eval_suites.probes.figures import code_usage_figure, name_codes
 from genie_robo.eval_suites.probes.imagined import copying_measurements, probed_clips
 from genie_robo.eval_suites.probes.latent_algebra import (
     COMPOSITION_PROTOCOL,
@@ -78,19 +78,20 @@ class LatentStructure:
         fit, test = collect_both(context, max_episodes=self.max_episodes, name=self.name)
         num_codes = context.encoder.num_codes
         successions = _successions(test, num_codes)
-        drawn = {"transitions": _matrix(successions, ("latent action", "the next one"))}
+        names = name_codes(context, fit)
+        drawn = {"transitions": _matrix(successions, ("latent action", "the next one"), names)}
         table = _table(test, num_codes)
         found = _code_measurements(table, test, successions)
         reversal, pairs = self._reversal(context, table, fit, test)
         if pairs is not None:
             labels = ("forwards", "the same transition backwards")
-            drawn["forward_backward"] = _matrix(pairs, labels)
+            drawn["forward_backward"] = _matrix(pairs, labels, names)
         found |= reversal | self._motions(context, table, fit, test)
         clips = probed_clips(context, test, num_clips=self.num_clips, horizon=1, name=self.name)
         found |= copying_measurements(
             context, table, clips, batch_size=self.batch_size, suite=self.name
         )
-        drawn["code_usage"] = code_usage_figure(test, num_codes)
+        drawn["code_usage"] = code_usage_figure(test, names)
         result = SuiteResult.of(
             found,
             seed=context.seed,
@@ -200,11 +201,12 @@ def _code_measurements(
     }
 
 
-def _matrix(counts: Float[np.ndarray, "e k k"], labels: tuple[str, str]) -> Figure:
+def _matrix(
+    counts: Float[np.ndarray, "e k k"], labels: tuple[str, str], names: Sequence[str]
+) -> Figure:
     total = counts.sum(axis=0)
     each = total.sum(axis=1, keepdims=True)
     share = np.divide(total, each, out=np.full(total.shape, np.nan), where=each > 0)
-    names = [str(code) for code in range(len(share))]
     return heat_map(
         share, rows=names, columns=names, labels=labels, title="share of each row, test episodes"
     )

@@ -19,6 +19,7 @@ from genie_robo.eval_suites.probes.code_meaning import (
     sign_agreement,
 )
 from genie_robo.eval_suites.probes.data import collect_both
+from genie_robo.eval_suites.probes.figures import name_codes
 from genie_robo.eval_suites.probes.imagined import (
     CODE_PROTOCOL,
     MOTION_PROTOCOL,
@@ -110,7 +111,9 @@ class LatentTransfer:
             table=table,
             notes=notes_on_units(test.num_episodes),
         )
-        drawn = {"sign_consistency": _figure(result.metrics, num_codes, motion.names)}
+        drawn = {
+            "sign_consistency": _figure(result.metrics, name_codes(context, fit), motion.names)
+        }
         return replace(result, figures=drawn)
 
     def _eta(self, probe: Probe, table: Table) -> dict[str, Measurement]:
@@ -234,14 +237,14 @@ class LatentTransfer:
         }
 
 
-def _figure(metrics: Mapping[str, Metric], num_codes: int, names: Sequence[str]) -> Figure:
+def _figure(metrics: Mapping[str, Metric], codes: Sequence[str], names: Sequence[str]) -> Figure:
     shares = [
         [metrics[f"sign_consistency/code{code}/{name}"].value for name in names]
-        for code in range(num_codes)
+        for code in range(len(codes))
     ]
     return heat_map(
         np.array(shares, dtype=float),
-        rows=[str(code) for code in range(num_codes)],
+        rows=codes,
         columns=names,
         labels=("latent action", "axis"),
         title="episodes that agree on the sign of the motion",

@@ -100,7 +100,7 @@ def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE
         built = find_plug(encoder, _ENCODERS, setting="encoder")(context)
         methods = "num_codes and encode"
         plugged = checked_plug(built, LatentActionEncoder, name=encoder, methods=methods)
-        context = replace(context, encoder=plugged)
+        context = replace(context, encoder=plugged, code_names=None)
     if world_model != GENIE:
         built = find_plug(world_model, _WORLDS, setting="world_model")(context)
         world = checked_plug(built, World, name=world_model, methods="takes, start and step")

@@ -56,6 +56,7 @@ from genie_robo.eval_suites.uninformed import (
 from genie_robo.inference.world import Actions, Codes, Latents, RobotActions, World, hold_last
 from genie_robo.progress import progress_bar
 from genie_robo.sim.mujoco_world import MujocoWorld
+from genie_robo.video_files import equally_spaced
 
 Videos = dict[str, UInt8[np.ndarray, "m n h w c"]]
 """Frames after the prompt of every clip, by kind of rollout."""
@@ -397,15 +398,15 @@ def _figures(
     panels = {name: (label, title) for name, title in zip(MEASURES, titles, strict=True)}
     drawn = [path for path in DRAWN if path in paths]
     who = (*drawn, COPY_LAST, TOKENIZER)
-    curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.5, names=CALLED)
+    curves = figures.horizon_panels(metrics, who, panels, horizon=horizon, width=4.2, names=CALLED)
     quality = table.values([f"psnr_{_main(paths)}_t{t + 1}" for t in range(horizon)]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
-    shown = np.unique(np.linspace(0, horizon, min(horizon + 1, 9)).astype(int))
+    shown = equally_spaced(horizon + 1, most=9)
     strip = {"MuJoCo": true[median][shown]}
     rows = {path: paths[path] for path in drawn} | {TOKENIZER: rebuilt}
     for path, video in rows.items():
         name = CALLED.get(path, path.replace("_", " "))
-        strip[name] = np.concatenate([true[median, :1], video[median]])[shown]
+        strip[name] = video[median][np.array(shown[1:]) - 1]
     return {
         "horizon": curves,
         "strip": figures.frame_strip(strip, titles=["prompt", *(f"t = {t}" for t in shown[1:])]),

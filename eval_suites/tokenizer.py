@@ -29,6 +29,7 @@ from genie_robo.eval_suites.table import (
     Sums,
     Table,
 )
+from genie_robo.video_files import equally_spaced
 
 UNITS = {"psnr": "dB", "ssim": "SSIM", "changed_psnr": "dB"}
 PROTOCOLS = {
@@ -57,7 +58,7 @@ class _Measured(NamedTuple):
     flips: Mapping[str, tuple[float, float]]
     """By kind of FLIPS: the share of such tokens that differ from the frame before's, and how many
     there are."""
-    shown: Int[np.ndarray, " n"]
+    shown: Sequence[int]
     """Indices of the frames to show."""
     frames: Mapping[str, UInt8[np.ndarray, "n h w c"]]
     """The frames to show, true and reconstructed."""
@@ -122,7 +123,7 @@ class TokenizerSuite:
         self, context: EvalContext, episode_id: str, video: UInt8[np.ndarray, "t h w c"]
     ) -> _Measured:
         tokens, decoded = context.tokenizer.reconstruct(video)
-        shown = np.linspace(0, len(video) - 1, min(self.num_strip_frames, len(video))).astype(int)
+        shown = equally_spaced(len(video), most=self.num_strip_frames)
         return _Measured(
             episode_id,
             self._frame_measures(video, decoded[1:]),
@@ -294,6 +295,5 @@ def _figures(measured: Sequence[_Measured]) -> dict[str, Figure]:
             counts.astype(int),
             label="token codes, most used first",
             title="use of the token codebook in test episodes",
-            ranked=True,
         ),
     }

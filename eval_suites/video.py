@@ -40,6 +40,7 @@ from genie_robo.eval_suites.video_features import (
     random_video_features,
 )
 from genie_robo.inference.world import hold_last
+from genie_robo.video_files import equally_spaced
 
 IMAGINED, COPY_LAST, TOKENIZER = "imagined", "copy_last", "tokenizer"
 GIVEN = (COPY_LAST, MEAN_FRAME, BLURRED)
@@ -289,7 +290,7 @@ def halves(episode: Int[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
 def _figure(metrics: Mapping[str, Metric], measures: Sequence[str], horizon: int) -> Figure:
     panels = {name: (f"{name.replace('_', ' ')} ({UNITS[name]})", "") for name in measures}
     who = (IMAGINED, COPY_LAST, TOKENIZER)
-    return figures.horizon_panels(metrics, who, panels, horizon=horizon, width=5.0)
+    return figures.horizon_panels(metrics, who, panels, horizon=horizon, width=4.2)
 
 
 def _strip(
@@ -298,7 +299,7 @@ def _strip(
     """Frames of the rollout with the median PSNR."""
     quality = _by_frame(frame_psnr, true, videos[IMAGINED]).mean(axis=1)
     median = int(np.argsort(quality)[len(quality) // 2])
-    shown = np.unique(np.linspace(0, true.shape[1] - 1, min(true.shape[1], 8)).astype(int))
+    shown = equally_spaced(true.shape[1], most=8)
     rows = {"true": true[median][shown]}
     rows |= {who: videos[who][median][shown] for who in (IMAGINED, TOKENIZER)}
     return figures.frame_strip(rows, titles=[f"t = {t + 1}" for t in shown])

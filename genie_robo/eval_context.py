@@ -86,6 +86,7 @@ def eval_context(
         to_latents=None
         if genie.takes_robot_actions
         else lambda robot_actions: action_map().latents.predict(robot_actions),
+        code_names=lambda: action_map().code_names,
         tokenizer=GenieTokenizer(genie=genie, device=device),
         dataset=trained.dataset,
         fit=trained.windows(fit_on),

@@ -123,6 +123,11 @@ def enlarge(
     return video.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
+def equally_spaced(count: int, *, most: int) -> list[int]:
+    """At most `most` indices below `count`, from 0 on and equally far apart."""
+    return list(range(0, count, -(-count // most)))
+
+
 def spread(count: int, *, most: int) -> list[int]:
     """At most `most` indices below `count`, evenly spread, first and last included."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})

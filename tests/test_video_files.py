@@ -12,6 +12,7 @@ from genie_robo.video_files import (
     LABEL_WIDTH,
     draw_strip,
     enlarge,
+    equally_spaced,
     spread,
     write_mp4,
     write_png,
@@ -94,3 +95,12 @@ def test_equal_frames_make_equal_bytes_on_any_number_of_cores(tmp_path):
         words = [sys.executable, "-c", program, str(tmp_path / f"{name}.mp4"), num_cores]
         subprocess.run(words, check=True)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(("count", "most"), [(16, 9), (40, 8), (11, 9), (3, 9), (1, 9)])
+def test_frames_of_a_strip_are_equally_far_apart(count, most):
+    shown = equally_spaced(count, most=most)
+    assert shown[0] == 0
+    assert len(set(np.diff(shown))) <= 1
+    assert count - shown[-1] <= -(-count // most), "the rest would have room for another frame"
+    assert len(shown) <= most

@@ -42,15 +42,15 @@ def audit_figure(audits: Mapping[str, Audit]) -> Figure:
     """
     first = next(iter(audits.values()))
     order = [first.policies[i] for i in np.argsort(-first.true, kind="stable")]
-    panels = figures.new_axes(len(audits), width=5.0 * len(audits) + 2.5, height=4.8)
+    width = 5.0 * min(len(audits), 2) + 2.0
+    panels = figures.new_axes(len(audits), width=width, height=4.6, columns=2)
     for panel, (task, found) in zip(panels, audits.items(), strict=True):
         _draw(panel, _plain(task) or "all trials", found, order)
     drawn, _ = panels[0].get_legend_handles_labels()
     names = [_plain(name) for name in order]
-    panels[-1].legend(
-        drawn, names, fontsize=8, frameon=False, bbox_to_anchor=(1.0, 1.0), loc="upper left"
-    )
-    return figures.owner(panels[0])
+    figure = figures.owner(panels[0])
+    figure.legend(drawn, names, fontsize=10, frameon=False, loc="outside right upper")
+    return figure
 
 
 def _plain(name: str) -> str:

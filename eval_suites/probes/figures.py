@@ -1,12 +1,13 @@
 """The figures of the latent probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
+from genie_robo.eval_suites.base import EvalContext
 from genie_robo.eval_suites.probes.data import ProbeData
 from genie_robo.eval_suites.probes.scores import (
     BASELINES,
@@ -16,6 +17,7 @@ from genie_robo.eval_suites.probes.scores import (
     Motion,
 )
 from genie_robo.eval_suites.table import Metric
+from genie_robo.inference.code_names import code_names
 
 SHOWN = (
     "permuted_codes",
@@ -35,9 +37,9 @@ def probe_figures(
     metrics: Mapping[str, Metric],
     test: ProbeData,
     motions: Mapping[str, Motion],
-    num_codes: int,
+    names: Sequence[str],
 ) -> dict[str, Figure]:
-    """Bars with baselines, gains, lags, labels, use of codes, motion of codes."""
+    """Bars with baselines, gains, lags, labels, use of codes, motion of codes by their names."""
     main, motion = next(iter(motions.items()))
     keys = {"mean": f"{main}/r2"}
     keys |= {name: f"{main}/r2/{name}" for name in motion.names}
@@ -51,8 +53,8 @@ def probe_figures(
             baselines={name: [metric.baselines[name] for metric in shown] for name in SHOWN},
             ceilings=[metric.ceiling for metric in shown],
             labels=(
-                f"{num_codes} latent actions",
-                f"{num_codes} clusters of the true motions",
+                f"{len(names)} latent actions",
+                f"{len(names)} clusters of the true motions",
                 f"R2 of the {motion.target} motion, test episodes",
             ),
         ),
@@ -64,23 +66,33 @@ def probe_figures(
         ),
         "lag": _lag_figure(metrics, motions),
         "labels": _label_figure(metrics, main),
-        "code_usage": code_usage_figure(test, num_codes),
+        "code_usage": code_usage_figure(test, names),
     }
     if motion.dimensions[0] in TRANSLATION:
         moves = test.targets[motion.target][:, list(TRANSLATION)]
-        drawn["displacement_rose"] = figures.displacement_rose(
-            test.codes, moves, num_codes=num_codes
-        )
+        drawn["displacement_rose"] = figures.displacement_rose(test.codes, moves, names=names)
     return drawn
 
 
-def code_usage_figure(test: ProbeData, num_codes: int) -> Figure:
+def code_usage_figure(test: ProbeData, names: Sequence[str]) -> Figure:
     """Share of the test transitions that have each latent action."""
     return figures.usage(
-        np.bincount(test.codes, minlength=num_codes),
+        np.bincount(test.codes, minlength=len(names)),
         label="latent action",
         title="use of latent actions in test episodes",
+        names=names,
     )
+
+
+def name_codes(context: EvalContext, fit: ProbeData) -> Sequence[str]:
+    """The names of the encoder's codes: of the run's action map, else by the motions to fit on."""
+    if context.code_names is not None:
+        return context.code_names()
+    moves, num_codes = next(iter(fit.targets.values())), context.encoder.num_codes
+    means = np.full((num_codes, moves.shape[1]), np.nan)
+    for code in np.unique(fit.codes):
+        means[code] = moves[fit.codes == code].mean(axis=0)
+    return code_names(means, fit.joint_names)
 
 
 def _lag_figure(metrics: Mapping[str, Metric], motions: Mapping[str, Motion]) -> Figure:
@@ -109,6 +121,7 @@ def _label_figure(metrics: Mapping[str, Metric], motion: str) -> Figure:
     }
     (axes,) = figures.new_axes()
     draw_label_curve(axes, shown, label="R2 on test episodes")
+    figures.legend_above([axes])
     axes.set_ylim(bottom=max(axes.get_ylim()[0], -1.0))
     return figures.owner(axes)
 

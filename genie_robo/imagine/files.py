@@ -16,7 +16,7 @@ from genie_robo.inference.action_map import ActionMap
 from genie_robo.prompts import Clip
 from genie_robo.run_folder import BRANCHES, COMPARISON, write_atomic
 from genie_robo.types import XYZ
-from genie_robo.video_files import draw_strip, spread, write_mp4, write_png
+from genie_robo.video_files import draw_strip, equally_spaced, write_mp4, write_png
 from genie_robo.viz.atlas import AtlasView, write_atlas
 from genie_robo.viz.rollout import write_rollouts
 
@@ -138,8 +138,8 @@ def _write_images(
 
 
 def _strip(rows: Mapping[str, Video], *, num_prompt: int) -> Image.Image:
-    """A row of evenly spread frames for each video."""
-    shown = spread(len(next(iter(rows.values()))), most=STRIP_FRAMES)
+    """A row of equally spaced frames for each video."""
+    shown = equally_spaced(len(next(iter(rows.values()))), most=STRIP_FRAMES)
     headers = [f"t={t}" + (" (prompt)" if t < num_prompt else "") for t in shown]
     return draw_strip({name: video[shown] for name, video in rows.items()}, headers=headers)
 

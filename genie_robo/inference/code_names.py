@@ -17,8 +17,8 @@ LEVER_M = 0.1
 """Lever arm that converts rotations (rad) to distances (m), to compare them with translations."""
 SMALLEST_SHARE = 0.25
 """A code that moves less than this share of the largest motion is still."""
-DIAGONAL = float(np.tan(np.pi / 8))
-"""An axis is part of the direction from this share of the largest component: 22.5 degrees."""
+DIAGONAL = 1 / 3
+"""An axis is part of the direction from this share of the largest component on."""
 STILL, OPEN, CLOSE = "still", "open", "close"
 GRIPPER_MARGIN = 0.25
 """The gripper of a still code is open or closed within this margin, and differs by as much from

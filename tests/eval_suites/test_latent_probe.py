@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
@@ -8,10 +10,12 @@ from genie_robo.eval_suites.base import run_suite
 from genie_robo.eval_suites.few_label import FewLabel
 from genie_robo.eval_suites.latent_probe import LatentProbe, _lag_notes
 from genie_robo.eval_suites.probes.data import collect
+from genie_robo.eval_suites.probes.figures import name_codes
 from genie_robo.eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
 from genie_robo.eval_suites.probes.pixel_features import coarse_grey
 from genie_robo.eval_suites.probes.scores import BASELINES, Motion
 from genie_robo.eval_suites.table import Metric, Table
+from genie_robo.inference.code_names import code_names
 from genie_robo.types import Split
 
 NUM_CODES = 8
@@ -439,3 +443,12 @@ def test_collapsed_codebook_is_named(robot):
 def test_figures(perfect):
     expected = {"r2", "gain_over_baselines", "lag", "labels", "code_usage", "displacement_rose"}
     assert set(perfect.figures) == expected
+
+
+def test_codes_are_named_by_the_action_map_or_else_by_their_motions(robot, oracle):
+    context = make_context(robot, encoder=FakeEncoder(NUM_CODES, oracle))
+    data = collect(context, context.fit, max_episodes=24, description="")
+    means = [data.targets["achieved"][data.codes == code].mean(0) for code in range(NUM_CODES)]
+    assert name_codes(context, data) == code_names(np.array(means))
+    named = replace(context, code_names=lambda: ("0 up", "1 down"))
+    assert name_codes(named, data) == ("0 up", "1 down")

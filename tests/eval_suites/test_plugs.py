@@ -64,7 +64,9 @@ def test_genie_is_left_in_place(context):
 
 
 def test_a_class_of_the_users_own_is_built(context, my_module):
+    context = replace(context, code_names=lambda: ("0 up",))
     plugged = plug(context, world_model=f"{my_module}:Dark", encoder=f"{my_module}:One")
+    assert plugged.code_names is None, "the run's action map is not about another encoder"
     prompt = Prompt(frames=np.full((1, 4, 4, 3), 7, np.uint8))
     imagined = roll_out(plugged.world, [prompt], code_steps(np.zeros((1, 3), int)), seeds=[0])
     assert (imagined.shape, imagined.max()) == ((1, 3, 4, 4, 3), 0)
