@@ -38,6 +38,7 @@ from genie_robo.viz.recording import (
 from genie_robo.viz.scene import (
     END_EFFECTOR_COLOR,
     Eye,
+    body_positions,
     eye_on,
     log_axes,
     log_changed_scene,
@@ -47,11 +48,12 @@ from genie_robo.viz.series import (
     JOINT_GROUP,
     LINEAR,
     POSE_NAMES,
+    group_limits,
     log_curves,
     log_groups,
     measured_groups,
 )
-from genie_robo.viz.views import Part, group_plots, image, playing, plot, space, strip, text
+from genie_robo.viz.views import Limits, Part, group_plots, image, playing, plot, space, strip, text
 
 GAP = 1
 """Steps between two episodes. Curves end there, so that no line joins two episodes."""
@@ -86,6 +88,8 @@ class EpisodeLayout:
     pose_groups: tuple[str, ...]
     stored: tuple[str, ...]
     """Columns of numbers that are shown as stored."""
+    limits: Limits
+    """Ends of the value axes of actions and poses, by entity."""
     has_table: bool
     """Whether the scene is a replay in the simulator, with its table."""
 
@@ -118,7 +122,7 @@ def dataset_layout(shown: Sequence[ShownEpisode]) -> EpisodeLayout:
     first = shown[0].episode
     replays = [one.replay for one in shown if one.replay is not None]
     poses = [pose for one in shown if (pose := one.episode.end_effector_pose) is not None]
-    points = [replay.positions.reshape(-1, 3) for replay in replays]
+    points = [body_positions(replay) for replay in replays]
     points = points or [pose[:, :3] for pose in poses]
     return EpisodeLayout(
         cameras=tuple(first.images),
@@ -127,7 +131,16 @@ def dataset_layout(shown: Sequence[ShownEpisode]) -> EpisodeLayout:
         action_groups=measured_groups(first.action_mask),
         pose_groups=measured_groups(_measured(first)),
         stored=tuple(_escaped(key) for key in shown[0].stored),
+        limits=_limits([one.episode for one in shown]),
         has_table=bool(replays),
+    )
+
+
+def _limits(episodes: Sequence[Episode]) -> dict[str, tuple[float, float]]:
+    actions = np.concatenate([episode.robot_actions[:-1] for episode in episodes])
+    poses = [p for episode in episodes if (p := episode.end_effector_pose) is not None]
+    return group_limits(actions, ROBOT_ACTION) | (
+        group_limits(np.concatenate(poses), PROPRIOCEPTION) if poses else {}
     )
 
 
@@ -155,10 +168,10 @@ def _rows(layout: EpisodeLayout) -> list[tuple[Part, int]]:
         (rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)), 50)
     ]
     if layout.action_groups:
-        plots = group_plots("", ROBOT_ACTION)
+        plots = group_plots("", ROBOT_ACTION, limits=layout.limits)
         rows.append((rrb.Horizontal(*(plots[name] for name in layout.action_groups)), 25))
     if layout.pose_groups:
-        plots = group_plots("", PROPRIOCEPTION, prefix="pose: ")
+        plots = group_plots("", PROPRIOCEPTION, prefix="pose: ", limits=layout.limits)
         rows.append((rrb.Horizontal(*(plots[name] for name in layout.pose_groups)), 25))
     if layout.stored:
         stored = [plot("", f"{STORED}/{key}", f"{key} (as stored)") for key in layout.stored]

@@ -76,9 +76,9 @@ def _check_enabled(recording: rr.RecordingStream) -> None:
 
 
 def stable_id(kind: str, parts: Iterable[str]) -> str:
-    """An application or recording id that is a hash of these words."""
+    """An application or recording id with a hash of these words, short enough for the viewer."""
     digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=4).hexdigest()
-    return f"genie_robo-{kind}-{digest}"
+    return f"{kind}-{digest}"
 
 
 def time_columns(steps: Int[np.ndarray, " n"], *, control_hz: float) -> Times:

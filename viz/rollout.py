@@ -39,11 +39,20 @@ from genie_robo.viz.images import (
 from genie_robo.viz.recording import Times, log_markdown, stable_id, time_columns, write_recording
 from genie_robo.viz.rollout_blueprint import ComparisonLayout, RolloutLayout, rollout_blueprint
 from genie_robo.viz.rollout_view import IMAGINED, Curves, RolloutView, TokenMaps
-from genie_robo.viz.scene import Eye, eye_on, log_axes, log_imagined_path, log_replay
+from genie_robo.viz.scene import (
+    Eye,
+    body_positions,
+    eye_on,
+    log_axes,
+    log_imagined_path,
+    log_replay,
+)
 from genie_robo.viz.series import (
     BLUE,
     ORANGE,
     TEAL,
+    axis_limits,
+    group_limits,
     log_chances,
     log_groups,
     log_horizon,
@@ -259,15 +268,27 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
         eye=_eye(view),
         parts=frozenset(part for part, is_there in has.items() if is_there),
         action_groups=_action_groups(view),
+        limits=_limits(view),
     )
 
 
+def _limits(view: RolloutView) -> dict[str, tuple[float, float]]:
+    """Ends of the value axes of curves, by entity."""
+    shown = [a for a in (view.robot_actions, view.decoded_actions) if a is not None]
+    limits = group_limits(np.concatenate(shown), ROBOT_ACTION) if shown else {}
+    return limits | {
+        path: axis_limits(np.concatenate([c[view.num_prompt_frames :] for c in curves.values()]))
+        for path, curves in _errors(view).items()
+        if curves
+    }
+
+
 def _eye(view: RolloutView) -> Eye | None:
-    """On everything that moves; the rest of the robot matters less."""
-    moving = [] if view.read_path is None else [view.read_path.positions]
+    """On the whole robot, the objects and the path of the imagined tool."""
+    points = [] if view.read_path is None else [view.read_path.positions]
     if view.replay is not None:
-        moving += [view.replay.end_effector, view.replay.object_positions.reshape(-1, 3)]
-    return eye_on(np.concatenate(moving)) if moving else None
+        points += [view.replay.end_effector, body_positions(view.replay)]
+    return eye_on(np.concatenate(points)) if points else None
 
 
 def _layout(root: str, models: Mapping[str, RolloutView]) -> RolloutLayout | ComparisonLayout:

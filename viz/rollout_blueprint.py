@@ -1,7 +1,7 @@
 """The layout of imagined rollouts: one model, or several models on one episode."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import rerun as rr
 import rerun.blueprint as rrb
@@ -34,6 +34,7 @@ from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED
 from genie_robo.viz.scene import Eye
 from genie_robo.viz.series import (
     BLUE,
+    COLOR_NAMES,
     GREEN,
     GREY,
     LINE_WIDTH,
@@ -44,11 +45,11 @@ from genie_robo.viz.series import (
     VIOLET,
 )
 from genie_robo.viz.views import (
+    Limits,
     Looks,
     Part,
     group_plots,
     image,
-    linked_axis,
     playing,
     plot,
     space,
@@ -59,12 +60,12 @@ from genie_robo.viz.views import (
 MODEL_COLORS = (ORANGE, BLUE, GREEN, PINK, TEAL, VIOLET, RED)
 """One per model, repeated when there are more."""
 _ERRORS = {
-    PSNR: ("PSNR (dB)", rrb.Corner2D.LeftBottom),
-    POSE_ERROR: ("tool error (mm)", rrb.Corner2D.LeftTop),
-    UNCERTAINTY: ("uncertainty (nats)", rrb.Corner2D.LeftBottom),
-    TRUST: ("trust (1 = usual)", rrb.Corner2D.LeftBottom),
+    PSNR: "PSNR (dB)",
+    POSE_ERROR: "tool error (mm)",
+    UNCERTAINTY: "uncertainty (nats)",
+    TRUST: "trust (1 = usual)",
 }
-"""Quality of the imagined frames over the horizon: title, and where the legend covers least."""
+"""Quality of the imagined frames over the horizon, with titles."""
 _WITHOUT_BASELINE = (UNCERTAINTY, TRUST)
 _NARROW_GROUP, _GROUP_SHARES = "gripper", (4, 3)
 """The plot of the gripper is narrower than the others."""
@@ -84,11 +85,14 @@ class RolloutLayout:
     """Optional entities that were logged."""
     action_groups: tuple[str, ...]
     """Names of the groups of robot actions that were logged."""
+    limits: Limits = field(default_factory=dict)
+    """Ends of the value axes of curves, by entity; those of others fit the data."""
 
     @property
     def shape(self) -> str:
         """Equal for rollouts with equal layouts."""
-        return " ".join([self.root, *sorted(self.parts), *self.action_groups])
+        limits = [f"{path}={ends}" for path, ends in sorted(self.limits.items())]
+        return " ".join([self.root, *sorted(self.parts), *self.action_groups, *limits])
 
     @property
     def model(self) -> str:
@@ -131,12 +135,11 @@ def _rollout(layout: RolloutLayout) -> rrb.Vertical:
     rows: list[rrb.Container] = [_codes(layout)]
     shares = [24]
     if layout.parts & {ROBOT_ACTION, DECODED}:
-        has_decoded = DECODED in layout.parts
-        rows.append(_robot_actions(layout.root, layout.action_groups, has_decoded=has_decoded))
+        rows.append(_robot_actions(layout.root, layout))
         shares.append(38)
     if curves := [
-        plot(layout.root, path, name, legend=None if path in _WITHOUT_BASELINE else legend)
-        for path, (name, legend) in _ERRORS.items()
+        plot(layout.root, path, name, limits=layout.limits.get(path))
+        for path, name in _ERRORS.items()
         if path in layout.parts
     ]:
         rows.append(rrb.Horizontal(*curves))
@@ -175,13 +178,11 @@ def _codes(layout: RolloutLayout) -> rrb.Container:
     return rrb.Horizontal(codes, chances, column_shares=[64, 36])
 
 
-def _robot_actions(
-    root: str, groups: Sequence[str], *, has_decoded: bool = False
-) -> rrb.Horizontal:
-    plots = group_plots(root, ROBOT_ACTION, has_decoded=has_decoded)
+def _robot_actions(root: str, layout: RolloutLayout) -> rrb.Horizontal:
+    plots = group_plots(root, ROBOT_ACTION, limits=layout.limits)
     return rrb.Horizontal(
-        *(plots[name] for name in groups),
-        column_shares=[_GROUP_SHARES[name == _NARROW_GROUP] for name in groups],
+        *(plots[name] for name in layout.action_groups),
+        column_shares=[_GROUP_SHARES[name == _NARROW_GROUP] for name in layout.action_groups],
     )
 
 
@@ -201,12 +202,15 @@ def _comparison(layout: ComparisonLayout) -> rrb.Vertical:
     cameras = [_model_images(model) for model in layout.models]
     if TRUE_CAMERA in layout.parts:
         cameras.insert(0, image(layout.root, TRUE_CAMERA, "true camera"))
-    strips = [strip(m.root, LATENT_ACTION, f"{m.model}: latent actions") for m in layout.models]
+    strips = [
+        strip(m.root, LATENT_ACTION, f"{m.model} ({COLOR_NAMES[color]} curves): latent actions")
+        for m, color in _colored(layout)
+    ]
     rows = [rrb.Horizontal(*strips)]
     if plots := [_shared_plot(layout, path) for path in _ERRORS if path in layout.parts]:
         rows.append(rrb.Horizontal(*plots))
     if ROBOT_ACTION in layout.parts:
-        rows.append(_robot_actions(layout.root, layout.models[0].action_groups))
+        rows.append(_robot_actions(layout.root, layout.models[0]))
     left = rrb.Vertical(*rows, row_shares=[22, 44, 34][: len(rows)])
     return rrb.Vertical(
         rrb.Grid(*cameras, grid_columns=min(len(cameras), _CAMERAS_IN_A_ROW)),
@@ -228,7 +232,7 @@ def _model_images(model: RolloutLayout) -> Part:
 
 def _shared_plot(layout: ComparisonLayout, path: str) -> rrb.TimeSeriesView:
     """One error of all models in one plot, with the baseline, which is the same for all."""
-    name, legend = _ERRORS[path]
+    name = _ERRORS[path]
     shown = [(model, color) for model, color in _colored(layout) if path in model.parts]
     curves = {
         f"{entity(model.root, path)}/{IMAGINED}": (model.model, color) for model, color in shown
@@ -236,18 +240,14 @@ def _shared_plot(layout: ComparisonLayout, path: str) -> rrb.TimeSeriesView:
     if path not in _WITHOUT_BASELINE:
         first, _ = shown[0]
         curves[f"{entity(first.root, path)}/{COPY_LAST}"] = ("copy last", GREY)
+        name += ", grey: copy last"
     looks: Looks = {
         path: rr.SeriesLines(names=[label], colors=[color], widths=[LINE_WIDTH])
         for path, (label, color) in curves.items()
     }
-    return rrb.TimeSeriesView(
-        origin=f"/{layout.root}",
-        contents=list(curves),
-        name=name,
-        overrides=looks,
-        axis_x=linked_axis(),
-        plot_legend=rrb.PlotLegend(legend),
-    )
+    ends = [model.limits[path] for model, _ in shown if path in model.limits]
+    limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+    return plot("", layout.root, name, contents=list(curves), overrides=looks, limits=limits)
 
 
 def _scene_and_summaries(layout: ComparisonLayout) -> Part:

@@ -46,6 +46,12 @@ class Eye(NamedTuple):
     target: tuple[float, float, float]
 
 
+def body_positions(replay: Replay) -> Float[np.ndarray, "n 3"]:
+    """Where the robot and the objects are at any time (m): all geoms but the ground."""
+    is_body = [geom.kind != "plane" for geom in replay.geoms]
+    return replay.positions[:, is_body].reshape(-1, 3)
+
+
 def eye_on(points: Float[np.ndarray, "n 3"]) -> Eye:
     """An eye in front of the robot, above and to its side, that has all points in view."""
     low, high = points.min(axis=0), points.max(axis=0)

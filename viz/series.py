@@ -16,10 +16,16 @@ from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRA
 RED, GREEN, BLUE = (240, 98, 98), (120, 200, 90), (90, 156, 248)
 ORANGE, TEAL, GREY = (255, 160, 40), (60, 200, 190), (150, 150, 158)
 PINK, VIOLET = (255, 120, 200), (170, 130, 255)
+COLOR_NAMES = {
+    **{RED: "red", GREEN: "green", BLUE: "blue", ORANGE: "orange"},
+    **{TEAL: "teal", GREY: "grey", PINK: "pink", VIOLET: "violet"},
+}
 LINE_WIDTH = 2.0
 """Of curves, in points on the screen."""
 HELD = rr.components.InterpolationMode.StepAfter
 LINEAR = rr.components.InterpolationMode.Linear
+MOST_TICKS, AXIS_MARGIN = 6, 0.05
+"""Ticks that fit a plot, and the space above and below them as a share of the axis."""
 SMALLEST_CHANCE = 0.02
 """A code whose probability never reaches this gets no curve."""
 HORIZON_STYLES = {
@@ -41,11 +47,27 @@ class Group(NamedTuple):
     colors: tuple[Color, ...]
     limits: tuple[float, float] | None
     """Ends of the plot's value axis, None to fit the data."""
+    colored: str = ""
+    """The names of the dimensions and their colours; `{}` is d in changes of the pose."""
 
 
 GROUPS = (
-    Group("translation", ACTION_UNITS[0], (0, 1, 2), (RED, GREEN, BLUE), None),
-    Group("rotation", ACTION_UNITS[3], (3, 4, 5), (RED, GREEN, BLUE), None),
+    Group(
+        "translation",
+        ACTION_UNITS[0],
+        (0, 1, 2),
+        (RED, GREEN, BLUE),
+        None,
+        "{0}x red, {0}y green, {0}z blue",
+    ),
+    Group(
+        "rotation",
+        ACTION_UNITS[3],
+        (3, 4, 5),
+        (RED, GREEN, BLUE),
+        None,
+        "{0}roll red, {0}pitch green, {0}yaw blue",
+    ),
     Group("gripper", ACTION_UNITS[GRIPPER], (GRIPPER,), (ORANGE,), (-0.1, 1.1)),
 )
 JOINT_GROUP, JOINT_UNIT = "joints", "stored"
@@ -59,6 +81,32 @@ def groups_of(width: int) -> tuple[Group, ...]:
     if not joints:
         return GROUPS
     return (*GROUPS, Group(JOINT_GROUP, JOINT_UNIT, joints, tuple(code_colors(len(joints))), None))
+
+
+def axis_limits(values: Float[np.ndarray, "..."]) -> tuple[float, float]:
+    """Ends of a value axis that show all finite values and at least two ticks.
+
+    The viewer puts ticks at multiples of a power of ten, as far as their numbers fit.
+    """
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    span = high - low or abs(low) or 1.0
+    tick = 10.0 ** np.floor(np.log10(span))
+    if span > MOST_TICKS * tick:
+        tick *= 10
+    low, high = tick * np.floor(low / tick), tick * np.ceil(high / tick)
+    if low == high:
+        low, high = low - tick, high + tick
+    margin = AXIS_MARGIN * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def group_limits(values: Float[np.ndarray, "n a"], path: str) -> dict[str, tuple[float, float]]:
+    """Ends of the value axes of all groups of actions or poses, by entity below `path`."""
+    return {
+        f"{path}/{group.name}": group.limits or axis_limits(values[:, list(group.dimensions)])
+        for group in groups_of(values.shape[1])
+    }
 
 
 def measured_groups(mask: Bool[np.ndarray, " a"]) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Views and panels that the layouts share, made for 1600x950, in shares that fit a laptop too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import rerun.blueprint as rrb
 from rerun.blueprint.api import VisualizerLike
 from rerun.blueprint.components import LinkAxis
 from rerun.encodings import EntityPathLike
 
-from genie_robo.viz.entities import DECODED, STEP, entity
+from genie_robo.viz.entities import ROBOT_ACTION, STEP, entity
 from genie_robo.viz.scene import Eye
 from genie_robo.viz.series import GROUPS, JOINT_GROUP, JOINT_UNIT
 
@@ -15,6 +15,8 @@ UNKNOWN_RATE_FPS = 5.0
 """Frames per second of playback when an episode's rate is unknown."""
 _GRID_COLOR = (255, 255, 255, 24)
 
+Limits = Mapping[str, tuple[float, float]]
+"""Ends of value axes, by entity."""
 Part = rrb.View | rrb.Container
 Looks = dict[EntityPathLike, VisualizerLike | Iterable[VisualizerLike]]
 """How entities look in one view."""
@@ -78,25 +80,22 @@ def space(
 
 
 def group_plots(
-    root: str, path: str, *, prefix: str = "", has_decoded: bool = False
+    root: str, path: str, *, limits: Limits, prefix: str = ""
 ) -> dict[str, rrb.TimeSeriesView]:
     """A plot for each unit, by group: translation, rotation, gripper, joints.
 
-    With decoded actions a legend would cover half of the curves: x y z are red, green and blue.
+    Colours are named in the titles, because a legend would cover half of the curves.
     """
-    suffix = f", pale: {DECODED}" if has_decoded else ""
-    found = {
-        group.name: plot(
-            root,
-            f"{path}/{group.name}",
-            f"{prefix}{group.name} ({group.unit}){suffix}",
-            legend=None if has_decoded or len(group.dimensions) == 1 else rrb.Corner2D.RightTop,
-            limits=group.limits,
-        )
+    is_change = path == ROBOT_ACTION
+    titles = {
+        group.name: f"{prefix}{group.colored.format('d' * is_change) or group.name} ({group.unit})"
         for group in GROUPS
     }
-    joints = plot(root, f"{path}/{JOINT_GROUP}", f"{prefix}{JOINT_GROUP} ({JOINT_UNIT}){suffix}")
-    return found | {JOINT_GROUP: joints}
+    titles[JOINT_GROUP] = f"{prefix}{JOINT_GROUP} ({JOINT_UNIT})"
+    return {
+        name: plot(root, f"{path}/{name}", title, limits=limits.get(f"{path}/{name}"))
+        for name, title in titles.items()
+    }
 
 
 def plot(
@@ -104,16 +103,22 @@ def plot(
     path: str,
     name: str,
     *,
-    legend: rrb.Corner2D | None = None,
     limits: tuple[float, float] | None = None,
+    contents: str | list[str] = "$origin/**",
+    overrides: Looks | None = None,
 ) -> rrb.TimeSeriesView:
-    """The series below one path; `limits` are the ends of the value axis, None to fit the data."""
+    """The series below one path; `limits` are the ends of the value axis, None to fit the data.
+
+    Without a legend, which would cover curves: a title or the summary has the colours.
+    """
     return rrb.TimeSeriesView(
         origin=entity(root, path),
         name=name,
+        contents=contents,
+        overrides=overrides,
         axis_x=linked_axis(),
         axis_y=None if limits is None else rrb.ScalarAxis(range=limits),
-        plot_legend=rrb.PlotLegend(legend, visible=legend is not None),
+        plot_legend=rrb.PlotLegend(visible=False),
     )
 
 

@@ -164,7 +164,8 @@ def _means(errors: Mapping[str, Curves], parts: RolloutParts) -> list[str]:
     if not errors:
         return []
     num_prompt, num_frames = len(parts.prompt.frames), len(parts.imagined_video)
-    rows = [f"| mean of {num_frames - num_prompt} frames | imagined | copy last | best |"]
+    frames = f"mean of {num_frames - num_prompt} frames"
+    rows = [f"| {frames} | imagined (orange) | copy last (grey) | best (teal) |"]
     rows.append("|---|---|---|---|")
     for name, curves in errors.items():
         means = " | ".join(f"{values[num_prompt:].mean():.1f}" for values in curves.values())
@@ -184,6 +185,7 @@ def _protocol(parts: RolloutParts, config: ImagineConfig, *, seed: int) -> dict[
         "seeds": f"training {trained.seed}, rollout {seed}",
         "frames": f"{num_prompt} given{start}, {num_frames - num_prompt} imagined",
         "latent actions": _source(parts, config),
+        **({"pale curves": "mean robot action of the code"} if parts.readers.action_map else {}),
         "truth": _truth(parts),
         **_decoding(parts, config),
     }

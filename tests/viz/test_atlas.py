@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rerun.blueprint as rrb
 
+from genie_robo.inference.code_names import code_colors
 from genie_robo.viz.atlas import (
     AtlasView,
     atlas_blueprint,
@@ -12,7 +13,6 @@ from genie_robo.viz.atlas import (
     spread,
     write_atlas,
 )
-from genie_robo.inference.code_names import code_colors
 from tests.viz.checks import assert_same_recordings, views_of
 
 NUM_CODES, NUM_FRAMES = 5, 4

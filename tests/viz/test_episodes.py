@@ -176,6 +176,7 @@ def test_scene_is_shown_only_when_there_is_one(eye, count):
         action_groups=("translation",),
         pose_groups=("translation",),
         stored=(),
+        limits={},
         has_table=False,
     )
     views, again = (views_of(dataset_blueprint(layout)) for _ in range(2))

@@ -24,6 +24,7 @@ from genie_robo.viz.rollout_blueprint import (
     rollout_blueprint,
 )
 from genie_robo.viz.scene import Eye
+from genie_robo.viz.series import COLOR_NAMES
 from tests.viz.checks import views_of
 
 EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))
@@ -113,9 +114,9 @@ def test_what_a_rollout_lacks_has_no_view():
         "latent action of each step",
         "code index",
         "probability of each code",
-        "translation (m), pale: decoded",
-        "rotation (rad), pale: decoded",
-        "gripper (1 = open), pale: decoded",
+        "dx red, dy green, dz blue (m)",
+        "droll red, dpitch green, dyaw blue (rad)",
+        "gripper (1 = open)",
         "PSNR (dB)",
         "tool error (mm)",
         "uncertainty (nats)",
@@ -132,6 +133,36 @@ def test_what_a_rollout_lacks_has_no_view():
     assert "imagined tool path" in _names(_rollout(parts=frozenset({IMAGINED_PATH})))
 
 
+def _curves(layout: RolloutLayout | ComparisonLayout) -> dict[str, rrb.TimeSeriesView]:
+    views = views_of(rollout_blueprint([layout]))
+    return {str(v.name): v for v in views if isinstance(v, rrb.TimeSeriesView)}
+
+
+def _comparison(**changes) -> ComparisonLayout:
+    models = tuple(_rollout(f"episode_0/{name}", **changes) for name in ("small", "large"))
+    return ComparisonLayout(root="episode_0", models=models)
+
+
+@pytest.mark.parametrize("layout", [_rollout(), _comparison()])
+def test_no_legend_lies_over_a_curve(layout):
+    shown = _curves(layout)
+    assert shown
+    for view in shown.values():
+        legend = view.properties["PlotLegend"]
+        assert legend.visible.as_arrow_array().to_pylist() == [False]
+
+
+def test_value_axes_have_the_limits_of_the_layout():
+    psnr = _rollout(limits={PSNR: (9.0, 31.0)})
+    axis = _curves(psnr)["PSNR (dB)"].properties["ScalarAxis"]
+    assert axis.range.as_arrow_array().to_pylist() == [[9.0, 31.0]]
+    models = (psnr, _rollout("episode_0/large", limits={PSNR: (-1.0, 11.0)}))
+    both = _curves(ComparisonLayout(root="episode_0", models=models))
+    axis = both["PSNR (dB), grey: copy last"].properties["ScalarAxis"]
+    assert axis.range.as_arrow_array().to_pylist() == [[-1.0, 31.0]]
+    assert psnr.shape != _rollout().shape, "limits are part of the layout"
+
+
 def test_models_are_side_by_side_under_one_truth():
     models = tuple(_rollout(f"episode_0/{name}") for name in ("small", "large"))
     layout = ComparisonLayout(root="episode_0", models=models)
@@ -142,7 +173,7 @@ def test_models_are_side_by_side_under_one_truth():
         "large: imagined camera",
     ]
     views = views_of(rollout_blueprint([layout]))
-    psnr = next(view for view in views if str(view.name) == "PSNR (dB)")
+    psnr = next(view for view in views if str(view.name) == "PSNR (dB), grey: copy last")
     assert psnr.contents == [
         "/episode_0/small/psnr/imagined",
         "/episode_0/large/psnr/imagined",
@@ -154,7 +185,12 @@ def test_models_are_side_by_side_under_one_truth():
         "/episode_0/small/scene/**",
         "/episode_0/large/scene/**",
     ]
+    assert [n for n in names if "latent actions" in n] == [
+        "small (orange curves): latent actions",
+        "large (blue curves): latent actions",
+    ]
     assert len(set(MODEL_COLORS)) == len(MODEL_COLORS)
+    assert set(MODEL_COLORS) <= set(COLOR_NAMES)
 
 
 def test_comparison_without_truth_shows_what_there_is():

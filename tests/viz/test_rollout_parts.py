@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genie_robo.inference.code_names import code_colors
 from genie_robo.viz.images import FULL_ENTROPY, heat_map
 from genie_robo.viz.rollout import (
     BOTH,
@@ -14,9 +15,11 @@ from genie_robo.viz.rollout import (
     write_rollouts,
 )
 from genie_robo.viz.rollout_view import ReadPath, RolloutView, TokenMaps
-from genie_robo.inference.code_names import code_colors
+from genie_robo.viz.series import axis_limits
 from tests.viz.checks import assert_same_recordings
 
+RERUN_FIELD_OF_VIEW = 55.0
+"""Degrees, from top to bottom of a 3D view."""
 NAMES = ("0 +y", "1", "2 -z", "3 +x")
 GRID = (2, 3)
 
@@ -180,6 +183,41 @@ def test_imagined_path_alone_makes_a_scene(make_view, view, tmp_path, read):
         "/scene/end_effector/imagined/point",
     }
     assert rollout_layout(bare).eye is not None
+
+
+def test_eye_has_the_whole_robot_in_view(make_view):
+    replay = make_view().replay
+    eye = rollout_layout(make_view()).eye
+    assert eye is not None
+    position = np.array(eye.position)
+    forward = np.subtract(eye.target, position)
+    bodies = [n for n, geom in enumerate(replay.geoms) if geom.kind != "plane"]
+    assert len(bodies) > 5
+    rays = replay.positions[:, bodies].reshape(-1, 3) - position
+    cosines = rays @ forward / np.linalg.norm(rays, axis=1) / np.linalg.norm(forward)
+    assert np.degrees(np.arccos(cosines.min())) < RERUN_FIELD_OF_VIEW / 2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((-0.08, 0.09), (-0.11, 0.11)),
+        ((12.0, 27.0), (9.0, 31.0)),
+        ((14.0, 23.0), (9.0, 31.0)),
+        ((-0.3, 0.3), (-0.33, 0.33)),
+        ((0.0, 0.0), (-1.1, 1.1)),
+        ((25.0, 25.0), (19.5, 30.5)),
+        ((np.nan, 3.0, 7.5), (2.75, 8.25)),
+        ((np.nan,), (-0.05, 1.05)),
+    ],
+)
+def test_a_value_axis_has_two_ticks_or_more(values, expected):
+    assert axis_limits(np.array(values)) == pytest.approx(expected)
+
+
+def test_an_application_id_fits_the_list_of_recordings(make_view, tmp_path, read):
+    found = read(write_rollouts(tmp_path / "a.rrd", {"episode_000": make_view()}, name="a"))
+    assert len(found.application_id) <= 20
 
 
 def test_recordings_that_look_alike_share_their_layout_and_others_do_not(
