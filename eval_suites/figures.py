@@ -66,10 +66,10 @@ def new_axes(
 ) -> list[Axes]:
     """Axes of a fresh figure, in the style of all figures here, at most `columns` side by side.
 
-    The height is that of one row.
+    The height is that of one row; rows are about equally full.
     """
-    columns = min(num_panels, columns)
     rows = -(-num_panels // columns)
+    columns = -(-num_panels // rows)
     figure = Figure(figsize=(width, rows * height), dpi=150, layout="constrained")
     axes = [figure.add_subplot(rows, columns, panel + 1) for panel in range(num_panels)]
     for panel in axes:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from genie_robo.atomic import replacing
 from genie_robo.eval_suites.base import EvalSuite, SuiteResult
+from genie_robo.eval_suites.captions import caption
 from genie_robo.eval_suites.table import Metric
 
 ROUNDING = 1e-9
@@ -82,6 +83,7 @@ def report_markdown(result: SuiteResult, suite: EvalSuite) -> str:
     lines += ["", *(f"- {note}" for note in result.notes)]
     for name in result.figures:
         lines += ["", f"![{name.replace('_', ' ')}](figures/{name}.png)"]
+        lines += ["", f"*{caption(suite.name, name)}*"]
     for heading, section in result.sections.items():
         lines += ["", f"## {heading}", "", *section]
     others = {name: m for name, m in result.metrics.items() if name not in result.headline}
@@ -101,9 +103,10 @@ def metric_table(metrics: Mapping[str, Metric]) -> list[str]:
     ]
     for name, metric in metrics.items():
         baselines = ", ".join(
-            f"{key.replace('_', ' ')} {_number(value)}" for key, value in metric.baselines.items()
+            f"{key.replace('_', ' ')} {format_number(value)}"
+            for key, value in metric.baselines.items()
         )
-        ceiling = "" if metric.ceiling is None else _number(metric.ceiling)
+        ceiling = "" if metric.ceiling is None else format_number(metric.ceiling)
         cells = (name, format_value(metric), metric.unit, metric.n_units, baselines, ceiling)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
@@ -114,11 +117,13 @@ def format_value(metric: Metric) -> str:
     if metric.value is None:
         return f"undefined: {metric.reason}"
     if metric.ci95 is None:
-        return _number(metric.value)
-    return f"{_number(metric.value)} [{_number(metric.ci95[0])}, {_number(metric.ci95[1])}]"
+        return format_number(metric.value)
+    low, high = map(format_number, metric.ci95)
+    return f"{format_number(metric.value)} [{low}, {high}]"
 
 
-def _number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Two decimals, or two digits where they are all zero."""
     if value is None:
         return "undefined"
     if abs(value - round(value)) < ROUNDING and abs(value) < 1e6:

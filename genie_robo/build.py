@@ -45,7 +45,7 @@ def build_genie(config: TrainConfig, *, robot_dim: int | None = None) -> Genie:
         ValueError: A number is out of range, or a patch does not divide the image.
     """
     check_numbers(config)
-    model = _shorten_warmups(config)
+    model = shorten_warmups(config)
     tokenizer = build_tokenizer(model, config.data)
     latent_action = build_latent_action(model, config.data, tokenizer)
     return Genie(
@@ -85,7 +85,7 @@ def _robot_dim(config: TrainConfig, given: int | None) -> int:
     return action_dim(config.data.source) if given is None else given
 
 
-def _shorten_warmups(config: TrainConfig) -> ModelConfig:
+def shorten_warmups(config: TrainConfig) -> ModelConfig:
     """The model settings, with a shorter warm-up where a stage ends before it."""
 
     def fitted(quantizer: QuantizerConfig, stage: StageConfig) -> QuantizerConfig:

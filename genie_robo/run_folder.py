@@ -82,6 +82,11 @@ class RunFolder:
         """The page to read first."""
         return self.path / "report.md"
 
+    @property
+    def report_page(self) -> Path:
+        """The same as one HTML file that needs no other."""
+        return self.path / "report.html"
+
     def checkpoints(self, stage: str) -> Path:
         """Checkpoints of a training stage, `tokenizer` or `world_model`."""
         return self.path / stage / "checkpoints"

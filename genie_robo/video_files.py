@@ -24,6 +24,8 @@ _SEARCHED = {"g": "2", "bf": "0", "threads": "1"}
 """As LeRobot writes them: any frame is decoded after at most one other."""
 MIN_VIDEO_SIDE = 256
 """Small frames are enlarged to about this many pixels, without smoothing."""
+MIN_PANEL_SIDE = 192
+"""The same for videos that share the frames of one."""
 
 
 def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) -> None:
@@ -40,6 +42,28 @@ def write_mp4(path: Path, video: UInt8[np.ndarray, "t h w c"], *, fps: float) ->
         for frame in video[:, :height, :width]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+
+
+def side_by_side(
+    videos: Mapping[str, UInt8[np.ndarray, "t h w c"]], *, columns: int
+) -> UInt8[np.ndarray, "t h2 w2 c"]:
+    """Videos of one size in a grid, row by row, each below its label."""
+    panels = {label: enlarge(video, min_side=MIN_PANEL_SIDE) for label, video in videos.items()}
+    num_frames, height, width, _ = next(iter(panels.values())).shape
+    rows = -(-len(panels) // columns)
+    size = columns * (width + GAP) - GAP, rows * (HEADER_HEIGHT + height + GAP) - GAP
+    sheet = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    corners = [
+        (n % columns * (width + GAP), n // columns * (HEADER_HEIGHT + height + GAP))
+        for n in range(len(panels))
+    ]
+    for label, (x, y) in zip(panels, corners, strict=True):
+        draw.text((x + width // 2, y + HEADER_HEIGHT // 2), label, INK, font=font, anchor="mm")
+    frames = np.repeat(np.asarray(sheet)[None], num_frames, axis=0)
+    for video, (x, y) in zip(panels.values(), corners, strict=True):
+        frames[:, y + HEADER_HEIGHT :, x : x + width][:, :height] = video
+    return frames
 
 
 class VideoWriter:

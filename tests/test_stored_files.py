@@ -13,7 +13,7 @@ from genie_robo.config_file import read_config
 from genie_robo.inference.action_map import ARRAYS, FORMAT_VERSION, REPORT, ActionMap
 from genie_robo.pipeline import Stage, read_stamp, stamps_of
 from genie_robo.provenance import read_provenance
-from genie_robo.report import read_suite
+from genie_robo.report.suites import read_suite
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.scene import SceneSpec
 from genie_robo.stored_files import MAX_DEPTH, parse_json, read_bytes, read_json, read_yaml_text

@@ -10,9 +10,11 @@ from genie_robo.video_files import (
     GAP,
     HEADER_HEIGHT,
     LABEL_WIDTH,
+    MIN_PANEL_SIDE,
     draw_strip,
     enlarge,
     equally_spaced,
+    side_by_side,
     spread,
     write_mp4,
     write_png,
@@ -104,3 +106,17 @@ def test_frames_of_a_strip_are_equally_far_apart(count, most):
     assert len(set(np.diff(shown))) <= 1
     assert count - shown[-1] <= -(-count // most), "the rest would have room for another frame"
     assert len(shown) <= most
+
+
+def test_videos_side_by_side_have_labels_above():
+    videos = {name: np.full((2, 8, 8, 3), value, np.uint8) for value, name in enumerate("abc")}
+    sheet = side_by_side(videos, columns=2)
+    side = MIN_PANEL_SIDE
+    assert sheet.shape == (2, 2 * (HEADER_HEIGHT + side) + GAP, 2 * side + GAP, 3)
+    below = HEADER_HEIGHT + side + GAP
+    for value, (x, y) in enumerate(((0, 0), (side + GAP, 0), (0, below))):
+        top = y + HEADER_HEIGHT
+        assert (sheet[:, top : top + side, x : x + side] == value).all()
+        assert (sheet[:, y:top, x : x + side] < 128).any(), "a label is written in dark letters"
+        assert (sheet[:, y:top, x : x + side] == 255).any()
+    assert (sheet[:, below:, side + GAP :] == 255).all()

@@ -12,7 +12,7 @@ from genie_robo.data.settings import DatasetConfig, members
 from genie_robo.eval_suites.results import metric_table
 from genie_robo.inference.world import Codes, Latents, RobotActions
 from genie_robo.provenance import read_provenance
-from genie_robo.report import NUMBERS, protocol_lines, read_suite
+from genie_robo.report.suites import INTERVALS, protocol_lines, read_suite
 from genie_robo.run_folder import RunFolder
 
 TAGS = ("robotics", "world-model", "latent-actions", "video-prediction", "genie")
@@ -135,11 +135,13 @@ def _number_lines(run: RunFolder) -> list[str]:
     paths = sorted(run.path.glob("eval/*/metrics.json"))
     if not paths:
         return ["## Numbers", "", "Not evaluated.", ""]
-    lines: list[str] = [*NUMBERS]
+    lines = ["## Numbers", "", INTERVALS, ""]
     for path in paths:
         headline, notes = read_suite(path)
         lines += [f"### {path.parent.name}", "", *metric_table(headline), ""]
-        lines += [*(f"- {note}" for note in notes), "", *protocol_lines(headline)]
+        lines += [*(f"- {note}" for note in notes), ""]
+        lines += ["<details><summary>How these numbers were measured</summary>", ""]
+        lines += [*protocol_lines(headline), "", "</details>", ""]
     return lines
 
 

@@ -24,7 +24,7 @@ from genie_robo.eval_suites.plugs import GENIE, check_plugs
 from genie_robo.imagine.pictures import needs_no_dataset
 from genie_robo.imagine.steering import ROBOT, check_steering
 from genie_robo.pipeline import Stage, read_settings, run_stages, stamps_of
-from genie_robo.report import write_report
+from genie_robo.report.write import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_lock import only_writer
 from genie_robo.sim.record import RECORDING_FILE, check_recording
@@ -62,7 +62,7 @@ def run(config: cfg.DemoConfig) -> None:
     with only_writer(folder):
         run_stages(stages, stamps_of(folder), announce=say)
     recordings = sorted(folder.rollouts.glob("*.rrd"))
-    say(f"\nreport      {folder.report}")
+    say(f"\nreport      {folder.report}\n            {folder.report_page}")
     say(f"recordings  {' '.join(map(str, recordings))}")
     say(f"look at it  {command_line('view', write_setting('run', folder.path))}")
 
@@ -268,7 +268,7 @@ def _report(folder: RunFolder, *, needs: tuple[str, ...]) -> Stage:
         name="report",
         settings={},
         folder=folder.path / "report",
-        outputs=(folder.report,),
+        outputs=(folder.report, folder.report_page),
         run=lambda: write_report(folder),
         needs=needs,
     )

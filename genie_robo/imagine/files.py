@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from math import ceil, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from genie_robo.config import ImagineConfig
@@ -16,13 +17,12 @@ from genie_robo.inference.action_map import ActionMap
 from genie_robo.prompts import Clip
 from genie_robo.run_folder import BRANCHES, COMPARISON, write_atomic
 from genie_robo.types import XYZ
-from genie_robo.video_files import draw_strip, equally_spaced, write_mp4, write_png
+from genie_robo.video_files import draw_strip, equally_spaced, side_by_side, write_mp4, write_png
 from genie_robo.viz.atlas import AtlasView, write_atlas
 from genie_robo.viz.rollout import write_rollouts
 
 STRIP_FRAMES = 9
 TRUE, IMAGINED = "true", "imagined"
-PAPER, GAP = 255, 2
 FOLDER = "rollouts"
 RECORDING = "comparison"
 
@@ -59,8 +59,9 @@ def write_branches(folder: Path, branches: Branches) -> Path:
     name, videos = f"{clip.file}{BRANCHES}", imagined.video
     atlas = make_atlas(branches)
     recording = write_atlas(folder / f"{name}.rrd", atlas)
-    write_mp4(folder / f"{name}.mp4", tile(videos), fps=clip.prompt.control_hz)
     rows = {f"code {code}": video for code, video in zip(atlas.names, videos, strict=True)}
+    sheet = side_by_side(rows, columns=ceil(sqrt(len(rows))))
+    write_mp4(folder / f"{name}.mp4", sheet, fps=clip.prompt.control_hz)
     write_png(folder / f"{name}.png", _strip(rows, num_prompt=imagined.num_prompt_frames))
     write_atomic(folder / f"{name}.npz", _archive(imagined, slice(None), clip.file))
     return recording
@@ -82,20 +83,6 @@ def make_atlas(branches: Branches) -> AtlasView:
         num_prompt_frames=branches.imagined.num_prompt_frames,
         displacements=displacements,
     )
-
-
-def tile(videos: UInt8[np.ndarray, "b t h w c"]) -> UInt8[np.ndarray, "t h2 w2 c"]:
-    """Videos side by side in a grid that is about as wide as high, row by row."""
-    num_columns = int(np.ceil(np.sqrt(len(videos))))
-    num_rows = -(-len(videos) // num_columns)
-    _, num_frames, height, width, channels = videos.shape
-    size = (num_frames, num_rows * (height + GAP) - GAP, num_columns * (width + GAP) - GAP)
-    sheet = np.full((*size, channels), PAPER, np.uint8)
-    for index, video in enumerate(videos):
-        top = index // num_columns * (height + GAP)
-        left = index % num_columns * (width + GAP)
-        sheet[:, top : top + height, left : left + width] = video
-    return sheet
 
 
 def write_comparison(
@@ -130,9 +117,9 @@ def short_names(runs: Sequence[str]) -> list[str]:
 def _write_images(
     folder: Path, clip: Clip, true: Video | None, imagined: Mapping[str, Video]
 ) -> None:
-    """Write NAME.mp4, the videos side by side, and NAME.png, their frames in rows."""
+    """Write NAME.mp4, the videos side by side with labels, and NAME.png, their frames in rows."""
     rows = {**({} if true is None else {TRUE: true}), **imagined}
-    joined = np.concatenate(list(rows.values()), axis=2)
+    joined = side_by_side(rows, columns=len(rows))
     write_mp4(folder / f"{clip.file}.mp4", joined, fps=clip.prompt.control_hz)
     write_png(folder / f"{clip.file}.png", _strip(rows, num_prompt=len(clip.prompt.frames)))
 

@@ -13,7 +13,7 @@ from genie_robo.play.game import Game, Moment
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.replay import Replay, replay
 from genie_robo.sim.restore import split_actions
-from genie_robo.video_files import write_mp4
+from genie_robo.video_files import side_by_side, write_mp4
 from genie_robo.viz.rollout import RolloutView, write_rollouts
 
 
@@ -28,10 +28,10 @@ def write_session(folder: Path, game: Game) -> Path:
     taken = {path.stem for path in folder.glob("play_*")}
     name = next(free for n in range(len(taken) + 1) if (free := f"play_{n:03d}") not in taken)
     view = view_session(game)
-    shown = [view.imagined_video]
-    if view.true_video is not None:
-        shown.insert(0, view.true_video)
-    write_mp4(folder / f"{name}.mp4", np.concatenate(shown, axis=2), fps=view.control_hz)
+    true = {} if view.true_video is None else {"MuJoCo": view.true_video}
+    shown = true | {"imagined": view.imagined_video}
+    joined = side_by_side(shown, columns=len(shown))
+    write_mp4(folder / f"{name}.mp4", joined, fps=view.control_hz)
     return write_rollouts(folder / f"{name}.rrd", {name: view}, name=name)
 
 

@@ -12,7 +12,7 @@ from genie_robo.commands.table import COMMANDS, load_command
 from genie_robo.commands.view import run as view
 from genie_robo.inspection.facts import source_words
 from genie_robo.inspection.proposal import known_sources
-from genie_robo.report import write_report
+from genie_robo.report.write import write_report
 from genie_robo.run_folder import RunFolder
 
 STRANGE = 'my ${run}/it\'s, [a] = (b) #1 ~ é "q" \\ `x` 1.10'

@@ -153,3 +153,5 @@ def test_a_strip_without_a_prompt_begins_later():
 def test_panels_wrap_into_rows():
     panels = figures.new_axes(4, width=9.0, height=3.0, columns=3)
     assert list(figures.owner(panels[0]).get_size_inches()) == [9.0, 6.0]
+    shapes = [panel.get_subplotspec().get_gridspec().get_geometry() for panel in panels]
+    assert shapes == [(2, 2)] * 4

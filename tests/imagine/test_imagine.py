@@ -18,7 +18,6 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_suites.adapters import GenieEncoder
-from genie_robo.imagine.files import tile
 from genie_robo.imagine.prompts import read_files
 from genie_robo.imagine.steering import check_steering
 from genie_robo.inference.action_map import ActionMap
@@ -80,15 +79,6 @@ def test_image_files_are_read_by_name(tmp_path):
     assert read_files(config) == [("a.png", b"a.png"), ("b.jpg", b"b.jpg")]
     with pytest.raises(FileNotFoundError, match=r"prompt=.*none.png is not there: prompt is epi"):
         read_files(ImagineConfig(run="unused", prompt=str(tmp_path / "none.png")))
-
-
-def test_tiles_lie_row_by_row():
-    videos = np.arange(5, dtype=np.uint8)[:, None, None, None, None].repeat(4, 2).repeat(6, 3)
-    sheet = tile(np.broadcast_to(videos, (5, 2, 4, 6, 3)))
-    assert sheet.shape == (2, 2 * 4 + 2, 3 * 6 + 2 * 2, 3)
-    assert sheet[0, 0, [0, 8, 16], 0].tolist() == [0, 1, 2]
-    assert sheet[1, 6, [0, 8, 16], 0].tolist() == [3, 4, 255]
-    assert (sheet[:, 4:6] == 255).all()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 import rerun as rr
 
 from genie_robo.play.recording import view_session, write_session
+from genie_robo.video_files import GAP, HEADER_HEIGHT
 from genie_robo.viz.recording import check_recording
 
 
@@ -26,7 +27,7 @@ def test_session_is_written_as_recording_and_video(mapped, tmp_path):
     with av.open(str(tmp_path / "play_000.mp4")) as video:
         shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(shown) == 3
-    assert shown[0].shape == (256, 512, 3)
+    assert shown[0].shape == (HEADER_HEIGHT + 192, 2 * 192 + GAP - 1, 3), "even, with labels"
 
 
 def test_recording_shows_what_was_played(mapped):
