@@ -65,7 +65,7 @@ def draw_curves(log: pd.DataFrame, names: Sequence[str], *, quantised_from: int 
     A line marks the step from which encodings have codes, where losses may jump.
     """
     panels = new_axes(len(names), width=PANEL_IN * min(len(names), 3), height=3.0)
-    last = log["step"].max()
+    last = float(log["step"].to_numpy().max())
     for axes, name in zip(panels, names, strict=True):
         training = log.reindex(columns=["step", name]).dropna()
         lone = "o" if len(training) == 1 else ""  # a line of one point cannot be seen

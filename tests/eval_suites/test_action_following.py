@@ -5,6 +5,7 @@ from seen_robot import SeeingEncoder, SeenPhysics, SeenRobot
 
 from genie_robo.eval_suites.action_following import ActionFollowing
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.inference.world import Codes, HeldFrame
 
 
@@ -99,7 +100,7 @@ def test_prompts_that_do_not_fit_are_undefined(robot):
 
 
 def test_following_outputs(perfect):
-    assert set(perfect.figures) == {"horizon"}
+    assert set(perfect.figures) == {"horizon"} == set(CAPTIONS["action_following"])
     assert len(perfect.per_episode) == 20
     error = sum(row["squared_error_real_dx"] for row in perfect.per_episode)
     deviation = sum(row["squared_deviation_dx"] for row in perfect.per_episode)

@@ -4,6 +4,7 @@ from eval_fakes import ToyEpisodes, ToyRobot, TransitionCodes, TruePhysics, make
 
 from genie_robo.eval_suites import rollouts
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.controllability import Controllability
 from genie_robo.eval_suites.rollouts import infer_codes, stable_seed
 from genie_robo.inference.world import HeldFrame, Step
@@ -183,4 +184,4 @@ def test_fast_takes_fewer_prompts(robot, codes, physics):
 
 
 def test_figures(true_world):
-    assert set(true_world.figures) == {"delta_psnr", "psnr"}
+    assert set(true_world.figures) == {"delta_psnr", "psnr"} == set(CAPTIONS["controllability"])

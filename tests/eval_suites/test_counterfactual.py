@@ -8,6 +8,7 @@ from mujoco_fakes import TruePoseReader, record_context
 
 from genie_robo.eval_suites import counterfactual
 from genie_robo.eval_suites.base import SuiteResult, run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.comparing import compare
 from genie_robo.eval_suites.counterfactual import Counterfactual, perturb
 from genie_robo.eval_suites.plugs import plug
@@ -44,7 +45,7 @@ def test_mujoco_itself_knows_what_would_have_happened(recorded):
     assert result.metrics["success_failure_gap"].value > 10
     assert result.metrics["sensitivity/0.5"].value == pytest.approx(1.0)
     assert result.metrics["sensitivity/1"].value == pytest.approx(1.0)
-    assert set(result.figures) == {"scores", "sensitivity"}
+    assert set(result.figures) == {"scores", "sensitivity"} == set(CAPTIONS["counterfactual"])
 
 
 @pytest.mark.usefixtures("exact")

@@ -4,6 +4,7 @@ from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenRobot
 
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.few_label import FewLabel
 from genie_robo.sim.tabletop import Tabletop
 
@@ -106,7 +107,7 @@ def test_robot_without_motion_has_nothing_to_decode():
 
 def test_few_label_outputs(robot):
     result = few_label(robot, SeeingEncoder())
-    assert set(result.figures) == {"labels"}
+    assert set(result.figures) == {"labels"} == set(CAPTIONS["few_label"])
     assert result.headline == ("r2/n100", "replay_error/n100")
     assert len(result.table) == 12
     mean = result.table.columns["codes/n10"].mean()

@@ -7,6 +7,7 @@ from sklearn.cluster import KMeans
 from undrawn import undrawn, without_flow
 
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.few_label import FewLabel
 from genie_robo.eval_suites.latent_probe import LatentProbe, _lag_notes
 from genie_robo.eval_suites.probes.data import collect
@@ -442,7 +443,7 @@ def test_collapsed_codebook_is_named(robot):
 
 def test_figures(perfect):
     expected = {"r2", "gain_over_baselines", "lag", "labels", "code_usage", "displacement_rose"}
-    assert set(perfect.figures) == expected
+    assert set(perfect.figures) == expected == set(CAPTIONS["latent_probe"])
 
 
 def test_codes_are_named_by_the_action_map_or_else_by_their_motions(robot, oracle):

@@ -3,6 +3,7 @@ import pytest
 from eval_fakes import FakeEncoder, ToyEpisodes, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.latent_structure import LatentStructure
 from genie_robo.eval_suites.probes.latent_algebra import (
     backward_measurements,
@@ -144,6 +145,10 @@ def test_sums_over_time_never_cross_episodes():
 
 
 def test_structure_figures(seen):
-    assert set(seen.figures) == {"transitions", "forward_backward", "code_usage"}
+    assert (
+        set(seen.figures)
+        == {"transitions", "forward_backward", "code_usage"}
+        == set(CAPTIONS["latent_structure"])
+    )
     assert set(seen.headline) <= set(seen.metrics)
     assert len(seen.table) == 12

@@ -4,6 +4,7 @@ from eval_fakes import FakeEncoder, ToyRobot, make_context
 from seen_robot import NUM_CODES, SeeingEncoder, SeenPhysics, SeenRobot
 
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.latent_transfer import LatentTransfer
 from genie_robo.eval_suites.probes.code_meaning import (
     code_sums,
@@ -139,6 +140,6 @@ def test_one_test_episode_and_still_robots_are_undefined(robot):
 
 
 def test_transfer_outputs(seen):
-    assert set(seen.figures) == {"sign_consistency"}
+    assert set(seen.figures) == {"sign_consistency"} == set(CAPTIONS["latent_transfer"])
     assert len(seen.table) == 22
     assert set(seen.headline) <= set(seen.metrics)

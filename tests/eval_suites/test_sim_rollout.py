@@ -16,6 +16,7 @@ from eval_fakes import (
 
 from genie_robo.eval_suites import sim_rollout
 from genie_robo.eval_suites.base import Transitions, run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.controllability import Controllability
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.plugs import fit_motion_centroids
@@ -337,9 +338,11 @@ def test_fast_takes_fewer_prompts(robot):
 
 def test_figures(robot):
     figures = compare(robot).figures
-    assert set(figures) == {"horizon", "strip"}
+    assert set(figures) == {"horizon", "strip"} == set(CAPTIONS["sim_rollout"])
     (legend,) = figures["horizon"].legends
     names = [text.get_text() for text in legend.get_texts()]
     paths = ["codes", "random codes", "MuJoCo coded"]
     assert names == [*paths, "copy last", "tokenizer"]
     assert [axes.get_legend() for axes in figures["horizon"].axes] == [None] * 3
+    *_, below = np.reshape(figures["strip"].axes, (len(names), -1))
+    assert [len(axes.images) for axes in below] == [0, *[1] * (len(below) - 1)], "no raw prompt"

@@ -3,6 +3,7 @@ import pytest
 from eval_fakes import FakeEncoder, LosslessTokenizer, ToyEpisodes, ToyRobot, make_context
 
 from genie_robo.eval_suites.base import Reconstruction
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.tokenizer import TokenizerSuite
 
 NO_ENCODER = FakeEncoder(1, lambda window: np.zeros(len(window.video) - 1))
@@ -102,7 +103,11 @@ def test_single_frames_are_refused():
 
 
 def test_figures_and_rows(lossless):
-    assert set(lossless.figures) == {"reconstruction", "psnr", "code_usage"}
+    assert (
+        set(lossless.figures)
+        == {"reconstruction", "psnr", "code_usage"}
+        == set(CAPTIONS["tokenizer"])
+    )
     assert len(lossless.per_episode) == 6
     assert lossless.per_episode[0]["num_frames"] == 19
 

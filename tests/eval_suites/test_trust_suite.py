@@ -7,6 +7,7 @@ from mujoco_fakes import record_context
 
 from genie_robo.eval_suites import trust
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.plugs import plug
 from genie_robo.eval_suites.rollouts import choose_clips
 from genie_robo.eval_suites.trust import CASES, ROBOTS, Trust
@@ -47,7 +48,7 @@ def test_strange_clips_are_told_by_what_they_are_told_by(recorded, monkeypatch):
     assert metrics["auroc/strange"].baselines["signal_entropy"] == 0.5
     assert metrics["auroc/strange"].baselines["frame_number"] == 0.5
     assert metrics["trust/extreme"].value < metrics["trust/recorded"].value
-    assert set(result.figures) == {"trust"}
+    assert set(result.figures) == {"trust"} == set(CAPTIONS["trust"])
 
 
 def test_every_case_has_a_row_for_every_frame(recorded, monkeypatch):

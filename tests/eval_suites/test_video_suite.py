@@ -8,6 +8,7 @@ from torch import nn
 
 from genie_robo.eval_suites import video_features
 from genie_robo.eval_suites.base import run_suite
+from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.video import VideoSuite, halves
 from genie_robo.eval_suites.video_features import (
     check_weights,
@@ -167,6 +168,6 @@ def test_episodes_too_short_for_video_are_undefined(robot):
 
 
 def test_video_outputs(perfect):
-    assert set(perfect.figures) == {"horizon", "strip"}
+    assert set(perfect.figures) == {"horizon", "strip"} == set(CAPTIONS["video"])
     assert set(perfect.headline) <= set(perfect.metrics)
     assert len(perfect.per_episode) == 12
