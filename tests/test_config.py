@@ -24,6 +24,7 @@ REQUIRED = {
     "data.path": "datasets/x",
     "output": "exported/x",
     "to": "lerobot",
+    "shell": "bash",
 }
 GROUPS = sorted(path.relative_to(conf_dir()) for path in conf_dir().glob("*/*.yaml"))
 USER_OF_GROUP = {

@@ -69,10 +69,10 @@ def test_it_is_played_by_robot_actions_next_to_mujoco(trained, prompts):
     prompt = prompts.episode(0).prompt
     game = make_game(trained, prompt, None, PlayConfig(run="unused", world_model=NAME))
     assert (code_keys(game), len(robot_keys(game))) == ([], 7)
-    game.move("-z", DOWN[:3])
-    game.move("-z", DOWN[:3])
+    game.act(game.move_action("-z", DOWN[:3]))
+    game.act(game.move_action("-z", DOWN[:3]))
     game.undo()
-    game.move("+z", UP[:3])
+    game.act(game.move_action("+z", UP[:3]))
 
     shown = np.stack([moment.frame for moment in game.moments])
     first = prompt.frames[0]

@@ -23,6 +23,9 @@ MATMUL_MAX_LENGTH = 128
 SHORT_ROW = 32
 """With fewer keys than this, torch's bf16 softmax is slower than its softmax in fp32."""
 
+EPS = 1e-5
+"""Of the norm of queries and keys, as in torch."""
+
 HEAD_DIM_MULTIPLE = 8
 """The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
 
@@ -80,8 +83,9 @@ class Attention(nn.Module):
         joint = self.to_qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         order = (3, 0, 1, 4, 2, 5) if along == "patches" else (3, 0, 2, 4, 1, 5)
         queries_keys, values = joint.permute(order).contiguous().split((2, 1))
-        with torch.autocast(x.device.type, enabled=False):  # it adds in fp32 by itself
-            return F.layer_norm(queries_keys, (self.head_dim,)), values[0]
+        # Autocast would compute F.layer_norm in fp32; this one adds in fp32 by itself.
+        normalised, _, _ = torch.native_layer_norm(queries_keys, (self.head_dim,), None, None, EPS)
+        return normalised, values[0]
 
     def attend(
         self,

@@ -287,7 +287,7 @@ def test_numbers_in_the_figure_are_those_of_the_whole_table(noisy):
     part = audit(noisy.where([name != found.policies[-1] for name in noisy.policy]))
     strange = audit(replace(noisy, policy=[f"_${name}$^{{" for name in noisy.policy]))
     figure = audit_figure({"": found, "reach": part})
-    texts = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[0] == found.policies[int(np.argmax(found.true))]
     assert len(texts) == len(found.policies)
     audit_figure({"": strange}).savefig(io.BytesIO())

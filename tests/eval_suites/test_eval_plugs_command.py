@@ -5,6 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 from genie_robo import cli
+from genie_robo.commands import checks
 from genie_robo.commands import eval as evaluate
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
@@ -25,6 +26,7 @@ def settings(*words):
 )
 def test_unknown_plugs_are_refused_before_the_run_is_opened(capsys, monkeypatch, setting, known):
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
+    monkeypatch.setattr(checks, "check_eval", lambda config: None)  # that it is no run
     assert cli.main(["eval", "run=no/such/run", "suite=tokenizer", f"{setting}=best"]) == 1
     error = " ".join(capsys.readouterr().err.split())
     assert f"{setting}=best is not known" in error
