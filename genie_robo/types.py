@@ -174,6 +174,12 @@ class Rollout:
         return None if self.token_entropy is None else self.token_entropy.mean(-1)
 
 
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device; a copy from pinned memory waits for nothing."""
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
+
+
 def video_to_float(video: UInt8[Tensor, "*b h w c"]) -> Float[Tensor, "*b h w c"]:
     """Bytes 0..255 to floats in [0, 1]: the only conversion of pixels."""
     return video.float() / 255.0

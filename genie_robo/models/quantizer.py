@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from genie_robo.models.settings import Space
 from genie_robo.ranks import Ranks
+from genie_robo.types import move
 
 ENTROPY_TEMPERATURE = 0.1
 """Temperature of the soft code assignment in the entropy term."""
@@ -326,11 +327,11 @@ class VectorQuantizer(Quantizer):
         is_live = self.age == 0
         num_live = is_live.sum().clamp(min=1)
         live_first = is_live.long().argsort(descending=True, stable=True)
-        draws = torch.rand(self.num_codes, generator=generator).to(is_dead.device)
+        draws = move(torch.rand(self.num_codes, generator=generator), is_dead.device)
         chosen = live_first[(draws * num_live).long().clamp(max=num_live - 1)]
         codebook = ranks.read(self.codebook)
         copies = self._project(codebook[chosen])
-        noise = torch.randn(copies.shape, generator=generator).to(copies) * 0.1
+        noise = move(torch.randn(copies.shape, generator=generator), copies.device) * 0.1
         moved = self._project(copies + noise / self.code_dim**0.5)
         ranks.write(self.codebook, torch.where(is_dead[:, None], moved, codebook))
         self.age.masked_fill_(is_dead, 0)

@@ -34,10 +34,9 @@ from genie_robo.train.stages import (
     WindowNoise,
     detached,
     masked_token_loss,
-    move,
     video_on,
 )
-from genie_robo.types import EpisodeBatch, video_to_float
+from genie_robo.types import EpisodeBatch, move, video_to_float
 
 MAX_FITTED = 20_000
 """Labelled transitions that the regression is fitted to, at most."""

@@ -21,7 +21,7 @@ from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.tokenizer import VideoTokenizer
 from genie_robo.ranks import Ranks
 from genie_robo.train.labels import ActionLabels
-from genie_robo.types import EpisodeBatch, video_to_float
+from genie_robo.types import EpisodeBatch, move, video_to_float
 
 STEP, MASK, ENCODING, STEERING = 1, 2, 3, 4
 """Purposes of random numbers. None is 0: numpy's SeedSequence ignores trailing zeros."""
@@ -297,12 +297,6 @@ def encoding_noise(
     if not quantizer.adds_noise:
         return None
     return WindowNoise(seed, batch.positions, ENCODING).normal(*shape, quantizer.code_dim)
-
-
-def move(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; a copy from pinned memory waits for nothing."""
-    source = tensor.pin_memory() if device.type == "cuda" else tensor
-    return source.to(device, non_blocking=True)
 
 
 def video_on(device: torch.device, batch: EpisodeBatch) -> Float[Tensor, "b t h w c"]:
