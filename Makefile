@@ -3,6 +3,7 @@
 # make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
+# make docs       the documentation as a site in site/
 # make gpu-check  what a GPU does with all of this, in eight minutes: RUN/gpu_check.md
 # make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check gpu-check
+.PHONY: help install demo test test-slow check docs gpu-check
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -41,6 +42,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 gpu-check: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/benchmarks/gpu_check.py --out $(RUN)

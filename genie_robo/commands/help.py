@@ -156,7 +156,7 @@ def _described(settings: Sequence[Setting], composed: Any) -> dict[str, str]:
     """`KEY=VALUE` with its meaning and type."""
     rows = {}
     for setting in settings:
-        value = _value(composed, setting.path)
+        value = composed_value(composed, setting.path)
         meaning = f"{setting.meaning} " if setting.meaning else ""
         needed = ", required" if value == _REQUIRED else ""
         shown = "" if value in ("-", _REQUIRED) else value
@@ -167,7 +167,7 @@ def _described(settings: Sequence[Setting], composed: Any) -> dict[str, str]:
 _REQUIRED = "required"
 
 
-def _value(composed: Any, path: str) -> str:
+def composed_value(composed: Any, path: str) -> str:
     """The composed value as it is written on the command line."""
     *sections, last = path.split(".")
     for section in sections:
