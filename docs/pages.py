@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from genie_robo.commands.compose import compose_config
-from genie_robo.commands.help import OPTIONS, composed_value, list_choices
+from genie_robo.commands.help import OPTIONS, composed_value, list_choices, shown_names
 from genie_robo.commands.settings import Setting, list_settings
 from genie_robo.commands.table import COMMANDS, Command
 from genie_robo.config_file import conf_dir
 
 DOCS = Path(__file__).parent
 COMMANDS_PAGE = "reference/commands/index.md"
+HEADINGS = ("setting", "type", "value", "meaning")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -60,7 +61,7 @@ def _command(command: Command) -> str:
     lines += ["```bash", *command.examples, "```", ""] if command.examples else []
     lines += [f"{command.details.removesuffix('.')}.", ""] if command.details else []
     if choices := list_choices(command.name, conf_dir()):
-        rows = {f"`{group}=`": (_names(names),) for group, names in choices.items()}
+        rows = {f"`{group}=`": (shown_names(group, names, {}),) for group, names in choices.items()}
         lines += ["## Choices", "", *_table(("setting", "names"), rows)]
     if own := _rows(settings, "", values):
         lines += ["## Settings", "", *_table(HEADINGS, own)]
@@ -69,9 +70,6 @@ def _command(command: Command) -> str:
             lines += [f"## {section.path}", "", _plain(section.meaning), ""]
             lines += _table(HEADINGS, own)
     return "\n".join(lines)
-
-
-HEADINGS = ("setting", "type", "value", "meaning")
 
 
 def _rows(
@@ -89,10 +87,6 @@ def _rows(
     }
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def _plain(text: str) -> str:
     """Text in which only `code` is Markdown."""
     parts = re.split(r"(`[^`]*`)", text)
@@ -101,11 +95,8 @@ def _plain(text: str) -> str:
 
 def _table(headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:
     """The lines of a table; the keys are its first column."""
-    lines = [" | ".join((name, *cells)) for name, cells in rows.items()]
-    return [f"| {line} |" for line in (" | ".join(headings), "|".join("-" * len(headings)))] + [
-        *(f"| {line} |" for line in lines),
-        "",
-    ]
+    lines = [headings, ["---"] * len(headings), *((name, *cells) for name, cells in rows.items())]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 
 def _notebook(path: Path) -> str:

@@ -1,9 +1,15 @@
 """The whole demo at toy size, as a user runs it."""
 
 import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+
+NOTEBOOKS = Path(__file__).parents[1] / "docs/notebooks"
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +74,45 @@ def test_imagined_tokens_are_stored_and_in_range(run):
     with np.load(found[0]) as stored:
         assert stored["tokens"].max() < 64
         assert stored["tokens"].ndim >= 2
+
+
+@pytest.fixture
+def notebook(run, tmp_path, monkeypatch):
+    """Run the code cells of a notebook in order, beside a run, and return its variables."""
+    shutil.copytree(run, tmp_path / "runs" / "demo")
+    monkeypatch.chdir(tmp_path)
+
+    def execute(name):
+        module = ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", module)
+        for cell in json.loads((NOTEBOOKS / name).read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), vars(module))
+        return vars(module)
+
+    return execute
+
+
+@pytest.mark.slow
+def test_notebook_of_an_own_video_infers_probes_and_imagines(notebook, tmp_path):
+    found = notebook("own_video.ipynb")
+
+    assert (tmp_path / "my_video.mp4").is_file()
+    assert len(found["found"].codes) == len(found["video"]) - 1
+    assert found["result"].num_episodes == len(found["episodes"])
+    assert found["result"].r2.value < 1
+    assert found["held"].frames.shape[:2] == (found["genie"].num_codes, found["num_frames"])
+    assert list(found["rows"])[:3] == ["video", "its codes", "code 0"]
+
+
+@pytest.mark.slow
+def test_notebook_of_a_policy_judges_it_in_both_worlds(notebook):
+    found = notebook("judge_a_policy.ipynb")
+
+    own = found["trials"][found["trials"]["policy"] == found["own"]]
+    reached = own[own["task"] == "reach"]
+    assert found["trials"]["policy"].nunique() == 7
+    assert len(reached) > 0
+    assert (reached["true"] == 1).all()
+    assert found["result"].metrics["absolute_error"].value is not None
+    assert found["rows"]["MuJoCo"].shape == found["rows"]["imagined"].shape

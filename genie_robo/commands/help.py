@@ -75,7 +75,7 @@ def print_command(
         print_rows(console, _described(first, composed))
     if choices:
         _print_heading(console, "Choices")
-        names = {f"{group}=": _names(group, choices[group], own or {}) for group in choices}
+        names = {f"{group}=": shown_names(group, choices[group], own or {}) for group in choices}
         print_rows(console, names)
     sections = [setting for setting in settings if _is_top(setting) and setting.is_section]
     if sections and len(first) < sum(not setting.is_section for setting in settings):
@@ -187,7 +187,7 @@ def composed_value(composed: Any, path: str) -> str:
     return getattr(raw, "name", str(raw)) or "''"
 
 
-def _names(group: str, names: Sequence[str], own: Mapping[str, Sequence[str]]) -> str:
+def shown_names(group: str, names: Sequence[str], own: Mapping[str, Sequence[str]]) -> str:
     """The names of a group; of the datasets only those that a page has room for."""
     if group != _DATA:
         return ", ".join(names)
