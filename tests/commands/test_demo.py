@@ -235,7 +235,6 @@ def test_play_follows_keys_from_a_pipe(run, run_cli, monkeypatch, tmp_path):
     [
         (["play", "episode=9"], "episode=9 is not a test episode: there are 1"),
         (["imagine", "horizon=50"], "has 10 frames, but 51 are needed"),
-        (["eval", "suite=[]"], "no suite to evaluate"),
         (["imagine", "device=cuda"], "torch sees no CUDA device"),
     ],
 )
@@ -245,6 +244,11 @@ def test_commands_refuse_what_the_run_does_not_have(run, run_cli, words, message
     outcome = run_cli(words[0], f"run={run.path}", *words[1:])
     assert outcome.status == cli.FAILED
     assert message in outcome.err
+
+
+def test_without_a_suite_nothing_is_evaluated(run, run_cli):
+    outcome = run_cli("eval", f"run={run.path}", "suite=[]")
+    assert (outcome.status, "eval needs a suite" in outcome.err) == (cli.USAGE, True)
 
 
 def test_another_dataset_is_evaluated_beside_the_own(run, run_cli, tmp_path):

@@ -77,7 +77,7 @@ def test_a_key_changes_the_image_and_undo_changes_it_back(run, browser):
         assert picture("imagined") != prompt["imagined"]
         assert picture("true") != prompt["true"]
         assert int(text("latency").removesuffix(" ms")) > 0
-        assert text("actions") == "3 +x"
+        assert text("actions") == "3, +x"
 
         press("u", frame=("1", "ready"))
         press("u", frame=("0", "ready"))
