@@ -4,7 +4,7 @@
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
 # make docs       the documentation as a site in site/
-# make gpu-check  what a GPU does with all of this, in eight minutes: RUN/gpu_check.md
+# make gpu-check  what a GPU does with all of this, in eight minutes: runs/gpu_check/gpu_check.md
 # make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
 RUN ?=
@@ -48,7 +48,7 @@ docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 gpu-check: $(INSTALLED)
-	PYTHONPATH=. $(BIN)/python tests/benchmarks/gpu_check.py --out $(RUN)
+	PYTHONPATH=. $(BIN)/python tests/benchmarks/gpu_check.py --out runs/gpu_check
 
 # The stamp is written last, so that an interrupted installation starts again.
 $(INSTALLED): pyproject.toml constraints.txt
