@@ -4,7 +4,7 @@
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
 # make check      ruff, format, pyright, import-linter
 # make docs       the documentation as a site in site/
-# make gpu-check  what a GPU does with all of this, in eight minutes: runs/gpu_check/gpu_check.md
+# make gpu-check  correctness and speed on a GPU, in eight minutes: runs/gpu_check/gpu_check.md
 # make install    the virtual environment; the others do it when it is missing or out of date
 PYTHON ?= python3
 RUN ?=

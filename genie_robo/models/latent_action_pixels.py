@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.optical_flow import patch_flow, warp
 from genie_robo.models.patches import patch_grid, patchify, unpatchify
-from genie_robo.models.quantizer import CodeUse, Quantizer, StepCounter
+from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.settings import Joining, LatentActionDesign, Penalty, Target
+from genie_robo.models.step_counter import StepCounter
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
 

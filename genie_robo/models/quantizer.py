@@ -9,7 +9,7 @@ once, in parts, or by several processes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.settings import Space
+from genie_robo.models.step_counter import StepCounter
 from genie_robo.ranks import Ranks
 from genie_robo.types import move
 
@@ -55,29 +56,6 @@ class CodeUse(NamedTuple):
     num_dead: Int[Tensor, ""]
     """Codes unused for `reset_after` steps."""
     num_restarted: Int[Tensor, ""]
-
-
-class StepCounter(nn.Module):
-    """A module that counts training steps, and knows their number without asking the device."""
-
-    num_steps: Tensor
-    _steps_made: int | None = None
-
-    @property
-    def steps_made(self) -> int:
-        """Training steps so far: those of `num_steps`, which is read once."""
-        if self._steps_made is None:
-            self._steps_made = int(self.num_steps)
-        return self._steps_made
-
-    def count_step(self) -> None:
-        """One more step."""
-        self._steps_made = self.steps_made + 1
-        self.num_steps += 1
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._steps_made = None
 
 
 class Quantizer(StepCounter, ABC):

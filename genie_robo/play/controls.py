@@ -85,7 +85,7 @@ _SCRIPT = """
 
 
 class Controls:
-    """What one tab presses and holds."""
+    """Keys, buttons, pad and gamepad of one browser tab."""
 
     def __init__(self, session: Session) -> None:
         """Listen to the keyboard and to gamepads; the rest is drawn on demand."""

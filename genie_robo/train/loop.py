@@ -40,7 +40,7 @@ class Loop:
     num_steps: int
     log_every: int
     read_every: int
-    """Steps between two looks at what the device found, and at who was asked to stop."""
+    """Steps between two transfers of numbers from the device; processes agree on stopping then."""
     validate_every: int
     save_every_s: float
     other_dataset: bool = False

@@ -1,4 +1,4 @@
-"""What a GPU that nobody has tried yet does with all of this, in eight minutes.
+"""Check correctness and speed on a GPU, in eight minutes.
 
     make gpu-check                 # or: python tests/benchmarks/gpu_check.py --out FOLDER
 
