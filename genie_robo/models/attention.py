@@ -18,7 +18,13 @@ Along = Literal["patches", "frames"]
 """The axis of attention: the patches of a frame, or the frames of a patch."""
 
 MATMUL_MAX_LENGTH = 128
-"""On a CPU explicit matmul trains faster than fused attention up to about this many keys."""
+"""On a CPU explicit matmul trains faster in fp32 than fused attention up to about this many keys;
+without gradients it always is."""
+
+TILE_BYTES = 2**23
+"""Weights of more bytes are computed for some queries at a time where no gradient is needed: the
+allocator hands memory of tens of megabytes back to the system, and new pages cost more than the
+products."""
 
 SHORT_ROW = 32
 """With fewer keys than this, torch's bf16 softmax is slower than its softmax in fp32."""
@@ -174,8 +180,8 @@ def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend
     if query.device.type == "cuda":
         has_kernel = query.shape[-1] % HEAD_DIM_MULTIPLE == 0 and xformers_works()
         return Backend.xformers if has_kernel else Backend.sdpa
-    fused_is_faster = query.dtype == torch.float32 and num_keys > MATMUL_MAX_LENGTH
-    return Backend.sdpa if fused_is_faster else Backend.matmul
+    is_long = query.dtype == torch.float32 and num_keys > MATMUL_MAX_LENGTH
+    return Backend.sdpa if is_long and torch.is_grad_enabled() else Backend.matmul
 
 
 def matmul_attention(
@@ -187,6 +193,9 @@ def matmul_attention(
     frame_size: int = 1,
 ) -> Float[Tensor, "*n heads q e"]:
     """Attention as two matrix products; torch's softmax accumulates in fp32."""
+    num_bytes = query.shape[:-1].numel() * key.shape[-2] * query.element_size()
+    if num_bytes > TILE_BYTES and not causal and not torch.is_grad_enabled():
+        return _attend_in_tiles(query, key, value, num_tiles=-(-num_bytes // TILE_BYTES))
     scores = query @ key.transpose(-1, -2)
     if causal:
         unseen = future(scores.shape[-1], frame_size, scores.device)
@@ -196,6 +205,26 @@ def matmul_attention(
     in_fp32 = scores.shape[-1] < SHORT_ROW
     weights = scores.softmax(-1, dtype=torch.float32 if in_fp32 else None)
     return weights.to(value.dtype) @ value
+
+
+def _attend_in_tiles(
+    query: Float[Tensor, "*n heads q e"],
+    key: Float[Tensor, "*n heads k e"],
+    value: Float[Tensor, "*n heads k e"],
+    *,
+    num_tiles: int,
+) -> Float[Tensor, "*n heads q e"]:
+    """Attention whose weights are computed in place, tile after tile, in one piece of memory."""
+    tiles = query.split(-(-query.shape[-2] // num_tiles), dim=-2)
+    memory = query.new_empty(tiles[0].shape[:-1].numel() * key.shape[-2])
+
+    def attend_tile(tile: Tensor) -> Tensor:
+        size = (*tile.shape[:-1], key.shape[-2])
+        weights = memory[: math.prod(size)].view(size)
+        torch.matmul(tile, key.transpose(-1, -2), out=weights)
+        return torch.softmax(weights, -1, out=weights) @ value
+
+    return torch.cat([attend_tile(tile) for tile in tiles], dim=-2)
 
 
 def xformers_attention(

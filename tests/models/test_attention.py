@@ -38,6 +38,23 @@ def test_auto_on_a_cpu_goes_by_dtype_and_length():
     assert choice(torch.bfloat16, 1024) == "matmul"
     assert choice(torch.float32, 16) == "matmul"
     assert choice(torch.float32, MATMUL_MAX_LENGTH + 1) == "sdpa"
+    with torch.no_grad():
+        assert choice(torch.float32, MATMUL_MAX_LENGTH + 1) == "matmul"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("num_queries", [1, 7, 8])
+def test_tiles_give_what_one_piece_gives(monkeypatch, dtype, tolerance, num_queries):
+    query, key, value = tensors(8, dtype)
+    query = query[..., :num_queries, :]
+    whole = attention.matmul_attention(query, key, value, causal=False)
+    one_query = 2 * 3 * 8 * query.element_size()
+    for num_bytes in (1, one_query, 3 * one_query):
+        monkeypatch.setattr(attention, "TILE_BYTES", num_bytes)
+        with torch.no_grad():
+            tiled = attention.matmul_attention(query, key, value, causal=False)
+
+        torch.testing.assert_close(tiled, whole.detach(), atol=tolerance, rtol=tolerance)
 
 
 def test_auto_passes_over_xformers_where_it_has_no_kernel(monkeypatch):
