@@ -28,9 +28,9 @@ from genie_robo.eval_suites.timing import (
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld, Prompt, code_steps, roll_out
 from genie_robo.models.genie import Genie
+from genie_robo.precision import supports_bf16
 from genie_robo.progress import progress_bar
 from genie_robo.sim.replay import replay
-from genie_robo.train.engine import supports_bf16
 
 HEADLINE = {
     "reading/frames_per_cpu_second": "frames/s",
@@ -215,7 +215,8 @@ def measure_imagining(suite: Speed, context: EvalContext) -> dict[str, Metric]:
             "times",
             f"{clock} per frame of the run's dynamics without KV cache, computing the whole window "
             f"at each of {sampler.num_steps} decode steps, over that with it: full window of "
-            f"{genie.num_frames} frames, batch 1, fp32 on {device}; median of "
+            f"{genie.num_frames} frames, batch 1, sampler.precision={sampler.precision} on "
+            f"{device}; median of "
             f"{suite.num_decoded}, each in a fresh process",
         ),
         "imagining/memory_growth": _metric(

@@ -32,6 +32,7 @@ from genie_robo.inference.sampler import decode_frame
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
+from genie_robo.precision import imagines_in_bf16
 from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
 from genie_robo.workers import end_with_parent
@@ -203,7 +204,6 @@ def decode_frames(
     num_imagined: int,
     device: str,
     seed: int,
-    is_bf16: bool = False,
 ) -> Lap:
     """Median time to decode one frame into a full window, batch 1, after one warm-up frame.
 
@@ -212,6 +212,7 @@ def decode_frames(
     past = random_batch(model.to(device).eval(), (1, num_frames), seed=seed)
     decode = (decode_with_cache if is_cached else decode_by_recomputing)(model, sampler, past)
     generators = [torch.Generator().manual_seed(seed)]
+    is_bf16 = imagines_in_bf16(sampler.precision, device)
     with torch.autocast(device, torch.bfloat16, enabled=is_bf16):
         return median_lap(lambda: decode(generators), num_imagined, device=device)
 

@@ -59,6 +59,7 @@ from genie_robo.models.settings import (
     TokenizerKind,
     TransformerConfig,
 )
+from genie_robo.precision import Precision
 from genie_robo.settings import REQUIRED
 from genie_robo.train.settings import (
     ALL_LABELS,
@@ -67,7 +68,6 @@ from genie_robo.train.settings import (
     Logger,
     Method,
     OptimConfig,
-    Precision,
     RobotControlConfig,
     Schedule,
     Stage,

@@ -21,6 +21,7 @@ from genie_robo.inference.sampler import DecodedFrame, decode_frame
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.genie import Genie
 from genie_robo.models.maskgit import guide
+from genie_robo.precision import imagines_in_bf16
 from genie_robo.types import Rollout, video_to_bytes, video_to_float
 
 
@@ -181,12 +182,13 @@ class Imagination:
         dynamics = self.genie.dynamics
         size = (len(steering), dynamics.tokens_per_frame)
         hidden = torch.full(size, dynamics.mask_token, device=steering.device)
-        decoded = decode_frame(
-            lambda known, places: self._logits(known, steering, places),
-            hidden,
-            sampler=self.sampler,
-            generators=self._generators,
-        )
+        with self._arithmetic():
+            decoded = decode_frame(
+                lambda known, places: self._logits(known, steering, places),
+                hidden,
+                sampler=self.sampler,
+                generators=self._generators,
+            )
         if not self._keep:
             self._moments, self._codes, self._has_all = [], [], False
         if code is not None:
@@ -268,8 +270,14 @@ class Imagination:
         seen: Float[Tensor, "b h w c"] | None = None,
     ) -> None:
         """Append a frame whose tokens are final."""
-        frame = self._past.finish(decoded.tokens, steering, seen)
+        with self._arithmetic():
+            frame = self._past.finish(decoded.tokens, steering, seen)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
+
+    def _arithmetic(self) -> torch.autocast:
+        device = self.genie.dynamics.position.device.type
+        is_bf16 = imagines_in_bf16(self.sampler.precision, device)
+        return torch.autocast(device, torch.bfloat16, enabled=is_bf16)
 
 
 TokensAndAction = tuple[Int[Tensor, "b s"], Float[Tensor, "b i"] | None]

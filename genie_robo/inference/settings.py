@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from genie_robo.precision import Precision
 from genie_robo.settings import take_names
 
 
@@ -31,6 +32,9 @@ class Sampler:
     guidance: float = 1.0
     """Scale of the latent action's effect on the logits; 1 disables, any other value takes twice
     the time."""
+    precision: Precision = Precision.auto
+    """Arithmetic of decoding; auto is bf16 on a GPU and fp32 on a CPU, where bf16 pays from some
+    hundred tokens a frame on."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot decode."""

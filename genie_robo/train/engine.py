@@ -23,8 +23,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from genie_robo.build import build_device
 from genie_robo.models.transformer import STTransformer
+from genie_robo.precision import trains_in_bf16
 from genie_robo.ranks import OneProcess, Ranks
-from genie_robo.train import settings
 from genie_robo.train.settings import EngineConfig, Strategy
 from genie_robo.workers import end_with_launcher
 
@@ -54,7 +54,7 @@ def make_fabric(config: EngineConfig) -> Fabric:
         logging.getLogger(name).setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with_launcher()
-    is_bf16 = _is_bf16(config.precision, accelerator)
+    is_bf16 = trains_in_bf16(config.precision, accelerator)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -191,19 +191,6 @@ def _accelerator(device: str) -> str:
             f"use engine.device=cuda with CUDA_VISIBLE_DEVICES={found.index} in the environment"
         )
     return found.type
-
-
-def _is_bf16(precision: settings.Precision, accelerator: str) -> bool:
-    if precision is settings.Precision.auto:
-        return supports_bf16(accelerator)
-    return precision is settings.Precision.bf16
-
-
-def supports_bf16(device: str) -> bool:
-    """Whether a device computes in bf16 natively, so that `engine.precision=auto` uses it."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager

@@ -5,17 +5,10 @@ from enum import StrEnum
 
 from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
+from genie_robo.precision import Precision
 from genie_robo.settings import REQUIRED, bounded
 
 ALL_LABELS = "all"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the networks; losses, norms and codebook distances stay in fp32."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
 
 
 class Strategy(StrEnum):

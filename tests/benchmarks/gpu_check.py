@@ -27,7 +27,6 @@ from genie_robo.eval_suites.timing import decode_frames
 from genie_robo.inference.settings import Sampler
 from genie_robo.models.attention import xformers_works
 from genie_robo.provenance import package_versions
-from genie_robo.train.engine import supports_bf16
 
 BUDGET_S = 480
 SIZES = {
@@ -213,7 +212,6 @@ def imagining(options: Options) -> dict[str, Any]:
                 num_imagined=3,
                 device=options.device,
                 seed=0,
-                is_bf16=supports_bf16(options.device),
             )
             found[f"{tokens} tokens, {num_steps} passes"] = {"frames per second": 1 / lap.wall_s}
     return found

@@ -19,7 +19,7 @@ from table import print_table
 
 from genie_robo.eval_suites.timing import Lap, decode_frames, memory_growth_mb, run_alone
 from genie_robo.inference.settings import Sampler
-from genie_robo.train.engine import supports_bf16
+from genie_robo.precision import Precision, supports_bf16
 
 TOKENS_PER_FRAME = (64, 256)
 CACHED = "cached_fp32"
@@ -47,9 +47,9 @@ def main(words: Sequence[str] | None = None) -> Imagining:
     parser.add_argument("--tokens-per-frame", type=int, nargs="+", default=TOKENS_PER_FRAME)
     options = parser.parse_args(words)
     laps = {
-        (tokens, name): run_alone(decode, options, tokens, is_cached=cached, is_bf16=bf16)
+        (tokens, name): run_alone(decode, options, tokens, is_cached=cached, precision=precision)
         for tokens in options.tokens_per_frame
-        for name, (cached, bf16) in choose_ways().items()
+        for name, (cached, precision) in choose_ways().items()
     }
     print_table(imagining_table(laps))
     growth = run_alone(watch_memory, options.num_frames, options.num_long)
@@ -57,18 +57,18 @@ def main(words: Sequence[str] | None = None) -> Imagining:
     return Imagining(laps, growth)
 
 
-def choose_ways() -> dict[str, tuple[bool, bool]]:
-    """Whether each way keeps a cache and computes in bf16, which is left out where emulated."""
-    precisions = {"fp32": False, "bf16": True} if supports_bf16("cpu") else {"fp32": False}
+def choose_ways() -> dict[str, tuple[bool, Precision]]:
+    """Whether each way keeps a cache, and its precision; bf16 is left out where emulated."""
+    precisions = [Precision.fp32, *([Precision.bf16] if supports_bf16("cpu") else [])]
     return {
-        f"{way}_{precision}": (way == "cached", is_bf16)
+        f"{way}_{precision}": (way == "cached", precision)
         for way in ("cached", "recomputed")
-        for precision, is_bf16 in precisions.items()
+        for precision in precisions
     }
 
 
 def decode(
-    options: argparse.Namespace, tokens_per_frame: int, *, is_cached: bool, is_bf16: bool
+    options: argparse.Namespace, tokens_per_frame: int, *, is_cached: bool, precision: Precision
 ) -> Lap:
     """One frame of an untrained dynamics of the chosen size."""
     size = DynamicsSize(
@@ -80,13 +80,12 @@ def decode(
     )
     return decode_frames(
         build_dynamics(size),
-        Sampler(num_steps=options.num_decode_steps),
+        Sampler(num_steps=options.num_decode_steps, precision=precision),
         is_cached=is_cached,
         num_frames=options.num_frames,
         num_imagined=options.num_decoded,
         device="cpu",
         seed=0,
-        is_bf16=is_bf16,
     )
 
 

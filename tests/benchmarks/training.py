@@ -41,7 +41,7 @@ from genie_robo.eval_suites.timing import (
 from genie_robo.models.attention import xformers_works
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.settings import Backend
-from genie_robo.train.engine import supports_bf16
+from genie_robo.precision import supports_bf16
 from genie_robo.train.optim import build_optimizers
 from genie_robo.train.stages import masked_token_loss
 

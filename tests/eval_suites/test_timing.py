@@ -24,6 +24,7 @@ from genie_robo.eval_suites.timing import (
     train_dynamics,
 )
 from genie_robo.inference.settings import Sampler
+from genie_robo.precision import Precision
 from genie_robo.train.stages import masked_token_loss
 
 
@@ -99,17 +100,16 @@ def test_both_ways_decode_the_same_frame(dynamics):
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
-@pytest.mark.parametrize("is_bf16", [True, False])
-def test_decoding_measures_itself(dynamics, is_cached, is_bf16):
+@pytest.mark.parametrize("precision", [Precision.bf16, Precision.fp32])
+def test_decoding_measures_itself(dynamics, is_cached, precision):
     lap = decode_frames(
         dynamics,
-        Sampler(num_steps=3),
+        Sampler(num_steps=3, precision=precision),
         is_cached=is_cached,
         num_frames=4,
         num_imagined=2,
         device="cpu",
         seed=0,
-        is_bf16=is_bf16,
     )
     assert min(lap) > 0
 

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from genie_robo.inference.rollout import imagine, mean_steering
 from genie_robo.inference.sampler import decode_frame, token_entropy
 from genie_robo.inference.settings import Order, Sampler
 from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.precision import Precision
 from genie_robo.types import video_to_bytes, video_to_float
 from tests.models.conftest import toy_config
 
@@ -58,6 +60,26 @@ def test_the_batch_does_not_matter_with_every_option_on(genie, prompt, order):
     alone = imagine(genie, prompt[1:], actions[1:], seeds=[2], sampler=sampler)
 
     assert torch.equal(together.tokens[1:], alone.tokens)
+
+
+def test_precision_reaches_every_product_of_dynamics_and_decoder(genie, prompt):
+    genie = copy.deepcopy(genie)
+    seen = set()
+    for stack in (genie.dynamics.transformer, genie.tokenizer.decoder):
+        stack.blocks[0].ff[0].register_forward_hook(lambda _, x, y: seen.add(y.dtype))
+    actions = torch.tensor([[0, 1, 2], [3, 4, 0]])
+
+    def tokens(precision):
+        seen.clear()
+        sampler = Sampler(num_steps=3, temperature=0.0, precision=precision)
+        return imagine(genie, prompt, actions, seeds=[1, 2], sampler=sampler).tokens
+
+    in_fp32 = tokens(Precision.fp32)
+    assert seen == {torch.float32}
+    in_bf16 = tokens(Precision.bf16)
+    assert seen == {torch.bfloat16}
+    assert torch.equal(in_fp32[:, 0], in_bf16[:, 0])  # prompts are encoded in fp32
+    assert in_bf16.max() < genie.tokenizer.num_codes
 
 
 def test_given_actions_are_used(genie, prompt):
