@@ -18,7 +18,8 @@ from rich.table import Table
 
 from genie_robo.commands.console import open_console
 from genie_robo.config import DoctorConfig
-from genie_robo.models.attention import xformers_works
+from genie_robo.models.attention import time_backends, xformers_works
+from genie_robo.precision import supports_bf16
 from genie_robo.provenance import memory_bytes, package_version
 from genie_robo.workers import end_with_parent
 
@@ -107,6 +108,13 @@ def check_xformers() -> Iterator[Finding]:
     yield _finding("xformers", found, _CUDA, works=state is State.ok, otherwise=state)
 
 
+def check_attention() -> Iterator[Finding]:
+    """How fast attention is with every backend of the device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    times = time_backends(device)
+    yield Finding("attention", ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items()))
+
+
 def check_renderers() -> Iterator[Finding]:
     """Every renderer, each in a process of its own: a broken GL driver may crash it."""
     for kind, fix in _RENDERER_FIX.items():
@@ -148,7 +156,7 @@ def check_robots() -> Iterator[Finding]:
 
 def check_machine() -> Iterator[Finding]:
     """Cores, memory and disk, compared with what the demo needs."""
-    bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    bf16 = "with" if supports_bf16("cpu") else "without"
     yield Finding("cores", f"{os.cpu_count()}, {bf16} bf16 instructions")
     memory, free = memory_bytes() / 2**30, shutil.disk_usage(Path.cwd()).free / 2**30
     fix = "lower data.cache_mb and the batch sizes"
@@ -199,6 +207,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_torch,
     check_xformers,
+    check_attention,
     check_renderers,
     check_tensorflow,
     check_viewer,

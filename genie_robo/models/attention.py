@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import time
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from genie_robo.models.settings import Backend
+from genie_robo.precision import supports_bf16
 
 Along = Literal["patches", "frames"]
 """The axis of attention: the patches of a frame, or the frames of a patch."""
@@ -31,6 +33,9 @@ SHORT_ROW = 32
 
 EPS = 1e-5
 """Of the norm of queries and keys, as in torch."""
+
+NUM_LAPS = 5
+"""Measurements of each backend, of which the fastest counts."""
 
 HEAD_DIM_MULTIPLE = 8
 """The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
@@ -164,7 +169,7 @@ def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Te
 
 
 def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend:
-    """Resolve `auto` by device, dtype and length; return any other backend unchanged.
+    """Resolve `auto`: on a GPU by measurement, on a CPU by dtype and length.
 
     Raises:
         ValueError: `xformers` was requested on a device without its kernels.
@@ -178,7 +183,7 @@ def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend
     if backend is not Backend.auto:
         return backend
     if query.device.type == "cuda":
-        has_kernel = query.shape[-1] % HEAD_DIM_MULTIPLE == 0 and xformers_works()
+        has_kernel = query.shape[-1] % HEAD_DIM_MULTIPLE == 0 and xformers_is_fastest()
         return Backend.xformers if has_kernel else Backend.sdpa
     is_long = query.dtype == torch.float32 and num_keys > MATMUL_MAX_LENGTH
     return Backend.sdpa if is_long and torch.is_grad_enabled() else Backend.matmul
@@ -296,3 +301,39 @@ def xformers_works() -> bool:
     except (RuntimeError, OSError):  # no kernel for this GPU; no CUDA 12 runtime
         return False
     return True
+
+
+@torch.compiler.assume_constant_result
+def xformers_is_fastest() -> bool:
+    """Whether xformers works on this GPU and beats torch's attention, measured once."""
+    return xformers_works() and _xformers_wins()
+
+
+@cache
+def _xformers_wins() -> bool:
+    times = time_backends(torch.device("cuda"))
+    return times[Backend.xformers] <= times[Backend.sdpa]
+
+
+def time_backends(device: torch.device) -> dict[Backend, float]:
+    """Milliseconds of attention over frames, forward and backward, with every backend of a device.
+
+    16 frames of 256 patches with 8 heads of 32, in bf16 where the device has it.
+    """
+    on_gpu = device.type == "cuda"
+    dtype = torch.bfloat16 if supports_bf16(device.type) else torch.float32
+    other = [Backend.xformers] * xformers_works() if on_gpu else [Backend.matmul]
+    heads = torch.zeros(16, 8, 256, 32, device=device, dtype=dtype, requires_grad=True)
+
+    def milliseconds(backend: Backend) -> float:
+        laps = []
+        for _ in range(NUM_LAPS):
+            start = time.perf_counter()
+            attend(heads, heads, heads, causal=False, backend=backend).sum().backward()
+            if on_gpu:
+                torch.cuda.synchronize(device)
+            laps.append(1e3 * (time.perf_counter() - start))
+        return min(laps)
+
+    with torch.enable_grad():
+        return {backend: milliseconds(backend) for backend in (*other, Backend.sdpa)}

@@ -58,12 +58,34 @@ def test_tiles_give_what_one_piece_gives(monkeypatch, dtype, tolerance, num_quer
 
 
 def test_auto_passes_over_xformers_where_it_has_no_kernel(monkeypatch):
-    monkeypatch.setattr(attention, "xformers_works", lambda: True)
+    monkeypatch.setattr(attention, "xformers_is_fastest", lambda: True)
     with FakeTensorMode():
         heads = {size: torch.empty(1, 1, 4, size, device="cuda") for size in (12, 16)}
 
         assert choose_backend(Backend.auto, heads[12], num_keys=4) == "sdpa"
         assert choose_backend(Backend.auto, heads[16], num_keys=4) == "xformers"
+
+
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_auto_on_a_gpu_takes_what_is_faster_there(monkeypatch, is_faster):
+    times = {Backend.xformers: 1.0 if is_faster else 3.0, Backend.sdpa: 2.0}
+    monkeypatch.setattr(attention, "xformers_works", lambda: True)
+    monkeypatch.setattr(attention, "time_backends", lambda device: times)
+    attention._xformers_wins.cache_clear()
+    with FakeTensorMode():
+        query = torch.empty(1, 1, 4, 16, device="cuda")
+
+        expected = "xformers" if is_faster else "sdpa"
+        assert choose_backend(Backend.auto, query, num_keys=4) == expected
+    attention._xformers_wins.cache_clear()
+
+
+def test_every_backend_of_a_cpu_is_timed():
+    with torch.no_grad():
+        times = attention.time_backends(torch.device("cpu"))
+
+    assert set(times) == {"matmul", "sdpa"}
+    assert min(times.values()) > 0
 
 
 def test_head_dimensions_without_a_kernel_are_refused_without_importing_xformers(monkeypatch):
