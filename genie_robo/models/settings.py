@@ -13,7 +13,7 @@ _MAX_SIDE = 2**13
 
 
 class Backend(StrEnum):
-    """How attention is computed; `auto` measures on a GPU, and goes by dtype and length on a CPU."""
+    """How attention is computed; `auto` measures on a GPU and goes by dtype on a CPU."""
 
     auto = "auto"
     xformers = "xformers"
