@@ -14,8 +14,7 @@ from rerun.error_utils import RerunWarning
 
 from genie_robo.atomic import replacing
 from genie_robo.viz.entities import SECONDS, STEP
-
-_MAGIC = b"RRF2"
+from genie_robo.viz.recording_header import check_header
 
 Times = list[rr.TimeColumn]
 """The times of logged rows: one column per timeline."""
@@ -116,16 +115,7 @@ def check_recording(path: Path) -> None:
         ValueError: it is not a Rerun recording, is cut short or damaged, or was made by a newer
             Rerun than the installed one.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"recording {path} does not exist")
-    with path.open("rb") as file:
-        header = file.read(8)
-    if header[:4] != _MAGIC:
-        raise ValueError(
-            f"{path} is not a Rerun recording: it begins with {header[:4]!r} instead of "
-            f"{_MAGIC!r}; move it out of the folder or record it again"
-        )
-    _check_version(path, written_by=(header[4], header[5]))
+    check_header(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RerunWarning)
@@ -140,17 +130,6 @@ def check_recording(path: Path) -> None:
         ) from error
     if not num_recordings:
         raise ValueError(f"{path} holds a blueprint and no recording; it cannot be viewed alone")
-
-
-def _check_version(path: Path, *, written_by: tuple[int, ...]) -> None:
-    installed = tuple(int(part) for part in rr.__version__.split(".")[:2])
-    if written_by > installed:
-        wanted = ".".join(map(str, written_by))
-        raise ValueError(
-            f"recording {path} was written by Rerun {wanted}, newer than the installed "
-            f"{rr.__version__}; view it with `pip install rerun-sdk=={wanted}.*` in an "
-            f"environment of its own"
-        )
 
 
 def _first_line(error: Exception) -> str:

@@ -13,28 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from genie_robo.viz.recording import check_recording
-
 HOST = "127.0.0.1"
 _EXECUTABLES = ("Rerun.app/Contents/MacOS/Rerun", "rerun", "rerun.exe")
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _START_TIMEOUT_S = 60.0
 _PR_SET_PDEATHSIG = 1
 """Of prctl (Linux): the signal that a process gets when its parent ends."""
-
-
-def find_recordings(folder: Path) -> list[Path]:
-    """The recordings in a folder, sorted by name and checked.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: one is damaged, no recording, or too new.
-    """
-    recordings = sorted(folder.glob("*.rrd"))
-    if not recordings:
-        raise FileNotFoundError(f"no recordings (*.rrd) in {folder}")
-    for recording in recordings:
-        check_recording(recording)
-    return recordings
 
 
 def open_window(recordings: Sequence[Path]) -> None:
@@ -45,11 +29,7 @@ def open_window(recordings: Sequence[Path]) -> None:
         ValueError: there is no display, or the viewer cannot start on it.
     """
     viewer = find_viewer()
-    if sys.platform == "linux" and not _has_display():
-        raise ValueError(
-            "no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set); "
-            "add serve=true and open the printed address in a browser"
-        )
+    check_display()
     with _process([str(viewer), "--port", "auto", *map(str, recordings)]) as process:
         status = process.wait()
     if status:
@@ -69,8 +49,7 @@ def serve_web(recordings: Sequence[Path], *, port: int, announce: Callable[[str]
         ValueError: a port is out of range or taken, or the server stops by itself.
     """
     viewer = find_viewer()
-    for number in (port, port + 1):
-        _check_port(number, web_port=port)
+    check_ports(port)
     command = [str(viewer), "--serve-web", "--bind", HOST, "--web-viewer-port", str(port)]
     command += ["--port", str(port + 1), *map(str, recordings)]
     with _process(command) as process:
@@ -106,8 +85,27 @@ def find_viewer() -> Path:
     )
 
 
-def _has_display() -> bool:
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+def check_display() -> None:
+    """Refuse to open a window where there is no display.
+
+    Raises:
+        ValueError: Linux, without X and without Wayland.
+    """
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _DISPLAYS):
+        raise ValueError(
+            f"no display to open a window on (neither {' nor '.join(_DISPLAYS)} is set); "
+            "add serve=true and open the printed address in a browser"
+        )
+
+
+def check_ports(port: int) -> None:
+    """Refuse ports of `serve_web`, this one and the next, that are out of range or taken.
+
+    Raises:
+        ValueError: One of the two cannot be used.
+    """
+    for number in (port, port + 1):
+        _check_port(number, web_port=port)
 
 
 def _check_port(number: int, *, web_port: int) -> None:

@@ -1,7 +1,7 @@
 """What a command needs, checked before the packages that do its work are imported.
 
 A wrong path is thus refused in a fraction of a second, and before anything is written. Nothing
-here imports torch, MuJoCo or tensorflow_datasets.
+here imports torch, MuJoCo, Rerun or tensorflow_datasets.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 from genie_robo import config as cfg
 from genie_robo.command_line import is_address
 from genie_robo.commands.own_entries import name_problem
+from genie_robo.commands.recordings import recordings_to_view
 from genie_robo.commands.table import UsageError
 from genie_robo.config_file import read_config
 from genie_robo.data.folders import find_dataset_folder
@@ -21,6 +22,7 @@ from genie_robo.imagine.pictures import find_pictures, needs_no_dataset
 from genie_robo.run_folder import PARTS_OF_GENIE, RunFolder, require_weights
 from genie_robo.run_paths import require_datasets, used_data
 from genie_robo.settings import check_numbers
+from genie_robo.viz.viewer import check_display, check_ports, find_viewer
 
 _NEEDS = {
     cfg.Stage.tokenizer: (),
@@ -121,6 +123,16 @@ def check_audit(config: cfg.AuditConfig) -> None:
     if not Path(config.table).is_file():
         raise FileNotFoundError(f"table={config.table} is no file; give a CSV file of trials")
     _check_is_no_file("output", config.output)
+
+
+def check_view(config: cfg.ViewConfig) -> None:
+    """The recordings, and a viewer with a place to show them."""
+    recordings_to_view(config)
+    find_viewer()
+    if config.serve:
+        check_ports(config.port)
+    else:
+        check_display()
 
 
 def runs_to_measure(config: cfg.EvalConfig) -> list[str]:

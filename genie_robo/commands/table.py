@@ -455,6 +455,7 @@ _ROWS = (
         summary="open or serve recordings in the Rerun viewer",
         config=cfg.ViewConfig,
         run="genie_robo.commands.view:run",
+        check="genie_robo.commands.checks:check_view",
         details=(
             "Opens RUN/rollouts/*.rrd, or the recordings at `path`, in a window. serve=true "
             "serves them as a web page instead, for this machine only, on `port` (the data on the "

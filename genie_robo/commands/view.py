@@ -8,12 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from genie_robo.command_line import command_line, write_setting
-from genie_robo.commands.table import UsageError
+from genie_robo.commands.recordings import recordings_to_view
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
 from genie_robo.viz.recording import check_recording
-from genie_robo.viz.viewer import find_recordings, open_window, serve_web
+from genie_robo.viz.viewer import open_window, serve_web
 
 
 def run(config: ViewConfig) -> None:
@@ -24,14 +23,11 @@ def run(config: ViewConfig) -> None:
         FileNotFoundError: the run, its recordings or the viewer are missing.
         ValueError: a recording is damaged, there is no display, or the port is taken.
     """
-    if bool(config.run) == bool(config.path):
-        raise UsageError("view needs one of run=FOLDER and path=RECORDING_OR_FOLDER")
-    if config.trial and not config.run:
-        raise UsageError("trial=POLICY/TASK/EPISODE is one of a run: give run=FOLDER too")
+    recordings = recordings_to_view(config)
     if config.trial:
         recordings = [_record_trial(RunFolder.at(config.run), config.trial)]
-    else:
-        recordings = _recordings_of_run(config.run) if config.run else _recordings_at(config.path)
+    for recording in recordings:
+        check_recording(recording)
     console = Console(soft_wrap=True, highlight=False)
     width = max(len(recording.name) for recording in recordings)
     console.print(escape(f"{len(recordings)} recording(s) in {recordings[0].parent}:"))
@@ -51,48 +47,6 @@ def _record_trial(run: RunFolder, name: str) -> Path:
     from genie_robo.trial_recording import record_trial
 
     return record_trial(run, name)
-
-
-def _recordings_of_run(name: str) -> list[Path]:
-    folder = RunFolder.at(name)
-    if folder.path.is_file() or any(folder.path.glob("*.rrd")):
-        raise FileNotFoundError(
-            f"{folder.path} is no run folder; look at it with: "
-            f"{command_line('view', write_setting('path', folder.path))}"
-        )
-    if not folder.path.is_dir():
-        raise FileNotFoundError(
-            f"there is no run folder {folder.path}; {_others(folder.path)}make one with: "
-            f"{command_line('demo', write_setting('run', folder.path))}"
-        )
-    if not any(folder.rollouts.glob("*.rrd")):
-        raise FileNotFoundError(
-            f"run {folder.path} has no recordings in {folder.rollouts}; "
-            f"make them with: {command_line('imagine', write_setting('run', folder.path))}"
-        )
-    return find_recordings(folder.rollouts)
-
-
-def _recordings_at(name: str) -> list[Path]:
-    path = Path(name)
-    if path.is_file():
-        check_recording(path)
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no recording or folder {path}")
-    is_dataset = any(path.rglob("features.json")) or any(path.rglob("meta/info.json"))
-    if not any(path.glob("*.rrd")) and is_dataset:
-        raise FileNotFoundError(
-            f"{path} holds a dataset and no recordings (*.rrd); make one with: "
-            f"{command_line('inspect', write_setting('path', path), 'output=FOLDER')}"
-        )
-    return find_recordings(path)
-
-
-def _others(missing: Path) -> str:
-    """The other runs in the folder of a missing one."""
-    names = sorted(config.parent.name for config in missing.parent.glob("*/config.yaml"))
-    return f"runs in {missing.parent}: {', '.join(names)}; or " if names else ""
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from genie_robo.config import DataConfig, Source, TrainConfig
 from genie_robo.config_file import write_config
 from genie_robo.run_folder import RunFolder
 
-HEAVY = {"torch", "tensorflow_datasets", "scipy", "sklearn", "matplotlib", "pandas", "cv2"}
+HEAVY = {"torch", "tensorflow_datasets", "scipy", "sklearn", "matplotlib", "pandas", "cv2", "rerun"}
 
 AT_ONCE = {
     "train": [
@@ -88,6 +88,13 @@ AT_ONCE = {
         ("run=new", "there is no run folder new"),
         ("path=new", "there is no recording or folder new"),
         ("run=trained", "run trained has no recordings"),
+        ("run=new trial=expert/pick/one", "there is no run folder new"),
+        ("run=trained trial=expert/pick/one", "run trained has no trials"),
+        ("path=file", "file is not a Rerun recording"),
+        ("path=rlds", "rlds holds a dataset and no recordings"),
+        ("path=empty", "no recordings (*.rrd) in empty"),
+        ("path=seen.rrd serve=true port=0", "port=0 must be between 1 and 65534"),
+        *([("path=seen.rrd", "no display to open a window on")] * (sys.platform == "linux")),
         ("", "view needs one of run=FOLDER"),
     ],
     "record": [
@@ -116,6 +123,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("rlds").mkdir()
     Path("rlds/features.json").touch()
     Path("file").touch()
+    Path("seen.rrd").write_bytes(b"RRF2\x00\x01\x00\x00")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 

@@ -16,7 +16,7 @@ from genie_robo.commands.table import COMMANDS, UsageError
 from genie_robo.commands.view import run as view
 from genie_robo.config import ViewConfig
 from genie_robo.viz.rollout import write_rollouts
-from genie_robo.viz.viewer import find_recordings, find_viewer, open_window, serve_web, web_address
+from genie_robo.viz.viewer import find_viewer, open_window, serve_web, web_address
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_viewer_that_fails_is_reported(run, fake_viewer, monkeypatch):
     fake_viewer(3)
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     with pytest.raises(ValueError, match=r"stopped with status 3.*serve=true"):
-        open_window(find_recordings(run / "rollouts"))
+        open_window([run / "rollouts" / "rollouts.rrd"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can lack a display")
@@ -201,7 +201,7 @@ def test_run_without_recordings_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no recordings in .*genie-robo imagine run="):
         view(ViewConfig(run=str(tmp_path)))
     with pytest.raises(FileNotFoundError, match=r"no recordings \(\*\.rrd\) in"):
-        find_recordings(tmp_path)
+        view(ViewConfig(path=str(tmp_path)))
 
 
 def test_truncated_recording_of_a_run_is_reported(run, tmp_path):
