@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genie_robo import config as cfg
-from genie_robo.command_line import is_address
+from genie_robo.command_line import command_line, is_address, write_setting
 from genie_robo.commands.own_entries import name_problem
 from genie_robo.commands.recordings import recordings_to_view
 from genie_robo.commands.table import UsageError
@@ -123,6 +123,17 @@ def check_audit(config: cfg.AuditConfig) -> None:
     if not Path(config.table).is_file():
         raise FileNotFoundError(f"table={config.table} is no file; give a CSV file of trials")
     _check_is_no_file("output", config.output)
+
+
+def check_report(config: cfg.ReportConfig) -> None:
+    """The run, and a suite that measured it."""
+    run = RunFolder.at(config.run)
+    read_config(run, cfg.TrainConfig)
+    if not any(run.path.glob("eval/*/metrics.json")):
+        raise FileNotFoundError(
+            f"run {run.path} was not evaluated: there is nothing to report. Measure it with: "
+            f"{command_line('eval', write_setting('run', run.path))}"
+        )
 
 
 def check_view(config: cfg.ViewConfig) -> None:

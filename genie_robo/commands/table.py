@@ -421,6 +421,20 @@ _ROWS = (
         ),
     ),
     Command(
+        name="report",
+        summary="write report.md and report.html of a run: numbers, rollouts, training curves",
+        config=cfg.ReportConfig,
+        run="genie_robo.commands.report:run",
+        check="genie_robo.commands.checks:check_report",
+        details=(
+            "Puts what `train`, `eval` and `imagine` have left in the run onto one page: a "
+            "summary, a verdict on the most important numbers, every suite with its figures, "
+            "rollouts if there are any, training curves, provenance. report.html needs no other "
+            "file. Run it again after another suite; `demo` ends with it."
+        ),
+        examples=("genie-robo report run=runs/bridge",),
+    ),
+    Command(
         name="play",
         summary="steer the world model in a web page, one action per key",
         config=cfg.PlayConfig,

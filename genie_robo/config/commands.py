@@ -285,6 +285,14 @@ class ViewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """`genie-robo report`: what a run shows, as one page."""
+
+    run: str = REQUIRED
+    """Run folder that `train` and `eval` have filled."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditConfig:
     """`genie-robo audit`: what a table of predicted and true success supports."""
 

@@ -84,6 +84,12 @@ AT_ONCE = {
         ("folder=new", "there is nothing to compare"),
     ],
     "audit": [("gone.csv output=new", "table=gone.csv is no file")],
+    "report": [
+        ("run=new", "new is not a run folder"),
+        ("run=trained", "run trained was not evaluated"),
+        ("run=trained", "Measure it with: genie-robo eval run=trained"),
+        ("", "report needs a value for run"),
+    ],
     "view": [
         ("run=new", "there is no run folder new"),
         ("path=new", "there is no recording or folder new"),
