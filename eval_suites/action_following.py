@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.probes.data import collect
 from genie_robo.eval_suites.probes.imagined import read_motions, true_motions
 from genie_robo.eval_suites.probes.scores import Motion, main_motion
@@ -37,6 +38,7 @@ from genie_robo.eval_suites.table import (
     undefined,
 )
 from genie_robo.inference.world import Latents, RobotActions, hold_last
+from genie_robo.settings import bounded
 
 REAL, LATENT, CONTINUOUS, ROBOT, CONTROL, RANDOM, COPY = (
     "real",
@@ -84,15 +86,15 @@ class ActionFollowing:
         f"r2/{REAL}": "R2",
     }
 
-    num_clips: int = 48
+    num_clips: int = whole_number(48)
     """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = 1
-    horizon: int = 6
-    max_episodes: int = 200
+    num_prompt_frames: int = whole_number(1)
+    horizon: int = whole_number(6)
+    max_episodes: int = whole_number(200)
     """Validation episodes on which inverse dynamics is fitted."""
-    batch_size: int = 16
-    min_move: float = 1e-3
-    min_share: float = 0.1
+    batch_size: int = whole_number(16)
+    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
+    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Fit inverse dynamics, imagine, read the motion from the frames."""

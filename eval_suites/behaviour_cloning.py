@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
+from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
+from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.rollouts import frame_size
 from genie_robo.eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from genie_robo.eval_suites.simulated.cloning_task import (
@@ -19,6 +21,7 @@ from genie_robo.eval_suites.simulated.cloning_task import (
     goal_of,
     privileged,
 )
+from genie_robo.eval_suites.simulated.trials import TASKS
 from genie_robo.eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.progress import progress_bar
@@ -55,14 +58,18 @@ class BehaviourCloning:
 
     task: str = "reach"
     """reach, push or pick."""
-    num_demonstrations: int = 500
-    labels: Sequence[int] = (10, 50, 200, 1000)
+    num_demonstrations: int = whole_number(500)
+    labels: Sequence[int] = whole_number((10, 50, 200, 1000))
     """Numbers of steps with a robot action, to which the dictionary is fitted."""
-    num_trials: int = 40
-    max_steps: int = 20
-    train_steps: int = 2500
+    num_trials: int = whole_number(40)
+    max_steps: int = whole_number(20)
+    train_steps: int = whole_number(2500)
     """Of the policy's network."""
-    renderer: str = "auto"
+    renderer: Renderer = Renderer.auto
+
+    def __post_init__(self) -> None:
+        """Reject an unknown task."""
+        check_names([self.task], TASKS, setting="suite.behaviour_cloning.task")
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Record demonstrations, infer their codes, clone policies and try them."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.figures import heat_map
 from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from genie_robo.eval_suites.probes.data import ProbeData, collect_both
@@ -38,6 +39,7 @@ from genie_robo.eval_suites.table import (
     Table,
     undefined,
 )
+from genie_robo.settings import bounded
 
 FAST_PAIRS = 60
 TRANSITION_PROTOCOL = (
@@ -61,17 +63,17 @@ class LatentStructure:
         "gain_over_copying/changed_psnr": "dB",
     }
 
-    max_episodes: int = 200
+    max_episodes: int = whole_number(200)
     """Maximum number of validation and of test episodes."""
-    max_pairs: int = 400
+    max_pairs: int = whole_number(400)
     """Maximum number of test transitions whose two frames are swapped."""
-    horizons: Sequence[int] = (2, 4, 8)
+    horizons: Sequence[int] = whole_number((2, 4, 8))
     """Numbers of successive transitions whose decoded motions are added up."""
-    num_clips: int = 24
+    num_clips: int = whole_number(24)
     """Prompts after which one frame is imagined."""
-    batch_size: int = 16
-    min_move: float = 1e-3
-    min_share: float = 0.1
+    batch_size: int = whole_number(16)
+    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
+    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes forwards and backwards."""

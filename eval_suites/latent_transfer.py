@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.figures import heat_map
 from genie_robo.eval_suites.metrics.regression import fit_standardiser
 from genie_robo.eval_suites.probes.code_meaning import (
@@ -41,6 +42,7 @@ from genie_robo.eval_suites.table import (
     UnavailableError,
     undefined,
 )
+from genie_robo.settings import bounded
 
 ETA_PROTOCOL = (
     "share of the variance of the motion (each dimension in units of its spread) that lies between "
@@ -75,16 +77,16 @@ class LatentTransfer:
         MOTION_R2: "R2",
     }
 
-    max_episodes: int = 200
+    max_episodes: int = whole_number(200)
     """Maximum number of validation and of test episodes."""
-    num_permutations: int = 1000
-    num_clips: int = 24
+    num_permutations: int = whole_number(1000)
+    num_clips: int = whole_number(24)
     """Demonstrations, from as many test episodes as possible."""
-    horizon: int = 6
-    batch_size: int = 16
-    min_move: float = 1e-3
+    horizon: int = whole_number(6)
+    batch_size: int = whole_number(16)
+    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
     """Distance (m) that counts as motion."""
-    min_share: float = 0.1
+    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, imagine demonstrations from other prompts."""

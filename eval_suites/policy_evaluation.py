@@ -11,10 +11,12 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites.audit.checks import STATISTICS, Audit, Outcomes, audit
 from genie_robo.eval_suites.audit.claims import claims
 from genie_robo.eval_suites.audit.page import audit_figure, findings_table, policies_table
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.rollouts import frame_size
 from genie_robo.eval_suites.simulated.cloning_task import CloningTask
 from genie_robo.eval_suites.simulated.closed_loop import Played, follow, play, true_poses
@@ -40,9 +42,10 @@ from genie_robo.eval_suites.table import Fixed, Measurement, Table, UnavailableE
 from genie_robo.eval_suites.watching import watch
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import RobotActions, World
-from genie_robo.policy.find import find_policy
+from genie_robo.policy.find import check_policy, find_policy
 from genie_robo.policy.interface import Policy
 from genie_robo.progress import progress_bar
+from genie_robo.settings import bounded
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.types import XYZ
 
@@ -95,19 +98,25 @@ class PolicyEvaluation:
     mode: Mode = Mode.closed_loop
     """Whether policies see imagined frames (closed_loop) or MuJoCo's (open_loop)."""
     tasks: Sequence[str] = field(default_factory=lambda: list(TASKS))
-    num_starts: int = 16
+    num_starts: int = whole_number(16)
     """Test episodes from whose first frame every policy tries every task."""
-    horizon: int = 15
+    horizon: int = whole_number(15)
     """Frames of a trial, limited by the model's window."""
-    min_trust: float = 0.05
+    min_trust: float = bounded(0.05, least=0.0, most=1.0)
     """Trials are distrusted if a smaller share of validation clips is as strange."""
-    num_demonstrations: int = 300
+    num_demonstrations: int = whole_number(300)
     """Of scripted experts, over all tasks, that policies are cloned from."""
-    train_steps: int = 1500
+    train_steps: int = whole_number(1500)
     """Of the networks of cloned policies."""
-    renderer: str = "auto"
-    batch_size: int = 48
+    renderer: Renderer = Renderer.auto
+    batch_size: int = whole_number(48)
     """Trials that are imagined at once."""
+
+    def __post_init__(self) -> None:
+        """Reject unknown tasks and policies before the slow trials."""
+        check_names(self.tasks, TASKS, setting="suite.policy_evaluation.tasks")
+        for name in [*self.policies, self.policy] if self.policy else self.policies:
+            check_policy(name, known=PANEL)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Let every policy act in MuJoCo and in imagination."""

@@ -138,6 +138,22 @@ def clip_table(clips: Sequence[Clip]) -> Table:
     return Table([c.window.episode_id for c in clips], start=[c.window.start for c in clips])
 
 
+def room_for(horizon: int, num_prompt_frames: int, *, num_frames: int, name: str) -> int:
+    """Frames that the suite `name` can imagine in a model's window of `num_frames`.
+
+    Raises:
+        ValueError: The window has no room for a prompt frame and a frame to imagine.
+    """
+    room = min(horizon, num_frames - num_prompt_frames)
+    if num_prompt_frames < 1 or room < 1:
+        raise ValueError(
+            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
+            f"it needs one of each, and the model sees {num_frames} frames at once; change "
+            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
+        )
+    return room
+
+
 def choose_clips(
     context: EvalContext,
     *,
@@ -157,13 +173,7 @@ def choose_clips(
         ValueError: The window has no room for a prompt frame and a frame to imagine.
         UnavailableError: No test episode is long enough.
     """
-    room = min(horizon, context.num_frames - num_prompt_frames)
-    if num_prompt_frames < 1 or room < 1:
-        raise ValueError(
-            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
-            f"it needs one of each, and the model sees {context.num_frames} frames at once; change "
-            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
-        )
+    room = room_for(horizon, num_prompt_frames, num_frames=context.num_frames, name=name)
     if context.fast:
         num_clips = min(num_clips, fast_clips)
     length, side = num_prompt_frames + room, context.test

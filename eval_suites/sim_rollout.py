@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 
+from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     PSNR_CAP_DB,
@@ -121,16 +123,16 @@ class SimRollout:
         "replay_psnr": "dB",
     }
 
-    num_clips: int = 24
+    num_clips: int = whole_number(24)
     """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = 1
-    horizon: int = 10
+    num_prompt_frames: int = whole_number(1)
+    horizon: int = whole_number(10)
     """Imagined frames per rollout, limited by the model's window."""
-    change_threshold: int = CHANGE_THRESHOLD
+    change_threshold: int = whole_number(CHANGE_THRESHOLD, least=0)
     """Grey levels of 255 by which a pixel must change to count as changed."""
-    renderer: str = "auto"
+    renderer: Renderer = Renderer.auto
     """Renderer of the recording: auto, egl, osmesa or raycast."""
-    batch_size: int = 16
+    batch_size: int = whole_number(16)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Replay in MuJoCo, imagine, compare."""

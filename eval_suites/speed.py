@@ -14,6 +14,7 @@ import numpy as np
 from genie_robo.data.windows import WindowDataset
 from genie_robo.eval_suites.adapters import GenieTokenizer
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.table import Metric
 from genie_robo.eval_suites.timing import (
@@ -68,31 +69,42 @@ class Speed:
 
     parts: Sequence[str] = ("reading", "training", "imagining", "recording")
     """What to measure: some of reading, training, imagining and recording."""
-    batch_size: int = 8
+    batch_size: int = whole_number(8)
     """Windows in a batch, read or trained on."""
-    num_batches: int = 12
+    num_batches: int = whole_number(12)
     """Batches timed, after two warm-up batches."""
-    num_steps: int = 5
+    num_steps: int = whole_number(5)
     """Training steps timed, after two warm-up steps."""
-    num_decoded: int = 3
+    num_decoded: int = whole_number(3)
     """Frames decoded with and without a cache, after one warm-up frame."""
-    num_imagined: int = 1000
+    num_imagined: int = whole_number(1000)
     """Frames of the rollout in which memory growth is measured."""
-    num_recorded: int = 40
+    num_recorded: int = whole_number(40)
     """Maximum frames of the recorded episode."""
-    num_repeats: int = 9
+    num_repeats: int = whole_number(9)
     """Recordings timed, after the first one."""
     writer: str = "genie_robo.viz.rollout"
     """Module with RolloutView and write_rollouts."""
+
+    def __post_init__(self) -> None:
+        """Reject unknown parts and numbers that are too small."""
+        if not self.parts or set(self.parts) - set(PARTS):
+            raise ValueError(
+                f"suite.speed.parts must name some of {', '.join(PARTS)}; got {list(self.parts)}"
+            )
+        numbers = {name: n for name, n in asdict(self).items() if isinstance(n, int)}
+        if min(numbers.values()) < 1 or self.num_recorded < 2:
+            raise ValueError(
+                "every number of suite.speed must be at least 1, num_recorded at least 2; got "
+                f"{numbers}"
+            )
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Measure the selected parts, one after another.
 
         Raises:
-            ValueError: An unknown part, none at all, a number that is too small, or `writer` names
-                no module that can write rollouts.
+            ValueError: `writer` names no module that can write rollouts.
         """
-        self._check()
         most = {name: min(getattr(self, name), number) for name, number in FAST.items()}
         settings = replace(self, **most) if context.fast else self
         metrics: dict[str, Metric] = {}
@@ -106,18 +118,6 @@ class Speed:
             headline=tuple(name for name in HEADLINE if name in metrics),
             notes=NOTES,
         )
-
-    def _check(self) -> None:
-        if not self.parts or set(self.parts) - set(PARTS):
-            raise ValueError(
-                f"suite.speed.parts must name some of {', '.join(PARTS)}; got {list(self.parts)}"
-            )
-        numbers = {name: n for name, n in asdict(self).items() if isinstance(n, int)}
-        if min(numbers.values()) < 1 or self.num_recorded < 2:
-            raise ValueError(
-                "every number of suite.speed must be at least 1, num_recorded at least 2; got "
-                f"{numbers}"
-            )
 
 
 def measure_reading(suite: Speed, context: EvalContext) -> dict[str, Metric]:

@@ -11,6 +11,7 @@ from scipy.ndimage import minimum_filter
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import (
     CHANGE_THRESHOLD,
     changed_pixels,
@@ -79,10 +80,10 @@ class TokenizerSuite:
         "flips/own_patch": "share",
     }
 
-    max_episodes: int = 200
-    change_threshold: int = CHANGE_THRESHOLD
+    max_episodes: int = whole_number(200)
+    change_threshold: int = whole_number(CHANGE_THRESHOLD, least=0)
     """Grey levels of 255 by which a pixel must change to count as changed."""
-    num_strip_frames: int = 8
+    num_strip_frames: int = whole_number(8)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Tokenize and decode test episodes.

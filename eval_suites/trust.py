@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.metrics.verdicts import auroc, share_terms
 from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds
@@ -58,23 +60,23 @@ class Trust:
     summary: ClassVar[str] = "whether trust tells imagined frames that have left reality"
     headline: ClassVar[Mapping[str, str]] = {"auroc": "chance", "auroc/strange": "chance"}
 
-    num_clips: int = 24
+    num_clips: int = whole_number(24)
     """Prompts, from as many test episodes as possible; each is used in every case."""
-    horizon: int = 15
+    horizon: int = whole_number(15)
     """Frames of a clip, limited by the model's window."""
     lost_below_db: float = 17.0
     """A frame has left reality if its PSNR against MuJoCo's is lower."""
     cases: Sequence[str] = field(default_factory=lambda: list(CASES))
-    renderer: str = "auto"
+    renderer: Renderer = Renderer.auto
+
+    def __post_init__(self) -> None:
+        """Reject unknown cases."""
+        check_names(self.cases, CASES, setting="suite.trust.cases")
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine every case under watch, and compare with MuJoCo."""
         if not context.is_simulated:
             raise UnavailableError("the dataset holds no simulator state to compare with")
-        if unknown := sorted(set(self.cases) - CASES.keys()):
-            raise ValueError(
-                f"suite.trust.cases={unknown} are not known; choose from {', '.join(CASES)}"
-            )
         watched = watch(context)
         clips = choose_clips(
             context, num_clips=self.num_clips, horizon=self.horizon, name=self.name

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
+from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.frechet import (
     Distance,
     frechet_distance,
@@ -88,12 +89,12 @@ class VideoSuite:
         "fvd": "FVD",
     }
 
-    num_clips: int = 64
+    num_clips: int = whole_number(64)
     """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = 1
-    horizon: int = 15
+    num_prompt_frames: int = whole_number(1)
+    horizon: int = whole_number(15)
     """Imagined frames per rollout, limited by the model's window."""
-    batch_size: int = 16
+    batch_size: int = whole_number(16)
     i3d_path: str = ""
     """Path of i3d_torchscript.pt (51,235,320 bytes), needed for FVD."""
     lpips_path: str = ""

@@ -1,7 +1,7 @@
 """What all settings classes share: required fields, bounds, and enums that may be given by name."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -62,5 +62,5 @@ def _numbers(settings: Any, section: str) -> Iterator[tuple[str, Any, Any]]:
             for name, inner in nested.items():
                 yield from _numbers(inner, f"{path}.{name}.")
         else:
-            values = value if isinstance(value, tuple) else (value,)
+            values = value if isinstance(value, Sequence) else (value,)  # letters are no numbers
             yield from ((path, n, bounds) for n in values if isinstance(n, int | float))

@@ -64,6 +64,7 @@ def check_eval(config: cfg.EvalConfig) -> None:
     """A suite, and the runs that it measures."""
     if not config.suite:
         raise UsageError("eval needs a suite: give suite=NAME or suite=[NAME,NAME]")
+    check_numbers(config)
     if set(config.suite) == {_SELFCHECK}:
         return
     _check_runs(runs_to_measure(config), config.data)
@@ -72,13 +73,15 @@ def check_eval(config: cfg.EvalConfig) -> None:
 def check_imagine(config: cfg.ImagineConfig) -> None:
     """The runs, and the pictures or episodes to begin with."""
     names = runs_that_imagine(config)
+    check_numbers(config)
     if needs_no_dataset(config):
         find_pictures(config)
     _check_runs(names, config.data, opens_dataset=not needs_no_dataset(config))
 
 
 def check_play(config: cfg.PlayConfig) -> None:
-    """The run and its dataset."""
+    """Numbers in range, the run and its dataset."""
+    check_numbers(config)
     _check_runs([config.run], config.data)
 
 

@@ -20,6 +20,7 @@ from genie_robo.config_file import config_differences, read_config
 from genie_robo.data.folders import find_version_folder
 from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.sources import action_dim
+from genie_robo.eval_suites.bounds import check_window
 from genie_robo.eval_suites.plugs import GENIE, check_plugs
 from genie_robo.imagine.pictures import needs_no_dataset
 from genie_robo.imagine.steering import ROBOT, check_steering
@@ -97,7 +98,8 @@ def _check_late_stages(config: cfg.DemoConfig) -> None:
         ValueError: A suite, a world, an action or a column does not exist or fit.
     """
     check_columns(config.comparison)
-    evaluate.build_suites(_suites(config))
+    for suite in evaluate.build_suites(_suites(config)):
+        check_window(suite, config.world_model.num_frames)
     check_plugs(world_model=config.imagine.world_model, encoder=GENIE)
     check_steering(
         config.imagine,

@@ -1,5 +1,6 @@
 """`genie-robo eval`: measurements on the held-out episodes of a run."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from genie_robo.comparison.shared import check_shared, settings_of
 from genie_robo.config import EvalConfig, FitOn
 from genie_robo.eval_context import eval_context
 from genie_robo.eval_suites.base import EvalSuite, SuiteResult, run_suite
+from genie_robo.eval_suites.bounds import check_settings, check_window
 from genie_robo.eval_suites.comparing import compare
 from genie_robo.eval_suites.plugs import check_plugs, plug, plug_notes
 from genie_robo.eval_suites.results import format_value, write_result
@@ -44,6 +46,8 @@ def run(config: EvalConfig) -> None:
     names = runs_to_measure(config)
     check_plugs(world_model=config.world_model, encoder=config.encoder)
     opened = {name: _open(name, config) for name in names}
+    for trained, suite in itertools.product(opened.values(), suites):
+        check_window(suite, trained.config.world_model.num_frames)
     with only_writer(*(trained.folder for trained in opened.values())):
         _evaluate_runs(config, suites, opened)
 
@@ -72,12 +76,17 @@ def build_suites(settings: Mapping[str, Any]) -> list[EvalSuite]:
         ValueError: A parameter does not fit.
     """
     try:
-        return [instantiate(suite) for suite in settings.values()]
+        suites = [instantiate(suite) for suite in settings.values()]
     except HydraException as error:
+        if isinstance(error.__cause__, ValueError | OSError | ImportError):  # a suite's own check
+            raise error.__cause__ from error
         raise ValueError(
             f"a suite cannot be built: {' '.join(str(error).split())}. Look at the parameters in "
             "conf/suite/"
         ) from error
+    for suite in suites:
+        check_settings(suite)
+    return suites
 
 
 def _check_metrics(suites: list[EvalSuite]) -> list[EvalSuite]:

@@ -8,7 +8,7 @@ from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.settings import DataConfig, DatasetFolder, DatasetFormat, ImageStorage
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED, StringOrList, take_names
+from genie_robo.settings import REQUIRED, StringOrList, bounded, take_names
 from genie_robo.train.settings import (
     ALL_LABELS,
     EngineConfig,
@@ -77,9 +77,9 @@ class RolloutConfig:
     after an image."""
     branches: bool = False
     """Instead, hold each code for the whole horizon, all codes from the same prompt."""
-    num_episodes: int = 3
+    num_episodes: int = bounded(3, least=0, most=10**9)
     """Test episodes, or fresh scenes; image files make one rollout."""
-    start: int = 0
+    start: int = bounded(0, least=0, most=10**9)
     """First prompt frame of the episode: its step over data.frame_stride."""
     num_prompt_frames: int = 1
     horizon: int = 15

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from genie_robo.precision import Precision
-from genie_robo.settings import take_names
+from genie_robo.settings import bounded, take_names
 
 
 class Order(StrEnum):
@@ -62,5 +62,5 @@ class Sampler:
 class ActionMapConfig:
     """The map between latent and robot actions, fitted when it is first needed."""
 
-    num_labels: int = 200
+    num_labels: int = bounded(200, least=1, most=10**9)
     """Steps of val episodes with known robot actions."""

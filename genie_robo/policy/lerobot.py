@@ -21,6 +21,19 @@ from genie_robo.sim.actions import ACTION_NAMES
 STATE, TASK = "observation.state", "task"
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder without a policy.
+
+    Raises:
+        FileNotFoundError: There is no such policy.
+    """
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"{folder} holds no LeRobot policy: there is no {folder / 'config.json'}; name the "
+            "folder that its save_pretrained wrote"
+        )
+
+
 class LeRobotPolicy:
     """A policy with `select_action(batch)`, fed with the camera, the tool's pose and the task.
 
@@ -37,11 +50,7 @@ class LeRobotPolicy:
             ImportError: lerobot is not installed.
             ValueError: Its state or its action has another size.
         """
-        if not (folder / "config.json").exists():
-            raise FileNotFoundError(
-                f"{folder} holds no LeRobot policy: there is no {folder / 'config.json'}; name the "
-                "folder that its save_pretrained wrote"
-            )
+        check_folder(folder)
         self._policy, self._before, self._after = _load(folder)
         config = self._policy.config
         self._cameras = {key: tuple(f.shape) for key, f in config.image_features.items()}

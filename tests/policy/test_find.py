@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genie_robo.policy.find import find_policy
+from genie_robo.policy.find import check_policy, find_policy
 from genie_robo.policy.interface import Observation, actors
 
 SEEN = Observation(
@@ -51,6 +51,25 @@ def test_a_class_or_a_function_gives_a_policy(module, name):
 def test_what_is_no_policy_is_refused(module, name, message):
     with pytest.raises(ValueError, match=message):
         find_policy(name, known=["expert"])
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("unknown", ValueError, "policy=unknown is not known; choose one of expert"),
+        ("mine:missing", ValueError, "policy=mine:missing cannot be imported"),
+        ("lerobot:gone", FileNotFoundError, "gone holds no LeRobot policy"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_before_a_policy_is_made(module, name, error, message):
+    with pytest.raises(error, match=message):
+        check_policy(name, known=["expert"])
+
+
+def test_a_checked_name_makes_no_policy(module, monkeypatch):
+    monkeypatch.setattr(sys.modules["mine"], "make", lambda: pytest.fail("it was made"))
+    for name in ("expert", "mine:make"):
+        check_policy(name, known=["expert"])
 
 
 class StandIn:
