@@ -2,6 +2,7 @@
 #                 the folder of the experiment: runs/demo, runs/smoke, runs/long
 # make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
+# make new-user   the README in an empty folder, with screenshots of its pages: ten minutes
 # make check      ruff, format, pyright, import-linter
 # make docs       the documentation as a site in site/
 # make gpu-check  correctness and speed on a GPU, in eight minutes: runs/gpu_check/gpu_check.md
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check docs gpu-check
+.PHONY: help install demo test test-slow new-user check docs gpu-check
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -29,13 +30,16 @@ demo: $(INSTALLED)
 
 # Two workers with one thread each: more of either is slower on two cores. The tests start many
 # processes, which compile every module anew without its .pyc.
-test test-slow: export OMP_NUM_THREADS = 1
-test test-slow: export PYTHONDONTWRITEBYTECODE =
+test test-slow new-user: export OMP_NUM_THREADS = 1
+test test-slow new-user: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile -m slow $(PYTEST)
+
+new-user: $(INSTALLED)
+	$(BIN)/pytest -rs tests/test_new_user.py $(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check --no-cache

@@ -8,6 +8,13 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SOFTWARE_RENDERING = (
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+)
+"""Flags by which pages with WebGL are drawn without a GPU."""
 HEADLESS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage")
 
 

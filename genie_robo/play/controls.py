@@ -125,7 +125,7 @@ class Controls:
 
     def draw_pad(self) -> None:
         """A pad for x and y, and a slider for z."""
-        with ui.row().classes("items-center gap-3"):
+        with ui.row().classes("items-center gap-3 px-1"):
             pad = ui.element("div").classes("pad").mark("pad")
             pad.props["role"] = "img"
             pad.props["aria-label"] = (

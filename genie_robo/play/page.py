@@ -125,7 +125,7 @@ class Page:
         if not keys:
             return
         ui.label(name).classes("text-sm opacity-70")
-        with ui.row().classes("gap-2 max-h-32 overflow-auto p-1"):
+        with ui.row().classes("items-center gap-2 max-h-32 overflow-auto p-1"):
             for key in keys:
                 self._controls.draw_button(key)
             if note:

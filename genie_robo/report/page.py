@@ -12,7 +12,7 @@ KINDS = {".png": "image/png", ".mp4": "video/mp4"}
 """Files that are put into the page."""
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem;
-  color: #222; }
+  color: #222; overflow-wrap: break-word; }
 img { max-width: 100%; }
 video { display: block; width: 100%; max-width: 640px; image-rendering: pixelated; }
 table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto; }

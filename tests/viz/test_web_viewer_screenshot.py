@@ -23,7 +23,7 @@ import genie_robo.viz.rollout
 from genie_robo.viz.recording import write_recording
 from genie_robo.viz.rollout import write_rollouts
 from genie_robo.viz.viewer import HOST, web_address
-from tests.browser import open_browser
+from tests.browser import SOFTWARE_RENDERING, open_browser
 from tests.viz.checks import views_of
 from tests.viz.controls import BROKEN, EMPTY, FEWEST_PIXELS, is_colored, log_broken
 
@@ -35,13 +35,6 @@ TOP_BAR, TIME_PANEL, TITLE = 36, 30, 24
 BADGE = 20
 """Pixels of the red mark next to the title of a view that reports an error."""
 PATIENCE_S = 400
-SOFTWARE_RENDERING = (
-    "--window-size=1280,1000",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-)
 
 
 class Grid(NamedTuple):
@@ -84,7 +77,7 @@ def grid(tmp_path, monkeypatch, make_view) -> Grid:
 
 @pytest.fixture
 def browser():
-    for driver in open_browser(SOFTWARE_RENDERING):
+    for driver in open_browser(["--window-size=1280,1000", *SOFTWARE_RENDERING]):
         driver.set_page_load_timeout(PATIENCE_S)
         yield driver
 
