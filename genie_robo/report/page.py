@@ -18,6 +18,7 @@ video { display: block; width: 100%; max-width: 640px; image-rendering: pixelate
 table { border-collapse: collapse; font-size: 14px; display: block; overflow-x: auto; }
 th, td { border: 1px solid #ddd; padding: 4px 8px; text-align: left; vertical-align: top; }
 td:nth-child(2) { white-space: nowrap; }
+@media (max-width: 700px) { td { min-width: 9rem; } td:nth-child(5) { min-width: 20rem; } }
 em { color: #555; }
 code { background: #f3f3f3; padding: 1px 4px; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
