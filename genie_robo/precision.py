@@ -1,16 +1,8 @@
 """The arithmetic of the networks: fp32, or bf16 where the device has it."""
 
-from enum import StrEnum
-
 import torch
 
-
-class Precision(StrEnum):
-    """Arithmetic of the networks; losses, norms and codebook distances stay in fp32."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
+from genie_robo.settings import Precision
 
 
 def supports_bf16(device: str) -> bool:

@@ -14,6 +14,14 @@ StringOrList = Annotated[Any, STRING_OR_LIST]
 """A string or [STRING,STRING], which OmegaConf has no type for."""
 
 
+class Precision(StrEnum):
+    """Arithmetic of the networks; losses, norms and codebook distances stay in fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
 def take_names(settings: Any, section: str) -> None:
     """Let Python callers give enum members by name; call it first in `__post_init__`.
 

@@ -60,8 +60,7 @@ from genie_robo.models.settings import (
     TokenizerKind,
     TransformerConfig,
 )
-from genie_robo.precision import Precision
-from genie_robo.settings import REQUIRED
+from genie_robo.settings import REQUIRED, Precision
 from genie_robo.train.settings import (
     ALL_LABELS,
     EngineConfig,

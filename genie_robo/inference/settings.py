@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from genie_robo.precision import Precision
-from genie_robo.settings import bounded, take_names
+from genie_robo.settings import Precision, bounded, take_names
 
 
 class Order(StrEnum):

@@ -5,8 +5,7 @@ from enum import StrEnum
 
 from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
-from genie_robo.precision import Precision
-from genie_robo.settings import REQUIRED, bounded
+from genie_robo.settings import REQUIRED, Precision, bounded
 
 ALL_LABELS = "all"
 

@@ -24,7 +24,7 @@ from genie_robo.eval_suites.timing import (
     train_dynamics,
 )
 from genie_robo.inference.settings import Sampler
-from genie_robo.precision import Precision
+from genie_robo.settings import Precision
 from genie_robo.train.stages import masked_token_loss
 
 

@@ -9,7 +9,7 @@ from genie_robo.inference.rollout import imagine, mean_steering
 from genie_robo.inference.sampler import decode_frame, token_entropy
 from genie_robo.inference.settings import Order, Sampler
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.precision import Precision
+from genie_robo.settings import Precision
 from genie_robo.types import video_to_bytes, video_to_float
 from tests.models.conftest import toy_config
 
