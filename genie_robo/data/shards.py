@@ -99,9 +99,8 @@ def read_record(shard: Path, span: Span, file_format: str, *, keep_open: bool = 
         return _ArrayRecordFile(shard).read(span.offset)
     with shard.open("rb", buffering=0) as file:
         file.seek(span.offset)
-        stored = file.read(span.length + _CRC.size)
-    data = stored[: span.length]
-    if stored[span.length :] != _CRC.pack(_masked_crc(data)):
+        data, stored = file.read(span.length), file.read(_CRC.size)
+    if stored != _CRC.pack(_masked_crc(data)):
         raise ValueError("the data does not match its checksum")
     return data
 

@@ -67,6 +67,20 @@ def test_a_jpeg_of_endless_scans():
             decode(slow)
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_sequential_jpeg_has_one_scan(grey):
+    """So its scans need not be counted; more of them are refused after the first."""
+    source = Image.fromarray(smooth(900, 1200))
+    image = encoded(source.convert("L") if grey else source, "JPEG", quality=100)
+    begin = image.index(b"\xff\xda")
+    hidden = image[:2] + b"\xff\xfe\x01\x92" + 200 * b"\xff\xda" + image[2:]  # in a comment
+    slow = image[:-2] + 200 * image[begin:-2] + image[-2:]
+    for decode in (stored, picture):
+        assert np.array_equal(decode(hidden), decode(image))
+        with pytest.raises(ValueError, match="more than one scan"):
+            decode(slow)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_rotation_of_pictures(kind, orientation):
