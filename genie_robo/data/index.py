@@ -3,10 +3,13 @@
 import json
 import logging
 import math
+import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,10 @@ INDEX_FORMAT = 3
 _EPISODE_ID = re.compile(r"[0-9a-f]{16}")
 _QUIET_BYTES = 200_000_000
 """Smaller datasets are indexed in a second or two, without a progress bar."""
+_CHUNK, _MAX_THREADS = 16, 8
+"""Records of one call to a thread, and threads that hash them, which releases the GIL."""
+_LONG_RECORD = 100_000
+"""Mean bytes of a record from which on several threads are faster than one."""
 SAVED = ("number", "offset", "length", "episode_id", "num_steps", "problem", "faults")
 """Fields of an entry in the cache, besides its file."""
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -249,10 +256,38 @@ def _scan(
     num_bytes = sum(shard.stat().st_size for shard, found in spans.items() if found)
     is_large = num_bytes >= _QUIET_BYTES and schema.remote is None  # else it has a bar already
     with progress_bar(title, total=total, unit="episodes", visible=is_large) as advance:
-        for shard, found in spans.items():
-            for number, span in enumerate(found):
-                yield _examine(schema, keys, shard, number, span)
-                advance()
+        is_slow = schema.remote is None and num_bytes >= total * _LONG_RECORD
+        num_threads = min(_MAX_THREADS, os.cpu_count() or 1) if is_slow else 1
+        for entries in _examine_all(schema, keys, spans, num_threads=num_threads):
+            yield from entries
+            advance(len(entries))
+
+
+def _examine_all(
+    schema: Schema,
+    keys: Sequence[str],
+    spans: Mapping[Path, list[Span]],
+    *,
+    num_threads: int,
+) -> Iterator[list[RecordEntry]]:
+    """Entries in stored order, a chunk of records at a time; few chunks are in memory."""
+
+    def examine(shard: Path, first: int) -> list[RecordEntry]:
+        chunk = enumerate(spans[shard][first : first + _CHUNK], start=first)
+        return [_examine(schema, keys, shard, number, span) for number, span in chunk]
+
+    chunks = (
+        (shard, first) for shard, found in spans.items() for first in range(0, len(found), _CHUNK)
+    )
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        futures = (pool.submit(examine, *chunk) for chunk in chunks)
+        waiting: deque[Future[list[RecordEntry]]] = deque(islice(futures, 2 * num_threads))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(islice(futures, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _examine(

@@ -10,14 +10,14 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from genie_robo.data.folders import FEATURES_FILE, INFO_FILE
 from genie_robo.data.index import RecordEntry, build_index
-from genie_robo.data.rlds import RldsDataset
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.schema import open_schema
 from genie_robo.data.shards import TFRECORD, frame_tfrecord, read_record
 
 NAME, SPLIT, VERSION = "speed", "train", "1.0.0"
 
 
-def choose_records(dataset: RldsDataset, *, num_episodes: int, min_steps: int) -> list[RecordEntry]:
+def choose_records(dataset: EpisodeDataset, *, num_episodes: int, min_steps: int) -> list[RecordEntry]:
     """The first records of a dataset that hold usable episodes of at least `min_steps` steps."""
     usable = set(dataset.episode_ids)
     chosen: dict[str, RecordEntry] = {}
@@ -28,7 +28,7 @@ def choose_records(dataset: RldsDataset, *, num_episodes: int, min_steps: int) -
 
 
 def write_copies(
-    root: Path, dataset: RldsDataset, records: Sequence[RecordEntry], *, num_copies: int
+    root: Path, dataset: EpisodeDataset, records: Sequence[RecordEntry], *, num_copies: int
 ) -> Path:
     """An RLDS folder in which every record occurs `num_copies` times, one shard for each copy.
 
@@ -40,17 +40,16 @@ def write_copies(
     folder = root / NAME / VERSION
     folder.mkdir(parents=True)
     shutil.copy(dataset.folder / FEATURES_FILE, folder / FEATURES_FILE)
-    (folder / INFO_FILE).write_text(json.dumps(_info(len(records), num_copies)))
+    write_info(folder, [len(records)] * num_copies)
     for copy in range(num_copies):
-        shard = f"{NAME}-{SPLIT}.{TFRECORD}-{copy:05d}-of-{num_copies:05d}"
-        with (folder / shard).open("wb") as file:
+        with (folder / shard_name(copy, num_copies)).open("wb") as file:
             for entry in records:
                 record = read_record(entry.shard, entry.span, file_format)
-                file.write(frame_tfrecord(record + _mark(copy)))
+                file.write(frame_tfrecord(record + mark(copy)))
     return folder
 
 
-def _mark(copy: int) -> bytes:
+def mark(copy: int) -> bytes:
     """A feature that, behind the bytes of a record, becomes one of its features."""
     messages: Any = tf_example_pb2
     example = messages.Example()
@@ -58,11 +57,18 @@ def _mark(copy: int) -> bytes:
     return example.SerializeToString()
 
 
-def _info(num_records: int, num_copies: int) -> dict[str, object]:
+def shard_name(number: int, count: int) -> str:
+    """The file of a shard, numbered from 0."""
+    return f"{NAME}-{SPLIT}.{TFRECORD}-{number:05d}-of-{count:05d}"
+
+
+def write_info(folder: Path, shard_lengths: Sequence[int]) -> None:
+    """dataset_info.json of tfrecord shards with so many records each."""
     split = {
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
         "name": SPLIT,
         "numBytes": "1",
-        "shardLengths": [str(num_records)] * num_copies,
+        "shardLengths": [str(length) for length in shard_lengths],
     }
-    return {"fileFormat": TFRECORD, "name": NAME, "splits": [split], "version": VERSION}
+    info = {"fileFormat": TFRECORD, "name": NAME, "splits": [split], "version": VERSION}
+    (folder / INFO_FILE).write_text(json.dumps(info))

@@ -34,6 +34,7 @@ def run_script(name, *words):
             f"imagining.py {SMALL} --num-decode-steps 2 --num-decoded 1 --num-long 20",
             "memory over 20 frames",
         ),
+        ("indexing.py --num-shards 1 --all-shards 2", "RT-1, extrapolated"),
         ("recording.py --num-steps 5 --image-size 32 --num-repeats 2", "first in a process"),
     ],
 )

@@ -216,6 +216,21 @@ def test_unusable_columns_are_noted(tmp_path):
     assert not any(entry.faults for entry in build_index(folder, keys=["is_first"]).entries)
 
 
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_threads_find_the_same_in_the_same_order(tmp_path, monkeypatch, file_format):
+    shards = [[table_episode(2 + i, tag=10 * n + i) for i in range(5)] for n in range(3)]
+    folder = write_rlds(tmp_path, {"train": shards}, file_format=file_format)
+    alone = build_index(folder, keys=["action"])
+    monkeypatch.setattr(index_module, "_load", lambda *_args: None)
+    monkeypatch.setattr(index_module, "_LONG_RECORD", 0)
+    monkeypatch.setattr(index_module, "_CHUNK", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert build_index(folder, keys=["action"]) == alone
+    monkeypatch.setattr(index_module, "_examine", lambda *_args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build_index(folder, keys=["action"])
+
+
 def test_a_long_index_shows_its_progress(folder, monkeypatch, capsys):
     monkeypatch.setattr(index_module, "_QUIET_BYTES", 0)
     assert len(build_index(folder).entries) == 4
