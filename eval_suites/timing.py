@@ -115,12 +115,21 @@ def read_windows(
     batch_size: int,
     num_batches: int,
     seed: int,
+    rank: int = 0,
+    world_size: int = 1,
     **windows: Any,
 ) -> Reading:
-    """Time reading shuffled windows as in training; `windows` are settings of WindowDataset."""
+    """Time reading shuffled windows as in training, or as one process of `world_size` does.
+
+    `windows` are settings of WindowDataset.
+    """
     dataset = open_dataset(folder, source)
     loader = WindowLoader(
-        WindowDataset(dataset, range(len(dataset)), **windows), batch_size=batch_size, seed=seed
+        WindowDataset(dataset, range(len(dataset)), **windows),
+        batch_size=batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
     )
     return measure_reading(((b.video.numpy(), b.episode_ids) for b in loader), num_batches)
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from tensorflow_datasets.proto import tf_example_pb2
 
+from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.folders import FEATURES_FILE, INFO_FILE
 from genie_robo.data.index import RecordEntry, build_index
-from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.schema import open_schema
 from genie_robo.data.shards import TFRECORD, frame_tfrecord, read_record
 
 NAME, SPLIT, VERSION = "speed", "train", "1.0.0"
 
 
-def choose_records(dataset: EpisodeDataset, *, num_episodes: int, min_steps: int) -> list[RecordEntry]:
+def choose_records(
+    dataset: EpisodeDataset, *, num_episodes: int, min_steps: int
+) -> list[RecordEntry]:
     """The first records of a dataset that hold usable episodes of at least `min_steps` steps."""
     usable = set(dataset.episode_ids)
     chosen: dict[str, RecordEntry] = {}

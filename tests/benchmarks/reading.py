@@ -13,6 +13,7 @@ changes processor time by half.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -27,9 +28,10 @@ from genie_robo.build import build_dataset
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import DataConfig, TrainConfig
-from genie_robo.eval_suites.timing import Reading, read_windows, run_alone
+from genie_robo.eval_suites.timing import Lap, Reading, read_windows, run_alone
 
 OURS, CACHED, LARGER = "genie_robo", "genie_robo, images cached", "genie_robo, larger dataset"
+TOGETHER = "genie_robo, all processes together"
 NAIVE = "tf.data, decode all, random window"
 SKIPPING = "tf.data, SkipDecoding, random window"
 OVERLAPPING = "tf.data, decode all, every window"
@@ -40,7 +42,7 @@ OVERLAPPING_TIMES = 10
 
 def main(words: Sequence[str] | None = None) -> dict[str, Reading]:
     """Measure every reader and print a row for each."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("settings", nargs="+", help="of genie-robo train: data=... data.path=...")
     parser.add_argument("--num-frames", type=int, default=16, help="at most the median length")
     parser.add_argument("--num-episodes", type=int, default=40)
@@ -48,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Reading]:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--shuffle-buffer", type=int, default=48, help="windows, of tf.data")
     parser.add_argument("--growth", type=int, default=10, help="times the episodes, for memory")
+    parser.add_argument("--num-processes", type=int, default=2, help="of one training")
     parser.add_argument("--cache-mb", type=int, default=512, help="of the cached reader")
     options = parser.parse_args(words)
     with TemporaryDirectory() as place:
@@ -88,6 +91,7 @@ def read_all(data: DataConfig, options: argparse.Namespace, place: Path) -> dict
         OURS: read_ours(task),
         CACHED: read_ours(task, cache_mb=options.cache_mb),
         LARGER: read_ours(replace(task, folder=large)),
+        TOGETHER: read_together(task, num_processes=options.num_processes),
     }
     more = {OVERLAPPING: replace(task, num_batches=OVERLAPPING_TIMES * task.num_batches)}
     if has_tensorflow():
@@ -96,7 +100,26 @@ def read_all(data: DataConfig, options: argparse.Namespace, place: Path) -> dict
     return readings
 
 
-def read_ours(task: TfTask, *, cache_mb: int = 0) -> Reading:
+def read_together(task: TfTask, *, num_processes: int) -> Reading:
+    """As the processes of a training, each reading its own share: the sum, memory of the largest.
+
+    Seconds are those of the slowest.
+    """
+    with ThreadPoolExecutor(num_processes) as pool:
+        futures = [
+            pool.submit(read_ours, task, rank=rank, world_size=num_processes)
+            for rank in range(num_processes)
+        ]
+        found = [future.result() for future in futures]
+    return Reading(
+        Lap(sum(one.lap.cpu_s for one in found), max(one.lap.wall_s for one in found)),
+        sum(one.num_frames for one in found),
+        max(one.peak_memory_mb for one in found),
+        sum(one.episodes_per_batch for one in found) / num_processes,
+    )
+
+
+def read_ours(task: TfTask, *, cache_mb: int = 0, rank: int = 0, world_size: int = 1) -> Reading:
     """The same windows by random access."""
     return run_alone(
         read_windows,
@@ -109,6 +132,8 @@ def read_ours(task: TfTask, *, cache_mb: int = 0) -> Reading:
         image_size=task.image_size,
         camera=task.camera,
         cache_mb=cache_mb,
+        rank=rank,
+        world_size=world_size,
     )
 
 

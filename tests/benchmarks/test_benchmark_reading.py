@@ -3,7 +3,16 @@ import argparse
 import pytest
 import reading
 from dataset import choose_records, write_copies
-from reading import CACHED, LARGER, NAIVE, OURS, TF_READERS, read_all, readings_table
+from reading import (
+    CACHED,
+    LARGER,
+    NAIVE,
+    OURS,
+    TF_READERS,
+    TOGETHER,
+    read_all,
+    readings_table,
+)
 from tf_readers import TfTask, has_tensorflow, read_naively, read_overlapping, read_skipping
 
 from genie_robo.config import DataConfig, Source
@@ -17,6 +26,7 @@ TINY = argparse.Namespace(
     batch_size=3,
     shuffle_buffer=4,
     growth=3,
+    num_processes=2,
     cache_mb=512,
 )
 
@@ -40,9 +50,9 @@ def test_without_tensorflow_our_own_readers_remain(toy_rlds, tmp_path, monkeypat
         image_width=8,
     )
     readings = read_all(data, TINY, tmp_path)
-    assert list(readings) == [OURS, CACHED, LARGER]
-    for found in readings.values():
-        assert found.num_frames == 2 * 3 * 4
+    assert list(readings) == [OURS, CACHED, LARGER, TOGETHER]
+    for name, found in readings.items():
+        assert found.num_frames == (2 if name == TOGETHER else 1) * 2 * 3 * 4
         assert found.frames_per_cpu_s > 0
         assert found.peak_memory_mb > 20
         assert 1 <= found.episodes_per_batch <= 3
