@@ -99,9 +99,10 @@ def open_set(folder: Path, source: Source) -> Opening:
 
 
 def extrapolate(full: dict[str, Any], small: dict[str, Any]) -> dict[str, Any]:
-    """RT-1's first opening by the bytes of the first row; the rest is that of the second."""
+    """RT-1's first opening by the bytes of the first row, with the entries of the second."""
     times = RT1_BYTES / (full["GB"] * 1e9)
     first = {key: times * full[key] for key in ("first, CPU-seconds", "first, seconds")}
+    first["first, MB of memory"] = full["first, MB of memory"] + small["cached, MB of memory"]
     return small | {"episodes of": "RT-1, extrapolated", "GB": RT1_BYTES / 1e9} | first
 
 

@@ -15,11 +15,13 @@ def test_a_set_is_the_first_shards_of_rt1(tmp_path):
 
 def test_known_extrapolation():
     """A hundredth of RT-1's bytes in 2 s is all of them in 200 s."""
-    first = {"first, CPU-seconds": 3.0, "first, seconds": 2.0}
+    first = {"first, CPU-seconds": 3.0, "first, seconds": 2.0, "first, MB of memory": 110.0}
     full = first | {"episodes of": "a", "episodes": 872, "GB": RT1_BYTES / 1e9 / 100}
-    small = first | {"episodes of": "b", "episodes": 87_212, "GB": 0.5, "cached, CPU-seconds": 0.9}
+    cached = {"cached, CPU-seconds": 0.9, "cached, MB of memory": 55.0}
+    small = first | cached | {"episodes of": "b", "episodes": 87_212, "GB": 0.5}
     found = extrapolate(full, small)
     assert found["episodes of"] == "RT-1, extrapolated"
     assert found["first, CPU-seconds"] == pytest.approx(300)
     assert found["first, seconds"] == pytest.approx(200)
+    assert found["first, MB of memory"] == 165
     assert (found["episodes"], found["cached, CPU-seconds"]) == (87_212, 0.9)

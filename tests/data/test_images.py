@@ -67,6 +67,15 @@ def test_a_jpeg_of_endless_scans():
             decode(slow)
 
 
+def test_a_jpeg_of_rt1_is_decoded_at_half_its_size():
+    image = encoded(Image.fromarray(smooth(256, 320)), "JPEG")
+    shapes = [
+        decode_stored(image, at_least=(size, size), max_pixels=LIMIT).shape[:2]
+        for size in (64, 128, 129, 300)
+    ]
+    assert shapes == [(64, 80), (128, 160), (160, 200), (256, 320)]
+
+
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_sequential_jpeg_has_one_scan(grey):
     """So its scans need not be counted; more of them are refused after the first."""
