@@ -459,7 +459,7 @@ _ROWS = (
         ),
         examples=(
             "genie-robo play run=runs/demo",
-            "genie-robo play run=runs/demo port=0 browser=false sampler.num_steps=4",
+            "genie-robo play run=runs/demo port=0 browser=false sampler.num_steps=8",
             "genie-robo play run=runs/demo ui=terminal episode=3",
             "echo 00112u3q | genie-robo play run=runs/demo",
         ),

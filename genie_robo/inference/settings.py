@@ -17,11 +17,12 @@ class Order(StrEnum):
 class Sampler:
     """How MaskGIT decodes one frame.
 
-    The paper samples 25 steps at temperature 2 in random order. Four steps at 0.25 imagine small
-    robot videos as well (docs/LOG.md).
+    The paper samples 25 steps at temperature 2 in random order. One step at 0.25 imagines small
+    robot videos as well (docs/LOG.md). It draws the tokens of a frame independently of each other,
+    so take more where a frame can go on in several ways.
     """
 
-    num_steps: int = 4
+    num_steps: int = 1
     temperature: float = 0.25
     """Divides the logits; 0 always takes the most likely token."""
     order: Order = Order.random
@@ -51,8 +52,9 @@ class Sampler:
 
     def describe(self) -> str:
         """The settings on one line."""
+        steps = "1 step" if self.num_steps == 1 else f"{self.num_steps} steps"
         return (
-            f"{self.num_steps} steps, temperature {self.temperature:g}, {self.order} order, top_k "
+            f"{steps}, temperature {self.temperature:g}, {self.order} order, top_k "
             f"{self.top_k}, guidance {self.guidance:g}"
         )
 
