@@ -17,7 +17,7 @@ from yaml import YAMLError
 
 from genie_robo.command_line import without_secrets
 from genie_robo.config_tree import from_tree, to_tree
-from genie_robo.data.settings import DatasetConfig
+from genie_robo.data.settings import DataConfig, DatasetConfig
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.run_paths import from_stored, to_stored
 from genie_robo.stored_files import read_yaml_text
@@ -62,6 +62,23 @@ def read_dataset_config(name: str, *, path: str) -> DatasetConfig:
         raise ValueError(f"data={name} is no dataset of conf/data; choose {', '.join(close)}")
     settings = yaml.safe_load(read_yaml_text(conf_dir() / "data" / f"{name}.yaml"))
     return from_plain(DatasetConfig, {**settings, "path": path})
+
+
+def read_dataset_file(file: Path) -> DataConfig:
+    """How a dataset is read, from a file of one's own, as `genie-robo inspect write=` writes it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file does not fit, or takes settings from others.
+    """
+    try:
+        settings = yaml.safe_load(read_yaml_text(file))
+        if isinstance(settings, dict) and "defaults" in settings:
+            raise ValueError("it takes settings from other files; write all of them into it")
+        return from_plain(DataConfig, settings)
+    except (YAMLError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{file} does not say how a dataset is read: {reason}") from error
 
 
 def write_config(run: RunFolder, config: TrainConfig) -> None:

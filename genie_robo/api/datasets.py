@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from genie_robo.build import build_dataset
 from genie_robo.command_line import without_secrets
-from genie_robo.config_file import known_datasets, read_dataset_config
+from genie_robo.config_file import known_datasets, read_dataset_config, read_dataset_file
 from genie_robo.data.actions import episode_actions
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.formats import open_folder
@@ -18,18 +18,19 @@ from genie_robo.types import Episode
 
 
 def open_dataset(
-    path: str | Path, data: str | None = None, *, source: Source | None = None
+    path: str | Path, data: str | Path | None = None, *, source: Source | None = None
 ) -> EpisodeDataset:
     """The episodes of an RLDS or LeRobot folder, read one by one when they are asked for.
 
     Args:
         path: The folder, one above a single version folder, or the address of an RLDS folder.
-        data: Which columns are the camera, the action and so on, by the name of a dataset of
-            conf/data, such as bridge_dataset; by default the name in the folder's own files.
+        data: Which columns are the camera, the action and so on: the name of a dataset of
+            conf/data, such as bridge_dataset, or a YAML file of one's own, as
+            `genie-robo inspect write=FILE` writes it; by default the name in the folder's files.
         source: The same columns, for a dataset that has no such name.
 
     Raises:
-        FileNotFoundError: There is no dataset.
+        FileNotFoundError: There is no dataset, or no such file.
         KeyError: A column is missing.
         ValueError: Nothing says which columns to read, both arguments do, or files are damaged.
     """
@@ -37,7 +38,10 @@ def open_dataset(
         raise ValueError(f"give one of data={data!r} and source=, which say the same")
     if source is not None:
         return build_dataset(DatasetConfig(path=str(path), source=source))
-    return build_dataset(read_dataset_config(data or _own_name(path), path=str(path)))
+    if data is not None and Path(data).suffix == ".yaml":
+        own = read_dataset_file(Path(data))
+        return build_dataset(DatasetConfig(path=str(path), source=own.source))
+    return build_dataset(read_dataset_config(str(data or _own_name(path)), path=str(path)))
 
 
 class EpisodeArrays(NamedTuple):
@@ -79,8 +83,8 @@ def _own_name(path: str | Path) -> str:
         shown = without_secrets(str(path))
         raise ValueError(
             f"{shown} is a dataset named {name}, whose columns are not known. Give data=NAME, a "
-            "dataset of conf/data with the same columns, or source=Source(camera=..., ...) of "
-            f"genie_robo.config; `genie-robo inspect path={shown}` lists its columns and proposes "
-            "a mapping"
+            "dataset of conf/data with the same columns, data=FILE.yaml, as `genie-robo inspect "
+            f"path={shown} write=FOLDER/data/NAME.yaml` writes it, or source=Source(camera=..., "
+            "...) of genie_robo.config"
         )
     return name

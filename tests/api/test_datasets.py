@@ -11,6 +11,7 @@ import pytest
 
 import genie_robo
 from genie_robo.build import build_windows
+from genie_robo.cli import main
 from genie_robo.config import DataConfig, Source
 from genie_robo.config_file import known_datasets, read_dataset_config
 from genie_robo.types import Split
@@ -59,6 +60,30 @@ def test_columns_are_known_by_the_name_of_the_dataset_or_given(run, toy_rlds):
         genie_robo.open_dataset(run.dataset, "tabletop", source=Source(camera="x"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         genie_robo.open_dataset(run.dataset / "nowhere")
+
+
+def test_a_file_of_ones_own_says_which_columns_are_read(toy_rlds, tmp_path):
+    file = tmp_path / "mine.yaml"
+    main(["inspect", f"path={toy_rlds.folder}", f"write={tmp_path}/data/mine.yaml"])
+    proposed = genie_robo.open_dataset(toy_rlds.folder, tmp_path / "data/mine.yaml")
+    assert proposed[0].images.keys() == {"primary"}
+    file.write_text("path: elsewhere\nframe_stride: 2\nsource: {camera: observation/image}\n")
+    own = genie_robo.open_dataset(toy_rlds.folder, str(file))
+    same = genie_robo.open_dataset(toy_rlds.folder, source=Source(camera="observation/image"))
+    assert own.fingerprint == same.fingerprint
+
+    with pytest.raises(FileNotFoundError):
+        genie_robo.open_dataset(toy_rlds.folder, tmp_path / "nowhere.yaml")
+    for text, reason in (
+        ("defaults: [rlds]\nsource: {camera: observation/image}\n", "takes settings from other"),
+        ("source: {camera: &a observation/image}\n", "YAML anchor"),
+        ("source: {kamera: observation/image}\n", "kamera"),
+        ("- source\n", "no mapping"),
+        ("source: [\n", "does not say how a dataset is read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=reason):
+            genie_robo.open_dataset(toy_rlds.folder, file)
 
 
 @pytest.mark.parametrize("name", known_datasets())
