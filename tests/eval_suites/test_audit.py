@@ -276,6 +276,7 @@ def test_single_trials_have_no_intervals_over_trials():
     assert "does not show" in claims(found)[0]
 
 
+@pytest.mark.slow
 def test_many_policies_need_little_memory():
     rates = np.linspace(0.1, 0.9, 120)
     found = audit(outcomes(drawn(rates, num_trials=4), drawn(rates, num_trials=4, seed=1)))

@@ -44,7 +44,9 @@ def judge(recorded, world_model, **settings):
 
 
 @pytest.mark.usefixtures("exact")
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize(
+    "mode", [pytest.param(Mode.closed_loop, marks=pytest.mark.slow), Mode.open_loop]
+)
 def test_mujoco_itself_judges_perfectly(recorded, mode):
     result = judge(recorded, "mujoco", mode=mode)
     metrics = result.metrics

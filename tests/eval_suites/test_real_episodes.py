@@ -54,6 +54,7 @@ def bridge():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_probe_of_real_episodes(bridge):
     metrics = LatentProbe().evaluate(bridge).metrics

@@ -228,6 +228,7 @@ def test_its_settings_are_free_until_it_has_begun(copy_of_trained):
     train(control(config, labels="18"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path, controlled, weights):
     config = replace(controlled, run=str(tmp_path / "copy"))
     shutil.copytree(controlled.run, config.run)
