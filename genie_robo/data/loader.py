@@ -189,11 +189,6 @@ class WindowLoader:
         self._position = 0
         self._order = windows.order(seed)
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of one rank per epoch, rounded up."""
-        return -(-len(self._windows) // (self._batch_size * self._world_size))
-
     def state_dict(self) -> dict[str, int]:
         """Windows drawn by all ranks so far, and the settings of their order."""
         return {"position": self._position, **self._settings()}
