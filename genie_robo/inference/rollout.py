@@ -189,11 +189,11 @@ class Imagination:
                 sampler=self.sampler,
                 generators=self._generators,
             )
-        if not self._keep:
-            self._moments, self._codes, self._has_all = [], [], False
-        if code is not None:
-            self._codes.append(code)
-        self._finish(decoded, steering)
+            if not self._keep:
+                self._moments, self._codes, self._has_all = [], [], False
+            if code is not None:
+                self._codes.append(code)
+            self._finish(decoded, steering)
         return self.frame
 
     def rollout(self) -> Rollout:
@@ -224,8 +224,10 @@ class Imagination:
         if prompt.shape[1] > 1:
             steering += self._infer_steering(video, tokens).unbind(1)
         sure = torch.zeros(tokens[:, 0].shape, device=tokens.device)
-        for frame, action, seen in zip(tokens.unbind(1), steering, video.unbind(1), strict=True):
-            self._finish(DecodedFrame(frame, sure), action, seen)
+        frames = zip(tokens.unbind(1), steering, video.unbind(1), strict=True)
+        with self._arithmetic():
+            for frame, action, seen in frames:
+                self._finish(DecodedFrame(frame, sure), action, seen)
 
     def _infer_steering(
         self, video: Float[Tensor, "b p h w c"], tokens: Int[Tensor, "b p s"]
@@ -270,11 +272,11 @@ class Imagination:
         seen: Float[Tensor, "b h w c"] | None = None,
     ) -> None:
         """Append a frame whose tokens are final."""
-        with self._arithmetic():
-            frame = self._past.finish(decoded.tokens, steering, seen)
+        frame = self._past.finish(decoded.tokens, steering, seen)
         self._moments.append(_Moment(decoded.tokens, decoded.entropy, frame))
 
     def _arithmetic(self) -> torch.autocast:
+        """Where frames are computed; the weights are converted once each time it is entered."""
         device = self.genie.dynamics.position.device.type
         is_bf16 = imagines_in_bf16(self.sampler.precision, device)
         return torch.autocast(device, torch.bfloat16, enabled=is_bf16)
