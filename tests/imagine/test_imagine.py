@@ -282,7 +282,6 @@ def test_action_map_is_fitted_once_and_again_when_it_is_out_of_date(run, run_cli
             (f"actions={[[0.5, *ACTION[1:]]] * 4}".replace(" ", ""),),
             "actions= number 0: action dx=0.5 is outside",
         ),
-        (("action_map.num_labels=0", "actions=robot"), "action_map.num_labels=0"),
     ],
 )
 def test_what_cannot_be_imagined_is_refused_in_one_line(run, run_cli, photo, words, message):
@@ -293,10 +292,17 @@ def test_what_cannot_be_imagined_is_refused_in_one_line(run, run_cli, photo, wor
     assert "Traceback" not in outcome.err
 
 
-def test_a_sampler_that_cannot_decode_is_a_usage_error(run_cli):
-    outcome = run_cli("imagine", "run=unused", "sampler.guidance=-1")
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("sampler.guidance=-1", "sampler.guidance=-1.0 at least 0"),
+        ("action_map.num_labels=0", "action_map.num_labels=0 must be from 1"),
+    ],
+)
+def test_a_setting_out_of_range_is_a_usage_error(run_cli, word, message):
+    outcome = run_cli("imagine", "run=unused", word)
     assert outcome.status == cli.USAGE
-    assert "sampler.guidance=-1.0 at least 0" in outcome.err
+    assert message in outcome.err
 
 
 @pytest.mark.slow
