@@ -3,6 +3,8 @@
 import ctypes
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -295,12 +297,20 @@ def xformers_works() -> bool:
     """Whether xformers runs a small causal attention, forward and backward, on this GPU."""
     if not torch.cuda.is_available() or util.find_spec("xformers") is None:
         return False
-    probe = torch.zeros(1, 8, 1, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     try:
-        xformers_attention(probe, probe, probe, causal=True).sum().backward()
+        with _gradients():
+            probe = torch.zeros(1, 8, 1, 32, device="cuda", dtype=torch.bfloat16).requires_grad_()
+            xformers_attention(probe, probe, probe, causal=True).sum().backward()
     except (RuntimeError, OSError):  # no kernel for this GPU; no CUDA 12 runtime
         return False
     return True
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Gradients wherever this is called from: the first attention of a process may need none."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
 
 
 @torch.compiler.assume_constant_result
@@ -323,10 +333,9 @@ def time_backends(device: torch.device) -> dict[Backend, float]:
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if supports_bf16(device.type) else torch.float32
     other = [Backend.xformers] * xformers_works() if on_gpu else [Backend.matmul]
-    heads = torch.zeros(16, 8, 256, 32, device=device, dtype=dtype, requires_grad=True)
 
     def milliseconds(backend: Backend) -> float:
-        laps = []
+        laps, heads = [], torch.zeros(16, 8, 256, 32, device=device, dtype=dtype).requires_grad_()
         for _ in range(NUM_LAPS):
             start = time.perf_counter()
             attend(heads, heads, heads, causal=False, backend=backend).sum().backward()
@@ -335,5 +344,5 @@ def time_backends(device: torch.device) -> dict[Backend, float]:
             laps.append(1e3 * (time.perf_counter() - start))
         return min(laps)
 
-    with torch.enable_grad():
+    with _gradients():
         return {backend: milliseconds(backend) for backend in (*other, Backend.sdpa)}

@@ -80,8 +80,23 @@ def test_auto_on_a_gpu_takes_what_is_faster_there(monkeypatch, is_faster):
     attention._xformers_wins.cache_clear()
 
 
-def test_every_backend_of_a_cpu_is_timed():
-    with torch.no_grad():
+@pytest.mark.parametrize("context", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_whether_xformers_works_does_not_depend_on_who_asks_first(monkeypatch, context):
+    """A CPU and a product stand in for the GPU and the kernel."""
+    zeros = torch.zeros
+    monkeypatch.setattr(attention.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", lambda *size, device, **kind: zeros(*size, **kind))
+    monkeypatch.setattr(attention, "xformers_attention", lambda q, k, v, causal: q * k * v)
+    xformers_works.cache_clear()
+    with context():
+        assert xformers_works()
+    xformers_works.cache_clear()
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_every_backend_of_a_cpu_is_timed(context):
+    with context():
         times = attention.time_backends(torch.device("cpu"))
 
     assert set(times) == {"matmul", "sdpa"}
