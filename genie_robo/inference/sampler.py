@@ -37,7 +37,7 @@ def decode_frame(
     `hidden` holds the mask token everywhere. `compute_logits(tokens, places)` gives logits at some
     places of a partly masked frame: in random order only at those that are revealed next.
     """
-    tokens, mask_token, size = hidden, int(hidden[0, 0]), hidden.shape[1]
+    tokens, mask_token, size = hidden, hidden[0, 0], hidden.shape[1]
     entropy = torch.zeros(tokens.shape, device=tokens.device)
     everywhere = torch.arange(size, device=hidden.device).expand(tokens.shape)
     counts = masked_counts(size, sampler.num_steps)
