@@ -6,7 +6,7 @@ Reference implementations are measured by tests/benchmarks.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,7 +79,7 @@ class Speed:
     """Frames decoded with and without a cache, after one warm-up frame."""
     num_imagined: int = whole_number(1000)
     """Frames of the rollout in which memory growth is measured."""
-    num_recorded: int = whole_number(40)
+    num_recorded: int = whole_number(40, least=2)
     """Maximum frames of the recorded episode."""
     num_repeats: int = whole_number(9)
     """Recordings timed, after the first one."""
@@ -87,16 +87,10 @@ class Speed:
     """Module with RolloutView and write_rollouts."""
 
     def __post_init__(self) -> None:
-        """Reject unknown parts and numbers that are too small."""
+        """Reject unknown parts."""
         if not self.parts or set(self.parts) - set(PARTS):
             raise ValueError(
                 f"suite.speed.parts must name some of {', '.join(PARTS)}; got {list(self.parts)}"
-            )
-        numbers = {name: n for name, n in asdict(self).items() if isinstance(n, int)}
-        if min(numbers.values()) < 1 or self.num_recorded < 2:
-            raise ValueError(
-                "every number of suite.speed must be at least 1, num_recorded at least 2; got "
-                f"{numbers}"
             )
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
