@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genie_robo.commands.command import Command
 from genie_robo.commands.compose import compose_config
 from genie_robo.commands.help import OPTIONS, composed_value, list_choices, shown_names
 from genie_robo.commands.settings import Setting, list_settings
-from genie_robo.commands.table import COMMANDS, Command
+from genie_robo.commands.table import COMMANDS
 from genie_robo.config_file import conf_dir
 
 DOCS = Path(__file__).parent

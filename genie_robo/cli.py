@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from genie_robo.command_line import command_line, printable, without_secrets
+from genie_robo.commands.command import Command, UsageError
 from genie_robo.commands.console import open_page
 from genie_robo.commands.help import (
     list_choices,
@@ -19,7 +20,7 @@ from genie_robo.commands.help import (
     print_overview,
     print_section,
 )
-from genie_robo.commands.table import Command, UsageError, load_command
+from genie_robo.commands.table import load_command
 from genie_robo.disk_space import is_no_space, no_space
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -18,7 +18,7 @@ WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 
 CART = '''
 from dataclasses import dataclass
-from genie_robo.commands.table import Command
+from genie_robo.commands.command import Command
 
 @dataclass
 class Settings:

@@ -5,8 +5,9 @@ from enum import StrEnum
 
 import pytest
 
+from genie_robo.commands.command import UsageError
 from genie_robo.commands.compose import compose_config
-from genie_robo.commands.table import UsageError, load_command
+from genie_robo.commands.table import load_command
 from genie_robo.settings import take_names
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from genie_robo import config as cfg
 from genie_robo.command_line import command_line, is_address, write_setting
+from genie_robo.commands.command import UsageError
 from genie_robo.commands.own_entries import name_problem
 from genie_robo.commands.recordings import recordings_to_view
-from genie_robo.commands.table import UsageError
 from genie_robo.config_file import read_config
 from genie_robo.data.folders import find_dataset_folder
 from genie_robo.data.settings import members

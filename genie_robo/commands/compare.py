@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from genie_robo.commands.checks import find_runs
-from genie_robo.commands.table import SweptRun
+from genie_robo.commands.command import SweptRun
 from genie_robo.comparison.table import check_comparison, write_comparison
 from genie_robo.config import CompareConfig, ComparisonConfig, DemoConfig
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from genie_robo.commands.command import Command
 from genie_robo.commands.help import list_choices
 from genie_robo.commands.settings import list_settings
-from genie_robo.commands.table import Command, command_names, load_command
+from genie_robo.commands.table import command_names, load_command
 from genie_robo.config import CompletionConfig, Shell
 from genie_robo.config_file import conf_dir
 

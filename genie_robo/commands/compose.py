@@ -25,8 +25,9 @@ from omegaconf.errors import (
 )
 
 from genie_robo.command_line import write_setting
+from genie_robo.commands.command import Command, UsageError
 from genie_robo.commands.settings import Setting, list_settings
-from genie_robo.commands.table import Command, UsageError, did_you_mean
+from genie_robo.commands.table import did_you_mean
 from genie_robo.commands.words import to_overrides, type_at
 from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import editable, from_tree

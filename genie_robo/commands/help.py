@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from genie_robo.commands.command import Command, UsageError
 from genie_robo.commands.console import print_command_line, print_rows, print_text
 from genie_robo.commands.settings import Setting, list_settings
-from genie_robo.commands.table import Command, UsageError, command_names, did_you_mean, load_command
+from genie_robo.commands.table import command_names, did_you_mean, load_command
 
 OPTIONS = {
     "--help": "explain the tool, or the command before it",

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from genie_robo import config as cfg
-from genie_robo.commands.table import UsageError
+from genie_robo.commands.command import UsageError
 from genie_robo.config_file import conf_dir
 from genie_robo.config_tree import to_tree
 from genie_robo.stored_files import read_yaml_text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from genie_robo.command_line import command_line, write_setting
-from genie_robo.commands.table import UsageError
+from genie_robo.commands.command import UsageError
 from genie_robo.config import ViewConfig
 from genie_robo.run_folder import RunFolder
 from genie_robo.viz.recording_header import check_header

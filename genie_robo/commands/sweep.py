@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from genie_robo.command_line import literal, quote_text
+from genie_robo.commands.command import Command, SweptRun, UsageError
 from genie_robo.commands.compose import explain, prepare, to_config
-from genie_robo.commands.table import Command, SweptRun, UsageError
 from genie_robo.config_file import conf_dir
 
 

@@ -14,8 +14,8 @@ import yaml
 from hydra.utils import get_class
 
 from genie_robo.command_line import is_list, is_quoted, quote_text, split_values
+from genie_robo.commands.command import UsageError
 from genie_robo.commands.settings import nested_dataclass
-from genie_robo.commands.table import UsageError
 from genie_robo.config_file import conf_dir
 from genie_robo.settings import StringOrList
 

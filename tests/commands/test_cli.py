@@ -11,7 +11,8 @@ import pytest
 
 from genie_robo import cli
 from genie_robo.commands import table
-from genie_robo.commands.table import Command, UsageError, command_names, did_you_mean, load_command
+from genie_robo.commands.command import Command, UsageError
+from genie_robo.commands.table import command_names, did_you_mean, load_command
 
 
 class Colour(Enum):

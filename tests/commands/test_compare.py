@@ -7,8 +7,8 @@ import pytest
 from genie_robo import cli
 from genie_robo import config as cfg
 from genie_robo.commands.checks import find_runs
+from genie_robo.commands.command import SweptRun
 from genie_robo.commands.compare import check_columns, compare_sweep
-from genie_robo.commands.table import SweptRun
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import pytest
 from hydra.utils import instantiate
 
 from genie_robo.commands.checks import run_names
+from genie_robo.commands.command import UsageError
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.table import UsageError, load_command
+from genie_robo.commands.table import load_command
 
 WHO = {"command": "eval", "purpose": "the run folder"}
 

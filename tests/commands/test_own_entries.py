@@ -9,8 +9,8 @@ from hydra.core.config_store import ConfigStore
 
 from genie_robo import cli
 from genie_robo import config as cfg
+from genie_robo.commands.command import UsageError
 from genie_robo.commands.own_entries import read_entries
-from genie_robo.commands.table import UsageError
 from genie_robo.config_file import read_config, write_config
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import record_dataset

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from genie_robo.command_line import command_line, write_setting
+from genie_robo.commands.command import Command, UsageError
 from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.table import Command, UsageError, load_command
+from genie_robo.commands.table import load_command
 from genie_robo.commands.words import to_overrides, type_at
 from genie_robo.config import DemoConfig, EvalConfig
 from genie_robo.settings import StringOrList

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import genie_robo.viz.viewer
-from genie_robo.commands.table import COMMANDS, UsageError
+from genie_robo.commands.command import UsageError
+from genie_robo.commands.table import COMMANDS
 from genie_robo.commands.view import run as view
 from genie_robo.config import ViewConfig
 from genie_robo.viz.rollout import write_rollouts
