@@ -181,5 +181,5 @@ def test_actions_that_do_not_steer_the_model_are_named(video):
 
 
 def test_the_sampler_can_be_chosen_and_trust_is_of_the_measured_one(exported, video):
-    slow = genie_robo.load(exported, device="cpu", sampler=Sampler(num_steps=2))
+    slow = genie_robo.load(exported, device="cpu", sampler=Sampler(num_steps=3))
     assert slow.imagine(video[0], codes=1, num_frames=1).trust is None
