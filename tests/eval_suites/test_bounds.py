@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -14,6 +15,7 @@ from genie_robo.eval_suites.behaviour_cloning import BehaviourCloning
 from genie_robo.eval_suites.bounds import check_names, check_settings, check_window, whole_number
 from genie_robo.eval_suites.counterfactual import Counterfactual
 from genie_robo.eval_suites.policy_evaluation import PolicyEvaluation
+from genie_robo.eval_suites.rollouts import room_for
 from genie_robo.eval_suites.selfcheck import SelfCheck
 from genie_robo.eval_suites.tokenizer import TokenizerSuite
 from genie_robo.eval_suites.video import VideoSuite
@@ -70,7 +72,9 @@ def test_whole_numbers_fit_where_any_number_does_and_names_become_members():
 
 
 def test_a_suite_that_is_no_dataclass_is_left_alone():
-    check_settings(object())
+    suite = SimpleNamespace(name="mine", max_episodes=0)
+    check_settings(suite)
+    assert vars(suite) == {"name": "mine", "max_episodes": 0}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,9 @@ def test_a_prompt_without_room_to_imagine_is_refused(suite, num_frames):
 
 def test_a_window_with_room_and_suites_without_prompts_pass():
     check_window(VideoSuite(num_prompt_frames=7), 8)
+    assert room_for(15, 7, num_frames=8, name="video") == 1
     check_window(SelfCheck(), 1)
+    assert not hasattr(SelfCheck(), "horizon")
 
 
 @pytest.mark.parametrize(
