@@ -167,6 +167,7 @@ def build_dynamics(
         actions=model.actions,
         transformer=build_transformer(model.dynamics.transformer, model.attention),
         copies=model.dynamics.copies,
+        clean_past=model.dynamics.clean_past,
     )
 
 

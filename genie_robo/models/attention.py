@@ -21,6 +21,9 @@ from genie_robo.precision import supports_bf16
 Along = Literal["patches", "frames"]
 """The axis of attention: the patches of a frame, or the frames of a patch."""
 
+Unseen = Literal["later"] | Bool[Tensor, "q k"] | None
+"""What a query does not see: later positions, marked keys, or nothing."""
+
 MATMUL_MAX_LENGTH = 128
 """On a CPU explicit matmul trains faster in fp32 than fused attention up to about this many keys;
 without gradients it always is."""
@@ -106,14 +109,11 @@ class Attention(nn.Module):
         key: Float[Tensor, "*n heads k e"],
         value: Float[Tensor, "*n heads k e"],
         *,
-        causal: bool,
-        frame_size: int = 1,
+        unseen: Unseen = None,
     ) -> Float[Tensor, "*n heads q e"]:
         """Attend with scale gain / sqrt(e); heads are not merged."""
         scale = (self.gain / math.sqrt(self.head_dim))[:, None].to(query.dtype)
-        return attend(
-            query * scale, key, value, causal=causal, frame_size=frame_size, backend=self.backend
-        )
+        return attend(query * scale, key, value, unseen=unseen, backend=self.backend)
 
 
 def attend(
@@ -121,14 +121,10 @@ def attend(
     key: Float[Tensor, "*n heads k e"],
     value: Float[Tensor, "*n heads k e"],
     *,
-    causal: bool,
     backend: Backend,
-    frame_size: int = 1,
+    unseen: Unseen = None,
 ) -> Float[Tensor, "*n heads q e"]:
     """Softmax attention of queries that are already scaled.
-
-    Positions lie frame after frame, `frame_size` each. `causal` lets frame i see frames 0..i, all
-    positions of frame i included, and needs as many queries as keys.
 
     Raises:
         ValueError: `xformers` was requested where it has no kernel.
@@ -136,12 +132,12 @@ def attend(
     match choose_backend(backend, query, num_keys=key.shape[-2]):
         case "xformers":
             q, k, v = (x.flatten(0, -4).transpose(-2, -3) for x in (query, key, value))
-            attended = xformers_attention(q, k, v, causal=causal, frame_size=frame_size)
+            attended = xformers_attention(q, k, v, unseen=unseen)
             return attended.transpose(-2, -3).unflatten(0, query.shape[:-3])
         case "sdpa":
-            return sdpa_attention(query, key, value, causal=causal, frame_size=frame_size)
+            return sdpa_attention(query, key, value, unseen=unseen)
         case _:
-            return matmul_attention(query, key, value, causal=causal, frame_size=frame_size)
+            return matmul_attention(query, key, value, unseen=unseen)
 
 
 def sdpa_attention(
@@ -149,25 +145,35 @@ def sdpa_attention(
     key: Float[Tensor, "*n heads k e"],
     value: Float[Tensor, "*n heads k e"],
     *,
-    causal: bool,
-    frame_size: int = 1,
+    unseen: Unseen = None,
 ) -> Float[Tensor, "*n heads q e"]:
     """Attention by torch's `scaled_dot_product_attention`, which picks a kernel."""
     q, k, v = query, key, value
     if query.is_cuda:  # fused kernels take four dimensions there; on a CPU that is slower
         q, k, v = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
-    by_frame = causal and frame_size > 1
-    seen = ~future(q.shape[-2], frame_size, q.device) if by_frame else None
+    seen = ~unseen if isinstance(unseen, Tensor) else None
+    is_causal = seen is None and unseen is not None
     attended = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=seen, is_causal=causal and not by_frame, scale=1.0
+        q, k, v, attn_mask=seen, is_causal=is_causal, scale=1.0
     )
     return attended.view(query.shape)
 
 
-def future(num_positions: int, frame_size: int, device: torch.device) -> Bool[Tensor, "q k"]:
-    """Whether key k lies in a later frame than query q."""
+def later_frames(num_positions: int, frame_size: int, device: torch.device) -> Bool[Tensor, "q k"]:
+    """Whether key k lies in a later frame than query q; positions lie frame after frame."""
     frame = torch.arange(num_positions, device=device) // frame_size
     return frame > frame[:, None]
+
+
+def all_but_the_past(num_frames: int, device: torch.device) -> Bool[Tensor, "q k"]:
+    """Whether query q does not see key k, of frames twice over: as past, then as masked.
+
+    A frame sees itself and what lies before it of the past; no frame sees another masked one.
+    """
+    time = torch.arange(num_frames, device=device).repeat(2)
+    is_past = torch.arange(2 * num_frames, device=device) < num_frames
+    itself = torch.eye(2 * num_frames, dtype=torch.bool, device=device)
+    return ~(is_past & (time < time[:, None]) | itself)
 
 
 def choose_backend(backend: Backend, query: Tensor, *, num_keys: int) -> Backend:
@@ -196,16 +202,16 @@ def matmul_attention(
     key: Float[Tensor, "*n heads k e"],
     value: Float[Tensor, "*n heads k e"],
     *,
-    causal: bool,
-    frame_size: int = 1,
+    unseen: Unseen = None,
 ) -> Float[Tensor, "*n heads q e"]:
     """Attention as two matrix products; torch's softmax accumulates in fp32."""
     num_bytes = query.shape[:-1].numel() * key.shape[-2] * query.element_size()
-    if num_bytes > TILE_BYTES and not causal and not torch.is_grad_enabled():
+    if num_bytes > TILE_BYTES and unseen is None and not torch.is_grad_enabled():
         return _attend_in_tiles(query, key, value, num_tiles=-(-num_bytes // TILE_BYTES))
     scores = query @ key.transpose(-1, -2)
-    if causal:
-        unseen = future(scores.shape[-1], frame_size, scores.device)
+    if unseen is not None:
+        if not isinstance(unseen, Tensor):
+            unseen = later_frames(scores.shape[-1], 1, scores.device)
         scores = scores + torch.zeros_like(unseen, dtype=scores.dtype).masked_fill_(
             unseen, -torch.inf
         )
@@ -239,32 +245,31 @@ def xformers_attention(
     key: Float[Tensor, "n k heads e"],
     value: Float[Tensor, "n k heads e"],
     *,
-    causal: bool,
-    frame_size: int = 1,
+    unseen: Unseen = None,
     op: Any = None,
 ) -> Float[Tensor, "n q heads e"]:
     """Xformers memory-efficient attention (Rabe and Staats 2021; Lefaudeux et al. 2022), scale 1.
 
-    xformers has no bias class for a block-causal mask, so frames of more than one position get a
-    dense bias, shared by batch and heads.
+    Other masks than the causal one become a dense bias, shared by batch and heads.
     `op` picks a forward and backward operator pair; None lets xformers dispatch.
     """
     fmha = load_xformers()
     bias = None
-    if causal and frame_size > 1:
-        bias = frame_bias(query, frame_size)
-    elif causal:
+    if isinstance(unseen, Tensor):
+        bias = dense_bias(query, unseen)
+    elif unseen is not None:
         bias = fmha.attn_bias.LowerTriangularMask()
     return fmha.memory_efficient_attention(query, key, value, attn_bias=bias, scale=1.0, op=op)
 
 
-def frame_bias(
-    query: Float[Tensor, "n q heads e"], frame_size: int
-) -> Float[Tensor, "n heads q q"]:
-    """Block-causal bias: -inf in later frames, else 0; its row stride is a multiple of 8."""
-    num_sets, length, num_heads, _ = query.shape
-    aligned = query.new_zeros(length, -(-length // 8) * 8)[:, :length]
-    bias = aligned.masked_fill_(future(length, frame_size, query.device), -torch.inf)
+def dense_bias(
+    query: Float[Tensor, "n q heads e"], unseen: Bool[Tensor, "q k"]
+) -> Float[Tensor, "n heads q k"]:
+    """-inf where a key is unseen, else 0; the row stride is a multiple of 8."""
+    num_sets, _, num_heads, _ = query.shape
+    num_queries, num_keys = unseen.shape
+    aligned = query.new_zeros(num_queries, -(-num_keys // 8) * 8)[:, :num_keys]
+    bias = aligned.masked_fill_(unseen, -torch.inf)
     return bias.expand(num_sets, num_heads, -1, -1)
 
 
@@ -300,7 +305,7 @@ def xformers_works() -> bool:
     try:
         with _gradients():
             probe = torch.zeros(1, 8, 1, 32, device="cuda", dtype=torch.bfloat16).requires_grad_()
-            xformers_attention(probe, probe, probe, causal=True).sum().backward()
+            xformers_attention(probe, probe, probe, unseen="later").sum().backward()
     except (RuntimeError, OSError):  # no kernel for this GPU; no CUDA 12 runtime
         return False
     return True
@@ -338,7 +343,7 @@ def time_backends(device: torch.device) -> dict[Backend, float]:
         laps, heads = [], torch.zeros(16, 8, 256, 32, device=device, dtype=dtype).requires_grad_()
         for _ in range(NUM_LAPS):
             start = time.perf_counter()
-            attend(heads, heads, heads, causal=False, backend=backend).sum().backward()
+            attend(heads, heads, heads, backend=backend).sum().backward()
             if on_gpu:
                 torch.cuda.synchronize(device)
             laps.append(1e3 * (time.perf_counter() - start))

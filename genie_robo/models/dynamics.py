@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.action_input import ActionInput
@@ -25,6 +25,9 @@ class DynamicsModel(nn.Module):
 
         logit of token k = w_k h + b_k + [k = z_t-1] (g h + c)
 
+    With `clean_past` a frame is predicted in training from earlier frames as they are, as in
+    imagination; without it tokens of those are masked too, as in the paper.
+
     The latent action is `latent_dim` numbers. With `robot_dim` above 0 robot actions of that width
     steer too, or alone where `latent_dim` is 0; all inputs then have the form of RobotControl.
     """
@@ -39,10 +42,12 @@ class DynamicsModel(nn.Module):
         actions: Joining,
         transformer: STTransformer,
         copies: bool = False,
+        clean_past: bool = False,
     ) -> None:
         super().__init__()
         self.num_tokens = num_tokens
         self.tokens_per_frame = tokens_per_frame
+        self.clean_past = clean_past
         self.transformer = transformer
         dim = transformer.dim
         self.embed = nn.Embedding(num_tokens + 1, dim)
@@ -90,10 +95,17 @@ class DynamicsModel(nn.Module):
         return self.logits(self.features(tokens, actions), self.before(tokens))
 
     def features(
-        self, tokens: Int[Tensor, "b t s"], actions: Float[Tensor, "b t-1 e"]
+        self,
+        tokens: Int[Tensor, "b t s"],
+        actions: Float[Tensor, "b t-1 e"],
+        hidden: Bool[Tensor, "b t s"] | None = None,
     ) -> Float[Tensor, "b t s d"]:
-        """Transformer output for every token."""
-        return self.action_input.drop(self.transformer(self._embed(tokens, actions)))
+        """Transformer output for every token, those that are `hidden` masked."""
+        shown = tokens if hidden is None else tokens.masked_fill(hidden, self.mask_token)
+        x, num_past = self._embed(shown, actions), 0
+        if hidden is not None and self.clean_past:
+            x, num_past = torch.cat([self._embed(tokens, actions), x], dim=1), x.shape[1]
+        return self.action_input.drop(self.transformer(x, num_past=num_past))
 
     def before(self, tokens: Int[Tensor, "b t s"]) -> Int[Tensor, "b t s"]:
         """The token in the same place of the frame before; the mask token for the first frame."""

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from genie_robo.models.attention import Attention
+from genie_robo.models.attention import Attention, all_but_the_past, later_frames
 from genie_robo.models.cache import BlockCache, KVCache, Places
 from genie_robo.models.settings import Backend
 
@@ -42,10 +42,20 @@ class STBlock(nn.Module):
         x: Float[Tensor, "b t s d"],
         cache: BlockCache | None = None,
         places: Places | None = None,
-    ) -> Float[Tensor, "b t r d"]:
-        """One block on the residual stream, for all patches or those at `places`."""
+        *,
+        num_past: int = 0,
+        drops_past: bool = False,
+    ) -> Float[Tensor, "b t_out r d"]:
+        """One block on the residual stream, for all patches or those at `places`.
+
+        With `num_past` the frames come twice, see STTransformer.
+        """
         x = _at(x, places, dim=2) + _attend_frame(self.spatial, self.spatial_norm(x), places)
-        x = x + self._attend_time(self.temporal_norm(x), cache, places)
+        if num_past:
+            first = num_past if drops_past else 0
+            x = x[:, first:] + self._attend_past(self.temporal_norm(x), first)
+        else:
+            x = x + self._attend_time(self.temporal_norm(x), cache, places)
         return x + self.ff(self.ff_norm(x))
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
@@ -57,7 +67,15 @@ class STBlock(nn.Module):
         self, x: Float[Tensor, "b t r d"], cache: BlockCache | None, places: Places | None
     ) -> Float[Tensor, "b t r d"]:
         query, key, value = _project_frames(self.temporal, x, cache, places)
-        attended = self.temporal.attend(query, key, value, causal=x.shape[1] > 1)
+        unseen = "later" if x.shape[1] > 1 else None
+        attended = self.temporal.attend(query, key, value, unseen=unseen)
+        return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
+
+    def _attend_past(self, x: Float[Tensor, "b t s d"], first: int) -> Float[Tensor, "b q s d"]:
+        """Attention of frames from `first` on, of frames that come twice."""
+        query, key, value = _project_frames(self.temporal, x, None, is_twice=True)
+        unseen = all_but_the_past(x.shape[1] // 2, x.device)[first:]
+        attended = self.temporal.attend(query[..., first:, :], key, value, unseen=unseen)
         return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
 
@@ -114,9 +132,9 @@ class FullBlock(OneAttentionBlock):
             rearrange(part, "b s heads t e -> b heads (t s) e")
             for part in _project_frames(self.attention, x, cache)
         )
-        attended = self.attention.attend(
-            query, key, value, causal=num_frames > 1, frame_size=frame_size
-        )
+        num_positions = num_frames * frame_size
+        unseen = later_frames(num_positions, frame_size, x.device) if num_frames > 1 else None
+        attended = self.attention.attend(query, key, value, unseen=unseen)
         joined = rearrange(attended, "b heads (t s) e -> b t s (heads e)", s=frame_size)
         return self.attention.to_out(joined)
 
@@ -158,18 +176,28 @@ class STTransformer(nn.Module):
         x: Float[Tensor, "b t s d"],
         cache: KVCache | None = None,
         places: Places | None = None,
-    ) -> Float[Tensor, "b t r d"]:
+        *,
+        num_past: int = 0,
+    ) -> Float[Tensor, "b t_out r d"]:
         """All frames at once; with a cache, `x` is the next frame after the cached ones.
 
         With `places` the output has those patches only, which saves most of the last block.
+
+        With `num_past` that many frames come twice, as the past and as they are to be computed: the
+        output has the latter, each as it would be after a cache of the past before it. So one pass
+        trains all frames as they are imagined (the mask of block diffusion, Arriola et al. 2025,
+        arXiv 2503.09573, for frames). Only for space-time blocks.
         """
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
+            past = cache.blocks[index] if cache else None
+            how: dict[str, Any] = {"places": places if index == last else None}
+            if num_past:
+                how = {"num_past": num_past, "drops_past": index == last}
             if self.checkpoint_activations and self.training and cache is None:
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, use_reentrant=False, **how)
             else:
-                past = cache.blocks[index] if cache else None
-                x = block(x, past, places if index == last else None)
+                x = block(x, past, **how)
         return self.norm(x)
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: KVCache) -> None:
@@ -230,7 +258,7 @@ def _attend_frame(
     """Attention of the patches of a frame, or of those at `places`, to all of the frame."""
     queries_keys, value = attention.project(x, along="patches")
     query, key = queries_keys.unbind()
-    attended = attention.attend(_at(query, places, dim=3), key, value, causal=False)
+    attended = attention.attend(_at(query, places, dim=3), key, value)
     return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
 
 
@@ -239,6 +267,8 @@ def _project_frames(
     x: Float[Tensor, "b t s d"],
     cache: BlockCache | None,
     places: Places | None = None,
+    *,
+    is_twice: bool = False,
 ) -> tuple[
     Float[Tensor, "b s heads t e"],
     Float[Tensor, "b s heads t_past e"],
@@ -249,7 +279,8 @@ def _project_frames(
     With `places`, `x` holds those patches only, and the cache does not change.
     """
     queries_keys, value = attention.project(x, along="frames")
-    query, key = rotate(queries_keys, first=cache.num_seen if cache else 0).unbind()
+    first, times = cache.num_seen if cache else 0, 2 if is_twice else 1
+    query, key = rotate(queries_keys, first=first, times=times).unbind()
     if cache and places is not None:
         key, value = cache.read_at(places, key, value)
     elif cache:
@@ -257,33 +288,38 @@ def _project_frames(
     return query, key, value
 
 
-def rotate(x: Float[Tensor, "*n t e"], *, first: int) -> Float[Tensor, "*n t e"]:
+def rotate(x: Float[Tensor, "*n t e"], *, first: int, times: int = 1) -> Float[Tensor, "*n t e"]:
     """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
 
-    Attention then depends on the distance of two frames only.
+    Attention then depends on the distance of two frames only. The frames come `times` times over.
     """
-    num_frames, head_dim = x.shape[-2:]
+    num_frames, head_dim = x.shape[-2] // times, x.shape[-1]
+    of = (first, num_frames, times, head_dim, x.device, x.dtype)
     if torch.compiler.is_compiling():
-        return _turn(x, *_rotary_table(first, num_frames, head_dim, x.device, x.dtype))
-    table = _kept_table(first, num_frames, head_dim, x.device, x.dtype)
+        return _turn(x, *_rotary_table(*of))
+    table = _kept_table(*of)
     return _Rotation.apply(x, *table) if torch.is_grad_enabled() else _turn(x, *table)
 
 
 @lru_cache(maxsize=64)
-def _kept_table(
-    first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
-) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
+def _kept_table(*of: Any) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
     with torch.inference_mode(mode=False):  # kept tensors may be used by training later
-        return _rotary_table(first, num_frames, head_dim, device, dtype)
+        return _rotary_table(*of)
 
 
 def _rotary_table(
-    first: int, num_frames: int, head_dim: int, device: torch.device, dtype: torch.dtype
+    first: int,
+    num_frames: int,
+    times: int,
+    head_dim: int,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
     """Cosines and sines of the frames' angles; the sines are negative in the first half."""
     half = head_dim // 2
     frequency = 100.0 ** (-torch.arange(half, device=device) / half)
-    angle = torch.arange(first, first + num_frames, device=device)[:, None] * frequency
+    frames = torch.arange(first, first + num_frames, device=device).repeat(times)
+    angle = frames[:, None] * frequency
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 

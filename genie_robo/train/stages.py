@@ -280,7 +280,7 @@ def masked_token_loss(
     wait.
     """
     places = hidden.flatten().nonzero().flatten() if places is None else places
-    features = model.features(tokens.masked_fill(hidden, model.mask_token), actions)
+    features = model.features(tokens, actions, hidden)
     features, before, targets = (
         flat.index_select(0, places)
         for flat in (features.flatten(0, 2), model.before(tokens).flatten(), tokens.flatten())

@@ -8,18 +8,22 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from genie_robo.models import attention
 from genie_robo.models.attention import (
     MATMUL_MAX_LENGTH,
+    all_but_the_past,
     attend,
     check_head_dim,
     choose_backend,
-    frame_bias,
-    future,
+    dense_bias,
+    later_frames,
     load_xformers,
     xformers_attention,
     xformers_works,
 )
 from genie_robo.models.settings import Backend
 
-CAUSAL_AND_FRAME_SIZE = [(False, 1), (True, 1), (True, 3)]
+CPU = torch.device("cpu")
+UNSEEN = [None, "later", later_frames(10, 3, CPU), all_but_the_past(5, CPU)]
+NAMES_OF_UNSEEN = ["nothing", "later", "later_frames", "all_but_the_past"]
+"""Masks of ten positions."""
 
 
 def tensors(length=8, dtype=torch.float32, seed=0, size=(2, 3)):
@@ -47,12 +51,12 @@ def test_auto_on_a_cpu_goes_by_dtype_and_length():
 def test_tiles_give_what_one_piece_gives(monkeypatch, dtype, tolerance, num_queries):
     query, key, value = tensors(8, dtype)
     query = query[..., :num_queries, :]
-    whole = attention.matmul_attention(query, key, value, causal=False)
+    whole = attention.matmul_attention(query, key, value)
     one_query = 2 * 3 * 8 * query.element_size()
     for num_bytes in (1, one_query, 3 * one_query):
         monkeypatch.setattr(attention, "TILE_BYTES", num_bytes)
         with torch.no_grad():
-            tiled = attention.matmul_attention(query, key, value, causal=False)
+            tiled = attention.matmul_attention(query, key, value)
 
         torch.testing.assert_close(tiled, whole.detach(), atol=tolerance, rtol=tolerance)
 
@@ -87,7 +91,7 @@ def test_whether_xformers_works_does_not_depend_on_who_asks_first(monkeypatch, c
     monkeypatch.setattr(attention.util, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "zeros", lambda *size, device, **kind: zeros(*size, **kind))
-    monkeypatch.setattr(attention, "xformers_attention", lambda q, k, v, causal: q * k * v)
+    monkeypatch.setattr(attention, "xformers_attention", lambda q, k, v, unseen: q * k * v)
     xformers_works.cache_clear()
     with context():
         assert xformers_works()
@@ -117,19 +121,27 @@ def test_head_dimensions_without_a_kernel_are_refused_without_importing_xformers
         check_head_dim(0, Backend.auto)
 
 
-def test_future_is_what_lies_in_a_later_frame():
-    by_frame = future(4, 2, torch.device("cpu"))
+def test_later_frames_hide_what_lies_in_them():
+    by_frame = later_frames(4, 2, CPU)
 
     assert by_frame.int().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert torch.equal(future(5, 1, torch.device("cpu")), torch.ones(5, 5).bool().triu(1))
+    assert torch.equal(later_frames(5, 1, CPU), torch.ones(5, 5).bool().triu(1))
 
 
-@pytest.mark.parametrize(("causal", "frame_size"), CAUSAL_AND_FRAME_SIZE)
-def test_backends_agree_forward_and_backward(causal, frame_size):
+def test_frames_that_come_twice_see_the_past_and_themselves():
+    seen = (~all_but_the_past(3, CPU)).int()
+
+    past = [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert seen[:3].tolist() == [[*row, 0, 0, 0] for row in past]
+    assert seen[3:].tolist() == [[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN, ids=NAMES_OF_UNSEEN)
+def test_backends_agree_forward_and_backward(unseen):
     outputs, gradients = [], []
     for backend in (Backend.sdpa, Backend.matmul):
-        query, key, value = tensors(length=9, seed=3)
-        out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
+        query, key, value = tensors(length=10, seed=3)
+        out = attend(query, key, value, unseen=unseen, backend=backend)
         out.square().sum().backward()
         outputs.append(out)
         gradients.append(query.grad)
@@ -140,14 +152,17 @@ def test_backends_agree_forward_and_backward(causal, frame_size):
 
 def test_xformers_on_a_cpu_is_a_clear_error():
     with pytest.raises(ValueError, match=r"model\.attention=xformers needs a CUDA device.*cpu"):
-        attend(*tensors(), causal=True, backend=Backend.xformers)
+        attend(*tensors(), backend=Backend.xformers)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-@pytest.mark.parametrize(("causal", "frame_size"), [(False, 1), (True, 1), (True, 4), (True, 3)])
-def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
+@pytest.mark.parametrize("frame_size", [0, 1, 3, 4, "past"])
+def test_xformers_equals_sdpa_on_a_gpu(frame_size):
     assert xformers_works()
+    device = torch.device("cuda")
+    unseen = {0: None, 1: "later", "past": all_but_the_past(30, device)}
+    unseen |= {size: later_frames(60, size, device) for size in (3, 4)}
     results = []
     for backend in (Backend.xformers, Backend.sdpa):
         torch.manual_seed(0)
@@ -155,7 +170,7 @@ def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
             torch.randn(4, 4, 60, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
             for _ in range(3)
         )
-        out = attend(query, key, value, causal=causal, frame_size=frame_size, backend=backend)
+        out = attend(query, key, value, unseen=unseen[frame_size], backend=backend)
         out.float().square().sum().backward()
         results.append((out, query.grad, value.grad))
 
@@ -164,21 +179,21 @@ def test_xformers_equals_sdpa_on_a_gpu(causal, frame_size):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("causal", "frame_size"), CAUSAL_AND_FRAME_SIZE)
-def test_xformers_real_entry_point_with_a_reference_operator(causal, frame_size):
+@pytest.mark.parametrize("unseen", UNSEEN, ids=NAMES_OF_UNSEEN)
+def test_xformers_real_entry_point_with_a_reference_operator(unseen):
     """The real validation, bias classes and autograd of xformers, around a reference kernel."""
     pytest.importorskip("xformers")
     fmha = load_xformers()
     operator = reference_operator(fmha)
 
-    ours = tensors(length=9, seed=5)
+    ours = tensors(length=10, seed=5)
     positions_first = [x.transpose(1, 2) for x in ours]
-    out = xformers_attention(*positions_first, causal=causal, frame_size=frame_size, op=operator)
+    out = xformers_attention(*positions_first, unseen=unseen, op=operator)
     out.square().sum().backward()
 
-    expected = tensors(length=9, seed=5)
-    frame = torch.arange(9) // frame_size
-    seen = frame <= frame[:, None] if causal else None
+    expected = tensors(length=10, seed=5)
+    hidden = later_frames(10, 1, CPU) if unseen == "later" else unseen
+    seen = None if hidden is None else ~hidden
     reference = F.scaled_dot_product_attention(*expected, attn_mask=seen, scale=1.0)
     reference.square().sum().backward()
 
@@ -194,7 +209,7 @@ def test_kernel_of_xformers_takes_the_bias_of_frames(dtype):
     pytest.importorskip("xformers")
     fmha = load_xformers()
     query = torch.zeros(2, 15, 3, 16, dtype=dtype)
-    bias = frame_bias(query, 5)
+    bias = dense_bias(query, later_frames(15, 5, CPU))
 
     def objections(attn_bias):
         inputs = fmha.Inputs(query=query, key=query, value=query, attn_bias=attn_bias)

@@ -47,6 +47,46 @@ def test_the_cache_gives_the_logits_of_the_full_window(dynamics, tokens, actions
     torch.testing.assert_close(torch.stack(frames, 1), full, atol=1e-5, rtol=0)
 
 
+def test_a_clean_past_trains_every_frame_as_it_is_imagined(dynamics, tokens, actions):
+    everywhere = torch.arange(8).expand(2, 8)
+    hidden = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(5)) < 0.6
+    masked = tokens.masked_fill(hidden, dynamics.mask_token)
+    trained = dynamics.features(tokens, actions, hidden)
+
+    for t in range(1, 6):
+        cache = dynamics.transformer.new_cache(6)
+        dynamics.remember(tokens[:, :t], actions[:, : t - 1], cache)
+        imagined = dynamics.next_frame(
+            masked[:, t : t + 1], actions[:, t - 1 : t], cache, everywhere
+        )
+        logits = dynamics.logits(trained[:, t], tokens[:, t - 1])
+        torch.testing.assert_close(logits, imagined, atol=1e-5, rtol=0)
+
+
+def test_without_a_clean_past_hidden_tokens_are_hidden_from_all_frames(dynamics, tokens, actions):
+    dynamics.clean_past = False
+    hidden = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(5)) < 0.6
+
+    trained = dynamics.features(tokens, actions, hidden)
+
+    masked = tokens.masked_fill(hidden, dynamics.mask_token)
+    assert torch.equal(trained, dynamics.features(masked, actions))
+
+
+@pytest.mark.parametrize("clean_past", [False, True])
+def test_recomputed_activations_change_no_gradient(dynamics, tokens, actions, clean_past):
+    dynamics.clean_past, stack = clean_past, dynamics.transformer.train()
+    hidden = torch.ones_like(tokens).bool()
+    gradients = []
+    for stack.checkpoint_activations in (False, True):
+        dynamics.zero_grad()
+        dynamics.features(tokens, actions, hidden).square().sum().backward()
+        gradients.append([x.grad.clone() for x in stack.parameters()])
+
+    for ours, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, recomputed)
+
+
 def test_logits_come_for_the_places_asked_for(dynamics, tokens, actions):
     def first_frame(places):
         cache = dynamics.transformer.new_cache(6)

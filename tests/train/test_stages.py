@@ -170,9 +170,9 @@ def test_a_share_of_windows_is_steered_by_latents(stage, batch, share, monkeypat
             part.warmup_steps = 0
     steering, forward = [], type(stage.dynamics).features
 
-    def remember(model, tokens, actions):
+    def remember(model, tokens, actions, hidden):
         steering.append(actions)
-        return forward(model, tokens, actions)
+        return forward(model, tokens, actions, hidden)
 
     monkeypatch.setattr(type(stage.dynamics), "features", remember)
     stage.latents_share = share
