@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.settings import Backend
@@ -165,14 +165,20 @@ def later_frames(num_positions: int, frame_size: int, device: torch.device) -> B
     return frame > frame[:, None]
 
 
-def all_but_the_past(num_frames: int, device: torch.device) -> Bool[Tensor, "q k"]:
-    """Whether query q does not see key k, of frames twice over: as past, then as masked.
+def past_then_next(num_past: int, device: torch.device) -> Int[Tensor, " t"]:
+    """The times of frames 0..n-1, which are the past, and of frames 1..n, which follow them."""
+    past = torch.arange(num_past, device=device)
+    return torch.cat([past, past + 1])
 
-    A frame sees itself and what lies before it of the past; no frame sees another masked one.
+
+def all_but_the_past(num_past: int, device: torch.device) -> Bool[Tensor, "q k"]:
+    """Whether query q does not see key k, of the frames of `past_then_next`.
+
+    A frame sees itself and the past before it; no frame sees another one that follows the past.
     """
-    time = torch.arange(num_frames, device=device).repeat(2)
-    is_past = torch.arange(2 * num_frames, device=device) < num_frames
-    itself = torch.eye(2 * num_frames, dtype=torch.bool, device=device)
+    time = past_then_next(num_past, device)
+    is_past = torch.arange(len(time), device=device) < num_past
+    itself = torch.eye(len(time), dtype=torch.bool, device=device)
     return ~(is_past & (time < time[:, None]) | itself)
 
 

@@ -100,12 +100,17 @@ class DynamicsModel(nn.Module):
         actions: Float[Tensor, "b t-1 e"],
         hidden: Bool[Tensor, "b t s"] | None = None,
     ) -> Float[Tensor, "b t s d"]:
-        """Transformer output for every token, those that are `hidden` masked."""
+        """Transformer output for every token, those that are `hidden` masked.
+
+        With `clean_past` there is none for a first frame, which nothing precedes: it is zeros.
+        """
         shown = tokens if hidden is None else tokens.masked_fill(hidden, self.mask_token)
-        x, num_past = self._embed(shown, actions), 0
-        if hidden is not None and self.clean_past:
-            x, num_past = torch.cat([self._embed(tokens, actions), x], dim=1), x.shape[1]
-        return self.action_input.drop(self.transformer(x, num_past=num_past))
+        if hidden is None or not self.clean_past:
+            return self.action_input.drop(self.transformer(self._embed(shown, actions)))
+        past = self._embed(tokens[:, :-1], actions[:, :-1])
+        x = torch.cat([past, self._embed(shown[:, 1:], actions)], dim=1)
+        features = self.action_input.drop(self.transformer(x, num_past=past.shape[1]))
+        return F.pad(features, (0, 0, 0, 0, 1, 0))
 
     def before(self, tokens: Int[Tensor, "b t s"]) -> Int[Tensor, "b t s"]:
         """The token in the same place of the frame before; the mask token for the first frame."""

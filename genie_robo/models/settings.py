@@ -209,7 +209,7 @@ class LatentActionConfig(LatentActionDesign):
             num_codes=8,
             code_dim=4,
             space=Space.box,
-            warmup_steps=400,
+            warmup_steps=300,
         )
     )
 

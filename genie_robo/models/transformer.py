@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from genie_robo.models.attention import Attention, all_but_the_past, later_frames
+from genie_robo.models.attention import Attention, all_but_the_past, later_frames, past_then_next
 from genie_robo.models.cache import BlockCache, KVCache, Places
 from genie_robo.models.settings import Backend
 
@@ -48,12 +48,12 @@ class STBlock(nn.Module):
     ) -> Float[Tensor, "b t_out r d"]:
         """One block on the residual stream, for all patches or those at `places`.
 
-        With `num_past` the frames come twice, see STTransformer.
+        With `num_past` the frames are those of `past_then_next`; `drops_past` gives the latter.
         """
         x = _at(x, places, dim=2) + _attend_frame(self.spatial, self.spatial_norm(x), places)
         if num_past:
             first = num_past if drops_past else 0
-            x = x[:, first:] + self._attend_past(self.temporal_norm(x), first)
+            x = x[:, first:] + self._attend_past(self.temporal_norm(x), num_past, first)
         else:
             x = x + self._attend_time(self.temporal_norm(x), cache, places)
         return x + self.ff(self.ff_norm(x))
@@ -71,10 +71,12 @@ class STBlock(nn.Module):
         attended = self.temporal.attend(query, key, value, unseen=unseen)
         return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
-    def _attend_past(self, x: Float[Tensor, "b t s d"], first: int) -> Float[Tensor, "b q s d"]:
-        """Attention of frames from `first` on, of frames that come twice."""
-        query, key, value = _project_frames(self.temporal, x, None, is_twice=True)
-        unseen = all_but_the_past(x.shape[1] // 2, x.device)[first:]
+    def _attend_past(
+        self, x: Float[Tensor, "b t s d"], num_past: int, first: int
+    ) -> Float[Tensor, "b q s d"]:
+        """Attention of the frames from `first` on to the past before each, and to itself."""
+        query, key, value = _project_frames(self.temporal, x, None, num_past=num_past)
+        unseen = all_but_the_past(num_past, x.device)[first:]
         attended = self.temporal.attend(query[..., first:, :], key, value, unseen=unseen)
         return self.temporal.to_out(rearrange(attended, "b s heads t e -> b t s (heads e)"))
 
@@ -183,8 +185,8 @@ class STTransformer(nn.Module):
 
         With `places` the output has those patches only, which saves most of the last block.
 
-        With `num_past` that many frames come twice, as the past and as they are to be computed: the
-        output has the latter, each as it would be after a cache of the past before it. So one pass
+        With `num_past` frames 0..n-1 are the past, and frames 1..n come after them in `x`. The
+        output has the latter, each as it would be after a cache of the past before it: one pass
         trains all frames as they are imagined (the mask of block diffusion, Arriola et al. 2025,
         arXiv 2503.09573, for frames). Only for space-time blocks.
         """
@@ -268,7 +270,7 @@ def _project_frames(
     cache: BlockCache | None,
     places: Places | None = None,
     *,
-    is_twice: bool = False,
+    num_past: int = 0,
 ) -> tuple[
     Float[Tensor, "b s heads t e"],
     Float[Tensor, "b s heads t_past e"],
@@ -279,8 +281,8 @@ def _project_frames(
     With `places`, `x` holds those patches only, and the cache does not change.
     """
     queries_keys, value = attention.project(x, along="frames")
-    first, times = cache.num_seen if cache else 0, 2 if is_twice else 1
-    query, key = rotate(queries_keys, first=first, times=times).unbind()
+    first = cache.num_seen if cache else 0
+    query, key = rotate(queries_keys, first=first, num_past=num_past).unbind()
     if cache and places is not None:
         key, value = cache.read_at(places, key, value)
     elif cache:
@@ -288,13 +290,14 @@ def _project_frames(
     return query, key, value
 
 
-def rotate(x: Float[Tensor, "*n t e"], *, first: int, times: int = 1) -> Float[Tensor, "*n t e"]:
+def rotate(x: Float[Tensor, "*n t e"], *, first: int, num_past: int = 0) -> Float[Tensor, "*n t e"]:
     """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
 
-    Attention then depends on the distance of two frames only. The frames come `times` times over.
+    Attention then depends on the distance of two frames only. With `num_past` the frames are those
+    of `past_then_next`.
     """
-    num_frames, head_dim = x.shape[-2] // times, x.shape[-1]
-    of = (first, num_frames, times, head_dim, x.device, x.dtype)
+    num_frames, head_dim = x.shape[-2:]
+    of = (first, num_frames, head_dim, num_past, x.device, x.dtype)
     if torch.compiler.is_compiling():
         return _turn(x, *_rotary_table(*of))
     table = _kept_table(*of)
@@ -310,15 +313,17 @@ def _kept_table(*of: Any) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
 def _rotary_table(
     first: int,
     num_frames: int,
-    times: int,
     head_dim: int,
+    num_past: int,
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
     """Cosines and sines of the frames' angles; the sines are negative in the first half."""
     half = head_dim // 2
     frequency = 100.0 ** (-torch.arange(half, device=device) / half)
-    frames = torch.arange(first, first + num_frames, device=device).repeat(times)
+    frames = torch.arange(first, first + num_frames, device=device)
+    if num_past:
+        frames = past_then_next(num_past, device)
     angle = frames[:, None] * frequency
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
     return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)

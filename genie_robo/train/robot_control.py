@@ -85,11 +85,12 @@ class RobotControlStage(nn.Module):
     def inputs(self, batch: EpisodeBatch, device: torch.device) -> Inputs:
         """The video in [0, 1], stored tokens, the mask, and which windows have labels."""
         steering = WindowNoise(self.seed, batch.positions, STEERING).uniform(1, 1)
+        is_labelled = torch.tensor([name in self.labelled for name in batch.episode_ids])
         inputs = {
             **self.hide.inputs(batch),
             "robot_actions": batch.robot_actions,
-            "is_labelled": torch.tensor([name in self.labelled for name in batch.episode_ids]),
-            "by_latents": steering < self.latents_share,
+            "is_labelled": is_labelled,
+            "by_latents": None if is_labelled.all() else steering < self.latents_share,
             "tokens": batch.tokens,
         }
         found = {name: move(value, device) for name, value in inputs.items() if value is not None}
@@ -107,14 +108,16 @@ class RobotControlStage(nn.Module):
         places: Int[Tensor, " n"],
         robot_actions: Float[Tensor, "b t-1 a"],
         is_labelled: Bool[Tensor, " b"],
-        by_latents: Bool[Tensor, "b 1 1"],
+        by_latents: Bool[Tensor, "b 1 1"] | None = None,
         tokens: Int[Tensor, "b t s"] | None = None,
     ) -> tuple[Float[Tensor, ""], Sums]:
-        """Cross-entropy of the masked tokens."""
+        """Cross-entropy of the masked tokens; without `by_latents` all windows have labels."""
         with torch.no_grad():
             tokens = self.encode_tokens(pixels) if tokens is None else tokens
-            inferred = self._infer(pixels, tokens)
-            steering = self._steering(inferred, robot_actions, is_labelled, by_latents)
+            steering = self.robot_dynamics.by_robot(robot_actions)
+            if by_latents is not None:
+                inferred = self._inferred(self._infer(pixels, tokens), by_latents)
+                steering = torch.where(is_labelled[:, None, None], steering, inferred)
         cross_entropy, correct = masked_token_loss(
             self.robot_dynamics, tokens, steering, hidden, places
         )
@@ -130,17 +133,12 @@ class RobotControlStage(nn.Module):
         """Nothing: no codebook is trained."""
         return {}
 
-    def _steering(
-        self,
-        inferred: LatentActions,
-        robot_actions: Float[Tensor, "b n a"],
-        is_labelled: Bool[Tensor, " b"],
-        by_latents: Bool[Tensor, "b 1 1"],
+    def _inferred(
+        self, inferred: LatentActions, by_latents: Bool[Tensor, "b 1 1"]
     ) -> Float[Tensor, "b n i"]:
-        """One kind of action for each window: the robot's, latents or codes."""
+        """Latents or codes, one kind for each window."""
         latents = torch.where(by_latents, inferred.continuous, self._codes(inferred.indices))
-        dynamics, is_robot = self.robot_dynamics, is_labelled[:, None, None]
-        return torch.where(is_robot, dynamics.by_robot(robot_actions), dynamics.by_latents(latents))
+        return self.robot_dynamics.by_latents(latents)
 
 
 class LabelledTransitions(NamedTuple):

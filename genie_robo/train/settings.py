@@ -123,7 +123,7 @@ def tokenizer_stage() -> StageConfig:
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
-    return StageConfig(num_steps=1300, batch_size=4, optim=_muon(1.5e-3, 1e-4))
+    return StageConfig(num_steps=1000, batch_size=4, optim=_muon(1.5e-3, 1e-4))
 
 
 def robot_control_stage() -> RobotControlConfig:

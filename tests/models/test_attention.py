@@ -128,12 +128,12 @@ def test_later_frames_hide_what_lies_in_them():
     assert torch.equal(later_frames(5, 1, CPU), torch.ones(5, 5).bool().triu(1))
 
 
-def test_frames_that_come_twice_see_the_past_and_themselves():
+def test_what_follows_the_past_sees_the_past_before_it_and_itself():
     seen = (~all_but_the_past(3, CPU)).int()
 
     past = [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
     assert seen[:3].tolist() == [[*row, 0, 0, 0] for row in past]
-    assert seen[3:].tolist() == [[0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 1]]
+    assert seen[3:].tolist() == [[1, 0, 0, 1, 0, 0], [1, 1, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("unseen", UNSEEN, ids=NAMES_OF_UNSEEN)
