@@ -1,6 +1,7 @@
 """Training states on disk: sharded, atomic, resumable by another number of processes.
 
 One folder per step holds safetensors of every process and a state.json. Loading executes no code.
+A state is copied to the host's memory and written while training goes on.
 """
 
 import json
@@ -9,12 +10,14 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
@@ -34,13 +37,15 @@ FORMAT_VERSION = 2
 STATE_FILE, BEST_FILE = "state.json", "best.json"
 _STEP = re.compile(r"step_(\d{8,})")
 _CHUNK_BYTES = 2**22
+_ONE_PROCESS = "torch.distributed is disabled, unavailable or uninitialized"
 _LOGGERS = ("torch.distributed.checkpoint", "c10d-NullHandler-dcp_logger")
 
 
 class Checkpoints:
     """The training states of one stage: the newest few, and the one with the lowest score.
 
-    Every process must call `save` and `load`, at the same step.
+    Every process must call `save` and `load`, at the same step. One state is written at a time;
+    whatever asks for states waits for it.
     """
 
     def __init__(self, folder: Path, fabric: Fabric, *, num_kept: int) -> None:
@@ -54,6 +59,10 @@ class Checkpoints:
         self.folder = folder
         self._fabric = fabric
         self._num_kept = num_kept
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._group: dist.ProcessGroup | None = None
+        """Of the writing threads: training has its own."""
 
     def save(
         self,
@@ -63,40 +72,83 @@ class Checkpoints:
         *,
         score: float | None = None,
     ) -> None:
-        """Write everything needed to resume at `step`; then delete old checkpoints.
+        """Begin to write everything needed to resume at `step`; old checkpoints are then deleted.
 
         Args:
             step: Training steps made.
-            tensors: Tensors to save; each process writes its shards.
+            tensors: Tensors to save; each process writes its shards. They are copied.
             numbers: Other state, saved as JSON.
             score: Lower is better; None when unknown.
+
+        Raises:
+            OSError: The state before this one could not be written.
         """
+        self.wait()
+        if self._fabric.world_size > 1 and self._group is None:
+            self._group = dist.new_group(backend="gloo")
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._writing = self._writer.submit(self._write, step, copies, numbers, score)
+
+    def wait(self) -> None:
+        """Wait for the state that is being written.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        score: float | None,
+    ) -> None:
         final, partial = self.folder / _name(step), self.folder / f".{_name(step)}.partial"
         num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         with self._removed_on_failure(partial), explaining_no_space(final, num_bytes=num_bytes):
             if self._fabric.is_global_zero:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
-            self._fabric.barrier()
+            self._barrier()
             with _quiet(), _plain_errors(final):
                 writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
-                save(dict(tensors), storage_writer=writer)
-            self._fabric.barrier()
+                save(
+                    dict(tensors),
+                    storage_writer=writer,
+                    process_group=self._group,
+                    no_dist=self._group is None,
+                )
+            self._barrier()
             if self._fabric.is_global_zero:
                 self._complete(partial, final, {"step": step, **numbers})
                 self._mark_best(step, score)
                 self._prune()
-            self._fabric.barrier()
+            self._barrier()
+
+    def _barrier(self) -> None:
+        if self._group is not None:
+            dist.barrier(self._group)
 
     @property
     def best(self) -> dict[str, Any] | None:
         """Step and score of the best state."""
-        path = self.folder / BEST_FILE
-        return read_json(path) if path.exists() else None
+        self.wait()
+        return self._best()
 
     @property
     def steps(self) -> list[int]:
         """Steps with a saved state, ascending; folders with other names are the user's."""
+        self.wait()
+        return self._steps()
+
+    def _best(self) -> dict[str, Any] | None:
+        path = self.folder / BEST_FILE
+        return read_json(path) if path.exists() else None
+
+    def _steps(self) -> list[int]:
         names = [path.name for path in self.folder.glob("step_*") if path.is_dir()]
         return sorted(int(found[1]) for name in names if (found := _STEP.fullmatch(name)))
 
@@ -106,6 +158,7 @@ class Checkpoints:
         Raises:
             ValueError: The state is damaged, of another format version or of another model.
         """
+        self.wait()
         folder = self.folder / _name(step)
         state = self._read_state(folder)
         try:
@@ -169,14 +222,15 @@ class Checkpoints:
             raise
 
     def _mark_best(self, step: int, score: float | None) -> None:
-        if score is not None and (self.best is None or score < self.best["score"]):
+        best = self._best()
+        if score is not None and (best is None or score < best["score"]):
             content = json.dumps({"step": step, "score": score}) + "\n"
             write_atomic(self.folder / BEST_FILE, content)
 
     def _prune(self) -> None:
-        best = self.best
-        kept = set(self.steps[-self._num_kept :]) | ({best["step"]} if best else set())
-        for step in set(self.steps) - kept:
+        best, steps = self._best(), self._steps()
+        kept = set(steps[-self._num_kept :]) | ({best["step"]} if best else set())
+        for step in set(steps) - kept:
             shutil.rmtree(self.folder / _name(step))
         for partial in self.folder.glob(".step_*.partial"):
             shutil.rmtree(partial)
@@ -218,14 +272,17 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's messages per tensor and its warning about a single process."""
+    """Silence torch's messages per tensor and its warning about a single process.
+
+    The filter stays: to catch warnings in one thread would also catch those of the others.
+    """
+    warnings.filterwarnings("ignore", message=_ONE_PROCESS, category=UserWarning)
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

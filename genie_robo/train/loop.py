@@ -88,6 +88,7 @@ class Loop:
                     saved_at = time.monotonic()
         batches.close()
         self._save()
+        self.checkpoints.wait()
         for log in logs:
             log.close()
         if not self._is_done:

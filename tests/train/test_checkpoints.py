@@ -4,12 +4,13 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 
-from genie_robo.train.checkpoints import Checkpoints
+from genie_robo.train.checkpoints import Checkpoints, _checksum
 
 GO_ON = "Delete that folder to go on from the checkpoint before it"
 
@@ -40,6 +41,7 @@ def checkpoints(tmp_path):
 @pytest.fixture
 def saved(checkpoints):
     checkpoints.save(7, tensors(7.0), {"loader": {"position": 14}})
+    checkpoints.wait()
     return checkpoints
 
 
@@ -101,13 +103,34 @@ def test_a_state_cut_short_while_it_was_written_is_ignored_and_removed(saved):
     assert not partial.exists()
 
 
+def test_training_goes_on_while_a_state_is_written(saved, monkeypatch):
+    """What is changed meanwhile is not what is written."""
+    may_write, checksum = Event(), _checksum
+    monkeypatch.setattr(
+        "genie_robo.train.checkpoints._checksum", lambda path: may_write.wait(9) and checksum(path)
+    )
+    state = tensors(8.0)
+
+    saved.save(8, state, {})
+    state["vector"].zero_()
+    found = [path.name for path in saved.folder.glob("step_*")]
+    may_write.set()
+
+    assert found == ["step_00000007"]
+    assert saved.steps == [7, 8]
+    restored = tensors()
+    saved.load(8, restored)
+    assert torch.equal(restored["vector"], torch.full((5,), 8.0))
+
+
 def test_a_failed_save_leaves_the_state_of_before(saved, monkeypatch):
     def full(_path):
         raise OSError("no space left on device")
 
     monkeypatch.setattr("genie_robo.train.checkpoints._checksum", full)
+    saved.save(8, tensors(8.0), {})
     with pytest.raises(OSError, match="no space left"):
-        saved.save(8, tensors(8.0), {})
+        saved.wait()
     monkeypatch.undo()
 
     assert saved.steps == [7]
