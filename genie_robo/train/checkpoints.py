@@ -61,7 +61,7 @@ class Checkpoints:
         self._num_kept = num_kept
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
-        self._group: dist.ProcessGroup | None = None
+        self._group: Any = None
         """Of the writing threads: training has its own."""
 
     def save(
