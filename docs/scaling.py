@@ -17,6 +17,7 @@ from genie_robo.build import build_genie
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
 from genie_robo.models.attention import Attention
+from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
 from genie_robo.models.transformer import STTransformer
 
@@ -41,7 +42,7 @@ class Job(NamedTuple):
 SCALING = Job(96, 160, 256, 200_000)
 SCALED = ["41m", "96m", "192m", "404m", "811m", "1b6", "2b3", "2b7"]
 JOBS = {
-    "tiny": Job(64, 64, 4, 1300),
+    "tiny": Job(64, 64, 4, 1000),
     "coinrun": Job(64, 64, 36, 200_000),
     "robotics_1b": SCALING,
     "robotics_2b5": SCALING,
@@ -64,30 +65,36 @@ class Stack:
     dim: int
     attention_dim: int
     """Heads times head dimension."""
-    num_frames: int
     tokens_per_frame: int
+    frames_computed: int
+    """Of a window, whose frames a dynamics with a clean past computes twice but for two."""
 
     @property
     def num_tokens(self) -> int:
         """In a window."""
-        return self.num_frames * self.tokens_per_frame
+        return NUM_FRAMES * self.tokens_per_frame
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that pass through the stack."""
+        return self.frames_computed * self.tokens_per_frame
 
     @property
     def flops(self) -> int:
         """Forward and backward: 6 per parameter, 12 per block and pair of tokens that meet."""
-        pairs = self.tokens_per_frame + self.num_frames
+        pairs = self.tokens_per_frame + self.frames_computed
         attention = 12 * self.num_blocks * self.attention_dim * pairs
-        return self.num_tokens * (6 * self.num_parameters + attention)
+        return self.tokens_computed * (6 * self.num_parameters + attention)
 
     @property
     def block_bytes(self) -> int:
         """Activations that one block keeps for the backward pass, in bf16 autocast."""
-        return self.num_tokens * (34 * self.dim + 48 * self.attention_dim)
+        return self.tokens_computed * (34 * self.dim + 48 * self.attention_dim)
 
     @property
     def checkpointed_bytes(self) -> int:
         """The fp32 inputs of all blocks, and one recomputed block."""
-        return self.num_blocks * self.num_tokens * 4 * self.dim + self.block_bytes
+        return self.num_blocks * self.tokens_computed * 4 * self.dim + self.block_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +195,7 @@ def _world_model(name: str, job: Job, genie: Genie) -> Training:
         num_parameters=_count(dynamics) + _count(actions),
         num_frozen=_count(genie.tokenizer),
         stacks=[
-            _stack(dynamics.transformer, genie.tokenizer.tokens_per_frame, of=dynamics),
+            _stack(dynamics.transformer, genie.tokenizer.tokens_per_frame, dynamics),
             _stack(actions.encoder, num_places + 1),
             _stack(actions.decoder, num_places),
         ],
@@ -210,15 +217,18 @@ def _tokenizer(name: str, job: Job, genie: Genie) -> Training:
     )
 
 
-def _stack(transformer: STTransformer, tokens_per_frame: int, of: nn.Module | None = None) -> Stack:
+def _stack(
+    transformer: STTransformer, tokens_per_frame: int, dynamics: DynamicsModel | None = None
+) -> Stack:
     attention = next(m for m in transformer.modules() if isinstance(m, Attention))
+    is_twice = dynamics is not None and dynamics.clean_past
     return Stack(
-        num_parameters=_count(of or transformer),
+        num_parameters=_count(dynamics or transformer),
         num_blocks=len(transformer.blocks),
         dim=transformer.dim,
         attention_dim=attention.num_heads * attention.head_dim,
-        num_frames=NUM_FRAMES,
         tokens_per_frame=tokens_per_frame,
+        frames_computed=2 * (NUM_FRAMES - 1) if is_twice else NUM_FRAMES,
     )
 
 
