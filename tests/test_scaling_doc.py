@@ -6,7 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from genie_robo.models import attention
-from genie_robo.models.settings import Backend
+from genie_robo.models.dynamics import DynamicsModel
+from genie_robo.models.settings import Backend, Joining
 from genie_robo.models.transformer import STBlock, STTransformer
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,6 +50,24 @@ def test_operations_are_those_that_torch_counts(scaling):
         with FlopCounterMode(display=False) as counter:
             stack(video).sum().backward()
     assert scaling._stack(stack, 40).flops == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_a_clean_past_computes_frames_twice_but_for_two(scaling):
+    with torch.device("meta"):
+        stack = STTransformer(
+            num_blocks=2, dim=64, num_heads=3, head_dim=32, backend=Backend.matmul
+        )
+        model = DynamicsModel(
+            num_tokens=50,
+            tokens_per_frame=40,
+            latent_dim=3,
+            actions=Joining.additive,
+            transformer=stack,
+            clean_past=True,
+        )
+
+    assert scaling._stack(stack, 40, model).tokens_computed == 2 * 15 * 40
+    assert scaling._stack(stack, 40).tokens_computed == 16 * 40
 
 
 class KeepsWhatFlashKeeps(torch.autograd.Function):
