@@ -118,7 +118,7 @@ def training(scaling):
         num_blocks=1,
         dim=1000,
         attention_dim=1000,
-        num_frames=10,
+        frames_computed=10,
         tokens_per_frame=100,
     )
     return scaling.Training(
