@@ -172,9 +172,9 @@ def past_then_next(num_past: int, device: torch.device) -> Int[Tensor, " t"]:
 
 
 def all_but_the_past(num_past: int, device: torch.device) -> Bool[Tensor, "q k"]:
-    """Whether query q does not see key k, of the frames of `past_then_next`.
+    """Which keys are hidden from each query, both being the frames of `past_then_next`.
 
-    A frame sees itself and the past before it; no frame sees another one that follows the past.
+    Every frame sees itself and the frames of the past that are earlier than it, and nothing else.
     """
     time = past_then_next(num_past, device)
     is_past = torch.arange(len(time), device=device) < num_past

@@ -185,10 +185,10 @@ class STTransformer(nn.Module):
 
         With `places` the output has those patches only, which saves most of the last block.
 
-        With `num_past` frames 0..n-1 are the past, and frames 1..n come after them in `x`. The
-        output has the latter, each as it would be after a cache of the past before it: one pass
-        trains all frames as they are imagined (the mask of block diffusion, Arriola et al. 2025,
-        arXiv 2503.09573, for frames). Only for space-time blocks.
+        With `num_past=n`, `x` holds frames 0..n-1 and then frames 1..n. The output has the latter:
+        frame t as it would be with a cache of frames 0..t-1, so that one pass trains all frames as
+        they are imagined (the attention mask of block diffusion, Arriola et al. 2025, arXiv
+        2503.09573). Only for space-time blocks.
         """
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):

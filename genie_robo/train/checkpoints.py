@@ -274,7 +274,7 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Silence torch's messages per tensor and its warning about a single process.
 
-    The filter stays: to catch warnings in one thread would also catch those of the others.
+    The filter stays in place, because `warnings.catch_warnings` is not safe with threads.
     """
     warnings.filterwarnings("ignore", message=_ONE_PROCESS, category=UserWarning)
     loggers = [logging.getLogger(name) for name in _LOGGERS]
