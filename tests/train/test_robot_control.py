@@ -202,6 +202,11 @@ def test_robot_actions_steer_labelled_windows_and_validation(copy_of_trained):
     assert matter(labelled)
     assert matter(sides[Split.val][0])
     assert not matter(other)
+    inputs = stage.inputs(collate([labelled], first_position=0), torch.device("cpu"))
+    assert "by_latents" not in inputs  # so that no latent is inferred
+    totals, by_latents = stage.totals(inputs), torch.tensor([[[True]]])
+    inferred_too = stage(totals, **inputs, by_latents=by_latents)[0]
+    assert stage(totals, **inputs)[0] == inferred_too
 
 
 @pytest.mark.parametrize("labels", ["0", "-3", "some", "1.5"])
