@@ -258,6 +258,8 @@ class DynamicsConfig:
     clean_past: bool = True
     """Training shows earlier frames unmasked, as imagination does. False masks them too, as in the
     paper; a step then costs a quarter less."""
+    starts_from_codes: bool = True
+    """Tokens with similar codes begin with similar embeddings and logits. Not in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)

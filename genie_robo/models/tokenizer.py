@@ -83,6 +83,11 @@ class VideoTokenizer(nn.Module):
         """Tokens are 0 .. num_codes - 1."""
         return self.quantizer.num_codes
 
+    def codes(self) -> Float[Tensor, "k e"]:
+        """The code of every token."""
+        device = self.from_code.weight.device
+        return self.quantizer.lookup(torch.arange(self.num_codes, device=device))
+
     def forward(
         self,
         video: Float[Tensor, "b t h w c"],

@@ -91,6 +91,8 @@ def build_stage(
         return _robot_control(genie, run, config, datasets, fabric)
     if genie.dynamics.robot:
         _set_scale(genie, config, datasets, fabric)
+    if config.model.dynamics.starts_from_codes:
+        genie.dynamics.start_from_codes(genie.tokenizer.codes())
     return WorldModelStage(
         genie.latent_action,
         genie.dynamics,

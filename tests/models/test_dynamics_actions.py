@@ -73,6 +73,28 @@ def test_without_a_clean_past_hidden_tokens_are_hidden_from_all_frames(dynamics,
     assert torch.equal(trained, dynamics.features(masked, actions))
 
 
+def test_tokens_with_equal_codes_begin_equally_far_from_where_they_were(dynamics):
+    before = [w.detach().clone() for w in (dynamics.embed.weight, dynamics.to_logits.weight)]
+    codes = F.normalize(torch.randn(10, 6, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+    dynamics.start_from_codes(codes.repeat(2, 1))
+
+    embedded, output = (
+        after.detach() - w
+        for after, w in zip((dynamics.embed.weight, dynamics.to_logits.weight), before, strict=True)
+    )
+    assert not embedded[dynamics.mask_token].any()
+    for moved, length in ((embedded[:-1], 2.0), (output, 1.0)):
+        torch.testing.assert_close(moved[:10], moved[10:])
+        assert moved.norm(dim=-1).mean().item() == pytest.approx(length, rel=0.2)
+        assert (
+            torch.corrcoef(
+                torch.stack([(moved @ moved.T).flatten(), (codes @ codes.T).repeat(2, 2).flatten()])
+            )[0, 1]
+            > 0.8
+        )
+
+
 @pytest.mark.parametrize("clean_past", [False, True])
 def test_recomputed_activations_change_no_gradient(dynamics, tokens, actions, clean_past):
     dynamics.clean_past, stack = clean_past, dynamics.transformer.train()
