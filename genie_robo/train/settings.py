@@ -123,12 +123,12 @@ def tokenizer_stage() -> StageConfig:
 
 def world_model_stage() -> StageConfig:
     """Latent actions and dynamics of the default demo."""
-    return StageConfig(num_steps=1000, batch_size=4, optim=_muon(1.5e-3, 1e-4))
+    return StageConfig(num_steps=800, batch_size=4, optim=_muon(1.5e-3, 1e-4))
 
 
 def robot_control_stage() -> RobotControlConfig:
     """Robot actions of the default demo."""
-    return RobotControlConfig(num_steps=600, batch_size=4, optim=_muon(1e-3, 5e-5))
+    return RobotControlConfig(num_steps=500, batch_size=4, optim=_muon(2e-3, 5e-5))
 
 
 def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
