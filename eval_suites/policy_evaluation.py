@@ -141,7 +141,10 @@ class PolicyEvaluation:
             table=table,
             notes=(f"{refusal}.",) if refusal else _sentences(audits[""]),
         )
-        sections = {"Checks": findings_table(audits[""]), "Policies": policies_table(audits[""])}
+        sections = {"Policies": policies_table(audits[""])}
+        if refusal:  # success rates are kept, but nothing that ranks by them
+            return replace(result, sections=sections, arrays=arrays)
+        sections = {"Checks": findings_table(audits[""])} | sections
         return replace(
             result, figures={"policies": audit_figure(audits)}, sections=sections, arrays=arrays
         )

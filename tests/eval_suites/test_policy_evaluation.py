@@ -194,6 +194,8 @@ def test_policies_are_not_ranked_where_most_trials_are_distrusted(recorded, monk
         assert metrics[name].value is None
         assert "not ranked: 75% of the trials" in metrics[name].reason
     assert metrics["absolute_error"].value == 0.0
+    assert not result.figures
+    assert list(result.sections) == ["Policies"]
 
 
 @pytest.mark.usefixtures("exact")
