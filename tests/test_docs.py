@@ -14,6 +14,7 @@ from genie_robo.commands.table import COMMANDS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+EXCLUDED = SITE["exclude_docs"].split()
 NOTEBOOKS = sorted(DOCS.glob("notebooks/*.ipynb"))
 
 
@@ -30,7 +31,8 @@ def generated():
 @pytest.fixture(scope="module")
 def pages(generated):
     """Markdown of every page by its path in docs/."""
-    stored = {path.relative_to(DOCS).as_posix(): path.read_text() for path in DOCS.rglob("*.md")}
+    files = [path for path in DOCS.rglob("*.md") if path.name not in EXCLUDED]
+    stored = {path.relative_to(DOCS).as_posix(): path.read_text() for path in files}
     assert not stored.keys() & generated.keys()
     return stored | generated
 

@@ -1,6 +1,7 @@
 """What a wheel ships, and that it works without the repository around it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,20 @@ def test_a_wheel_claims_no_name_but_its_own(unpacked):
     assert [path.name for path in unpacked.iterdir()] == ["genie_robo"]
     assert (unpacked / "genie_robo/eval_suites/table.py").is_file()
     assert (unpacked / "genie_robo/viz/rollout.py").is_file()
+
+
+def test_the_description_on_a_package_index_stands_by_itself():
+    page = PROJECT["project"]["readme"]
+    text = (REPOSITORY / page).read_text()
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "![" not in text
+    assert "<img" not in text
+    assert "pip install genie_robo\n" in text
+    assert 15 <= len(text.splitlines()) <= 25
+    assert (
+        Path(page).name in yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())["exclude_docs"]
+    )
 
 
 def test_repository_uses_its_own_yaml_files():
