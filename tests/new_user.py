@@ -1,4 +1,4 @@
-"""A new user: an empty folder, the built wheel in an environment of its own, and the README.
+"""A new user: an empty folder, the built wheel in an environment of its own, README and tutorials.
 
 The environment finds the packages that genie_robo needs in that of the tests, by a .pth file, so
 that nothing but the build backend is downloaded.
@@ -19,6 +19,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
+TUTORIALS = [
+    (REPOSITORY / "docs" / "tutorials" / name).read_text() for name in ("demo.md", "own_data.md")
+]
 COMMAND_LIMIT_S = 1800
 _NO_REGISTRY = ("No matching distribution", "Could not find a version", "Connection")
 """What pip says where it cannot fetch the build backend."""
@@ -107,14 +110,15 @@ def install(folder: Path) -> User:
     return User(folder / "work", venv / "bin")
 
 
-def code_blocks(language: str) -> list[str]:
-    """The blocks of the README in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def code_blocks(language: str, page: str = README) -> list[str]:
+    """The blocks of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def command_lines() -> list[str]:
-    """The lines of the README's shell blocks."""
-    return [line for block in code_blocks("bash") for line in block.splitlines() if line.strip()]
+    """The lines of the shell blocks of the README, then of the tutorials, each once."""
+    blocks = [block for page in (README, *TUTORIALS) for block in code_blocks("bash", page)]
+    return [*dict.fromkeys(line for block in blocks for line in block.splitlines() if line.strip())]
 
 
 def _run(words: Sequence[str]) -> Done:

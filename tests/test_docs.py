@@ -1,13 +1,20 @@
-"""The documentation: its navigation, its links, its generated pages, and its notebooks' files."""
+"""The documentation: its navigation, its links, its command lines, its pages and notebooks."""
 
 import importlib.util
 import json
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
+from genie_robo import cli
+from genie_robo.commands.command import Command
+from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.settings import list_settings
 from genie_robo.commands.table import COMMANDS
 
@@ -16,6 +23,29 @@ DOCS = ROOT / "docs"
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 EXCLUDED = SITE["exclude_docs"].split()
 NOTEBOOKS = sorted(DOCS.glob("notebooks/*.ipynb"))
+PROGRAM = "genie-robo"
+
+
+def lines_of(page: str) -> Iterator[str]:
+    """The shell lines of a page that start the program, its own variables replaced."""
+    variables: dict[str, str] = {}
+    blocks = [
+        token.content
+        for token in MarkdownIt().parse(page)
+        if token.type == "code_block" or (token.type == "fence" and token.info in ("", "bash"))
+    ]
+    for line in "".join(blocks).replace("\\\n", "").splitlines():
+        if assigned := re.fullmatch(r'([A-Z]+)="(.*)"', line):
+            variables[assigned[1]] = assigned[2]
+        elif PROGRAM in line.partition("#")[0].split():
+            yield Template(line).safe_substitute(variables)
+
+
+LINES = [
+    pytest.param(line, id=f"{path.stem}-{number}")
+    for path in sorted(DOCS.rglob("*.md"))
+    for number, line in enumerate(lines_of(path.read_text()))
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +99,31 @@ def test_every_relative_link_leads_to_a_file_or_a_page(pages):
     assert len(links) > 50
     assert broken == []
     assert all(target.is_relative_to(DOCS) for target in targets), "the site has only docs/"
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path) -> list:
+    """The configurations that commands would run with, the first one of a sweep; none runs."""
+    configs = []
+
+    def sweep(command, words):
+        configs.append(to_config(command, compose_config(command, words, is_sweep=True)))
+        return cli.OK
+
+    monkeypatch.setattr(Command, "start", lambda _, config: configs.append(config))
+    monkeypatch.setattr(cli, "_sweep", sweep)
+    monkeypatch.chdir(tmp_path)
+    mapping = tmp_path / "MINE" / "data" / "my_robot.yaml"
+    mapping.parent.mkdir(parents=True)
+    mapping.write_text("path: FOLDER\nsource: {camera: observation/image}\n")
+    return configs
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_line_of_the_pages_composes(line, started):
+    words = shlex.split(line, comments=True)
+    status = cli.main(words[words.index(PROGRAM) + 1 :])
+    assert (status, len(started)) == (cli.OK, 1)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""The README as a new user follows it: its commands, its Python, its pages in a browser.
+"""README and tutorials as a new user follows them: commands, Python, pages in a browser.
 
 The commands run in an empty folder, one after the other, at toy size. Screenshots of report.html,
 of `play` and of the Rerun viewer go to a folder that is printed; `make new-user` shows it.
@@ -33,12 +33,17 @@ TOY = "".join(
     )
 )
 BRIDGE = "data=bridge_dataset data.path=PATH_TO/bridge_dataset"
-SERVED = {"genie-robo view run=runs/demo", "genie-robo play run=runs/demo"}
+SERVED = {
+    "genie-robo view run=runs/demo",
+    "genie-robo play run=runs/demo",
+    "genie-robo view run=runs/bridge",
+}
 """Lines that open a page."""
 NOT_HERE = {"make test"}
 """Needs the repository."""
 INSTEAD = {
     "make demo": "genie-robo demo experiment=smoke run=runs/demo",
+    "make demo EXPERIMENT=smoke": "genie-robo demo experiment=smoke run=runs/demo",
     f"genie-robo train run=runs/bridge {BRIDGE} model=real_video": (
         f"genie-robo train run=runs/bridge data.path=runs/demo/dataset model=real_video{TOY}"
     ),
@@ -51,11 +56,21 @@ INSTEAD = {
     "genie-robo eval run=[runs/demo,runs/other] suite=tokenizer": (
         "genie-robo eval run=[runs/demo,runs/bridge] suite=tokenizer fast=true"
     ),
+    "genie-robo eval run=runs/demo suite=[policy_evaluation,counterfactual]": (
+        "genie-robo eval run=runs/demo suite=[policy_evaluation,counterfactual] fast=true"
+        " suite.policy_evaluation.policies=[expert,expert_40,empty_handed,random,idle,wrong_way]"
+        " suite.policy_evaluation.tasks=[reach] suite.counterfactual.tasks=[reach]"
+    ),
+    "genie-robo eval run=runs/bridge suite=[tokenizer,latent_probe,video]": (
+        "genie-robo eval run=runs/bridge suite=[tokenizer,latent_probe,video] fast=true"
+    ),
+    "genie-robo record path=datasets/tabletop num_episodes=24": (
+        "genie-robo record path=datasets/tabletop num_episodes=4"
+    ),
 }
 """Lines at toy size, and with data that are there."""
 ALSO = (
     "genie-robo doctor",
-    "genie-robo datasets franka wrist",
     "genie-robo train --help",
     "genie-robo export run=runs/demo output=exported/demo",
 )
@@ -77,10 +92,10 @@ def user(tmp_path_factory) -> User:
 
 @pytest.fixture(scope="module")
 def followed(user) -> dict[str, Done]:
-    """Every line of the README that ends by itself, run in its order."""
+    """Every line of the pages that ends by itself, run in their order."""
     lines = [INSTEAD.get(line, line) for line in command_lines() if line not in SERVED | NOT_HERE]
     done = {}
-    for line in [*lines, *ALSO]:
+    for line in dict.fromkeys([*lines, *ALSO]):
         done[line] = user.run(line)
         assert done[line].status == 0, (line, done[line].err[-3000:])
     return done
@@ -135,20 +150,21 @@ def overflow_px(browser, width: int) -> int:
     return browser.execute_script("return document.documentElement.scrollWidth") - width
 
 
-def test_every_line_of_the_readme_is_followed():
+def test_every_line_of_the_pages_is_followed():
     lines = set(command_lines())
     assert INSTEAD.keys() <= lines
     assert lines >= SERVED | NOT_HERE
     assert all(line.startswith("genie-robo ") for line in lines - INSTEAD.keys() - NOT_HERE)
 
 
-def test_the_commands_of_the_readme_work(followed, user):
+def test_the_commands_of_the_pages_work(followed, user):
     for line, done in followed.items():
         assert "Traceback" not in done.out + done.err, line
     for run in ("demo", "bridge"):
         assert (user.folder / "runs" / run / "report.html").is_file()
     made = {path.name for path in user.folder.iterdir()}
-    assert made == {"runs", "exported"}, "nothing else is left in the folder of the user"
+    named = {"runs", "exported", "datasets", "inspected"}
+    assert made == named, "nothing else is left in the folder of the user"
 
 
 def test_the_package_is_that_of_the_wheel(user):

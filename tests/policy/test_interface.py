@@ -1,9 +1,14 @@
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from genie_robo.policy.interface import MAX_CHUNK, Actor, Observation, actors
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 
+PAGE = Path(__file__).parents[2] / "docs" / "policies.md"
 SEEN = Observation(pixels=np.zeros((8, 8, 3), np.uint8), instruction="reach the red box")
 
 
@@ -88,3 +93,16 @@ def test_a_policy_changes_nothing_but_itself():
     np.testing.assert_allclose(found, [0.01, 0.02, 0.01, 0.02])
     assert seen.pixels.max() == 0
     assert seen.boxes["red"].max() == 0
+
+
+def test_the_policy_of_the_page_acts():
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    seen = Observation(pixels=np.full((8, 8, 3), 255, np.uint8), instruction="", agent_pos=None)
+    dx, dy, *others = Actor(names["TowardsTheCamera"](), name="its", instruction="", seed=0).act(
+        seen
+    )
+    assert dx == pytest.approx(0.02)
+    assert 0 < abs(dy) < 0.04
+    assert others == [0, 0, 0, 0, 1]

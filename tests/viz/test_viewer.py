@@ -1,6 +1,7 @@
 """The viewer opens recordings, reports missing ones in one line, and leaves no process behind."""
 
 import importlib.util
+import re
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,8 @@ from genie_robo.commands.view import run as view
 from genie_robo.config import ViewConfig
 from genie_robo.viz.rollout import write_rollouts
 from genie_robo.viz.viewer import find_viewer, open_window, serve_web, web_address
+
+PAGE = Path(__file__).parents[2] / "docs" / "viewer.md"
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +274,12 @@ def test_command_is_described():
     command = COMMANDS["view"]
     assert (command.name, command.config) == ("view", ViewConfig)
     assert all(example.startswith("genie-robo view ") for example in command.examples)
+
+
+def test_the_code_on_the_page_reads_a_recording(make_view, tmp_path, monkeypatch, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    write_rollouts(tmp_path / "runs/demo/rollouts/episode_000.rrd", {"": make_view()}, name="demo")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert "/camera/imagined" in capsys.readouterr().out
