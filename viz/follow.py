@@ -29,7 +29,7 @@ GAP = 2
 _WHITE = 255
 _BAR_COLOR = (60, 200, 190)
 _CURVE_COLORS = ((255, 160, 40), (60, 200, 190), (240, 98, 98))
-"""Of the first, second and third curve of a plot."""
+"""Orange, teal and red: of the first, second and third curve of a plot."""
 _PROBE_TIMEOUT_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class StageLayout(NamedTuple):
     codebook: str
     """Title of the bars."""
     plots: tuple[tuple[str, tuple[str, ...]], ...]
-    """Title and names of the numbers in each plot."""
+    """Title, with the colours of several curves, and names of the numbers in each plot."""
 
 
 STAGES = (
@@ -54,10 +54,10 @@ STAGES = (
         rows=(("true", "validation frames"), ("reconstructed", "reconstructed by the tokenizer")),
         codebook="token counts in a few validation windows",
         plots=(
-            ("loss", ("loss", "val_loss")),
-            ("PSNR (dB)", ("psnr", "val_psnr")),
+            ("loss: training orange, validation teal", ("loss", "val_loss")),
+            ("PSNR (dB): training orange, validation teal", ("psnr", "val_psnr")),
             ("codes in use (perplexity)", ("perplexity",)),
-            ("dead codes, restarted codes", ("dead_codes", "code_resets")),
+            ("codes: dead orange, restarted teal", ("dead_codes", "code_resets")),
         ),
     ),
     StageLayout(
@@ -66,17 +66,17 @@ STAGES = (
         rows=(("true", "a validation window"), ("imagined", "imagined from its first frame")),
         codebook="latent action counts in a few validation windows",
         plots=(
-            ("loss", ("loss", "val_loss")),
+            ("loss: training orange, validation teal", ("loss", "val_loss")),
             (
-                "change not explained by latent actions (1 = all)",
+                "unexplained change (1 = all): training orange, validation teal",
                 ("lam_unexplained_change", "val_lam_unexplained_change"),
             ),
             (
-                "accuracy on masked tokens",
+                "accuracy on masked tokens: training orange, validation teal",
                 ("dynamics_accuracy", "val_dynamics_accuracy"),
             ),
             (
-                "latent actions in use (perplexity), dead, restarted",
+                "latent actions: in use (perplexity) orange, dead teal, restarted red",
                 ("lam_perplexity", "lam_dead_codes", "lam_code_resets"),
             ),
         ),
@@ -191,7 +191,7 @@ def _plot(stage: str, title: str, names: Sequence[str]) -> rrb.TimeSeriesView:
         contents=paths,
         name=title,
         overrides=dict(zip(paths, styles, strict=True)),
-        plot_legend=rrb.PlotLegend(rrb.Corner2D.LeftBottom, visible=len(names) > 1),
+        plot_legend=rrb.PlotLegend(visible=False),  # it would cover curves
     )
 
 

@@ -37,6 +37,7 @@ from genie_robo.viz.series import (
     COLOR_NAMES,
     GREEN,
     GREY,
+    JOINT_GROUP,
     LINE_WIDTH,
     ORANGE,
     PINK,
@@ -67,8 +68,10 @@ _ERRORS = {
 }
 """Quality of the imagined frames over the horizon, with titles."""
 _WITHOUT_BASELINE = (UNCERTAINTY, TRUST)
-_NARROW_GROUP, _GROUP_SHARES = "gripper", (4, 3)
-"""The plot of the gripper is narrower than the others."""
+_GROUP_SHARES = {"translation": 4, "rotation": 5, "gripper": 3, JOINT_GROUP: 4}
+"""Widths of plots of actions, which have titles of different lengths."""
+_BASELINE_SHARES = (3, 4)
+"""Widths of plots of errors without and with the baseline in their title."""
 _CAMERAS_IN_A_ROW = 5
 
 
@@ -182,7 +185,7 @@ def _robot_actions(root: str, layout: RolloutLayout) -> rrb.Horizontal:
     plots = group_plots(root, ROBOT_ACTION, limits=layout.limits)
     return rrb.Horizontal(
         *(plots[name] for name in layout.action_groups),
-        column_shares=[_GROUP_SHARES[name == _NARROW_GROUP] for name in layout.action_groups],
+        column_shares=[_GROUP_SHARES[name] for name in layout.action_groups],
     )
 
 
@@ -203,12 +206,14 @@ def _comparison(layout: ComparisonLayout) -> rrb.Vertical:
     if TRUE_CAMERA in layout.parts:
         cameras.insert(0, image(layout.root, TRUE_CAMERA, "true camera"))
     strips = [
-        strip(m.root, LATENT_ACTION, f"{m.model} ({COLOR_NAMES[color]} curves): latent actions")
+        strip(m.root, LATENT_ACTION, f"{m.model} ({COLOR_NAMES[color]}): codes")
         for m, color in _colored(layout)
     ]
     rows = [rrb.Horizontal(*strips)]
-    if plots := [_shared_plot(layout, path) for path in _ERRORS if path in layout.parts]:
-        rows.append(rrb.Horizontal(*plots))
+    if errors := [path for path in _ERRORS if path in layout.parts]:
+        shares = [_BASELINE_SHARES[path not in _WITHOUT_BASELINE] for path in errors]
+        plots = [_shared_plot(layout, path) for path in errors]
+        rows.append(rrb.Horizontal(*plots, column_shares=shares))
     if ROBOT_ACTION in layout.parts:
         rows.append(_robot_actions(layout.root, layout.models[0]))
     left = rrb.Vertical(*rows, row_shares=[22, 44, 34][: len(rows)])
@@ -240,7 +245,7 @@ def _shared_plot(layout: ComparisonLayout, path: str) -> rrb.TimeSeriesView:
     if path not in _WITHOUT_BASELINE:
         first, _ = shown[0]
         curves[f"{entity(first.root, path)}/{COPY_LAST}"] = ("copy last", GREY)
-        name += ", grey: copy last"
+        name += ", grey: copy"
     looks: Looks = {
         path: rr.SeriesLines(names=[label], colors=[color], widths=[LINE_WIDTH])
         for path, (label, color) in curves.items()

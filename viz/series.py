@@ -48,7 +48,9 @@ class Group(NamedTuple):
     limits: tuple[float, float] | None
     """Ends of the plot's value axis, None to fit the data."""
     colored: str = ""
-    """The names of the dimensions and their colours; `{}` is d in changes of the pose."""
+    """The names of the dimensions and their colours; `{0}` is d in changes of the pose.
+
+    A plot may be narrow: RGB is red, green and blue in this order."""
 
 
 GROUPS = (
@@ -58,7 +60,7 @@ GROUPS = (
         (0, 1, 2),
         (RED, GREEN, BLUE),
         None,
-        "{0}x red, {0}y green, {0}z blue",
+        "{0}x {0}y {0}z, RGB",
     ),
     Group(
         "rotation",
@@ -66,7 +68,7 @@ GROUPS = (
         (3, 4, 5),
         (RED, GREEN, BLUE),
         None,
-        "{0}roll red, {0}pitch green, {0}yaw blue",
+        "{0}roll {0}pitch {0}yaw, RGB",
     ),
     Group("gripper", ACTION_UNITS[GRIPPER], (GRIPPER,), (ORANGE,), (-0.1, 1.1)),
 )

@@ -1,11 +1,15 @@
 """What tests of recordings share: the views of a layout, and whether two recordings agree."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import rerun.blueprint as rrb
 
 from genie_robo.viz.viewer import find_viewer
+
+WINDOW_PX, LETTER_PX = 1280, 8
+"""Width of a laptop's window, and of a letter of a title."""
 
 
 def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:
@@ -14,6 +18,29 @@ def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:
         return [part]
     container = part.root_container if isinstance(part, rrb.Blueprint) else part
     return [view for child in container.contents for view in views_of(child)]
+
+
+def titles_that_are_cut(blueprint: rrb.Blueprint) -> list[str]:
+    """Titles that are longer than their view is wide, in a window of 1280 pixels."""
+    return [
+        f"{view.name}: {len(str(view.name))} letters in {width_px:.0f} px"
+        for view, width_px in _widths(blueprint.root_container, WINDOW_PX)
+        if len(str(view.name)) * LETTER_PX > width_px
+    ]
+
+
+def _widths(part: rrb.Container | rrb.View, width_px: float) -> Iterator[tuple[rrb.View, float]]:
+    if isinstance(part, rrb.View):
+        yield part, width_px
+        return
+    shares = [1.0] * len(part.contents)
+    if isinstance(part, rrb.Horizontal):
+        total = sum(part.column_shares or shares)
+        shares = [share / total for share in part.column_shares or shares]
+    elif isinstance(part, rrb.Grid):
+        shares = [1 / part.grid_columns for _ in part.contents]
+    for child, share in zip(part.contents, shares, strict=True):
+        yield from _widths(child, width_px * share)
 
 
 def assert_same_recordings(first: Path, second: Path) -> None:

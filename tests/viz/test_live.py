@@ -1,5 +1,6 @@
 """What a watched training run shows, and that no viewer can block it."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -9,16 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rerun as rr
+import rerun.blueprint as rrb
 
 import genie_robo.viz.live
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.commands.train import open_viewer
 from genie_robo.config import TrainConfig, Viz
-from genie_robo.viz.follow import STAGES, follow, row, training_blueprint
+from genie_robo.viz.follow import _CURVE_COLORS, STAGES, follow, row, training_blueprint
 from genie_robo.viz.live import Images, LiveViewer, Numbers
+from genie_robo.viz.series import COLOR_NAMES
 from genie_robo.viz.viewer import find_viewer
-from tests.viz.checks import views_of
+from tests.viz.checks import titles_that_are_cut, views_of
 
 FRAMES = np.random.default_rng(0).integers(256, size=(3, 8, 6, 3), dtype=np.uint8)
 USE = np.array([5, 0, 2, 1])
@@ -136,6 +139,20 @@ def test_layout_has_a_tab_for_each_stage_and_follows(connect, tmp_path):
         ]
         shown = {name for _, plotted in layout.plots for name in plotted}
         assert shown == set(names[layout.stage].split())
+
+
+def test_no_legend_lies_over_a_curve_and_titles_name_the_colours():
+    views = views_of(training_blueprint("tokenizer"))
+    plots = [view for view in views if isinstance(view, rrb.TimeSeriesView)]
+    assert len(plots) == sum(len(layout.plots) for layout in STAGES)
+    for view in plots:
+        legend = view.properties["PlotLegend"]
+        assert legend.visible.as_arrow_array().to_pylist() == [False]
+    for title, names in (plot for layout in STAGES for plot in layout.plots):
+        shown = [COLOR_NAMES[color] for color in _CURVE_COLORS[: len(names)]]
+        found = re.findall("|".join(COLOR_NAMES.values()), title)
+        assert found == (shown if len(names) > 1 else []), title
+    assert titles_that_are_cut(training_blueprint("tokenizer")) == []
 
 
 def test_an_unresponsive_viewer_never_blocks_training(monkeypatch):

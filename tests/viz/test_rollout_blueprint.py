@@ -1,5 +1,7 @@
 """Layouts of rollouts depend on their arguments alone, and every view shows a logged entity."""
 
+from dataclasses import replace
+
 import pytest
 import rerun.blueprint as rrb
 
@@ -25,7 +27,7 @@ from genie_robo.viz.rollout_blueprint import (
 )
 from genie_robo.viz.scene import Eye
 from genie_robo.viz.series import COLOR_NAMES
-from tests.viz.checks import views_of
+from tests.viz.checks import titles_that_are_cut, views_of
 
 EYE = Eye(position=(1.0, 1.0, 1.0), target=(0.0, 0.0, 0.2))
 
@@ -114,8 +116,8 @@ def test_what_a_rollout_lacks_has_no_view():
         "latent action of each step",
         "code index",
         "probability of each code",
-        "dx red, dy green, dz blue (m)",
-        "droll red, dpitch green, dyaw blue (rad)",
+        "dx dy dz, RGB (m)",
+        "droll dpitch dyaw, RGB (rad)",
         "gripper (1 = open)",
         "PSNR (dB)",
         "tool error (mm)",
@@ -138,8 +140,9 @@ def _curves(layout: RolloutLayout | ComparisonLayout) -> dict[str, rrb.TimeSerie
     return {str(v.name): v for v in views if isinstance(v, rrb.TimeSeriesView)}
 
 
-def _comparison(**changes) -> ComparisonLayout:
-    models = tuple(_rollout(f"episode_0/{name}", **changes) for name in ("small", "large"))
+def _comparison(*names: str, **changes) -> ComparisonLayout:
+    names = names or ("small", "large")
+    models = tuple(_rollout(f"episode_0/{name}", **changes) for name in names)
     return ComparisonLayout(root="episode_0", models=models)
 
 
@@ -152,13 +155,25 @@ def test_no_legend_lies_over_a_curve(layout):
         assert legend.visible.as_arrow_array().to_pylist() == [False]
 
 
+@pytest.mark.parametrize("layout", [_rollout(), _comparison(), _comparison("s", "medium", "large")])
+@pytest.mark.parametrize("joints", [(), ("joints",)])
+def test_titles_are_read_in_a_narrow_window(layout, joints):
+    groups = ("translation", "rotation", "gripper", *joints)
+    if isinstance(layout, RolloutLayout):
+        layout = replace(layout, action_groups=groups)
+    else:
+        models = tuple(replace(model, action_groups=groups) for model in layout.models)
+        layout = replace(layout, models=models)
+    assert titles_that_are_cut(rollout_blueprint([layout])) == []
+
+
 def test_value_axes_have_the_limits_of_the_layout():
     psnr = _rollout(limits={PSNR: (9.0, 31.0)})
     axis = _curves(psnr)["PSNR (dB)"].properties["ScalarAxis"]
     assert axis.range.as_arrow_array().to_pylist() == [[9.0, 31.0]]
     models = (psnr, _rollout("episode_0/large", limits={PSNR: (-1.0, 11.0)}))
     both = _curves(ComparisonLayout(root="episode_0", models=models))
-    axis = both["PSNR (dB), grey: copy last"].properties["ScalarAxis"]
+    axis = both["PSNR (dB), grey: copy"].properties["ScalarAxis"]
     assert axis.range.as_arrow_array().to_pylist() == [[-1.0, 31.0]]
     assert psnr.shape != _rollout().shape, "limits are part of the layout"
 
@@ -173,7 +188,7 @@ def test_models_are_side_by_side_under_one_truth():
         "large: imagined camera",
     ]
     views = views_of(rollout_blueprint([layout]))
-    psnr = next(view for view in views if str(view.name) == "PSNR (dB), grey: copy last")
+    psnr = next(view for view in views if str(view.name) == "PSNR (dB), grey: copy")
     assert psnr.contents == [
         "/episode_0/small/psnr/imagined",
         "/episode_0/large/psnr/imagined",
@@ -185,9 +200,9 @@ def test_models_are_side_by_side_under_one_truth():
         "/episode_0/small/scene/**",
         "/episode_0/large/scene/**",
     ]
-    assert [n for n in names if "latent actions" in n] == [
-        "small (orange curves): latent actions",
-        "large (blue curves): latent actions",
+    assert [n for n in names if n.endswith(": codes")] == [
+        "small (orange): codes",
+        "large (blue): codes",
     ]
     assert len(set(MODEL_COLORS)) == len(MODEL_COLORS)
     assert set(MODEL_COLORS) <= set(COLOR_NAMES)
@@ -198,7 +213,7 @@ def test_comparison_without_truth_shows_what_there_is():
     models = tuple(_rollout(f"branches/code_{code}", **bare) for code in range(8))
     names = _names(ComparisonLayout(root="branches", models=models))
     assert len(names) == 8 * 3
-    assert {name.partition(": ")[2] for name in names} == {"imagined camera", "latent actions", ""}
+    assert {name.partition(": ")[2] for name in names} == {"imagined camera", "codes", ""}
 
 
 def test_every_view_of_a_comparison_finds_what_was_logged(make_view, tmp_path, read):
