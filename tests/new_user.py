@@ -4,13 +4,14 @@ The environment finds the packages that genie_robo needs in that of the tests, b
 that nothing but the build backend is downloaded.
 """
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,9 @@ TUTORIALS = [
 ]
 COMMAND_LIMIT_S = 1800
 _NO_REGISTRY = ("No matching distribution", "Could not find a version", "Connection")
-"""What pip says where it cannot fetch the build backend."""
+"""What pip says where it cannot fetch the build backend, or itself."""
+_NO_PACKAGES = ("from versions: none", "Connection")
+"""What it says where it finds no version of a dependency at all, so not where none fits."""
 
 
 class Done(NamedTuple):
@@ -40,6 +43,12 @@ class User(NamedTuple):
 
     folder: Path
     programs: Path
+
+    @property
+    def wheel(self) -> Path:
+        """The wheel that was built and installed."""
+        (wheel,) = (self.folder.parent / "wheels").glob("*.whl")
+        return wheel
 
     @property
     def environment(self) -> dict[str, str]:
@@ -96,9 +105,7 @@ def install(folder: Path) -> User:
     venv, wheels = folder / "environment", folder / "wheels"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     built = _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(REPOSITORY)])
-    if built.status and any(text in built.err for text in _NO_REGISTRY):
-        pytest.skip(f"no package registry to fetch the build backend from: {built.err[-300:]}")
-    assert built.status == 0, built.err
+    _check_or_skip(built, "the build backend")
     _check(_run([sys.executable, "-m", "venv", "--without-pip", str(venv)]))
     (wheel,) = wheels.glob("*.whl")
     python = venv / "bin" / "python"
@@ -108,6 +115,21 @@ def install(folder: Path) -> User:
     for name in ("work", "home"):
         (folder / name).mkdir()
     return User(folder / "work", venv / "bin")
+
+
+def would_install(wheel: Path, venv: Path) -> set[str]:
+    """Names of what pip would install for a wheel into a new environment; skips without a registry.
+
+    Versions are the newest that fit. So is pip, because older ones download all to resolve it.
+    """
+    _check(_run([sys.executable, "-m", "venv", str(venv)]))
+    install = [str(venv / "bin" / "pip"), "--disable-pip-version-check", "--quiet", "install"]
+    _check_or_skip(_run([*install, "--upgrade", "pip>=26"]), "pip")
+    words = ["--dry-run", "--ignore-installed", "--report", "-", str(wheel)]
+    done = _run([*install, *words], os.environ | {"PIP_CONSTRAINT": os.devnull})
+    _check_or_skip(done, "the dependencies", _NO_PACKAGES)
+    names = [package["metadata"]["name"] for package in json.loads(done.out)["install"]]
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 
 def code_blocks(language: str, page: str = README) -> list[str]:
@@ -121,9 +143,17 @@ def command_lines() -> list[str]:
     return [*dict.fromkeys(line for block in blocks for line in block.splitlines() if line.strip())]
 
 
-def _run(words: Sequence[str]) -> Done:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
+def _run(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=COMMAND_LIMIT_S
+    )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def _check_or_skip(done: Done, wanted: str, signs: Sequence[str] = _NO_REGISTRY) -> None:
+    if done.status and any(sign in done.err for sign in signs):
+        pytest.skip(f"no package registry to fetch {wanted} from: {done.err[-300:]}")
+    _check(done)
 
 
 def _check(done: Done) -> None:

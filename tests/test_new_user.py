@@ -6,6 +6,7 @@ of `play` and of the Rerun viewer go to a folder that is printed; `make new-user
 
 import base64
 import os
+import platform
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -18,7 +19,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import SOFTWARE_RENDERING, open_browser
-from tests.new_user import REPOSITORY, Done, User, code_blocks, command_lines, install
+from tests.new_user import (
+    REPOSITORY,
+    Done,
+    User,
+    code_blocks,
+    command_lines,
+    install,
+    would_install,
+)
 from tests.viz.test_web_viewer_screenshot import free_pair_of_ports
 
 TOY = "".join(
@@ -172,6 +181,12 @@ def test_the_package_is_that_of_the_wheel(user):
     where = user.run(f'python -c "{probe}"').out
     assert where.startswith(str(user.programs.parent))
     assert str(REPOSITORY) not in where
+
+
+def test_pip_finds_what_the_wheel_needs_without_constraints(user, tmp_path):
+    needed = {"torch", "mujoco", "rerun-sdk", "tensorflow-datasets"}
+    needed |= {"xformers"} if platform.machine() == "x86_64" else set()
+    assert needed <= would_install(user.wheel, tmp_path / "environment")
 
 
 def test_the_python_of_the_readme_works(followed, user):
