@@ -2,7 +2,7 @@
 #                 the folder of the experiment: runs/demo, runs/smoke, runs/long
 # make test       the test suite, without what is slow: about seven minutes on two cores
 # make test-slow  the slow rest: whole demos, kills and restarts, several processes, a browser
-# make new-user   the README in an empty folder, with screenshots of its pages: ten minutes
+# make new-user   README and tutorials in an empty folder, with screenshots: over ten minutes
 # make check      ruff, format, pyright, import-linter
 # make docs       the documentation as a site in site/
 # make gpu-check  correctness and speed on a GPU, in eight minutes: runs/gpu_check/gpu_check.md
