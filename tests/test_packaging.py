@@ -16,6 +16,7 @@ from genie_robo import config_file
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+WORKFLOWS = sorted((REPOSITORY / ".github/workflows").iterdir())
 
 CART = '''
 from dataclasses import dataclass
@@ -132,3 +133,31 @@ def test_the_workflow_tests_every_python_that_is_supported():
     listed = [f"Programming Language :: Python :: {version}" for version in versions]
     assert set(listed) <= set(PROJECT["project"]["classifiers"])
     assert len(listed) == 3
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_jobs_of_a_workflow_have_a_machine_and_steps_that_do_one_thing(path):
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow[True], "`on`, which YAML reads as true"
+    assert workflow["jobs"]
+    for name, job in workflow["jobs"].items():
+        assert job["runs-on"], name
+        assert job["steps"], name
+        for step in job["steps"]:
+            assert len({"uses", "run"} & step.keys()) == 1, (name, step)
+            assert step.keys() <= {"uses", "run", "with", "name", "env", "if", "id"}, (name, step)
+            assert "run" in step or re.fullmatch(r"[\w./-]+@\S+", step["uses"]), (name, step)
+        matrix = job.get("strategy", {}).get("matrix", {})
+        used = re.findall(r"\$\{\{ *matrix\.(\w+) *\}\}", yaml.safe_dump(job))
+        assert set(used) == matrix.keys(), name
+
+
+def test_workflows_make_targets_that_exist():
+    rules = re.findall(
+        r"^([a-z][\w -]*):(?!=)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE
+    )
+    targets = {target for rule in rules for target in rule.split()}
+    jobs = [job for w in WORKFLOWS for job in yaml.safe_load(w.read_text())["jobs"].values()]
+    lines = [step.get("run", "") for job in jobs for step in job["steps"]]
+    wanted = {word for line in lines for word in re.findall(r"\bmake ([\w-]+)", line)}
+    assert {"test", "test-slow", "check"} <= wanted <= targets
