@@ -1,4 +1,4 @@
-"""Commands in the README exist and compose; its links lead somewhere."""
+"""Commands in the README exist and compose; its links lead somewhere; it is short."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ import pytest
 from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import load_command
 
+MOST_LINES = 150
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LINES = [
@@ -45,3 +46,9 @@ def test_every_link_leads_somewhere():
 
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_it_is_short_and_says_how_to_install():
+    assert len(README.splitlines()) <= MOST_LINES
+    (quick_start,) = re.findall(r"## Quick start\n(.*?)\n## ", README, re.DOTALL)
+    assert "pip install" in quick_start
