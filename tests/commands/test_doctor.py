@@ -1,9 +1,12 @@
+import re
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from genie_robo.commands import doctor
 from genie_robo.commands.doctor import State
+from genie_robo.models.attention import time_backends
 
 
 def only(findings):
@@ -21,6 +24,9 @@ def test_doctor_prints_every_check_and_succeeds(run_cli, monkeypatch):
         assert what in outcome.out
     assert "crashes" in outcome.out
     assert "libegl1" in outcome.out
+    (attention,) = (line for line in outcome.out.splitlines() if " attention " in line)
+    for backend in time_backends(torch.device("cuda" if torch.cuda.is_available() else "cpu")):
+        assert re.search(rf"\b{backend} \d+\.\d ms", attention)
 
 
 def test_raycast_renderer_draws_in_its_own_process():
