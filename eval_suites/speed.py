@@ -18,16 +18,18 @@ from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.table import Metric
 from genie_robo.eval_suites.timing import (
+    NUM_ROLLED_OUT,
+    NUM_ROLLOUTS,
     decode_frames,
+    frames_per_second,
     memory_growth_mb,
     read_windows,
     record,
     run_alone,
-    time_once,
     train_dynamics,
 )
 from genie_robo.inference.settings import Sampler
-from genie_robo.inference.world import GenieWorld, Prompt, code_steps, roll_out
+from genie_robo.inference.world import GenieWorld, Prompt
 from genie_robo.models.genie import Genie
 from genie_robo.precision import supports_bf16
 from genie_robo.progress import progress_bar
@@ -45,8 +47,6 @@ HEADLINE = {
 }
 FAST = {"num_batches": 2, "num_steps": 2, "num_decoded": 1, "num_imagined": 100, "num_repeats": 3}
 """Upper limits under fast=true."""
-NUM_OWN_FRAMES, NUM_OWN_LAPS = 24, 3
-"""More frames than a window of 16, so that the average includes moving the window."""
 NO_GENIE = "the models do not come from a run"
 NOTES = (
     "One measurement each, no interval: other load on the machine changes processor time by half; "
@@ -233,19 +233,11 @@ def _frames_per_second(context: EvalContext) -> Metric:
         recording=context.recording(context.test, 0),
     )
 
-    def seconds(num_frames: int) -> float:
-        steps = code_steps(np.zeros((1, num_frames), int))
-        return time_once(
-            lambda: roll_out(context.world, [prompt], steps, seeds=[context.seed])
-        ).wall_s
-
-    seconds(1)
-    laps = [seconds(1 + NUM_OWN_FRAMES) - seconds(1) for _ in range(NUM_OWN_LAPS)]
     return _metric(
-        NUM_OWN_FRAMES / max(float(np.median(laps)), 1e-9),
+        frames_per_second(context.world, prompt, seed=context.seed),
         "frames/s",
         "the world model in use, batch 1, including decoding to pixels: time of "
-        f"{1 + NUM_OWN_FRAMES} frames minus that of one, median of {NUM_OWN_LAPS}",
+        f"{1 + NUM_ROLLED_OUT} frames minus that of one, median of {NUM_ROLLOUTS}",
     )
 
 

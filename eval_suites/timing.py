@@ -30,6 +30,7 @@ from genie_robo.data.windows import WindowDataset
 from genie_robo.inference.rollout import Imagination
 from genie_robo.inference.sampler import decode_frame
 from genie_robo.inference.settings import Sampler
+from genie_robo.inference.world import Prompt, World, code_steps, roll_out
 from genie_robo.models.dynamics import DynamicsModel
 from genie_robo.models.genie import Genie
 from genie_robo.precision import imagines_in_bf16
@@ -44,6 +45,8 @@ NUM_WARM_UP = 2
 """Unmeasured first batches or steps, which fill buffers and start threads."""
 MASK_RATE = 0.75
 """Mean mask rate of the paper."""
+NUM_ROLLED_OUT, NUM_ROLLOUTS = 24, 3
+"""More frames than a window of 16, so that the average includes moving the window."""
 LEARNING_RATE, BETAS, WEIGHT_DECAY = 1e-4, (0.9, 0.9), 1e-4
 
 
@@ -260,6 +263,18 @@ def decode_by_recomputing(model: DynamicsModel, sampler: Sampler, past: MaskedTo
         return decoded.tokens
 
     return decode
+
+
+def frames_per_second(world: World, prompt: Prompt, *, seed: int) -> float:
+    """Speed of a world at batch 1, pixels included, without starting from the prompt."""
+
+    def seconds(num_frames: int) -> float:
+        steps = code_steps(np.zeros((1, num_frames), int))
+        return time_once(lambda: roll_out(world, [prompt], steps, seeds=[seed])).wall_s
+
+    seconds(1)
+    laps = [seconds(1 + NUM_ROLLED_OUT) - seconds(1) for _ in range(NUM_ROLLOUTS)]
+    return NUM_ROLLED_OUT / max(median(laps), 1e-9)
 
 
 def memory_growth_mb(
