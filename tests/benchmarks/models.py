@@ -24,6 +24,10 @@ class DynamicsSize:
     tokens_per_frame: int = 64
     num_frames: int = 16
     """In the window, the frame that is decoded included."""
+    clean_past: bool = False
+    """As in DynamicsConfig; without, the past is masked as in the paper, and in the plain model."""
+    copies: bool = False
+    """As in DynamicsConfig; not in the paper."""
 
 
 def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> DynamicsModel:
@@ -40,6 +44,8 @@ def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> Dy
             head_dim=size.dim // size.num_heads,
             backend=backend,
         ),
+        copies=size.copies,
+        clean_past=size.clean_past,
     )
 
 

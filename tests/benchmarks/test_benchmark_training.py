@@ -15,7 +15,7 @@ from training import (
     count_flops,
     make_batch,
     masked_loss,
-    peak_flops,
+    peak_of,
     train,
     training_table,
 )
@@ -119,6 +119,24 @@ def test_flops_of_a_step():
     )
 
 
+def test_flops_of_a_step_with_a_clean_past():
+    # 2 frames as past and 2 to predict; after the attention over time only the latter go on.
+    b, t, s, dim = 2, 3, 5, 16
+    both, last = 2 * b * (t - 1) * s, b * (t - 1) * s
+    matrices = 7 * dim**2 * both + 9 * dim**2 * last + (dim * 1024 + dim) * b * t * s
+    pairs = both * s + last * 2 * (t - 1)
+    actions = 2 * 2 * 3 * b * (32 * dim)
+    found = count_flops(replace(TOY, clean_past=True, copies=True))
+    assert found == pytest.approx(6 * matrices + 12 * pairs * dim, abs=2 * actions)
+
+
+def test_a_clean_past_computes_30_frames_for_16():
+    task = TrainingTask(num_blocks=20)
+    assert count_flops(replace(task, clean_past=True)) / count_flops(task) == pytest.approx(
+        30 / 16, rel=0.05
+    )
+
+
 def test_all_ways_on_a_cpu(monkeypatch):
     monkeypatch.setattr(training, "run_alone", lambda program, task: program(task))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -185,4 +203,6 @@ def test_a_cpu_is_compared_by_processor_time():
     ],
 )
 def test_peak_by_name(name, tflops):
-    assert peak_flops(name) == (tflops and tflops * 1e12)
+    peak = peak_of(name)
+    assert (peak and peak.data_sheet) == tflops
+    assert (peak and peak.in_practice) == (790 if tflops == 989 else None)
