@@ -42,6 +42,7 @@ def trial_view(trial: KeptTrial, name: str) -> RolloutView:
         num_codes=0,
         num_prompt_frames=1,
         robot_actions=trial.true_actions,
+        trust=trial.imagined_trust,
         read_path=ReadPath(positions=trial.imagined_tool, error_mm={IMAGINED: apart_mm}),
         psnr={
             IMAGINED: frame_psnr(trial.true_video, trial.imagined_video),

@@ -36,6 +36,8 @@ class KeptTrial(NamedTuple):
     imagined_tool: Float[np.ndarray, "t 3"]
     """Where the tool was read in imagined frames (m)."""
     true_tool: Float[np.ndarray, "t 3"]
+    imagined_trust: Float[np.ndarray, " t"] | None = None
+    """From 1 to 0, NaN in the prompt frame; None where the world does not say."""
 
 
 def trial_name(start: Start) -> str:
@@ -63,6 +65,10 @@ def arrays_of(
         parts[f"{world}_actions"] = np.concatenate([played.robot_actions for played in batches])
         tools = [poses.tool for played in batches for poses in played.poses]
         parts[f"{world}_tool"] = np.stack(tools)
+    trust = [played.trust for played in dream if played.trust is not None]
+    if trust:
+        known = np.concatenate(trust)
+        parts["imagined_trust"] = np.pad(known, ((0, 0), (1, 0)), constant_values=np.nan)
     return parts
 
 
@@ -91,7 +97,8 @@ def read_trial(results: Path, name: str) -> KeptTrial:
                 raise ValueError(f"it inflates to more than {MAX_BYTES:,} bytes")
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
             names = arrays["name"].tolist()
-            found = {field: arrays[field] for field in KeptTrial._fields}
+            optional = KeptTrial._field_defaults.keys() - set(arrays.files)
+            found = {f: arrays[f] for f in KeptTrial._fields if f not in optional}
         if not isinstance(names, list) or any(len(v) != len(names) for v in found.values()):
             raise ValueError("its arrays are not of one length")
     except (*_DAMAGED, zipfile.BadZipFile) as error:
@@ -101,4 +108,4 @@ def read_trial(results: Path, name: str) -> KeptTrial:
     if trial not in names:
         some = ", ".join(f"{policy}/{known}" for known in names[:3])
         raise FileNotFoundError(f"there is no trial {name}; those of {policy} begin with {some}")
-    return KeptTrial(*(values[names.index(trial)] for values in found.values()))
+    return KeptTrial(**{field: values[names.index(trial)] for field, values in found.items()})

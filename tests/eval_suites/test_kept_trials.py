@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mujoco_fakes import TruePoseReader, record_context
@@ -9,8 +11,22 @@ from genie_robo.eval_suites.policy_evaluation import PolicyEvaluation
 from genie_robo.eval_suites.results import write_result
 from genie_robo.eval_suites.simulated.kept_trials import file_of, read_trial
 from genie_robo.eval_suites.simulated.panel import SCRIPTED
+from genie_robo.inference.world import HeldFrame
 from genie_robo.run_folder import RunFolder
 from genie_robo.trial_recording import SUITE, record_trial, trial_view
+from tests.viz.conftest import read_recording
+
+
+class Fading(HeldFrame):
+    """A held frame whose trust falls with every step, from another value in each rollout."""
+
+    def start(self, prompts, seeds):
+        self._trust = np.linspace(1, 0.5, len(prompts))
+        return super().start(prompts, seeds)
+
+    def step(self, actions):
+        self._trust = self._trust * 0.9
+        return replace(super().step(actions), trust=self._trust)
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +34,11 @@ def evaluated(tmp_path_factory):
     """A run folder with the results of the suite, and a name of an episode."""
     path = tmp_path_factory.mktemp("kept")
     context = record_context(path, num_frames=6, num_episodes=4, num_steps=8)
-    suite = PolicyEvaluation(policies=list(SCRIPTED), num_starts=2, tasks=["reach", "push"])
+    suite = PolicyEvaluation(
+        policies=list(SCRIPTED), num_starts=2, tasks=["reach", "push"], batch_size=3
+    )
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(policy_evaluation, "watch", lambda context: Fading())
         reader = TruePoseReader(patched)
         patched.setattr(policy_evaluation, "fit_pose_readers", reader.as_readers())
         result = run_suite(suite, plug(context, world_model="copy_last"))
@@ -44,6 +63,49 @@ def test_every_trial_is_kept(evaluated):
         assert (trial.imagined_video == trial.true_video[0]).all()
         moved.append((trial.true_video != trial.true_video[0]).any())
     assert sum(moved) > len(names) / 2
+
+
+def test_the_trust_in_every_imagined_frame_is_kept(evaluated):
+    run, result = evaluated
+    table = result.table
+    for policy, task, episode, least in zip(
+        table.keys["policy"],
+        table.keys["task"],
+        table.episodes,
+        table.columns["trust"],
+        strict=True,
+    ):
+        trust = read_trial(run.suite(SUITE), f"{policy}/{task}/{episode}").imagined_trust
+        assert np.isnan(trust[0])
+        np.testing.assert_allclose(trust[1:], least / 0.9 ** np.arange(4, -1, -1))
+    assert len(set(table.columns["trust"])) == 3
+
+
+def test_trust_is_a_curve_of_the_recording(evaluated):
+    run, result = evaluated
+    name = f"expert/push/{result.table.episodes[0]}"
+    curve = read_recording(record_trial(run, name))["/trial/trust/imagined:Scalars:scalars"]
+    assert curve.steps == [1, 2, 3, 4, 5]
+    kept = read_trial(run.suite(SUITE), name).imagined_trust
+    np.testing.assert_array_equal(np.ravel(curve.values), kept[1:])
+
+
+def test_a_file_without_trust_opens_without_the_curve(evaluated, tmp_path):
+    run, result = evaluated
+    name = f"expert/push/{result.table.episodes[0]}"
+    old = RunFolder(tmp_path)
+    path = old.suite(SUITE) / f"{file_of('expert')}.npz"
+    path.parent.mkdir(parents=True)
+    with np.load(run.suite(SUITE) / f"{file_of('expert')}.npz") as arrays:
+        np.savez(path, **{key: arrays[key] for key in arrays.files if key != "imagined_trust"})
+    found = read_trial(old.suite(SUITE), name)
+    assert found.imagined_trust is None
+    kept = read_trial(run.suite(SUITE), name)
+    for field in found._fields[:-1]:
+        np.testing.assert_array_equal(getattr(found, field), getattr(kept, field))
+    contents = read_recording(record_trial(old, name))
+    assert not any(key.startswith("/trial/trust") for key in contents)
+    assert any(key.startswith("/trial/psnr") for key in contents)
 
 
 def test_a_trial_opens_as_a_recording(evaluated):
