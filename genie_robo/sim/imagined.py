@@ -51,7 +51,7 @@ class Imagined(gymnasium.Env[dict[str, Any], Any]):
     it. Observations are `pixels`, as Tabletop's; the first one is the world's view of the last
     prompt frame. Actions are Tabletop's where the world takes robot actions, else its codes;
     `actions` chooses another kind. There is no reward and no success. `info` has `uncertainty`,
-    and where the world has them `tokens` of the frame and, after a step, its `code`.
+    and where the world has them `tokens` of the frame and, after a step, its `code` and `trust`.
 
     Args:
         world: A world, or a trained Genie on its device.

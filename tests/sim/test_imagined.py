@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import av
@@ -7,13 +8,14 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo
-from imagined_worlds import FEEDBACK, SAMPLER, to_codes, world_of
+from imagined_worlds import FEEDBACK, SAMPLER, to_codes, watched_world, world_of
 
 from genie_robo.build import build_robot_genie
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.inference.rollout import imagine
-from genie_robo.inference.world import HeldFrame, Prompt
+from genie_robo.inference.trust import WatchedWorld
+from genie_robo.inference.world import Codes, HeldFrame, Prompt
 from genie_robo.sim.imagined import Imagined, ImaginedVector
 from genie_robo.sim.tabletop import Tabletop
 from tests.models.conftest import toy_config
@@ -61,6 +63,26 @@ def test_info_tells_tokens_and_uncertainty(genie, prompt):
     # An untrained model is unsure of every token; equal odds are the least sure.
     assert 0 < info["uncertainty"] <= np.log(genie.tokenizer.num_codes)
     assert info["is_success"] is False
+
+
+def test_info_tells_the_trust_of_a_watched_world(genie, prompt):
+    world = watched_world(genie)
+    own = copy.copy(world)
+    own.start([Prompt(frames=prompt[None])], [int(np.random.default_rng(5).integers(2**31))])
+    env = Imagined(world, prompt=prompt)
+    assert "trust" not in env.reset(seed=5)[1]
+    codes = (2, 4, 0, 2)
+    found = [env.step(code)[4]["trust"] for code in codes]
+    assert found == [own.step(Codes(np.array([code]))).trust[0] for code in codes]
+    assert all(type(trust) is float and 0 <= trust <= 1 for trust in found)
+    assert len(set(found)) > 1
+
+
+def test_info_tells_no_trust_where_it_is_not_known(genie, prompt):
+    for world in (world_of(genie), WatchedWorld(world_of(genie), {})):
+        env = Imagined(world, prompt=prompt)
+        env.reset(seed=0)
+        assert "trust" not in env.step(1)[4]
 
 
 def test_same_seed_same_frames(genie, prompt):

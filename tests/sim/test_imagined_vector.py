@@ -1,10 +1,12 @@
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from imagined_worlds import FEEDBACK, to_codes, world_of
+from imagined_worlds import FEEDBACK, to_codes, watched_world, world_of
 
 from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.imagined import Imagined, ImaginedVector
@@ -49,6 +51,18 @@ def test_worlds_are_what_single_environments_are(genie, prompt, mode, ends):
         assert_same(result, reference.step(actions))
         assert result[3].tolist() == [step in ends] * 3
     assert_same(vector.render(), reference.render())
+
+
+def test_each_world_has_its_own_trust(genie, prompt):
+    world = watched_world(genie)
+    vector = ImaginedVector(world, num_envs=3, prompt=prompt)
+    reference = SyncVectorEnv([lambda: Imagined(copy.copy(world), prompt=prompt)] * 3)
+    for env in (vector, reference):
+        assert "trust" not in env.reset(seed=7)[1]
+    for actions in ACTIONS[:3]:
+        trust, expected = (env.step(actions)[4]["trust"] for env in (vector, reference))
+        np.testing.assert_allclose(trust, expected)
+    assert len(set(trust)) > 1
 
 
 def test_some_worlds_restart_while_others_go_on(genie, prompt):
