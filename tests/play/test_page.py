@@ -4,6 +4,7 @@ import asyncio
 import io
 import socket
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,8 @@ from nicegui.testing.user_simulation import user_simulation
 from PIL import Image
 
 from genie_robo.inference.code_names import dictionary_names
+from genie_robo.inference.world import Codes, HeldFrame
+from genie_robo.play.game import Game
 from genie_robo.play.page import data_url, free_port, show_page
 from genie_robo.play.recording import write_session
 from genie_robo.play.session import Job, make_session
@@ -82,6 +85,33 @@ def test_a_button_imagines_a_frame_and_undo_takes_it_back(visit, make):
         assert source(user, "imagined") == prompt
 
     visit(make, story)
+
+
+class Trusted(HeldFrame):
+    """A held frame whose trust depends on the code alone."""
+
+    takes = (Codes,)
+    trust = (0.004, 0.917, 1.0)
+
+    def step(self, actions):
+        return replace(super().step(actions), trust=np.take(self.trust, actions.values))
+
+
+def test_the_trust_of_the_frame_is_shown(visit, prompts):
+    async def story(user, session):
+        await user.should_see(marker="trust", content="not known")
+        for key, num_actions, shown in (
+            ("1", 1, "0.92"),
+            ("0", 2, "0.00"),
+            ("2", 3, "1.00"),
+            ("undo", 2, "0.00"),
+            ("reset", 0, "not known"),
+        ):
+            user.find(marker=f"key-{key}").click()
+            await settled(session, num_actions)
+            await user.should_see(marker="trust", content=shown)
+
+    visit(lambda: Game(Trusted(), prompts.episode(0).prompt, num_codes=3), story)
 
 
 def test_without_an_action_map_there_are_no_robot_buttons(visit, make, mapped):
