@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genie_robo.inference.settings import Order, Sampler
 from genie_robo.models.maskgit import hidden_places, masked_counts, sample_tokens
+from genie_robo.types import move
 
 
 class DecodedFrame(NamedTuple):
@@ -20,9 +21,12 @@ class DecodedFrame(NamedTuple):
     """Nats; of the logits that revealed a token, before temperature and top_k."""
 
 
-def _frame_noise(generators: Sequence[torch.Generator], *shape: int) -> Float[Tensor, "b ..."]:
+def _frame_noise(
+    generators: Sequence[torch.Generator], num_tokens: int, device: torch.device
+) -> Float[Tensor, "b s"]:
     """Uniform noise, one generator per rollout, so that rollouts do not depend on their batch."""
-    return torch.stack([torch.rand(shape, generator=generator) for generator in generators])
+    drawn = [torch.rand(num_tokens, generator=generator) for generator in generators]
+    return move(torch.stack(drawn), device)
 
 
 def decode_frame(
@@ -42,10 +46,10 @@ def decode_frame(
     everywhere = torch.arange(size, device=hidden.device).expand(tokens.shape)
     counts = masked_counts(size, sampler.num_steps)
     for before, after in itertools.pairwise((size, *counts)):
-        noise = _frame_noise(generators, size).to(tokens.device)
+        noise = _frame_noise(generators, size, tokens.device)
         is_hidden, count = tokens == mask_token, before - after
         if sampler.order is Order.random:
-            priority = _frame_noise(generators, size).to(tokens.device)
+            priority = _frame_noise(generators, size, tokens.device)
             places = hidden_places(is_hidden, priority, count=count)
             logits = compute_logits(tokens, places).float()
             revealed = _draw(logits, noise.gather(1, places), sampler)

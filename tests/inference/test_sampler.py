@@ -5,11 +5,12 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.config import PatchLayers
-from genie_robo.inference.rollout import imagine
-from genie_robo.inference.sampler import disagreement, token_entropy
-from genie_robo.inference.settings import Sampler
+from genie_robo.inference.rollout import Imagination, imagine
+from genie_robo.inference.sampler import decode_frame, disagreement, token_entropy
+from genie_robo.inference.settings import Order, Sampler
 from genie_robo.types import video_to_float
 from tests.models.conftest import changed, toy_config
+from tests.waiting_operations import Waits
 
 
 def test_entropy_known_answers():
@@ -89,3 +90,31 @@ def test_uncertainty_and_disagreement_rise_on_colours_never_seen(still_world, co
     assert known[0] > 0.98 > 0.85 > foreign[0]
     assert foreign[1] > 3 * known[1]
     assert foreign[2] > known[2] + 0.02
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_no_decode_step_waits_for_the_device(order, top_k):
+    """On device `meta`, where nothing can be read back: noise is all that is copied to it."""
+    hidden = torch.full((2, 8), 16, device="meta")
+    with Waits() as waits:
+        decoded = decode_frame(
+            lambda known, places: torch.empty(*places.shape, 16, device="meta"),
+            hidden,
+            sampler=Sampler(num_steps=2, order=order, top_k=top_k),
+            generators=[torch.Generator(), torch.Generator()],
+        )
+    assert decoded.tokens.shape == (2, 8)
+    assert waits.found == []
+
+
+@pytest.mark.parametrize("order", Order)
+def test_no_imagined_frame_waits_for_the_device(order):
+    genie = build_genie(toy_config()).eval()
+    prompt = torch.zeros(2, 1, *genie.tokenizer.image_size, 3, dtype=torch.uint8)
+    sampler = Sampler(num_steps=2, order=order)
+    imagination = Imagination(genie, prompt, seeds=[0, 1], sampler=sampler)
+    for code in range(genie.num_frames + 1):  # beyond the window, where caches restart
+        with Waits() as waits:
+            imagination.step(torch.tensor([code % 5, 0]))
+        assert waits.found == []

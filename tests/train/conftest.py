@@ -1,5 +1,5 @@
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genie_robo.build import build_datasets
 from genie_robo.config import (
     DataConfig,
     DynamicsConfig,
@@ -25,8 +26,13 @@ from genie_robo.config import (
 )
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import record_dataset
+from genie_robo.train.assemble import build_loop, build_stage
+from genie_robo.train.engine import make_fabric
 from genie_robo.train.metrics import read_log
 from genie_robo.train.run import train
+from genie_robo.train.settings import Stage
+from genie_robo.train.step import TrainStep
+from genie_robo.types import EpisodeBatch
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +67,27 @@ def copy_of_trained(trained, tmp_path) -> Callable[..., TrainConfig]:
         return replace(trained, run=str(folder))
 
     return copy
+
+
+@pytest.fixture
+def training_step(
+    copy_of_trained,
+) -> Iterator[Callable[[str], tuple[TrainStep, Iterator[EpisodeBatch]]]]:
+    """The training step of a stage, in a copy of the finished run, and its batches."""
+    opened = []
+
+    def build(name: str) -> tuple[TrainStep, Iterator[EpisodeBatch]]:
+        config = replace(copy_of_trained(), stage=Stage(name))
+        run, fabric = RunFolder.at(config.run), make_fabric(config.engine)
+        datasets = build_datasets(config.data)
+        stage = build_stage(config.stage, run, config, datasets, fabric)
+        loop = build_loop(stage, run, config, datasets, fabric)
+        opened.append(iter(loop.loader))
+        return loop.train_step, opened[-1]
+
+    yield build
+    for batches in opened:
+        batches.close()
 
 
 @pytest.fixture(scope="session")
