@@ -73,7 +73,7 @@ CAPTIONS = {
     },
     "trust": {
         "trust": "Mean trust over imagined frames: recorded actions should keep it, actions, "
-        "cameras and robots that the model never saw should lose it.",
+        "scenes, cameras and robots that the model never saw should lose it.",
     },
 }
 """By suite and figure."""

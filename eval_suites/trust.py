@@ -1,9 +1,9 @@
 """Does the trust in imagined frames tell which of them have left reality?"""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -27,12 +27,21 @@ from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.sim.restore import restore, stored_scene
 from genie_robo.sim.robots import MENAGERIE
+from genie_robo.sim.scene import SceneSpec
 from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode
 
 GOOD = "recorded"
 CAMERAS = {"camera_left": (0.75, -0.3, 0.6), "camera_above": (0.35, 0.35, 0.95)}
 """Where cameras stand that no episode was recorded with (m)."""
+BOX_COLORS = {
+    "orange": (0.95, 0.5, 0.1),
+    "cyan": (0.1, 0.8, 0.85),
+    "pink": (0.95, 0.5, 0.7),
+    "black": (0.08, 0.08, 0.08),
+}
+TABLE, LIGHT = (0.45, 0.3, 0.18), (0.42, 0.3, 0.15)
+"""Colours of boxes, a table and a lamp that no episode was recorded with."""
 ROBOTS = {f"robot_{name}": name for name in MENAGERIE}
 """Robots that no episode was recorded with."""
 CASES = {
@@ -40,6 +49,8 @@ CASES = {
     "random": "uniformly random motions",
     "extreme": "one motion at the robot's bounds with a turn, held",
     **dict.fromkeys(CAMERAS, "the recorded actions, seen by a camera elsewhere"),
+    "scene_boxes": "the recorded actions, with boxes of other colours",
+    "scene_table": "the recorded actions, on a table of another colour in another light",
     **dict.fromkeys(ROBOTS, "the recorded actions, executed by another robot"),
 }
 PAIRS = "frames of different episodes are compared with each other: no p-value"
@@ -223,7 +234,7 @@ def _case(case: str, clips: Sequence[Clip], rng: np.random.Generator) -> _Clips:
         return make[case]()
     if case in ROBOTS:
         return _Clips([_with_robot(prompt, ROBOTS[case]) for prompt in prompts], actions)
-    return _Clips([_seen_from(prompt, CAMERAS[case]) for prompt in prompts], actions)
+    return _Clips([_in_scene(prompt, _SCENES[case]) for prompt in prompts], actions)
 
 
 def _random(
@@ -247,15 +258,30 @@ def _extreme(
     return drawn
 
 
-def _seen_from(prompt: Prompt, position: Sequence[float]) -> Prompt:
-    """The same scene, seen by a camera elsewhere."""
+def _in_scene(prompt: Prompt, change: Callable[[SceneSpec], SceneSpec]) -> Prompt:
+    """The same moment, in a scene that looks different."""
     recording = _recording(prompt)
-    scene = json.loads(recording.scene)
-    scene["camera"]["position"] = list(position)
-    recording = replace(recording, scene=json.dumps(scene, sort_keys=True))
+    recording = replace(recording, scene=change(stored_scene(recording)).to_json())
     height, width = prompt.frames.shape[1:3]
     with closing(restore(recording, prompt.last_step, image_size=(height, width))) as env:
         return replace(prompt, recording=recording, frames=env.render()[None])
+
+
+def _seen_from(scene: SceneSpec, *, position: tuple[float, ...]) -> SceneSpec:
+    return replace(scene, camera=replace(scene.camera, position=position))
+
+
+def _with_other_boxes(scene: SceneSpec) -> SceneSpec:
+    colors = zip(scene.boxes, BOX_COLORS.items(), strict=False)
+    boxes = (replace(box, color=name, rgba=(*rgb, 1.0)) for box, (name, rgb) in colors)
+    return replace(scene, boxes=tuple(boxes))
+
+
+_SCENES: Mapping[str, Callable[[SceneSpec], SceneSpec]] = {
+    **{case: partial(_seen_from, position=place) for case, place in CAMERAS.items()},
+    "scene_boxes": _with_other_boxes,
+    "scene_table": lambda scene: replace(scene, table=TABLE, light=LIGHT),
+}
 
 
 def _with_robot(prompt: Prompt, robot: str) -> Prompt:

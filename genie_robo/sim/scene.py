@@ -20,6 +20,8 @@ COLORS = {
     "yellow": (0.95, 0.8, 0.12),
     "purple": (0.5, 0.2, 0.65),
 }
+SURROUNDINGS = {"table": (0.66, 0.72, 0.76), "light": (0.42, 0.42, 0.42)}
+"""Colours of the table and of the lamp above it, in every recorded scene."""
 TARGET_BODY = "commanded_pose"
 CAMERA = "primary"
 DIRECTIONS = {"away": (1, 0), "closer": (-1, 0), "left": (0, 1), "right": (0, -1)}
@@ -125,6 +127,10 @@ class SceneSpec:
     """Tool position at reset (m)."""
     control_hz: float = 3.0
     camera: CameraSpec = field(default_factory=CameraSpec)
+    table: tuple[float, ...] = SURROUNDINGS["table"]
+    """Its colour, r g b."""
+    light: tuple[float, ...] = SURROUNDINGS["light"]
+    """Colour of the lamp above the table, r g b."""
 
     @property
     def instruction(self) -> str:
@@ -132,8 +138,12 @@ class SceneSpec:
         return Goal(self.task, self.boxes[self.target].color, self.direction).instruction
 
     def to_json(self) -> str:
-        """One line of JSON, stable across runs."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """One line of JSON, stable across runs; the usual table and light are left out."""
+        values = asdict(self)
+        for name, usual in SURROUNDINGS.items():
+            if values[name] == usual:
+                del values[name]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "SceneSpec":
@@ -184,6 +194,8 @@ def _check_scene(values: dict[str, Any]) -> None:
         raise ValueError(f"target={str(target)[:_SHOWN]} is none of its {len(boxes)} boxes")
     _check_range("control_hz", [values.get("control_hz")], 1, CONTROL_HZ)
     _check_range("start", values.get("start"), 3, _PLACES)
+    for name in SURROUNDINGS.keys() & values.keys():
+        _check_range(name, values[name], 3, (0.0, 1.0))
     for box in boxes:
         _check_box(box)
     _check_camera(values["camera"])
@@ -290,7 +302,7 @@ def build_model(scene: SceneSpec) -> tuple[mujoco.MjModel, Robot]:
     spec.option.impratio = 10
     spec.option.timestep = 1.0 / scene.control_hz / num_substeps(scene.control_hz)
     robot = _attach_robot(spec, scene.robot)
-    _add_surroundings(spec, scene.camera)
+    _add_surroundings(spec, scene)
     for index, box in enumerate(scene.boxes):
         _add_box(spec, index, box)
     spec.worldbody.add_body(name=TARGET_BODY, mocap=True)
@@ -318,13 +330,13 @@ def box_name(index: int) -> str:
     return f"box_{index}"
 
 
-def _add_surroundings(spec: mujoco.MjSpec, camera: CameraSpec) -> None:
-    world = spec.worldbody
+def _add_surroundings(spec: mujoco.MjSpec, scene: SceneSpec) -> None:
+    world, camera = spec.worldbody, scene.camera
     world.add_geom(
         name="table",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[1.5, 1.5, 0.1],
-        rgba=[0.66, 0.72, 0.76, 1],
+        rgba=[*scene.table, 1],
         friction=[1.0, 0.005, 0.0001],
     )
     world.add_light(
@@ -333,7 +345,7 @@ def _add_surroundings(spec: mujoco.MjSpec, camera: CameraSpec) -> None:
         type=mujoco.mjtLightType.mjLIGHT_SPOT,
         cutoff=80,
         exponent=0,
-        diffuse=[0.42, 0.42, 0.42],
+        diffuse=scene.light,
         specular=[0, 0, 0],
         castshadow=True,
     )

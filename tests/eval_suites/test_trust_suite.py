@@ -14,6 +14,7 @@ from genie_robo.eval_suites.trust import CASES, ROBOTS, Trust
 from genie_robo.inference.world import HeldFrame
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.sim.restore import stored_scene
+from genie_robo.sim.scene import COLORS
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,32 @@ def test_every_case_has_a_row_for_every_frame(recorded, monkeypatch):
     assert {row["case"] for row in rows} == known
     for robot in ROBOTS:
         assert sum(note.startswith(f"{robot} is left out: ") for note in result.notes) == 1
-    for case in ("camera_left", "camera_above"):
+    for case in ("camera_left", "camera_above", "scene_boxes", "scene_table"):
         seen = [row["psnr"] for row in rows if row["case"] == case and row["frame"] == 1]
         assert min(seen) > 15  # its own picture is the prompt, so the first frames are close
+
+
+@pytest.mark.parametrize("case", ["scene_boxes", "scene_table"])
+def test_foreign_scenes_differ_in_their_colours_alone(recorded, case):
+    context = plug(recorded, world_model="copy_last")
+    clips = choose_clips(context, num_clips=2, horizon=3, name="trust")
+    prompt = clips[0].prompt
+    other = trust._case(case, clips, np.random.default_rng(0)).prompts[0]
+    own, foreign = (stored_scene(one.recording) for one in (prompt, other))
+    assert foreign != own
+    kept = {"table": own.table, "light": own.light}
+    boxes = tuple(
+        replace(box, color=before.color, rgba=before.rgba)
+        for box, before in zip(foreign.boxes, own.boxes, strict=True)
+    )
+    assert replace(foreign, boxes=boxes, **kept) == own
+    colors = {box.color for box in foreign.boxes}
+    assert colors == {box.color for box in own.boxes} or not colors & COLORS.keys()
+    with closing(MujocoWorld(renderer="raycast")) as simulator:
+        before, shown = simulator.start([prompt, other], [0, 0]).frames
+    np.testing.assert_array_equal(shown, other.frames[0])
+    changed = (shown != before).any(axis=-1).mean()
+    assert 0.005 < changed < 0.2 if case == "scene_boxes" else changed > 0.5
 
 
 @pytest.mark.usefixtures("menagerie")

@@ -12,6 +12,7 @@ import pytest
 from genie_robo.sim.robots import PACKAGE
 from genie_robo.sim.scene import (
     MAX_BOXES,
+    SURROUNDINGS,
     TASKS,
     SceneSpec,
     box_name,
@@ -25,6 +26,16 @@ from genie_robo.sim.scene import (
 def test_scene_survives_json(task):
     scene = sample_scene(np.random.default_rng(1), task=task, control_hz=5.0)
     assert SceneSpec.from_json(scene.to_json()) == scene
+
+
+def test_table_and_light_are_written_only_where_they_are_unusual():
+    scene = sample_scene(np.random.default_rng(1))
+    assert not json.loads(scene.to_json()).keys() & SURROUNDINGS.keys()
+    foreign = replace(scene, table=(0.4, 0.3, 0.2), light=(0.5, 0.3, 0.1))
+    assert SceneSpec.from_json(foreign.to_json()) == foreign
+    model, _ = build_model(foreign)
+    assert np.allclose(model.geom("table").rgba, (0.4, 0.3, 0.2, 1))
+    assert np.allclose(model.light_diffuse[0], (0.5, 0.3, 0.1))
 
 
 def test_scenes_vary_and_their_boxes_stand_apart():
@@ -145,6 +156,8 @@ def edited(**changes) -> str:
         ({"direction": ["left"]}, "direction"),
         ({"robot": "../../etc"}, "robot="),
         ({"start": [0, 0]}, "start"),
+        ({"table": [0.5, 0.5]}, "table=.*must be 3 numbers from 0 to 1"),
+        ({"light": [0.4, 0.4, 9.0]}, "light"),
         ({"task": "x" * 30_000}, "characters, of at most 20,000"),
     ],
 )
