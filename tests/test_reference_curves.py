@@ -1,10 +1,12 @@
 """docs/results/curves_*.csv and their figures, from logs of runs."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from genie_robo.train.settings import robot_control_stage, tokenizer_stage, world_model_stage
 from tests.benchmarks.reference_curves import DOCS, SHOWN, collect, draw
 
 
@@ -27,9 +29,21 @@ def test_lowest_mean_and_highest_of_the_runs_at_each_step(runs):
     assert len(found) == 4
 
 
-def test_a_panel_for_each_quantity_even_where_it_was_not_logged(runs):
-    figure = draw(collect(runs), "tokenizer")
-    assert [panel.get_title() for panel in figure.axes] == list(SHOWN["tokenizer"])
+@pytest.mark.parametrize("stage", SHOWN)
+def test_a_panel_for_each_quantity_even_where_it_was_not_logged(runs, stage):
+    figure = draw(collect(runs), stage)
+    assert [panel.get_title() for panel in figure.axes] == list(SHOWN[stage])
+    assert figure.get_figwidth() <= 12
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "world_model"])
+def test_every_loss_and_accuracy_that_training_logs_has_a_panel(stage):
+    golden = json.loads((Path(__file__).parent / "golden" / "training.json").read_text())
+    lines = golden["expected"][stage]
+    logged = {name.removeprefix("val_") for line in lines for name in line}
+    measured = {name for name in logged if name.endswith(("loss", "accuracy", "change", "psnr"))}
+    assert "loss" in measured
+    assert measured <= set(SHOWN[stage])
 
 
 def test_runs_without_logs_are_refused(tmp_path):
@@ -45,3 +59,12 @@ def test_stored_curves_have_every_stage_and_a_figure_for_each(path):
     assert (stored["mean"] <= stored["max"]).all()
     for stage in SHOWN:
         assert (DOCS / "images" / f"{path.stem}_{stage}.png").exists()
+
+
+def test_the_default_curves_end_with_the_default_training():
+    stored = pd.read_csv(DOCS / "results" / "curves_default.csv")
+    assert stored.groupby("stage")["step"].max().to_dict() == {
+        "tokenizer": tokenizer_stage().num_steps,
+        "world_model": world_model_stage().num_steps,
+        "robot_control": robot_control_stage().num_steps,
+    }

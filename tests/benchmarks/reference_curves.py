@@ -8,6 +8,7 @@ docs/results/curves_EXPERIMENT.csv, and drawn in docs/images/curves_EXPERIMENT_S
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,11 +18,19 @@ from matplotlib.figure import Figure
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = {
-    "tokenizer": ("psnr", "vq_loss", "perplexity"),
-    "world_model": ("dynamics_loss", "lam_unexplained_change", "lam_perplexity"),
+    "tokenizer": ("loss", "psnr", "vq_loss", "perplexity"),
+    "world_model": (
+        "loss",
+        "dynamics_loss",
+        "dynamics_accuracy",
+        "lam_unexplained_change",
+        "lam_vq_loss",
+        "lam_perplexity",
+    ),
     "robot_control": ("dynamics_loss", "dynamics_accuracy"),
 }
-"""Quantities of each stage, a panel for each."""
+"""Quantities of each stage, a panel for each; the loss of robot control is dynamics_loss."""
+IN_A_ROW = 3
 SMOOTHED_OVER = 5
 """Logged steps that a line of batches is averaged over."""
 
@@ -50,8 +59,10 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, stage: str) -> Figure:
     """A panel for each quantity: the range over runs, their mean, and validation as points."""
-    figure = Figure(figsize=(4 * len(SHOWN[stage]), 2.8), layout="constrained")
-    panels = figure.subplots(1, len(SHOWN[stage]), squeeze=False)[0]
+    num_rows = math.ceil(len(SHOWN[stage]) / IN_A_ROW)
+    num_columns = math.ceil(len(SHOWN[stage]) / num_rows)
+    figure = Figure(figsize=(4 * num_columns, 2.8 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for panel, name in zip(panels, SHOWN[stage], strict=True):
         own = table[(table["stage"] == stage) & (table["quantity"] == name)]
         batches = own[~own["val"]].set_index("step")[["min", "mean", "max"]]
