@@ -63,8 +63,10 @@ def draw(table: pd.DataFrame, stage: str) -> Figure:
     num_columns = math.ceil(len(SHOWN[stage]) / num_rows)
     figure = Figure(figsize=(4 * num_columns, 2.8 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    of_stage = table[table["stage"] == stage]
+    in_use = of_stage[of_stage["quantity"].str.endswith("perplexity")]["step"]
     for panel, name in zip(panels, SHOWN[stage], strict=True):
-        own = table[(table["stage"] == stage) & (table["quantity"] == name)]
+        own = of_stage[of_stage["quantity"] == name]
         batches = own[~own["val"]].set_index("step")[["min", "mean", "max"]]
         smooth = batches.rolling(SMOOTHED_OVER, min_periods=1, center=True).mean()
         panel.fill_between(smooth.index, smooth["min"], smooth["max"], alpha=0.25, lw=0)
@@ -75,9 +77,12 @@ def draw(table: pd.DataFrame, stage: str) -> Figure:
             panel.errorbar(
                 held_out["step"], held_out["mean"], yerr=spread, fmt="o", ms=3, label="validation"
             )
+        if len(in_use) and in_use.min() > of_stage["step"].min():
+            panel.axvline(in_use.min(), color="grey", linestyle=":", label="codes start")
         panel.set(title=name, xlabel="step")
         panel.grid(alpha=0.3)
-    panels[0].legend(frameon=False, fontsize=8)
+    lines, names = panels[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
