@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
-"""The end-effector action, the first seven numbers of every robot action."""
+from genie_robo.data.settings import ACTION_NAMES as ACTION_NAMES
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), ACTION_NAMES.index("gripper")

@@ -11,7 +11,7 @@ from genie_robo.command_line import without_secrets
 from genie_robo.config_file import known_datasets, read_dataset_config, read_dataset_file
 from genie_robo.data.actions import episode_actions
 from genie_robo.data.dataset import EpisodeDataset
-from genie_robo.data.formats import open_folder
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.settings import DatasetConfig, Source
 from genie_robo.data.transforms import decode_frames
 from genie_robo.types import Episode

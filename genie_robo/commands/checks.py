@@ -1,11 +1,12 @@
 """What a command needs, checked before the packages that do its work are imported.
 
 A wrong path is thus refused in a fraction of a second, and before anything is written. Nothing
-here imports torch, MuJoCo, Rerun or tensorflow_datasets.
+here imports torch, Rerun or tensorflow_datasets.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from genie_robo.config_file import read_config
 from genie_robo.data.folders import find_dataset_folder
 from genie_robo.data.settings import members
 from genie_robo.imagine.pictures import find_pictures, needs_no_dataset
+from genie_robo.models.sizes import check_sizes
 from genie_robo.run_folder import PARTS_OF_GENIE, RunFolder, require_weights
 from genie_robo.run_paths import require_datasets, used_data
 from genie_robo.settings import check_numbers
@@ -36,35 +38,40 @@ _SELFCHECK = "selfcheck"
 
 
 def check_train(config: cfg.TrainConfig) -> None:
-    """Numbers in range, datasets in their folders, earlier stages trained."""
-    check_numbers(config)
+    """Numbers in range, sizes that fit, earlier stages trained, datasets with these columns."""
+    _check_training(config, config.stage)
     _check_is_no_file("run", config.run)
-    _check_datasets(config.data)
+    _check_folders(config.data)
     for part in _NEEDS[config.stage]:
         require_weights(RunFolder.at(config.run), part)
+    _check_columns(config.data)
 
 
 def check_demo(config: cfg.DemoConfig) -> None:
-    """Numbers in range, and the user's own dataset in its folder."""
-    check_numbers(config)
+    """Numbers in range, sizes that fit, and a robot to record or the user's own dataset."""
+    _check_training(config, cfg.Stage.all)
     _check_is_no_file("run", config.run)
-    path, recording = Path(config.data.path), Path(config.record.path)
-    if path.resolve() != recording.resolve():
-        _check_datasets(config.data)
     if needs_no_dataset(config.imagine):
         find_pictures(config.imagine)
+    path, recording = Path(config.data.path), Path(config.record.path)
+    if path.resolve() == recording.resolve():
+        _check_robot(config.record)
+    else:
+        _check_folders(config.data)
+        _check_columns(config.data)
 
 
 def check_record(config: cfg.RecordConfig) -> None:
-    """A place for the folder."""
+    """A place for the folder, and a robot."""
     _check_is_no_file("path", config.path)
+    _check_robot(config)
 
 
 def check_eval(config: cfg.EvalConfig) -> None:
     """A suite, and the runs that it measures."""
     if not config.suite:
         raise UsageError("eval needs a suite: give suite=NAME or suite=[NAME,NAME]")
-    check_numbers(config)
+    _check_numbers(config)
     if set(config.suite) == {_SELFCHECK}:
         return
     _check_runs(runs_to_measure(config), config.data)
@@ -73,7 +80,7 @@ def check_eval(config: cfg.EvalConfig) -> None:
 def check_imagine(config: cfg.ImagineConfig) -> None:
     """The runs, and the pictures or episodes to begin with."""
     names = runs_that_imagine(config)
-    check_numbers(config)
+    _check_numbers(config)
     if needs_no_dataset(config):
         find_pictures(config)
     _check_runs(names, config.data, opens_dataset=not needs_no_dataset(config))
@@ -81,7 +88,7 @@ def check_imagine(config: cfg.ImagineConfig) -> None:
 
 def check_play(config: cfg.PlayConfig) -> None:
     """Numbers in range, the run and its dataset."""
-    check_numbers(config)
+    _check_numbers(config)
     _check_runs([config.run], config.data)
 
 
@@ -104,7 +111,7 @@ def check_inspect(config: cfg.InspectConfig) -> None:
     data = inspected_data(config)
     check_written(config)
     _check_is_no_file("output", config.output)
-    _check_datasets(data)
+    _check_folders(data)
 
 
 def check_convert(config: cfg.ConvertConfig) -> None:
@@ -263,10 +270,11 @@ def _check_used_data(name: str, given: cfg.DataConfig | None) -> None:
     run = RunFolder.at(name)
     data = replace(used_data(read_config(run, cfg.TrainConfig), given), mix={})
     require_datasets(run, data)
-    _check_datasets(data)
+    _check_folders(data)
+    _check_columns(data)
 
 
-def _check_datasets(data: cfg.DataConfig) -> None:
+def _check_folders(data: cfg.DataConfig) -> None:
     for member in members(data).values():
         _check_dataset(member.path)
 
@@ -275,6 +283,53 @@ def _check_dataset(path: str) -> None:
     """A folder that holds a dataset; addresses are looked at when they are opened."""
     if not is_address(path):
         find_dataset_folder(Path(path))
+
+
+def _check_numbers(config: Any) -> None:
+    with _usage_errors():
+        check_numbers(config)
+
+
+def _check_training(config: cfg.TrainConfig | cfg.DemoConfig, stage: cfg.Stage) -> None:
+    """Numbers in range, a model that can be built, batches that can be divided."""
+    _check_numbers(config)
+    with _usage_errors():
+        check_sizes(config.model, (config.data.image_height, config.data.image_width))
+        for each in stage.trained:
+            config.engine.part_size(getattr(config, each).batch_size)
+
+
+def _check_columns(data: cfg.DataConfig) -> None:
+    """What the source and the views name is in the datasets, except in those at an address."""
+    # These take a third of a second to import, which a wrong path need not wait for.
+    from genie_robo.data.metadata import open_folder
+    from genie_robo.data.sources import check_source
+
+    for member in members(data).values():
+        if is_address(member.path):
+            continue
+        schema = open_folder(member.path, member.rlds_splits, member.shards)
+        source = schema.complete(member.source)
+        with _usage_errors():
+            check_source(source, schema.features)
+            for view in member.views:
+                schema.require_camera(view, source)
+
+
+def _check_robot(config: cfg.RecordConfig) -> None:
+    from genie_robo.sim.scene import check_robot  # imports MuJoCo, which has its robots
+
+    with _usage_errors():
+        check_robot(config.robot)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """What this block refuses is a setting, so the command line is wrong."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise UsageError(error.args[0]) from error
 
 
 def _check_is_no_file(setting: str, path: str) -> None:

@@ -19,9 +19,10 @@ from genie_robo.atomic import replacing
 from genie_robo.data.conversion_plan import INSTRUCTION, ConversionPlan, plan_conversion
 from genie_robo.data.dataset import EpisodeDataset, step_instructions
 from genie_robo.data.features import Feature
-from genie_robo.data.formats import index_folder, open_folder
+from genie_robo.data.formats import index_folder
 from genie_robo.data.images import JPEG_START, png_bytes
 from genie_robo.data.lerobot_writer import LeRobotEpisode, LeRobotWriter
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.rlds_writer import RldsColumnsWriter
 from genie_robo.data.settings import DatasetFolder, DatasetFormat, ImageStorage, Source
 from genie_robo.data.transforms import decode_frames, stored_size

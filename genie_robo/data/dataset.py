@@ -183,7 +183,7 @@ class EpisodeDataset(Sequence[Episode]):
     @property
     def cameras(self) -> tuple[str, ...]:
         """Keys of all 8-bit colour images."""
-        return tuple(key for key, feature in sorted(self.features.items()) if feature.is_camera)
+        return self.schema.cameras
 
     @overload
     def __getitem__(self, i: int) -> Episode: ...

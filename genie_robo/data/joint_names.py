@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
 
-from genie_robo.types import ACTION_NAMES
+from genie_robo.data.settings import ACTION_NAMES
 
 MAX_NAME = 64
 """Characters of a name."""

@@ -46,6 +46,23 @@ class Schema:
         """The folder or its address, for people."""
         return self.remote.name if self.remote else str(self.folder)
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Keys of all 8-bit colour images."""
+        return tuple(key for key, feature in sorted(self.features.items()) if feature.is_camera)
+
+    def require_camera(self, name: str, source: Source) -> None:
+        """Check that a camera of a source, or any other by its key, is there.
+
+        Raises:
+            KeyError: It is not.
+        """
+        known = dict.fromkeys([*source.camera_keys, *self.cameras])
+        if name not in known:
+            raise KeyError(
+                f"there is no camera {name} in {self.place}; data.views takes {', '.join(known)}"
+            )
+
     def complete(self, source: Source) -> Source:
         """The source, with what the folder itself says where the source says nothing."""
         return with_names(source, self.features)

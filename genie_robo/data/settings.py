@@ -6,6 +6,9 @@ from typing import Any
 
 from genie_robo.settings import REQUIRED, bounded, take_names
 
+ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
+"""The end-effector action, the first seven numbers of every robot action."""
+
 OWN_CAMERA = ""
 """Camera of a source that is the run's own: only the dataset's path is given."""
 _MAX_SIDE = 2**13

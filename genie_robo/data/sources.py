@@ -14,6 +14,7 @@ from genie_robo.data.features import Feature
 from genie_robo.data.joint_names import clean_names, match_names
 from genie_robo.data.kinematics import open_kinematics, open_urdf
 from genie_robo.data.settings import (
+    ACTION_NAMES,
     ActionSource,
     JointsMotion,
     Motion,
@@ -21,7 +22,6 @@ from genie_robo.data.settings import (
     RotationFormat,
     Source,
 )
-from genie_robo.types import ACTION_NAMES
 
 ROTATION_SIZES = {
     RotationFormat.rpy: 3,

@@ -104,9 +104,7 @@ class WindowDataset:
                 f"windows need episodes, and num_frames={num_frames} and data.frame_stride="
                 f"{frame_stride} of at least 1; got {len(episodes)} episodes"
             )
-        cameras = (*dataset.source.camera_keys, *dataset.cameras)
-        if camera not in cameras:
-            raise KeyError(f"there is no camera {camera} in {dataset.place}: {cameras}")
+        dataset.schema.require_camera(camera, dataset.source)
         self.dataset = dataset
         self.episodes = tuple(episodes)
         self.num_frames = num_frames

@@ -12,9 +12,10 @@ from genie_robo.command_line import write_setting
 from genie_robo.config import DataConfig
 from genie_robo.config_file import plain
 from genie_robo.data.dataset import BadEpisodeError, EpisodeDataset
-from genie_robo.data.formats import index_folder, open_folder
+from genie_robo.data.formats import index_folder
 from genie_robo.data.index import DatasetIndex
 from genie_robo.data.lerobot_layout import BOOKKEEPING, TASK, LeRobotSchema
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.schema import Schema
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import check_source, source_keys

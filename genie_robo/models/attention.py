@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.settings import Backend
+from genie_robo.models.sizes import HEAD_DIM_MULTIPLE
 from genie_robo.precision import supports_bf16
 
 Along = Literal["patches", "frames"]
@@ -41,35 +42,6 @@ EPS = 1e-5
 
 NUM_LAPS = 5
 """Measurements of each backend, of which the fastest counts."""
-
-HEAD_DIM_MULTIPLE = 8
-"""The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
-
-
-def check_head_dim(head_dim: int, backend: Backend) -> None:
-    """Refuse a head dimension that the backend does not support, before anything is built.
-
-    xformers needs a multiple of 8 in bf16, the default precision on a GPU; weights trained in fp32
-    may be used in bf16 later. Rotary position embeddings need an even head dimension. `auto` falls
-    back to another backend where xformers has no kernel.
-
-    Raises:
-        ValueError: It is odd, or xformers was requested and has no kernel for it.
-    """
-    multiple = HEAD_DIM_MULTIPLE if backend is Backend.xformers else 2
-    if head_dim > 0 and head_dim % multiple == 0:
-        return
-    reason = (
-        "the bf16 kernels of model.attention=xformers"
-        if multiple == HEAD_DIM_MULTIPLE
-        else "the rotary positions of time"
-    )
-    allowed = ", ".join(str(factor * multiple) for factor in (1, 2, 4, 8))
-    elsewhere = " or model.attention=auto" if backend is Backend.xformers else ""
-    raise ValueError(
-        f"head_dim={head_dim} does not fit {reason}: it must be a multiple of {multiple} "
-        f"({allowed}, ...). Change head_dim{elsewhere}"
-    )
 
 
 class Attention(nn.Module):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.optical_flow import patch_flow, warp
-from genie_robo.models.patches import patch_grid, patchify, unpatchify
+from genie_robo.models.patches import patchify, unpatchify
 from genie_robo.models.quantizer import CodeUse, Quantizer
 from genie_robo.models.settings import Joining, LatentActionDesign, Penalty, Target
+from genie_robo.models.sizes import latent_action_grid
 from genie_robo.models.step_counter import StepCounter
 from genie_robo.models.transformer import STTransformer
 from genie_robo.ranks import Ranks
@@ -46,11 +47,7 @@ class PixelActionModel(LatentActionModel):
         design: LatentActionDesign,
         actions: Joining,
     ) -> None:
-        grid = patch_grid(
-            image_size,
-            downscale * patch_size,
-            setting="model.latent_action.downscale * patch_size",
-        )
+        grid = latent_action_grid(image_size, downscale, patch_size)
         pixels = 3 * patch_size**2
         super().__init__(
             embed=lambda views, dim: nn.Linear(views * pixels, dim),

@@ -11,6 +11,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genie_robo.models.sizes import count_halvings
+
 MIN_CHANNELS = 16
 """Fewest channels of the convolution next to the pixels."""
 
@@ -32,25 +34,6 @@ def unpatchify(
         p=patch_size,
         q=patch_size,
     )
-
-
-def patch_grid(image_size: tuple[int, int], patch_size: int, *, setting: str) -> tuple[int, int]:
-    """Rows and columns of patches in an image of height and width `image_size`.
-
-    `setting` names the configuration key in the error.
-
-    Raises:
-        ValueError: The patch does not divide the image.
-    """
-    height, width = image_size
-    if height % patch_size or width % patch_size:
-        fitting = [p for p in (4, 8, 10, 16, 20, 32) if not (height % p or width % p)]
-        raise ValueError(
-            f"{setting}={patch_size} does not divide the image of {height}x{width} "
-            f"pixels (data.image_height, data.image_width); use one of {fitting}, or another "
-            "image size"
-        )
-    return height // patch_size, width // patch_size
 
 
 class LinearEmbedding(nn.Module):
@@ -124,12 +107,6 @@ def widths(patch_size: int, dim: int) -> list[int]:
     Raises:
         ValueError: The patch size is not a power of two above 1.
     """
-    num_halvings = patch_size.bit_length() - 1
-    if num_halvings < 1 or patch_size != 2**num_halvings:
-        raise ValueError(
-            f"model.tokenizer.patch_layers=convolutional halves frames, so "
-            f"model.tokenizer.patch_size={patch_size} must be 2, 4, 8 or another power of two; "
-            "change it, or take patch_layers=linear"
-        )
+    num_halvings = count_halvings(patch_size)
     inner = [max(MIN_CHANNELS, dim >> k) for k in range(num_halvings - 1, 0, -1)]
     return [3, *inner, dim]

@@ -7,15 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from genie_robo.models.cache import KVCache
-from genie_robo.models.patches import (
-    ConvEmbedding,
-    ConvPixels,
-    LinearEmbedding,
-    LinearPixels,
-    patch_grid,
-)
+from genie_robo.models.patches import ConvEmbedding, ConvPixels, LinearEmbedding, LinearPixels
 from genie_robo.models.quantizer import Quantizer
 from genie_robo.models.settings import PatchLayers, TokenizerKind
+from genie_robo.models.sizes import tokenizer_grid
 from genie_robo.models.skip import changed_patches, hold, keep_pixels, keep_tokens, last_change
 from genie_robo.models.transformer import Layout, STTransformer
 
@@ -61,7 +56,7 @@ class VideoTokenizer(nn.Module):
         self.skips = skips
         self.image_size = image_size
         self.patch_size = patch_size
-        self.grid = patch_grid(image_size, patch_size, setting="model.tokenizer.patch_size")
+        self.grid = tokenizer_grid(image_size, patch_size)
         is_linear = patch_layers is PatchLayers.linear
         embedding = LinearEmbedding if is_linear else ConvEmbedding
         pixels = LinearPixels if is_linear else ConvPixels

@@ -310,14 +310,21 @@ def build_model(scene: SceneSpec) -> tuple[mujoco.MjModel, Robot]:
 
 
 def _attach_robot(spec: mujoco.MjSpec, name: str) -> Robot:
-    if name == "arm":
-        return attach_arm(spec)
-    if name in MENAGERIE:
-        return attach_menagerie(spec, MENAGERIE[name])
-    raise ValueError(
-        f"robot={name} is not known; choose arm, which is built in, or one of "
-        f"{', '.join(MENAGERIE)}, which are read from the MuJoCo Menagerie"
-    )
+    check_robot(name)
+    return attach_menagerie(spec, MENAGERIE[name]) if name in MENAGERIE else attach_arm(spec)
+
+
+def check_robot(name: str) -> None:
+    """Refuse the name of a robot that is not known.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name != "arm" and name not in MENAGERIE:
+        raise ValueError(
+            f"robot={name} is not known; choose arm, which is built in, or one of "
+            f"{', '.join(MENAGERIE)}, which are read from the MuJoCo Menagerie"
+        )
 
 
 def num_substeps(control_hz: float) -> int:

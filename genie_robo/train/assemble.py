@@ -203,7 +203,7 @@ def check_stage(
     with torch.device("meta"):
         build_genie(config)
     check_labels(stage, config)
-    _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
+    config.engine.part_size(settings.batch_size, fabric.world_size)
     Checkpoints(run.checkpoints(stage), fabric, num_kept=config.num_checkpoints)
     build_training_windows(config.data, datasets, num_frames=_num_frames(stage, config))
     check_loggers(config.loggers)
@@ -235,7 +235,7 @@ def build_loop(
         weight_decay=optim.weight_decay,
     )
     average = WeightAverage(stage, optim.ema_decay) if optim.ema_decay else None
-    part_size = _part_size(settings.batch_size, fabric.world_size, config.engine.accumulate)
+    part_size = config.engine.part_size(settings.batch_size, fabric.world_size)
     train_step = TrainStep(
         fabric=fabric,
         ranks=ranks,
@@ -335,18 +335,6 @@ def _training_windows(
             halves = [_windows_of(episodes, config, dataset) for episodes in (labelled, others)]
             return MixedWindows(halves, [1.0, 1.0])
     return _with_stored_tokens(run, everything)
-
-
-def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
-    """Windows in one forward pass of one process."""
-    num_parts = world_size * accumulate
-    if accumulate < 1 or batch_size % num_parts:
-        raise ValueError(
-            f"a batch of {batch_size} windows cannot be divided among {world_size} processes x "
-            f"engine.accumulate={accumulate}; make batch_size a multiple of "
-            f"{world_size * max(1, accumulate)}"
-        )
-    return batch_size // num_parts
 
 
 def _with_stored_tokens(run: RunFolder, windows: MixedWindows) -> WindowSet:

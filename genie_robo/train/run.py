@@ -58,7 +58,7 @@ def train(config: TrainConfig, viewer: Viewer | None = None) -> None:
         RuntimeError: Another process writes into the run.
     """
     run = RunFolder.at(config.run)
-    stages = _stages(config)
+    stages = config.stage.trained
     _check_settings(run, config)
     fabric = make_fabric(config.engine)
     with fabric.rank_zero_first():  # it writes the index that the others read
@@ -125,11 +125,6 @@ def _has_begun(run: RunFolder, stage: Stage) -> bool:
     """Whether a training of this stage has saved anything."""
     is_saved = any(run.checkpoints(stage).glob("step_*"))
     return is_saved or any(has_weights(run, part) for part in parts_of(stage))
-
-
-def _stages(config: TrainConfig) -> tuple[Stage, ...]:
-    """The stages to train; labels are used only on demand."""
-    return (Stage.tokenizer, Stage.world_model) if config.stage is Stage.all else (config.stage,)
 
 
 def _claim(

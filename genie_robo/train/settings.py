@@ -59,6 +59,11 @@ class Stage(StrEnum):
     """Needs robot actions as labels, so `all` leaves it out."""
     all = "all"
 
+    @property
+    def trained(self) -> "tuple[Stage, ...]":
+        """The stages that it stands for, in their order."""
+        return (Stage.tokenizer, Stage.world_model) if self is Stage.all else (self,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -168,6 +173,21 @@ class EngineConfig:
     compile: bool = False
     """Compile transformer blocks (torch.compile): faster steps after some minutes; on a CPU it
     needs a C++ compiler."""
+
+    def part_size(self, batch_size: int, num_processes: int = 1) -> int:
+        """Windows in one forward pass of one process.
+
+        Raises:
+            ValueError: The batch cannot be divided like this.
+        """
+        num_parts = num_processes * self.accumulate
+        if self.accumulate < 1 or batch_size % num_parts:
+            raise ValueError(
+                f"a batch of {batch_size} windows cannot be divided among {num_processes} "
+                f"processes x engine.accumulate={self.accumulate}; make batch_size a multiple of "
+                f"{num_processes * max(1, self.accumulate)}"
+            )
+        return batch_size // num_parts
 
 
 @dataclass(frozen=True, kw_only=True)

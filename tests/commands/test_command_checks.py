@@ -1,11 +1,14 @@
 """Commands that fail: at once, without the packages that do the work, and leaving no claim."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lerobot_files import make_demo, write_v3
 
 from genie_robo import cli
 from genie_robo.commands.table import COMMANDS
@@ -20,14 +23,10 @@ AT_ONCE = {
         ("run=new data.path=gone", "data.path=gone does not exist"),
         ("run=new data.path=empty", "data.path=empty is not an RLDS dataset"),
         ("run=new data.path=rlds stage=world_model", "new has no trained tokenizer"),
-        ("run=new data.path=rlds data.image_height=0", "data.image_height=0 must be from 1"),
-        ("run=new data.path=rlds data.hight=3", "train has no setting 'data.hight'"),
         ("run=file data.path=rlds", "run=file is a file; name a folder"),
-        ("data.path=rlds", "train needs a value for run"),
     ],
     "demo": [
         ("run=new data=bridge_dataset data.path=gone", "data.path=gone does not exist"),
-        ("run=new data.image_height=0", "data.image_height=0 must be from 1"),
         ("run=file", "run=file is a file"),
         ("run=new imagine.prompt=gone.png", "prompt=gone.png is not there"),
     ],
@@ -41,18 +40,12 @@ AT_ONCE = {
         ("run=[trained,new] output=new2", "new is not a run folder"),
         ("run=trained", "the dataset of trained is not at"),
         ("run=trained data.path=empty", "data.path=empty is not an RLDS dataset"),
-        ("run=trained suite=gone", "there is no suite 'gone'"),
-        ("run=trained suite=[]", "eval needs a suite"),
-        ("run=trained action_map.num_labels=0", "action_map.num_labels=0 must be from 1"),
     ],
     "imagine": [
         ("run=new", "new is not a run folder"),
         ("run=untrained", "untrained has no trained tokenizer"),
         ("run=trained", "the dataset of trained is not at"),
         ("run=trained prompt=gone.png", "prompt=gone.png is not there"),
-        ("run=[trained,trained]", "names a run twice"),
-        ("run=trained num_episodes=-1", "num_episodes=-1 must be from 0"),
-        ("run=trained start=-1", "start=-1 must be from 0"),
     ],
     "play": [
         ("run=new", "new is not a run folder"),
@@ -77,21 +70,17 @@ AT_ONCE = {
     ],
     "inspect": [
         ("path=gone write=new/data/mine.yaml output=new2", "data.path=gone does not exist"),
-        ("path=rlds write=mine.yaml", "write=mine.yaml could not be chosen by name"),
         ("path=rlds output=file", "output=file is a file"),
-        ("output=new", "inspect needs a dataset"),
     ],
     "compare": [
         ("runs=[new] folder=new2", "new is no run folder"),
         ("runs=[trained] folder=file", "folder=file is a file"),
-        ("folder=new", "there is nothing to compare"),
     ],
     "audit": [("gone.csv output=new", "table=gone.csv is no file")],
     "report": [
         ("run=new", "new is not a run folder"),
         ("run=trained", "run trained was not evaluated"),
         ("run=trained", "Measure it with: genie-robo eval run=trained"),
-        ("", "report needs a value for run"),
     ],
     "view": [
         ("run=new", "there is no run folder new"),
@@ -104,20 +93,107 @@ AT_ONCE = {
         ("path=empty", "no recordings (*.rrd) in empty"),
         ("path=seen.rrd serve=true port=0", "port=0 must be between 1 and 65534"),
         *([("path=seen.rrd", "no display to open a window on")] * (sys.platform == "linux")),
-        ("", "view needs one of run=FOLDER"),
     ],
-    "record": [
-        ("path=file", "path=file is a file"),
-        ("path=new robot=gone", "robot=gone is not known"),
-    ],
+    "record": [("path=file", "path=file is a file")],
 }
-"""The words of a command line that must fail, and what it says."""
-LINES = [(name, *case) for name, cases in AT_ONCE.items() for case in cases]
+"""The words of a command line that must fail with status 1, and what it says."""
+
+RLDS = "data=rlds data.path=rlds data.source.camera=observation/image"
+WRONG_WORDS = {
+    "train": [
+        ("data.path=rlds", "train needs a value for run"),
+        ("run=new data.path=rlds data.hight=3", "train has no setting 'data.hight'"),
+        ("run=new data.path=rlds data.image_height=0", "data.image_height=0 must be from 1"),
+        ("run=new data.path=rlds model.tokenizer.patch_size=7", "patch_size=7 does not divide"),
+        (
+            "run=new data.path=rlds model.tokenizer.patch_size=1",
+            "model.tokenizer.patch_size=1 must be 2, 4, 8 or another power of two",
+        ),
+        (
+            "run=new data.path=rlds model.latent_action.downscale=3",
+            "model.latent_action.downscale * patch_size=12 does not divide the image of 64x64",
+        ),
+        (
+            "run=new data.path=rlds model.dynamics.transformer.head_dim=7",
+            "head_dim=7 does not fit the rotary positions of time",
+        ),
+        (
+            "run=new data.path=rlds model.attention=xformers model.tokenizer.encoder.head_dim=12",
+            "head_dim=12 does not fit the bf16 kernels of model.attention=xformers",
+        ),
+        (
+            "run=new data.path=rlds engine.accumulate=3",
+            "a batch of 8 windows cannot be divided among 1 processes x engine.accumulate=3",
+        ),
+        (
+            "run=trained data.path=rlds stage=robot_control robot_control.batch_size=3 "
+            "engine.accumulate=2",
+            "a batch of 3 windows cannot be divided",
+        ),
+        (f"run=new {RLDS} data.source.camera=gone", "data.source.camera wants gone"),
+        (f"run=new {RLDS} data.source.pose.position=gone[0:3]", "pose.position wants gone"),
+        (
+            f"run=new {RLDS} data.source.action.gripper=action[0:2]",
+            "data.source.action.gripper=action[0:2] must be 1 numbers",
+        ),
+        (
+            f"run=new {RLDS} data.views=[primary,gone]",
+            "there is no camera gone in rlds; data.views takes primary, observation/image",
+        ),
+        (
+            f"run=new {RLDS} +data@data.mix.b=rlds data.mix.b.path=rlds data.mix.b.source.camera=b",
+            "data.source.camera wants b",
+        ),
+        (
+            "run=new data=lerobot data.path=lerobot data.source.camera=gone",
+            "data.source.camera wants gone",
+        ),
+    ],
+    "demo": [
+        ("run=new data.image_height=0", "data.image_height=0 must be from 1"),
+        ("run=new model.tokenizer.patch_size=7", "patch_size=7 does not divide"),
+        ("run=new world_model.batch_size=3 engine.accumulate=2", "a batch of 3 windows cannot be"),
+        ("run=new record.robot=gone", "robot=gone is not known"),
+        (f"run=new {RLDS} data.views=[gone]", "there is no camera gone in rlds"),
+    ],
+    "tokenize": [(f"run=trained {RLDS} data.source.camera=gone", "data.source.camera wants gone")],
+    "eval": [
+        ("suite=tokenizer", "eval needs a value for run"),
+        ("run=trained suite=gone", "there is no suite 'gone'"),
+        ("run=trained suite=[]", "eval needs a suite"),
+        ("run=trained action_map.num_labels=0", "action_map.num_labels=0 must be from 1"),
+        (f"run=trained {RLDS} data.views=[gone]", "there is no camera gone in rlds"),
+    ],
+    "imagine": [
+        ("run=[trained,trained]", "names a run twice"),
+        ("run=trained num_episodes=-1", "num_episodes=-1 must be from 0"),
+        ("run=trained start=-1", "start=-1 must be from 0"),
+    ],
+    "inspect": [
+        ("output=new", "inspect needs a dataset"),
+        ("path=rlds write=mine.yaml", "write=mine.yaml could not be chosen by name"),
+    ],
+    "compare": [("folder=new", "there is nothing to compare")],
+    "report": [("", "report needs a value for run")],
+    "view": [
+        ("", "view needs one of run=FOLDER"),
+        ("run=a path=b", "view needs one of run=FOLDER"),
+        ("path=a trial=b", "trial=POLICY/TASK/EPISODE is one of a run"),
+    ],
+    "record": [("path=new robot=gone", "robot=gone is not known")],
+}
+"""The same of wrong settings, which have status 2."""
+LINES = [
+    (name, *case, status)
+    for status, lines in ((cli.FAILED, AT_ONCE), (cli.USAGE, WRONG_WORDS))
+    for name, cases in lines.items()
+    for case in cases
+]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with runs, folders and a file."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy_rlds: Any) -> Path:
+    """A working directory with runs, datasets, an empty folder and a file."""
     monkeypatch.chdir(tmp_path)
     for name in ("trained", "untrained"):
         run = RunFolder.at(name)
@@ -129,8 +205,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         weights.parent.mkdir(exist_ok=True)
         weights.touch()
     Path("empty").mkdir()
-    Path("rlds").mkdir()
-    Path("rlds/features.json").touch()
+    shutil.copytree(toy_rlds.folder, "rlds")
+    write_v3(Path("lerobot"), [make_demo(4)])
     Path("file").touch()
     Path("seen.rrd").write_bytes(b"RRF2\x00\x01\x00\x00")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
@@ -146,7 +222,7 @@ def test_they_import_nothing_slow_and_write_nothing(place):
     program = (
         "import json, sys\n"
         "from genie_robo.cli import main\n"
-        f"for name, words, message in {LINES!r}:\n"
+        f"for name, words, *_ in {LINES!r}:\n"
         "    line = [name, *words.split()]\n"
         "    print('@', *line, file=sys.stderr)\n"
         "    status = main(line)\n"
@@ -159,12 +235,10 @@ def test_they_import_nothing_slow_and_write_nothing(place):
     assert content(place) == before
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(results) == len(LINES)
-    for line, status, slow in results:
-        assert status in (cli.FAILED, cli.USAGE), line
-        # MuJoCo knows its robots; it takes 0.3 s to import, with what the recorder needs.
-        assert slow == [] or (line[0] == "record" and "torch" not in slow), line
+    for (line, status, slow), (*_, wanted) in zip(results, LINES, strict=True):
+        assert (status, slow) == (wanted, []), line
     said = done.stderr.split("@ ")[1:]
-    for (name, words, message), text in zip(LINES, said, strict=True):
+    for (name, words, message, _), text in zip(LINES, said, strict=True):
         assert message in text, (name, words, text)
         assert len(text.strip().splitlines()) == 2, text  # the line, and one paragraph
 
@@ -212,49 +286,49 @@ def test_a_second_writer_is_refused_in_one_paragraph(locked, run_cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "status", "message"),
     [
-        "compare",
-        "eval suite=tokenizer",
-        "eval run=trained suite=[]",
-        "imagine run=[trained,trained]",
-        "inspect",
-        "inspect path=rlds write=mine.yaml",
-        "view",
-        "view run=a path=b",
-        "view path=a trial=b",
-        "train run=new data.path=rlds data.hight=3",
-    ],
-)
-def test_a_wrong_command_line_has_status_two(place, run_cli, words):
-    assert run_cli(*words.split()).status == cli.USAGE
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("record.robot=gone", "robot=gone is not known"),
-        ("imagine.actions=gone", "actions=gone is not inferred"),
-        ("imagine.world_model=gone", "world_model=gone"),
-        ("imagine.horizon=0", "horizon=0 and num_prompt_frames=1 must be at least 1"),
-        ("model.tokenizer.patch_size=7", "patch_size=7"),
-        ("imagine.num_episodes=-1", "imagine.num_episodes=-1 must be from 0"),
-        ("imagine.action_map.num_labels=0", "imagine.action_map.num_labels=0 must be from 1"),
-        ("suite.tokenizer.max_episodes=0", "suite.tokenizer.max_episodes=0 must be from 1"),
-        ("suite=few_label suite.few_label.labels=[0]", "suite.few_label.labels=[0] must be 2 or"),
-        ("suite=video suite.video.num_prompt_frames=8", "the model sees 8 frames at once"),
-        ("suite.sim_rollout.renderer=gone", "suite.sim_rollout.renderer=gone is unknown"),
+        ("imagine.actions=gone", cli.FAILED, "actions=gone is not inferred"),
+        ("imagine.world_model=gone", cli.FAILED, "world_model=gone"),
+        ("imagine.horizon=0", cli.FAILED, "horizon=0 and num_prompt_frames=1 must be at least 1"),
+        ("imagine.num_episodes=-1", cli.USAGE, "imagine.num_episodes=-1 must be from 0"),
+        (
+            "imagine.action_map.num_labels=0",
+            cli.USAGE,
+            "imagine.action_map.num_labels=0 must be from 1",
+        ),
+        (
+            "suite.tokenizer.max_episodes=0",
+            cli.FAILED,
+            "suite.tokenizer.max_episodes=0 must be from 1",
+        ),
+        (
+            "suite=few_label suite.few_label.labels=[0]",
+            cli.FAILED,
+            "suite.few_label.labels=[0] must be 2 or",
+        ),
+        (
+            "suite=video suite.video.num_prompt_frames=8",
+            cli.FAILED,
+            "the model sees 8 frames at once",
+        ),
+        (
+            "suite.sim_rollout.renderer=gone",
+            cli.FAILED,
+            "suite.sim_rollout.renderer=gone is unknown",
+        ),
         (
             "suite=policy_evaluation suite.policy_evaluation.policy=gone:Mine",
+            cli.FAILED,
             "policy=gone:Mine cannot be imported",
         ),
-        ("comparison.folder=new2 comparison.columns={a:b}", "b"),
-        ("engine.device=gone", "device=gone is no device"),
+        ("comparison.folder=new2 comparison.columns={a:b}", cli.FAILED, "b"),
+        ("engine.device=gone", cli.FAILED, "device=gone is no device"),
     ],
 )
-def test_a_demo_refuses_what_its_last_stages_would_refuse(place, run_cli, words, message):
+def test_a_demo_refuses_what_its_last_stages_would_refuse(place, run_cli, words, status, message):
     before = content(place)
     outcome = run_cli("demo", "experiment=smoke", "run=new", *words.split())
-    assert outcome.status in (cli.FAILED, cli.USAGE)
+    assert outcome.status == status
     assert message in outcome.err
     assert content(place) == before

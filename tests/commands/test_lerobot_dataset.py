@@ -61,9 +61,9 @@ def test_what_is_missing_is_said(tmp_path, capfd):
     run = f"run={tmp_path / 'run'}"
     assert cli.main(["train", run, "data=lerobot", f"data.path={folder}"]) == cli.USAGE
     assert "data.source.camera" in capfd.readouterr().err
-    assert cli.main(["train", run, "data=bridge_dataset", f"data.path={folder}"]) == 1
+    assert cli.main(["train", run, "data=bridge_dataset", f"data.path={folder}"]) == cli.USAGE
     assert f"It has: {CAMERA}" in capfd.readouterr().err
-    assert cli.main(["train", run, *KEYS[:3], f"data.path={folder}"]) == 1
+    assert cli.main(["train", run, *KEYS[:3], f"data.path={folder}"]) == cli.USAGE
     assert "data.source.pose.joints" in capfd.readouterr().err
     assert cli.main(["view", f"path={folder}"]) == 1
     assert "genie-robo inspect" in capfd.readouterr().err

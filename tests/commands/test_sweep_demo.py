@@ -37,9 +37,9 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory) -> tuple[tuple[str, ...], Path, int]:
-    """Two batch sizes, the first of which cannot be divided into two parts."""
+    """Three batch sizes, the first of which cannot be divided into two parts."""
     folder = tmp_path_factory.mktemp("sweeps") / "batches"
-    line = line_of("scaling_batch", folder, "world_model.batch_size=1,2")
+    line = line_of("scaling_batch", folder, "world_model.batch_size=1,2,4")
     return line, folder, cli.main(line)
 
 
@@ -50,10 +50,10 @@ def own_data(batches) -> str:
 def test_failed_variant_is_reported_and_the_others_go_on(batches):
     _, folder, status = batches
     assert status == cli.FAILED
-    one, two = rows_of(folder)
-    assert (one["variant"], two["variant"]) == ("batch_1", "batch_2")
+    one, two, four = rows_of(folder)
+    assert [row["variant"] for row in (one, two, four)] == ["batch_1", "batch_2", "batch_4"]
     assert one["validation cross-entropy (nat)"] == ""
-    assert two["windows seen"] == "4.0"
+    assert (two["windows seen"], four["windows seen"]) == ("4.0", "8.0")
     assert 0 < float(two["validation cross-entropy (nat)"]) < 10
     page = (folder / "comparison.md").read_text()
     assert "| batch_1 | 1 | missing | missing |" in page
@@ -67,7 +67,7 @@ def test_runs_share_one_dataset_and_one_tokenizer(batches):
     assert len(list(folder.rglob("features.json"))) == 1
     found = sorted(folder.glob("*/tokenizer/tokenizer.safetensors"))
     assert [path.parts[-3] for path in found] == [
-        *(f"batch_{size}-seed0" for size in (1, 2)),
+        *(f"batch_{size}-seed0" for size in (2, 4)),
         "tokenizer-seed0",
     ]
     assert len({path.read_bytes() for path in found}) == 1

@@ -19,8 +19,9 @@ from genie_robo.commands.convert import describe
 from genie_robo.data import conversion, lerobot_writer
 from genie_robo.data.conversion import convert_dataset
 from genie_robo.data.conversion_plan import plan_conversion
-from genie_robo.data.formats import open_dataset, open_folder
+from genie_robo.data.formats import open_dataset
 from genie_robo.data.joint_names import clean_names
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.rlds_writer import write_rlds
 from genie_robo.data.settings import (
     DatasetFolder,

@@ -24,9 +24,10 @@ from lerobot_files import (
 from rlds_files import write_rlds
 
 from genie_robo.build import build_dataset
-from genie_robo.data.formats import open_dataset, open_folder
+from genie_robo.data.formats import open_dataset
 from genie_robo.data.lerobot import LeRobotDataset
 from genie_robo.data.lerobot_layout import open_lerobot_schema
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.rlds import RldsDataset
 from genie_robo.data.settings import DatasetConfig
 from genie_robo.data.windows import WindowDataset

@@ -16,7 +16,8 @@ from rlds_files import make_source, table_episode, write_rlds
 
 from genie_robo.data import remote as remote_module
 from genie_robo.data.cache import cache_folder
-from genie_robo.data.formats import open_dataset, open_folder
+from genie_robo.data.formats import open_dataset
+from genie_robo.data.metadata import open_folder
 from genie_robo.data.windows import split_episodes
 
 fsspec = pytest.importorskip("fsspec")
@@ -387,7 +388,7 @@ class Endless(Behaviour):
 
 
 def test_an_endless_description(folder, monkeypatch):
-    monkeypatch.setattr("genie_robo.data.formats.MAX_JSON_BYTES", 2**22)
+    monkeypatch.setattr("genie_robo.data.metadata.MAX_JSON_BYTES", 2**22)
     with (
         serving(folder, Endless("features.json")) as served,
         pytest.raises(ValueError, match=r"features.json has more than 4194304 bytes"),

@@ -9,7 +9,8 @@ from rlds_files import make_source
 
 from genie_robo.command_line import without_secrets
 from genie_robo.data import remote as remote_module
-from genie_robo.data.formats import open_dataset, open_folder
+from genie_robo.data.formats import open_dataset
+from genie_robo.data.metadata import open_folder
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")

@@ -10,7 +10,6 @@ from genie_robo.models.attention import (
     MATMUL_MAX_LENGTH,
     all_but_the_past,
     attend,
-    check_head_dim,
     choose_backend,
     dense_bias,
     later_frames,
@@ -19,6 +18,7 @@ from genie_robo.models.attention import (
     xformers_works,
 )
 from genie_robo.models.settings import Backend
+from genie_robo.models.sizes import check_head_dim
 
 CPU = torch.device("cpu")
 UNSEEN = [None, "later", later_frames(10, 3, CPU), all_but_the_past(5, CPU)]

@@ -7,8 +7,9 @@ import torch
 
 from genie_robo.build import build_genie, build_tokenizer
 from genie_robo.inference.rollout import imagine
-from genie_robo.models.patches import patch_grid, patchify, unpatchify
+from genie_robo.models.patches import patchify, unpatchify
 from genie_robo.models.settings import LatentActionInput
+from genie_robo.models.sizes import patch_grid
 from genie_robo.train.stages import WorldModelStage
 from genie_robo.types import EpisodeBatch, video_to_float
 from tests.models.conftest import changed
