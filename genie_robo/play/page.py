@@ -104,7 +104,8 @@ class Page:
 
     def _draw_numbers(self) -> None:
         self._numbers = {}
-        with ui.row().classes("gap-x-8 gap-y-2"):
+        # On phones below the keys, so that these are on the first screen with the frames.
+        with ui.row().classes("gap-x-8 gap-y-2 order-last lg:order-none"):
             for name in ("frame", "latency", "frames per second", "uncertainty", "trust"):
                 with ui.column().classes("gap-0"):
                     ui.label(name).classes("text-xs opacity-60")
@@ -116,10 +117,10 @@ class Page:
         with ui.grid().classes("w-full grid-cols-1 sm:grid-cols-[6rem_1fr] gap-y-2 items-center"):
             self._draw_row("session", self._session.own_keys())
             self._draw_row("robot", robot_keys(game), note=self._session.note)
+            self._draw_row("latent action", code_keys(game))
             if self._controls.can_steer:
                 ui.label("by hand").classes("text-sm opacity-70")
                 self._controls.draw_pad()
-            self._draw_row("latent action", code_keys(game))
 
     def _draw_row(self, name: str, keys: Sequence[Key], *, note: str = "") -> None:
         if not keys:

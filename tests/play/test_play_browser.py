@@ -23,6 +23,16 @@ from tests.play.conftest import SAMPLER, EasyMap, served
 
 WORDS = ("port=0", "browser=false", "device=cpu", "sampler.num_steps=2")
 WAIT_S = 60
+SEEN_HEIGHT = {1280: 844, 390: 664}
+"""Of a page by its width: the bars of a phone's browser hide the rest of its 844 pixels."""
+UNSEEN = """
+return [...document.querySelectorAll(arguments[0])].filter((element) => {
+  const box = element.getBoundingClientRect();
+  const there = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return box.bottom > arguments[1] || !element.contains(there);
+}).map((element) => element.outerHTML.slice(0, 200));
+"""
+"""The elements that are below a height, or hidden by others."""
 
 pytestmark = pytest.mark.slow
 
@@ -148,13 +158,25 @@ def test_every_button_is_on_screen_and_everything_has_a_text(steered, browser, w
     assert set(dictionary_names(EasyMap())) <= set(labels)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_frames_and_keys_are_on_the_first_screen(steered, browser, width):
+    open_at(browser, steered[0], width)
+    shown = ".key, img.imagined, img.true"
+    assert len(browser.find_elements(By.CSS_SELECTOR, shown)) == 5 + 7 + 3 + 2
+    assert browser.execute_script(UNSEEN, shown, SEEN_HEIGHT[width]) == []
+
+
 def test_the_focus_of_the_keyboard_is_visible(steered, browser):
+    def ring(element):
+        return element.value_of_css_property("box-shadow")
+
     open_at(browser, steered[0], 1280)
+    plain = {e: ring(e) for e in browser.find_elements(By.CSS_SELECTOR, "button, a, .q-tab, input")}
     seen = set()
     for _ in range(12):
         ActionChains(browser).send_keys(Keys.TAB).perform()
         focused = browser.switch_to.active_element
-        assert focused.value_of_css_property("box-shadow") != "none"
+        until(browser, lambda at=focused: ring(at) != plain[at])
         seen.add(focused.text)
     assert len(seen) > 8
 
