@@ -115,6 +115,16 @@ class LoadedGenie:
         return self.model.latent_action.num_codes
 
     @property
+    def code_names(self) -> tuple[str, ...]:
+        """The name of each code in figures and in `play`: its number and direction, as in `6 +x-y`.
+
+        Its number alone without an action map, and for a code without labels.
+        """
+        if self.action_map is None:
+            return tuple(map(str, range(self.num_codes)))
+        return self.action_map.code_names
+
+    @property
     def latent_dim(self) -> int:
         """Numbers of a latent."""
         return self.model.latent_action.code_dim

@@ -205,11 +205,13 @@ def test_the_card_has_no_path_of_the_machine(run, exported):
     assert not re.search(r"(^|[\s\"'(])/[a-z]+/", text)
 
 
-def test_the_code_of_the_card_runs(exported, monkeypatch, capsys):
+def test_the_code_of_the_card_runs(exported, genie, monkeypatch, capsys):
     monkeypatch.chdir(exported.parent)
     (block,) = re.findall(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)
     exec(block, {})
-    assert "(10, 16, 32, 3)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "(10, 16, 32, 3)" in printed
+    assert any(f"'{name}'" in printed for name in genie.code_names)
 
 
 def test_a_dataset_that_is_gone_is_called_by_its_folder():

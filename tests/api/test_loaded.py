@@ -9,10 +9,12 @@ from genie_robo.api import loaded
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.eval_suites.adapters import GenieEncoder
+from genie_robo.fit_action_map import saved_action_map
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import Prompt, code_steps, roll_out
 from genie_robo.models.settings import Steering
 from genie_robo.pretrained import Genie
+from genie_robo.trained_run import open_run
 from tests.models.conftest import changed, toy_config
 
 
@@ -47,6 +49,16 @@ def test_robot_actions_are_the_mean_of_the_labelled_steps_of_the_code(genie, vid
     found = genie.actions(video)
     means = genie.action_map.dictionary.mean(np.arange(genie.num_codes))
     np.testing.assert_array_equal(found.robot_actions, means[found.codes])
+
+
+def test_codes_have_the_names_of_the_figures_or_only_numbers(genie, run):
+    trained = open_run(str(run.path), device="cpu")
+    assert genie.code_names == saved_action_map(trained).code_names
+    assert genie.code_names == genie_robo.load(run.path, device="cpu").code_names
+    assert [name.split()[0] for name in genie.code_names] == ["0", "1", "2", "3", "4"]
+    assert any(" " in name for name in genie.code_names)
+    unnamed = genie_robo.LoadedGenie(genie.model)
+    assert unnamed.code_names == ("0", "1", "2", "3", "4")
 
 
 @pytest.mark.parametrize("length", [2, 5, 6, 7, 23])
