@@ -70,9 +70,9 @@ class DynamicsModel(nn.Module):
     def start_from_codes(self, codes: Float[Tensor, "k e"]) -> None:
         """Before training, let tokens with similar codes begin with similar embeddings and logits.
 
-        Random projections of the tokenizer's codes, of length 1, are added to the embeddings and to
-        the output layer, so that what is learned about a frequent token holds for rare ones near it
-        (not in the paper).
+        Random projections of the tokenizer's codes (of length 1) are added to the embeddings and to
+        the output layer, so that what is learned about a frequent token also holds for similar rare
+        ones. Not in the paper.
         """
         for weight, length in ((self.embed.weight[:-1], 2.0), (self.to_logits.weight, 1.0)):
             directions = torch.randn(codes.shape[1], weight.shape[1], device=codes.device)

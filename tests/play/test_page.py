@@ -110,6 +110,8 @@ def test_the_trust_of_the_frame_is_shown(visit, prompts):
             user.find(marker=f"key-{key}").click()
             await settled(session, num_actions)
             await user.should_see(marker="trust", content=shown)
+            (label,) = user.find(marker="trust").elements
+            assert label.text == shown
 
     visit(lambda: Game(Trusted(), prompts.episode(0).prompt, num_codes=3), story)
 
