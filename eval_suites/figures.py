@@ -190,8 +190,9 @@ def draw_curves(
 ) -> None:
     """Draw lines with 95 % bands into existing axes; `legend_above` names them."""
     for number, (name, curve) in enumerate(lines.items()):
-        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
-        marker = MARKERS[number % len(MARKERS)]
+        rounds, place = divmod(number, len(COLOURS))
+        colour, marker = COLOURS[place], MARKERS[(place + rounds) % len(MARKERS)]
+        style = LINES[(place + rounds) % len(LINES)]
         axes.fill_between(horizontal, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(
             horizontal,

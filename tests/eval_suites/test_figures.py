@@ -99,6 +99,14 @@ def test_every_baseline_is_drawn_with_marks_of_its_own():
     assert len(looks) == len(names)
 
 
+def test_more_curves_than_colours_have_looks_of_their_own():
+    axes = Figure().subplots()
+    curves = {f"curve {number}": line(number, number) for number in range(20)}
+    figures.draw_curves(axes, [1, 2], curves, labels=("frame", "value"))
+    looks = {(c.get_color(), c.get_linestyle(), c.get_marker()) for c in axes.lines}
+    assert len(axes.lines) == len(looks) == 20
+
+
 def test_labels_of_the_rose_lie_beyond_their_arrows_and_apart():
     labels = labels_of(rose())
     boxes = {name: label.get_window_extent() for name, label in labels.items()}
