@@ -12,8 +12,8 @@ CAPTIONS = {
     },
     "latent_probe": {
         "r2": "R2 of the robot's motion predicted from the latent action, with its interval. The "
-        "dashed line is the ceiling: as many clusters of the true motions. Inverse dynamics and "
-        "the ridge on dense flow use all labels and continuous inputs, so they may be higher.",
+        "dashed line is the ceiling: as many clusters of the true motions. The two ridges use all "
+        "labels and continuous inputs, so they may be higher.",
         "gain_over_baselines": "R2 of the latent actions minus that of each baseline on the same "
         "episodes. Intervals right of 0 are gains.",
         "lag": "R2 when codes are shifted against the motion. Aligned codes peak at lag 0.",

@@ -1,7 +1,7 @@
 """Figures that can be read in a talk: plain arrays in, matplotlib figures out.
 
-Colours are the colour-blind safe palette of Okabe and Ito. No function uses pyplot or other global
-state.
+Colours are the colour-blind safe palette of Okabe and Ito, and two of Tol's. No function uses
+pyplot or other global state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,10 @@ from genie_robo.inference.code_names import code_colors
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#222222", "#9A9A9A"
+WINE, OLIVE = "#882255", "#999933"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK, GREY)
 MARKERS = "osD^vXP*"
+BASELINE_COLOURS, BASELINE_MARKERS = (*COLOURS[1:], WINE, OLIVE), f"{MARKERS}<"
 LINES = ("-", "--", "-.", ":")
 MOST_WRITTEN = 12
 """Most rows or columns with which a heat map shows numbers in its cells."""
@@ -107,7 +109,7 @@ def bars_with_baselines(
 
     `labels` name the bars, the ceiling and the vertical axis; None draws nothing.
     """
-    (axes,) = new_axes(width=9.0, height=5.0)
+    (axes,) = new_axes(width=10.0, height=5.0)
     place = np.arange(len(groups), dtype=float) - 0.16
     heights, tops = _floats(values), _floats(ceilings)
     axes.bar(place, heights, width=0.32, color=BLUE, label=labels[0])
@@ -120,7 +122,7 @@ def bars_with_baselines(
             axes.vlines(x, *interval, color=BLACK, linewidth=1.8)
             _write_height(axes, x, height, interval)
     offsets = np.linspace(0.12, 0.40, max(len(baselines), 2))
-    styles = zip(cycle(COLOURS[1:]), cycle(MARKERS), strict=True)
+    styles = zip(cycle(BASELINE_COLOURS), cycle(BASELINE_MARKERS), strict=True)
     for (name, row), offset, (colour, marker) in zip(
         baselines.items(), offsets, styles, strict=False
     ):

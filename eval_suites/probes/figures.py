@@ -32,6 +32,20 @@ SHOWN = (
 )
 """Baselines in the figure; the others are all close to 0."""
 
+_NAMES = {
+    "ceiling": "{num_codes} clusters of the true motions",
+    "frame_difference_clusters": "{num_codes} clusters of frame differences",
+    "optical_flow_clusters": "{num_codes} clusters of optical flow",
+    "dense_flow_clusters": "{num_codes} clusters of dense optical flow",
+    SUPERVISED: "ridge on frame differences, all labels",
+    DENSE_FLOW: "ridge on dense optical flow, all labels",
+}
+
+
+def baseline_name(baseline: str, *, num_codes: int) -> str:
+    """The name of a baseline of R2, or of its ceiling, in figures and in tables of results."""
+    return _NAMES.get(baseline, baseline).format(num_codes=num_codes).replace("_", " ")
+
 
 def probe_figures(
     metrics: Mapping[str, Metric],
@@ -44,17 +58,23 @@ def probe_figures(
     keys = {"mean": f"{main}/r2"}
     keys |= {name: f"{main}/r2/{name}" for name in motion.names}
     shown = [metrics[key] for key in keys.values()]
-    gains = {name: metrics[f"{main}/gain_over/{name}"] for name in BASELINES}
+    gains = {
+        baseline_name(name, num_codes=len(names)): metrics[f"{main}/gain_over/{name}"]
+        for name in BASELINES
+    }
     drawn = {
         "r2": figures.bars_with_baselines(
             list(keys),
             [metric.value for metric in shown],
             [metric.ci95 for metric in shown],
-            baselines={name: [metric.baselines[name] for metric in shown] for name in SHOWN},
+            baselines={
+                baseline_name(name, num_codes=len(names)): [m.baselines[name] for m in shown]
+                for name in SHOWN
+            },
             ceilings=[metric.ceiling for metric in shown],
             labels=(
                 f"{len(names)} latent actions",
-                f"{len(names)} clusters of the true motions",
+                baseline_name("ceiling", num_codes=len(names)),
                 f"R2 of the {motion.target} motion, test episodes",
             ),
         ),
@@ -129,12 +149,12 @@ def _label_figure(metrics: Mapping[str, Metric], motion: str) -> Figure:
 def draw_label_curve(
     axes: Axes, metrics: Mapping[int, Metric], *, label: str, scale: float = 1.0
 ) -> None:
-    """Metrics by number of labels, with oracle codes and supervised inverse dynamics."""
+    """Metrics by number of labels, with oracle codes and a ridge on frame differences."""
     shown = list(metrics.values())
     lines = {
         "latent actions": figures.metric_curve(shown),
         "oracle codes": figures.value_curve([metric.ceiling for metric in shown]),
-        "supervised inverse dynamics": figures.value_curve(
+        "ridge on frame differences, the same labels": figures.value_curve(
             [metric.baselines[SUPERVISED] for metric in shown]
         ),
     }

@@ -14,7 +14,7 @@ from genie_robo.eval_suites.figures import BLUE, COLOURS, GREY, LINES, MARKERS, 
 from genie_robo.run_folder import RunFolder
 from genie_robo.train.metrics import read_log
 
-MAX_PANELS = 4
+MAX_PANELS = 2
 """Side by side."""
 
 

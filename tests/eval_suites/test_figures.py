@@ -97,6 +97,7 @@ def test_every_baseline_is_drawn_with_marks_of_its_own():
     marks = [m for m in figure.axes[0].collections if m.get_label() in names]
     looks = {(tuple(m.get_facecolor()[0]), m.get_paths()[0].vertices.shape) for m in marks}
     assert len(looks) == len(names)
+    assert len({tuple(m.get_facecolor()[0]) for m in marks}) == len(names), "a colour each"
 
 
 def test_more_curves_than_colours_have_looks_of_their_own():
