@@ -48,6 +48,11 @@ def test_every_link_leads_somewhere():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_its_pictures_are_the_demo_and_the_viewer():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures == ["docs/images/demo.gif", "docs/images/viewer.png"]
+
+
 def test_it_is_short_and_says_how_to_install():
     assert len(README.splitlines()) <= MOST_LINES
     (quick_start,) = re.findall(r"## Quick start\n(.*?)\n## ", README, re.DOTALL)

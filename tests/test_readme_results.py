@@ -1,5 +1,6 @@
 """The results in README and docs are those of the stored file, and no others."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,27 @@ def test_the_tables_of_the_pages_are_the_stored_ones():
     assert render(stored, FIRST) in (ROOT / "README.md").read_text()
     assert render(stored) in results
     assert render_seeds(stored) in results
+
+
+def section(page: str, title: str) -> str:
+    return re.split(r"^## ", page.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.M)[0]
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", text))
+
+
+def test_the_numbers_of_a_paragraph_are_in_the_section_that_it_links_to():
+    shown = section((ROOT / "README.md").read_text(), "Results of the demo")
+    page = (ROOT / "docs/results.md").read_text()
+    titles = {title.lower().replace(" ", "-"): title for title in re.findall(r"\n## (.*)", page)}
+    found = set()
+    for paragraph in shown.strip().split("\n\n"):
+        if not paragraph.startswith("|") and (wanted := numbers(paragraph)):
+            (anchor,) = re.findall(r"docs/results\.md#([\w-]+)", paragraph)
+            assert wanted <= numbers(section(page, titles[anchor])), paragraph
+            found |= wanted
+    assert len(found) >= 4
 
 
 def test_a_changed_number_changes_the_table():

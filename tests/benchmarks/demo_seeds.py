@@ -15,6 +15,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from genie_robo.eval_suites.probes.figures import baseline_name
+from genie_robo.eval_suites.probes.scores import DENSE_FLOW, SUPERVISED
+
+NUM_CODES = 8
 STORED = Path(__file__).parents[2] / "docs" / "results" / "demo_seeds.csv"
 
 
@@ -38,31 +42,36 @@ _R2, _LATENT = "achieved/xyz/r2", "achieved/xyz/r2_latent"
 _DELTA, _GRIPPER = "delta_psnr/permuted/t4", "gripper_accuracy/robot_control"
 _USE = "achieved/xyz/utilisation"
 _READER = "the reader on rebuilt true frames"
-_FLOW = "dense optical flow"
+_TOOL = "distance of the imagined tool from MuJoCo's"
+STEERED = ", robot actions, all labels"
+"""End of the titles of rollouts that the README shows."""
 ROWS = (
     Row(
-        "R2 of dx dy dz from 8 codes",
+        f"robot motion explained by the {NUM_CODES} codes (R2)",
         "latent_probe",
         _R2,
         "",
         2,
         {
-            f"{_R2}@ceiling": "8 clusters of the true motions",
-            f"{_R2}@dense_flow_clusters": f"8 clusters of {_FLOW}",
-            f"{_R2}@untrained_encoder": "untrained encoder",
-            f"{_R2}@frame_difference_clusters": "8 clusters of frame differences",
-            f"{_R2}@previous_action": "previous action",
+            f"{_R2}@{baseline}": baseline_name(baseline, num_codes=NUM_CODES)
+            for baseline in (
+                "ceiling",
+                "dense_flow_clusters",
+                "untrained_encoder",
+                "frame_difference_clusters",
+                "previous_action",
+            )
         },
     ),
     Row(
-        "R2 from the latent, linear",
+        "robot motion explained by the continuous latent (R2)",
         "latent_probe",
         _LATENT,
         "",
         2,
         {
-            f"{_LATENT}@dense_flow_ridge": f"ridge on {_FLOW}, all labels",
-            f"{_LATENT}@inverse_dynamics": "ridge on frame differences, all labels",
+            f"{_LATENT}@{baseline}": baseline_name(baseline, num_codes=NUM_CODES)
+            for baseline in (DENSE_FLOW, SUPERVISED)
         },
     ),
     Row(
@@ -95,7 +104,7 @@ ROWS = (
     Row("tokens of unchanged patches that flip", "tokenizer", "flips/own_patch", "", 3, {}),
     Row("delta_4 PSNR, codes of another clip", "controllability", _DELTA, "dB", 1, {}),
     Row(
-        "tool error, codes",
+        f"{_TOOL}, codes",
         "sim_rollout",
         "tool_error",
         "mm",
@@ -107,9 +116,9 @@ ROWS = (
             "tool_error/random_codes": "random codes",
         },
     ),
-    Row("tool error, latents", "sim_rollout", "tool_error/latents", "mm", 0, {}),
+    Row(f"{_TOOL}, latents", "sim_rollout", "tool_error/latents", "mm", 0, {}),
     Row(
-        "tool error, robot actions, 200 labels",
+        f"{_TOOL}, robot actions, 200 labels",
         "sim_rollout",
         "tool_error/robot_actions",
         "mm",
@@ -117,7 +126,7 @@ ROWS = (
         {"tool_error/robot_actions_by_codes": "through codes"},
     ),
     Row(
-        "tool error, robot actions, all labels",
+        f"{_TOOL}{STEERED}",
         "sim_rollout",
         "tool_error/robot_control",
         "mm",
@@ -128,7 +137,7 @@ ROWS = (
         },
     ),
     Row(
-        "the same above the floor of its reader",
+        "the same above the error of the reader",
         "sim_rollout",
         "tool_error/above_floor/robot_control",
         "mm",
@@ -144,7 +153,7 @@ ROWS = (
         {"gain/random_codes": "random codes", "gain/robot_actions_by_codes": "through codes"},
     ),
     Row(
-        "gain of the tool, robot actions, all labels",
+        f"gain of the tool{STEERED}",
         "sim_rollout",
         "gain/robot_control",
         "",
@@ -153,7 +162,7 @@ ROWS = (
     ),
     *(
         Row(
-            f"{kind} boxes, error, robot actions, all labels",
+            f"distance of imagined boxes that {doing}{STEERED}",
             "sim_rollout",
             f"{kind}_box_error/robot_control",
             "mm",
@@ -165,10 +174,10 @@ ROWS = (
                 ),
             },
         )
-        for kind in ("still", "moved")
+        for kind, doing in (("still", "lie still"), ("moved", "are moved"))
     ),
     Row(
-        "boxes that have not vanished, robot actions, all labels",
+        f"boxes that have not vanished{STEERED}",
         "sim_rollout",
         "box_seen/robot_control",
         "",
@@ -176,7 +185,7 @@ ROWS = (
         {"box_seen/robot_control@ceiling": _READER, "box_seen/random_codes": "random codes"},
     ),
     Row(
-        "gripper open or closed, robot actions, all labels",
+        f"gripper read as open or closed (balanced accuracy){STEERED}",
         "sim_rollout",
         _GRIPPER,
         "",
@@ -208,7 +217,7 @@ ROWS = (
         {},
     ),
     Row(
-        "changed pixels, robot actions, all labels",
+        f"changed pixels{STEERED}",
         "sim_rollout",
         "changed_psnr/robot_control",
         "dB",
@@ -216,8 +225,7 @@ ROWS = (
         {},
     ),
     Row(
-        "motion read off imagined frames, robot actions, all labels, share of that read off true "
-        "frames",
+        f"motion read off imagined frames{STEERED}, share of that read off true frames",
         "action_following",
         "ratio/robot_control",
         "",
@@ -236,12 +244,11 @@ ROWS = (
 
 
 FIRST = (
-    "R2 of dx dy dz from 8 codes",
-    "R2 from the latent, linear",
-    "tool error, robot actions, all labels",
-    "still boxes, error, robot actions, all labels",
-    "moved boxes, error, robot actions, all labels",
-    "gripper open or closed, robot actions, all labels",
+    f"robot motion explained by the {NUM_CODES} codes (R2)",
+    "robot motion explained by the continuous latent (R2)",
+    f"{_TOOL}{STEERED}",
+    f"distance of imagined boxes that lie still{STEERED}",
+    f"gripper read as open or closed (balanced accuracy){STEERED}",
 )
 """Titles of the rows that the README shows."""
 
@@ -293,11 +300,12 @@ def _table(suite: Path) -> pd.DataFrame:
 def render(stored: pd.DataFrame, titles: Sequence[str] = ()) -> str:
     """The table in Markdown: mean and sample standard deviation over the seeds.
 
-    Only the rows with these titles, all by default.
+    Only the rows with these titles, all by default. A choice of rows has one way to steer, which
+    the page states once.
     """
     seeds = [name for name in stored.columns if name.startswith("seed")]
     lines = [
-        f"| mean ± sd of {len(seeds)} seeds | | baselines and bounds | n |",
+        f"| number | mean ± sd of {len(seeds)} seeds | baselines and bounds | n |",
         "|---|---|---|---|",
     ]
     for row in [row for row in ROWS if not titles or row.title in titles]:
@@ -306,7 +314,8 @@ def render(stored: pd.DataFrame, titles: Sequence[str] = ()) -> str:
         shown = {number: f"{means[number]:.{row.digits}f}" for number in own.index}
         value = f"{shown[row.number]} ± {spreads[row.number]:.{row.digits}f} {row.unit}".strip()
         others = ", ".join(f"{name} {shown[number]}" for number, name in row.others.items())
-        lines.append(f"| {row.title} | {value} | {others} | {own['n'].iloc[0]} |")
+        title = row.title.removesuffix(STEERED) if titles else row.title
+        lines.append(f"| {title} | {value} | {others} | {own['n'].iloc[0]} |")
     return "\n".join(lines)
 
 
@@ -314,7 +323,7 @@ def render_seeds(stored: pd.DataFrame) -> str:
     """The same numbers seed by seed, for docs/results.md."""
     seeds = [name for name in stored.columns if name.startswith("seed")]
     heads = [name.replace("seed", "seed ") for name in seeds]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(seeds)}"]
+    lines = [f"| number | {' | '.join(heads)} |", f"|---|{'---|' * len(seeds)}"]
     for row in ROWS:
         own = stored[(stored["row"] == row.title) & (stored["number"] == row.number)].iloc[0]
         values = " | ".join(f"{own[seed]:.{row.digits}f}" for seed in seeds)
