@@ -46,6 +46,11 @@ LINES = [
     for path in sorted(DOCS.rglob("*.md"))
     for number, line in enumerate(lines_of(path.read_text()))
 ]
+WITH_IMAGES = [
+    path
+    for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+    if "![" in re.sub(r"`[^`]*`", "", path.read_text())
+]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,15 @@ def test_every_relative_link_leads_to_a_file_or_a_page(pages):
     assert len(links) > 50
     assert broken == []
     assert all(target.is_relative_to(DOCS) for target in targets), "the site has only docs/"
+
+
+@pytest.mark.parametrize("path", WITH_IMAGES, ids=lambda path: path.name)
+def test_every_image_of_a_page_has_a_caption(path):
+    parts = path.read_text().split("\n\n")
+    images = [n for n, part in enumerate(parts) if part.startswith(("![", "[!["))]
+    assert len(images) == path.read_text().count("![")
+    for n in images:
+        assert re.fullmatch(r"\*[^*]+\*", parts[n + 1].strip()), parts[n]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ NOT_HERE = {"make test"}
 """Needs the repository."""
 INSTEAD = {
     "make demo": "genie-robo demo experiment=smoke run=runs/demo",
-    "make demo EXPERIMENT=smoke": "genie-robo demo experiment=smoke run=runs/demo",
+    "make demo EXPERIMENT=smoke": "genie-robo demo experiment=smoke",
     f"genie-robo train run=runs/bridge {BRIDGE} model=real_video": (
         f"genie-robo train run=runs/bridge data.path=runs/demo/dataset model=real_video{TOY}"
     ),
@@ -62,8 +62,11 @@ INSTEAD = {
     "genie-robo eval run=runs/demo suite=[latent_probe,sim_rollout]": (
         "genie-robo eval run=runs/demo suite=[latent_probe,sim_rollout] fast=true"
     ),
-    "genie-robo eval run=[runs/demo,runs/other] suite=tokenizer": (
-        "genie-robo eval run=[runs/demo,runs/bridge] suite=tokenizer fast=true"
+    "genie-robo train run=runs/seed1 seed=1 data.path=runs/demo/dataset": (
+        f"genie-robo train run=runs/seed1 seed=1 data.path=runs/demo/dataset{TOY}"
+    ),
+    "genie-robo eval run=[runs/demo,runs/seed1] suite=tokenizer": (
+        "genie-robo eval run=[runs/demo,runs/seed1] suite=tokenizer fast=true"
     ),
     "genie-robo eval run=runs/demo suite=[policy_evaluation,counterfactual]": (
         "genie-robo eval run=runs/demo suite=[policy_evaluation,counterfactual] fast=true"
@@ -169,7 +172,7 @@ def test_every_line_of_the_pages_is_followed():
 def test_the_commands_of_the_pages_work(followed, user):
     for line, done in followed.items():
         assert "Traceback" not in done.out + done.err, line
-    for run in ("demo", "bridge"):
+    for run in ("demo", "smoke", "bridge"):
         assert (user.folder / "runs" / run / "report.html").is_file()
     made = {path.name for path in user.folder.iterdir()}
     named = {"runs", "exported", "datasets", "inspected"}
