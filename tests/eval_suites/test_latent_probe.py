@@ -11,7 +11,7 @@ from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.few_label import FewLabel
 from genie_robo.eval_suites.latent_probe import LatentProbe, _lag_notes
 from genie_robo.eval_suites.probes.data import collect
-from genie_robo.eval_suites.probes.figures import name_codes
+from genie_robo.eval_suites.probes.figures import SHOWN, baseline_name, name_codes
 from genie_robo.eval_suites.probes.metrics import ProbeTable, best_lag, lag_bounds, lag_measurements
 from genie_robo.eval_suites.probes.pixel_features import coarse_grey
 from genie_robo.eval_suites.probes.scores import BASELINES, Motion
@@ -444,6 +444,14 @@ def test_collapsed_codebook_is_named(robot):
 def test_figures(perfect):
     expected = {"r2", "gain_over_baselines", "lag", "labels", "code_usage", "displacement_rose"}
     assert set(perfect.figures) == expected == set(CAPTIONS["latent_probe"])
+
+
+def test_baselines_are_named_as_in_tables(perfect):
+    legend = perfect.figures["r2"].axes[0].get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert {baseline_name(name, num_codes=NUM_CODES) for name in ("ceiling", *SHOWN)} < set(names)
+    assert "ridge on dense optical flow, all labels" in names
+    assert not any("_" in name for name in names)
 
 
 def test_codes_are_named_by_the_action_map_or_else_by_their_motions(robot, oracle):
