@@ -30,7 +30,7 @@ def columns_by_variant(values: pd.DataFrame) -> Figure:
     )
     panels = figure.subplots(high, wide, squeeze=False, sharey=True)
     for panel in panels.flat[len(titles) :]:
-        panel.set_visible(False)
+        panel.remove()
     for axes, (_, column) in zip(panels.flat, values.items(), strict=False):
         _draw_column(axes, column)
     panels[0, 0].set_ylim(len(variants) - 0.5, -0.5)
