@@ -65,10 +65,10 @@ class LeRobotPolicy:
         self._sees_state = state is not None
 
     def __copy__(self) -> "LeRobotPolicy":
-        """An independent policy that shares weights: `reset` of lerobot rebinds its queues."""
+        """An independent policy that shares weights."""
         policy = object.__new__(LeRobotPolicy)
         vars(policy).update(vars(self))
-        policy._policy = copy.copy(self._policy)
+        policy._policy = _independent(self._policy)
         return policy
 
     def reset(self, instruction: str, seed: int) -> None:
@@ -94,6 +94,16 @@ class LeRobotPolicy:
             action = self._after(self._policy.select_action(self._before(batch)))
         self._seed += 1
         return action[0].cpu().double().numpy()
+
+
+def _independent(policy: torch.nn.Module) -> Any:
+    """A copy with a state of its own that shares networks, weights and config.
+
+    lerobot's `reset` rebinds some of the state and changes some in place, such as the ensemble of
+    ACT's temporal ensembling.
+    """
+    shared = [*policy.children(), *policy.parameters(), *policy.buffers(), policy.config]
+    return copy.deepcopy(policy, {id(part): part for part in shared})
 
 
 def _load(folder: Path) -> tuple[Any, Any, Any]:

@@ -1,6 +1,7 @@
 import json
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,18 +75,19 @@ def test_a_checked_name_makes_no_policy(module, monkeypatch):
     assert made == []
 
 
-class StandIn:
+class StandIn(torch.nn.Module):
     """The part of a LeRobot policy that is used, with its names and shapes."""
 
     def __init__(self, config):
+        super().__init__()
         self.config, self.batches, self.resets = config, [], 0
+        self.model = torch.nn.Identity()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.register_buffer("mean", torch.zeros(3))
 
     @classmethod
     def from_pretrained(cls, folder, *, config):
         return cls(config)
-
-    def eval(self):
-        return self
 
     def reset(self):
         self.resets += 1
@@ -154,6 +156,47 @@ def test_lerobot_policies_of_a_batch_have_queues_of_their_own(lerobot, tmp_path,
     found = [[actor.act(SEEN)[0] for actor in batch] for _ in range(3)]
     np.testing.assert_allclose(found, [[0, 0], [0.01, 0.01], [0.02, 0.02]], atol=1e-7)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+class Ensembler:
+    """As that of ACT's temporal ensembling: the policy's reset changes it in place."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.sum, self.count = torch.zeros(1, 7), 0
+
+    def update(self, action):
+        self.sum += action
+        self.count += 1
+        return self.sum / self.count
+
+
+def test_state_that_reset_changes_in_place_is_not_shared(lerobot, tmp_path, monkeypatch):
+    build = StandIn.__init__
+
+    def with_ensemble(self, config):
+        build(self, config)
+        self.ensembler = Ensembler()
+
+    monkeypatch.setattr(StandIn, "__init__", with_ensemble)
+    monkeypatch.setattr(StandIn, "reset", lambda self: self.ensembler.reset())
+    monkeypatch.setattr(
+        StandIn,
+        "select_action",
+        lambda self, batch: self.ensembler.update(batch["observation.state"]),
+    )
+    policy = find_policy(f"lerobot:{tmp_path}")
+    batch = actors(policy, ["a", "b"], [1, 2], name="it")
+    poses = [np.full(7, 0.001), np.full(7, 0.004)]
+    for _ in range(3):
+        for actor, pose in zip(batch, poses, strict=True):
+            np.testing.assert_allclose(actor.act(replace(SEEN, agent_pos=pose))[:3], pose[:3] * 2)
+    inner = [actor._policy._policy for actor in batch]
+    for part in ("model", "scale", "mean", "config"):
+        assert getattr(inner[0], part) is getattr(inner[1], part) is getattr(policy._policy, part)
+    assert policy._policy.ensembler.count == 0
 
 
 def test_a_lerobot_policy_of_another_robot_is_refused(lerobot, tmp_path):
