@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from genie_robo.config.sim import Renderer
-from genie_robo.eval_suites.audit.checks import STATISTICS, Audit, Outcomes, audit
+from genie_robo.eval_suites.audit.checks import STATISTICS, Audit, audit
 from genie_robo.eval_suites.audit.claims import claims
 from genie_robo.eval_suites.audit.page import audit_figure, findings_table, policies_table
+from genie_robo.eval_suites.audit.trials import Outcomes
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
 from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.rollouts import frame_size
@@ -29,7 +31,11 @@ from genie_robo.eval_suites.simulated.panel import (
     cloned_policies,
     scripted,
 )
-from genie_robo.eval_suites.simulated.pose_reading import PoseReader, fit_pose_readers
+from genie_robo.eval_suites.simulated.pose_reading import (
+    PoseReader,
+    fit_pose_readers,
+    read_seen,
+)
 from genie_robo.eval_suites.simulated.trials import (
     POSE_EPISODES,
     TASKS,
@@ -74,8 +80,9 @@ class _Trial(NamedTuple):
     policy: str
     start: Start
     imagined: Poses
+    """Read from imagined frames; a box that is not seen there solves nothing."""
     read: Poses
-    """Read from MuJoCo's frames: what perfect imagination would give."""
+    """Read from MuJoCo's frames in the same way: what perfect imagination would give."""
     true: Poses
     motion: float
     """Mean length of the tool's commanded motions in imagination (m)."""
@@ -224,7 +231,7 @@ class PolicyEvaluation:
                             name,
                             start,
                             dream.poses[row],
-                            readers.recorded.read(real.video[row]),
+                            read_seen(readers.recorded, real.video[row]),
                             real.poses[row],
                             float(_lengths(dream.robot_actions[row]).mean()),
                             float(trust[row]),
@@ -247,22 +254,22 @@ class PolicyEvaluation:
         name: str,
     ) -> Played:
         """The policy in imagination, or its actions in MuJoCo imagined."""
+        read = partial(read_seen, reader)
         if self.mode is Mode.closed_loop:
             how = {"num_steps": num_steps, "seeds": seeds, "name": name}
-            return play(policy, world, reader.read, starts, **how)
-        return follow(real.robot_actions, world, reader.read, starts, seeds=seeds)
+            return play(policy, world, read, starts, poses_are_read=True, **how)
+        return follow(real.robot_actions, world, read, starts, seeds=seeds)
 
     def _trust(self, world: World, dream: Played) -> Float[np.ndarray, " b"]:
         """Trust in each trial; NaN where the world does not say, or has too few clips to say."""
         unknown = np.full(len(dream.poses), math.nan)
         if dream.trust is None:
             return unknown
-        least = dream.trust.min(axis=1)
         if not isinstance(world, WatchedWorld):
-            return least
+            return dream.trust.min(axis=1)
         usual = world.usual[RobotActions]
-        least_possible = 1 / (len(usual.least_trust) + 1)
-        return usual.trust_in_rollouts(least) if least_possible < self.min_trust else unknown
+        least_possible = 1 / (usual.num_clips + 1)
+        return usual.trust_in_rollouts(dream.trust) if least_possible < self.min_trust else unknown
 
     def _measurements(
         self, table: Table, audits: Mapping[str, Audit], refusal: str
@@ -381,6 +388,7 @@ def _audit(table: Table) -> Audit:
         Outcomes(
             policy=[str(name) for name in table.keys["policy"]],
             trial=[f"{task}/{episode}" for task, episode in trials],
+            start=table.episodes,
             predicted=table.columns["predicted"],
             true=table.columns["true"],
             blind={name: table.columns[f"blind_{name}"] for name in BLIND},

@@ -19,7 +19,7 @@ from genie_robo.run_lock import only_writer
 from genie_robo.stored_files import read_json
 from genie_robo.trained_run import TrainedRun
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NAMES = {Codes: "codes", Latents: "latents", RobotActions: "robot_actions"}
 
 _log = logging.getLogger(__name__)

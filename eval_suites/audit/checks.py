@@ -7,14 +7,16 @@ numbers have to pass.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from genie_robo.eval_suites.audit.trials import AT_ONCE, RESAMPLES, Means, Outcomes, Trials
 from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
+from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL
 
 Statistic = Callable[[Float[np.ndarray, "... p"], Float[np.ndarray, "... p"]], np.ndarray]
 STATISTICS: Mapping[str, Statistic] = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
@@ -23,58 +25,11 @@ BETTER = {"pearson": 1, "spearman": 1, "mmrv": -1}
 EXACT_POLICIES = 8
 """Up to so many policies all orders are tried: 40,320."""
 SAMPLED_ORDERS = 20_000
-RESAMPLES = 2_000
-MIN_TRIALS = 10
-"""With fewer trials of a policy, resamples of them have too few distinct values."""
+MIN_STARTS = 10
+"""With fewer starts of a policy, resamples of them have too few distinct values to compare pairs."""
 MIN_DEFINED = 0.95
 """Share of resamples in which a statistic must be defined for an interval."""
-_AT_ONCE = 4_000_000
 _Z = 1.959964
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
-    """Predicted and true success of trials, a row for each.
-
-    Trials of different policies with the same name are paired: they share their start.
-    """
-
-    policy: Sequence[str]
-    trial: Sequence[str]
-    predicted: Float[np.ndarray, " n"]
-    true: Float[np.ndarray, " n"]
-    blind: Mapping[str, Float[np.ndarray, " n"]] = field(default_factory=dict)
-    """Predictions of judges that see no pixels, by name: a floor."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be audited.
-
-        Raises:
-            ValueError: There are fewer than three policies, or a trial of a policy is there twice.
-        """
-        if len(set(self.policy)) < 3:
-            raise ValueError(
-                f"{len(set(self.policy))} policies are in the table, and a ranking needs three"
-            )
-        seen: set[tuple[str, str]] = set()
-        for pair in zip(self.policy, self.trial, strict=True):
-            if pair in seen:
-                raise ValueError(
-                    f"trial {pair[1]!r} of policy {pair[0]!r} is in the table twice; name repeated "
-                    "trials differently"
-                )
-            seen.add(pair)
-
-    def where(self, chosen: Sequence[bool]) -> "Outcomes":
-        """Some of the rows."""
-        rows = [row for row, is_chosen in enumerate(chosen) if is_chosen]
-        return Outcomes(
-            policy=[self.policy[row] for row in rows],
-            trial=[self.trial[row] for row in rows],
-            predicted=self.predicted[rows],
-            true=self.true[rows],
-            blind={name: values[rows] for name, values in self.blind.items()},
-        )
 
 
 class Interval(NamedTuple):
@@ -82,6 +37,14 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Difference(NamedTuple):
+    """The judge's statistic minus that of a judge that sees no pixels."""
+
+    value: float
+    over_both: Interval | None
+    """Bootstrap of both judges on the same policies and starts."""
 
 
 class WithoutOne(NamedTuple):
@@ -102,8 +65,9 @@ class Finding:
     over_policies: Interval | None
     """Bootstrap: other policies of the same kind might have been tried."""
     over_trials: Interval | None
-    """Bootstrap: other starts might have been drawn."""
+    """Bootstrap: other starts might have been drawn. None below five starts of a policy."""
     over_both: Interval | None
+    """None below five starts of a policy."""
     fisher: Interval | None
     """Normal interval of atanh r; correlations only."""
     p_value: float | None
@@ -113,6 +77,8 @@ class Finding:
     without_one: WithoutOne | None
     blind: Mapping[str, float | None]
     """The statistic of each judge that sees no pixels."""
+    beyond_blind: Mapping[str, Difference | None]
+    """How much more it is than that of each judge that sees no pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +89,15 @@ class Audit:
     predicted: Float[np.ndarray, " p"]
     """Mean predicted success of each policy."""
     true: Float[np.ndarray, " p"]
-    predicted_interval: Float[np.ndarray, "2 p"]
-    """Low and high ends over trials."""
-    true_interval: Float[np.ndarray, "2 p"]
+    predicted_interval: Float[np.ndarray, "2 p"] | None
+    """Low and high ends over starts; None below five starts of a policy."""
+    true_interval: Float[np.ndarray, "2 p"] | None
     trials_of_policy: tuple[int, int]
     """Fewest and most."""
+    starts_of_policy: tuple[int, int]
+    """Fewest and most: trials from one start are one unit."""
     is_paired: bool
-    """Whether all policies share their trials."""
+    """Whether all policies have as many trials from each start."""
     findings: Mapping[str, Finding]
     absolute_error: float
     """Mean over policies of |predicted - true| success."""
@@ -140,13 +108,13 @@ class Audit:
     resolved: float | None
     """Share of pairs of policies whose true difference is not zero by its interval over trials."""
     retest: float | None
-    """Pearson of true success of one half of the trials with that of the other, mean of many."""
+    """Pearson of true success of one half of the starts with that of the other, mean of many."""
 
     @property
     def ceiling(self) -> float | None:
-        """Expected Pearson of the true success rates with their means over these trials.
+        """Expected Pearson of the true success rates with their means over these starts.
 
-        From the reliability of half of the trials r: sqrt(2 r / (1 + r)) (Spearman 1910, Brown
+        From the reliability of half of the starts r: sqrt(2 r / (1 + r)) (Spearman 1910, Brown
         1910). None where halves do not agree.
         """
         if self.retest is None or self.retest <= 0:
@@ -156,133 +124,92 @@ class Audit:
 
 def audit(outcomes: Outcomes, *, seed: int = 0) -> Audit:
     """Every check on the agreement of predicted and true success."""
-    trials = _Trials.of(outcomes)
-    predicted, true = _means(trials.predicted), _means(trials.true)
+    trials = Trials.of(outcomes)
     rng = np.random.default_rng(seed)
-    chosen = rng.integers(len(predicted), size=(RESAMPLES, len(predicted)))
-    resampled = trials.resample(rng)
+    samples = _Samples.of(trials, rng)
+    predicted, true = samples.whole.predicted[0], samples.whole.true[0]
+    starts, resampled = trials.num_starts, samples.over_starts
     return Audit(
         policies=trials.policies,
         predicted=predicted,
         true=true,
-        predicted_interval=np.percentile(resampled.predicted, [2.5, 97.5], axis=0),
-        true_interval=np.percentile(resampled.true, [2.5, 97.5], axis=0),
-        trials_of_policy=(min(trials.counts), max(trials.counts)),
+        predicted_interval=None if resampled is None else _ends(resampled.predicted),
+        true_interval=None if resampled is None else _ends(resampled.true),
+        trials_of_policy=(int(trials.num_trials.min()), int(trials.num_trials.max())),
+        starts_of_policy=(int(starts.min()), int(starts.max())),
         is_paired=trials.is_paired,
-        findings={
-            name: _find(trials, statistic, BETTER[name], chosen, resampled, rng)
-            for name, statistic in STATISTICS.items()
-        },
+        findings={name: _find(trials.policies, samples, name, rng) for name in STATISTICS},
         absolute_error=float(mean_absolute_error(predicted, true)),
         bias=float((predicted - true).mean()),
         levels=(_num_levels(predicted), _num_levels(true)),
-        resolved=_resolved(resampled.true, num_trials=min(trials.counts)),
-        retest=_retest(trials, rng),
+        resolved=None
+        if resampled is None or starts.min() < MIN_STARTS
+        else _resolved(resampled.true),
+        retest=_retest(trials, rng) if starts.min() > 1 else None,
     )
 
 
-class _Means(NamedTuple):
-    """Mean success of each policy in each resample."""
+class _Samples(NamedTuple):
+    """Means of policies that a statistic is computed of."""
 
-    predicted: Float[np.ndarray, "r p"]
-    true: Float[np.ndarray, "r p"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Trials:
-    """The trials of each policy; in the same order where they are paired."""
-
-    policies: tuple[str, ...]
-    predicted: list[Float[np.ndarray, " n"]]
-    true: list[Float[np.ndarray, " n"]]
-    blind: Mapping[str, list[Float[np.ndarray, " n"]]]
-    is_paired: bool
+    whole: Means
+    """One row: of all policies and trials."""
+    over_policies: Means
+    """Policies drawn with replacement."""
+    over_starts: Means | None
+    """Starts drawn with replacement; None with too few of them."""
+    over_both: Means | None
 
     @classmethod
-    def of(cls, outcomes: Outcomes) -> "_Trials":
-        policies = tuple(dict.fromkeys(outcomes.policy))
-        own, names = np.array(outcomes.policy), np.array(outcomes.trial)
-        # By name, so that the trials of paired policies stand in the same order.
-        rows = [np.flatnonzero(own == name) for name in policies]
-        rows = [chosen[names[chosen].argsort(kind="stable")] for chosen in rows]
+    def of(cls, trials: Trials, rng: np.random.Generator) -> "_Samples":
+        whole, count = trials.means(), len(trials.policies)
+        chosen = rng.integers(count, size=(RESAMPLES, count))
+        is_enough = trials.num_starts.min() >= MIN_EPISODES_FOR_INTERVAL
+        drawn = trials.resample(rng) if is_enough else None
         return cls(
-            policies,
-            [outcomes.predicted[chosen] for chosen in rows],
-            [outcomes.true[chosen] for chosen in rows],
-            {name: [v[chosen] for chosen in rows] for name, v in outcomes.blind.items()},
-            is_paired=all(np.array_equal(names[chosen], names[rows[0]]) for chosen in rows),
+            whole, whole.of_policies(chosen), drawn, None if drawn is None else drawn.of_policies(chosen)
         )
-
-    @property
-    def counts(self) -> list[int]:
-        return [len(values) for values in self.true]
-
-    def resample(self, rng: np.random.Generator) -> _Means:
-        """Trials drawn with replacement: the same ones for all policies where they are paired."""
-        both = [np.stack(pair, axis=1) for pair in zip(self.predicted, self.true, strict=True)]
-        if self.is_paired:
-            both = [np.concatenate(both, axis=1)]
-        drawn = np.concatenate([_resampled_means(values, rng) for values in both], axis=1)
-        return _Means(drawn[:, ::2], drawn[:, 1::2])
-
-    def halves(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Mean true success of each policy on two random halves of its trials."""
-        order = [rng.permutation(count) for count in self.counts]
-        if self.is_paired:
-            order = [order[0]] * len(order)
-        pairs = zip(self.true, order, strict=True)
-        halves = [np.array_split(true[chosen], 2) for true, chosen in pairs]
-        first, second = (np.array([half[side].mean() for half in halves]) for side in (0, 1))
-        return first, second
-
-
-def _resampled_means(
-    values: Float[np.ndarray, "n k"], rng: np.random.Generator
-) -> Float[np.ndarray, "r k"]:
-    """Means of rows drawn with replacement, some resamples at a time to bound memory."""
-    count = len(values)
-    at_once = max(1, _AT_ONCE // count)
-    sizes = [min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once)]
-    chances = np.full(count, 1 / count)
-    return np.concatenate(
-        [rng.multinomial(count, chances, size=size) @ values / count for size in sizes]
-    )
-
-
-def _means(trials: Sequence[Float[np.ndarray, " n"]]) -> Float[np.ndarray, " p"]:
-    return np.array([values.mean() for values in trials])
 
 
 def _find(
-    trials: _Trials,
-    statistic: Statistic,
-    better: int,
-    chosen: Int[np.ndarray, "r p"],
-    resampled: _Means,
-    rng: np.random.Generator,
+    policies: Sequence[str], samples: _Samples, name: str, rng: np.random.Generator
 ) -> Finding:
-    predicted, true = _means(trials.predicted), _means(trials.true)
+    statistic, better = STATISTICS[name], BETTER[name]
+    predicted, true = samples.whole.predicted[0], samples.whole.true[0]
     value = _defined(statistic(predicted, true))
-    rows = np.arange(len(chosen))[:, None]
     p_value, is_exact = _permutation(statistic, better, predicted, true, rng)
-    is_correlation = better > 0
     return Finding(
         value=value,
-        over_policies=_percentiles(statistic(predicted[chosen], true[chosen])),
-        over_trials=_percentiles(statistic(*resampled)) if min(trials.counts) > 1 else None,
-        over_both=_percentiles(
-            statistic(resampled.predicted[rows, chosen], resampled.true[rows, chosen])
-        )
-        if min(trials.counts) > 1
-        else None,
-        fisher=_fisher(value, len(true), ranks=statistic is spearman) if is_correlation else None,
+        over_policies=_interval(statistic, samples.over_policies),
+        over_trials=_interval(statistic, samples.over_starts),
+        over_both=_interval(statistic, samples.over_both),
+        fisher=_fisher(value, len(true), ranks=name == "spearman") if better > 0 else None,
         p_value=None if value is None else p_value,
         is_exact=is_exact,
-        without_one=_without_one(statistic, trials.policies, predicted, true),
+        without_one=_without_one(statistic, policies, predicted, true),
         blind={
-            name: _defined(statistic(_means(values), true)) for name, values in trials.blind.items()
+            judge: _defined(statistic(means[0], true))
+            for judge, means in samples.whole.blind.items()
+        },
+        beyond_blind={
+            judge: _beyond_blind(statistic, samples, judge) for judge in samples.whole.blind
         },
     )
+
+
+def _interval(statistic: Statistic, means: Means | None) -> Interval | None:
+    return None if means is None else _percentiles(statistic(means.predicted, means.true))
+
+
+def _beyond_blind(statistic: Statistic, samples: _Samples, judge: str) -> Difference | None:
+    def apart(means: Means) -> Float[np.ndarray, " r"]:
+        blind = statistic(means.blind[judge], means.true)
+        return statistic(means.predicted, means.true) - blind
+
+    value, both = _defined(apart(samples.whole)[0]), samples.over_both
+    if value is None:
+        return None
+    return Difference(value, None if both is None else _percentiles(apart(both)))
 
 
 def _defined(value: np.ndarray) -> float | None:
@@ -327,7 +254,7 @@ def _permutation(
     )
     observed = better * statistic(predicted, true)
     # Statistics compare all pairs of policies: some orders at a time, to bound memory.
-    blocks = np.array_split(orders, max(1, orders.size * count // _AT_ONCE))
+    blocks = np.array_split(orders, max(1, orders.size * count // AT_ONCE))
     null = [better * statistic(predicted[b], np.broadcast_to(true, b.shape)) for b in blocks]
     as_good = np.sum(np.concatenate(null) >= observed - 1e-12)
     if is_exact:
@@ -356,19 +283,20 @@ def _num_levels(values: Float[np.ndarray, " p"]) -> int:
     return len(np.unique(values.round(9)))
 
 
-def _resolved(true: Float[np.ndarray, "r p"], *, num_trials: int) -> float | None:
+def _ends(means: Float[np.ndarray, "r p"]) -> Float[np.ndarray, "2 p"]:
+    """Of the interval of each policy, over the resamples that hold some of its trials."""
+    return np.nanpercentile(means, [2.5, 97.5], axis=0)
+
+
+def _resolved(true: Float[np.ndarray, "r p"]) -> float:
     """Share of pairs of policies whose difference is on one side of zero in 95 % of resamples."""
-    if num_trials < MIN_TRIALS:
-        return None
     first, second = np.triu_indices(true.shape[1], 1)
-    low, high = np.percentile(true[:, first] - true[:, second], [2.5, 97.5], axis=0)
+    low, high = _ends(true[:, first] - true[:, second])
     return float(((low > 0) | (high < 0)).mean())
 
 
-def _retest(trials: _Trials, rng: np.random.Generator, *, num_halves: int = 200) -> float | None:
-    """Pearson between true means of random halves of the trials."""
-    if min(trials.counts) < 2:
-        return None
+def _retest(trials: Trials, rng: np.random.Generator, *, num_halves: int = 200) -> float | None:
+    """Pearson between true means of random halves of the starts."""
     found = np.array([pearson(*trials.halves(rng)) for _ in range(num_halves)])
     finite = found[np.isfinite(found)]
     return float(finite.mean()) if len(finite) >= MIN_DEFINED * num_halves else None

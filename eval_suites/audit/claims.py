@@ -1,8 +1,9 @@
 """What an audited table supports and what it does not, in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from genie_robo.eval_suites.audit.checks import Audit, Finding
+from genie_robo.eval_suites.audit.checks import BETTER, Audit, Difference, Finding, Interval
+from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL
 
 MIN_POLICIES = 10
 """With fewer, intervals of a correlation reach from useless to perfect."""
@@ -33,12 +34,9 @@ def _about_chance(found: Audit) -> Iterator[str]:
             f"and trials above 0, p = {_shown_p(ranks)}"
         )
     else:
-        interval = (
-            "undefined" if ranks.over_both is None else "[{:.2f}, {:.2f}]".format(*ranks.over_both)
-        )
         yield (
             f"The table does not show that predicted ranks follow true ones: {shown}, interval "
-            f"over policies and trials {interval}, p = {_shown_p(ranks)}"
+            f"over policies and trials {_shown(ranks.over_both)}, p = {_shown_p(ranks)}"
         )
     if len(found.policies) < MIN_POLICIES:
         yield (
@@ -54,6 +52,10 @@ def _about_chance(found: Audit) -> Iterator[str]:
             )
 
 
+def _shown(interval: Interval | None) -> str:
+    return "undefined" if interval is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
+
+
 def _shown_p(finding: Finding) -> str:
     return f"{finding.p_value:.2g} ({'all' if finding.is_exact else 'sampled'} orders)"
 
@@ -66,6 +68,29 @@ def _about_floors(found: Audit) -> Iterator[str]:
                 f"A judge that sees no pixels ({judge}) does as well: Pearson {value:.2f} against "
                 f"{finding.value:.2f}"
             )
+        yield from _about_pixels(found, judge)
+
+
+def _about_pixels(found: Audit, judge: str) -> Iterator[str]:
+    """Whether the judge is better than one that sees no pixels, beyond chance."""
+    apart = {name: one.beyond_blind[judge] for name, one in found.findings.items()}
+    shown = {name: d for name, d in apart.items() if d and _is_better(name, d)}
+    open_ = {name: d for name, d in apart.items() if d and name not in shown}
+    if open_:
+        yield f"The table does not show that pixels help beyond {judge}: {_differences(open_)}"
+    if shown:
+        yield f"Pixels help beyond {judge}: {_differences(shown)}"
+
+
+def _is_better(name: str, apart: Difference) -> bool:
+    if apart.over_both is None:
+        return False
+    return min(BETTER[name] * end for end in apart.over_both) > 0
+
+
+def _differences(apart: Mapping[str, Difference]) -> str:
+    parts = (f"difference in {n} {d.value:.2f} {_shown(d.over_both)}" for n, d in apart.items())
+    return ", ".join(parts)
 
 
 def _about_policies(found: Audit) -> Iterator[str]:
@@ -83,13 +108,18 @@ def _about_policies(found: Audit) -> Iterator[str]:
 
 
 def _about_trials(found: Audit) -> Iterator[str]:
-    few, many = found.trials_of_policy
-    each = f"{few}" if few == many else f"{few} to {many}"
+    each, starts = _range(found.trials_of_policy), _range(found.starts_of_policy)
     paired = "the same for all" if found.is_paired else "not the same for all"
     yield (
-        f"{each} trials per policy, {paired}; {found.levels[1]} different values of true success "
-        f"and {found.levels[0]} of predicted success among {len(found.policies)} policies"
+        f"{each} trials per policy from {starts} starts, {paired}; {found.levels[1]} different "
+        f"values of true success and {found.levels[0]} of predicted success among "
+        f"{len(found.policies)} policies"
     )
+    if found.starts_of_policy[0] < MIN_EPISODES_FOR_INTERVAL:
+        yield (
+            f"There is no interval over trials: a policy was tried from {found.starts_of_policy[0]}"
+            f" starts, and fewer than {MIN_EPISODES_FOR_INTERVAL} give too few distinct resamples"
+        )
     if found.resolved is not None:
         yield (
             f"{found.resolved:.0%} of the pairs of policies differ truly, beyond the noise of "
@@ -102,3 +132,8 @@ def _about_trials(found: Audit) -> Iterator[str]:
         )
     elif found.retest is not None:
         yield "One half of the trials does not predict the other: they do not order the policies"
+
+
+def _range(ends: tuple[int, int]) -> str:
+    few, many = ends
+    return f"{few}" if few == many else f"{few} to {many}"

@@ -82,7 +82,7 @@ def findings_table(found: Audit) -> list[str]:
             _interval(finding.fisher),
             _chance(finding),
             _without_one(finding.without_one),
-            *(_number(finding.blind[judge]) for judge in judges),
+            *(_blind(finding, judge) for judge in judges),
         ]
         for name, finding in found.findings.items()
     ]
@@ -114,6 +114,13 @@ def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
+def _blind(finding: Finding, judge: str) -> str:
+    """The value of a judge without pixels, and how much more that of the judge is."""
+    apart = finding.beyond_blind[judge]
+    shown = _number(finding.blind[judge])
+    return shown if apart is None else f"{shown}, {apart.value:+.2f} {_interval(apart.over_both)}"
+
+
 def _interval(interval: Interval | None) -> str:
     return NONE if interval is None else f"[{interval.low:.2f}, {interval.high:.2f}]"
 
@@ -139,9 +146,9 @@ def _as_json(found: Audit) -> dict[str, Any]:
 
 def _draw(axes: Axes, title: str, found: Audit, order: Sequence[str]) -> None:
     """The place of each policy in the order, with its intervals over trials."""
-    ends = [found.true_interval, found.predicted_interval]
-    low = min(0.0, *(float(interval.min()) for interval in ends))
-    high = max(1.0, *(float(interval.max()) for interval in ends))
+    ends = [found.true, found.predicted, found.true_interval, found.predicted_interval]
+    low = min(0.0, *(float(part.min()) for part in ends if part is not None))
+    high = max(1.0, *(float(part.max()) for part in ends if part is not None))
     axes.plot([low, high], [low, high], color="#BBBBBB", linewidth=1)
     for number, name in enumerate(order, start=1):
         if name not in found.policies:
@@ -149,8 +156,10 @@ def _draw(axes: Axes, title: str, found: Audit, order: Sequence[str]) -> None:
         i = found.policies.index(name)
         x, y = float(found.true[i]), float(found.predicted[i])
         colour = figures.COLOURS[number % len(figures.COLOURS)]
-        axes.hlines(y, *found.true_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
-        axes.vlines(x, *found.predicted_interval[:, i], color=colour, linewidth=0.8, alpha=0.4)
+        look = {"color": colour, "linewidth": 0.8, "alpha": 0.4}
+        if found.true_interval is not None and found.predicted_interval is not None:
+            axes.hlines(y, *found.true_interval[:, i], **look)
+            axes.vlines(x, *found.predicted_interval[:, i], **look)
         axes.scatter(x, y, marker=f"${number}$", s=70, color=colour, zorder=3, label=f"{number}")
     ranks, linear = (found.findings[name].value for name in ("spearman", "pearson"))
     shown = f"{title}: Pearson {_number(linear)}, Spearman {_number(ranks)}"

@@ -8,12 +8,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from genie_robo.command_line import printable
-from genie_robo.eval_suites.audit.checks import Outcomes
+from genie_robo.eval_suites.audit.trials import Outcomes
 
 MAX_BYTES = 64 * 2**20
 MAX_ROWS = 200_000
 NEEDED = ("policy", "trial", "predicted", "true")
-TASK = "task"
+TASK, START = "task", "start"
 BLIND = "blind_"
 """Columns that begin so are predictions of judges that see no pixels."""
 LARGEST = 1e12
@@ -24,15 +24,16 @@ _WORDS = {"true": "1", "false": "0"}
 def read_trials(path: Path) -> Mapping[str, Outcomes]:
     """All trials under the name "", and those of each task where there is a column `task`.
 
-    Columns: policy, trial (trials of different policies with one name share their start),
-    predicted and true (success, 0 to 1, or any other value of a trial), and optional ones: task,
-    and blind_NAME for predictions without pixels. Others are ignored.
+    Columns: policy, trial, predicted and true (success, 0 to 1, or any other value of a trial), and
+    optional ones: task, start (by default trials with one name share their start, whatever their
+    policy and task), and blind_NAME for predictions without pixels. Others are ignored.
 
     Raises:
         ValueError: The file is no such table; names the line.
     """
     table = _read(path)
     trial = [str(name) for name in table["trial"]]
+    start = [str(name) for name in table[START if START in table else "trial"]]
     tasks = [str(name) for name in table[TASK]] if TASK in table else []
     if tasks:
         trial = [f"{task}/{name}" for task, name in zip(tasks, trial, strict=True)]
@@ -46,6 +47,7 @@ def read_trials(path: Path) -> Mapping[str, Outcomes]:
             for name in table
             if name.startswith(BLIND)
         },
+        start=start,
     )
     found = {"": whole}
     for part in sorted(set(tasks)) if len(set(tasks)) > 1 else []:
@@ -83,7 +85,7 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             f"{path} lacks the column {' and '.join(missing)}; it has {', '.join(table)[:200]}. A "
             f"table of trials has a row for each trial with {', '.join(NEEDED)}"
         )
-    for name in ("policy", "trial", TASK):
+    for name in ("policy", "trial", TASK, START):
         if name in table and (empty := np.flatnonzero(table[name].str.strip() == "")).size:
             raise ValueError(f"{path}, line {_line(table, empty[0])}: {name} is empty; name it")
 

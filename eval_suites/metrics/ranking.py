@@ -14,7 +14,7 @@ _TIE = 1e-9
 def pearson(
     predicted: Float[np.ndarray, "... p"], true: Float[np.ndarray, "... p"]
 ) -> Float[np.ndarray, "..."]:
-    """Linear correlation over policies; NaN where all values are equal, up to rounding."""
+    """Linear correlation over policies; NaN where all are equal, up to rounding, or one is NaN."""
     first = predicted - predicted.mean(axis=-1, keepdims=True)
     second = true - true.mean(axis=-1, keepdims=True)
     scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
@@ -37,11 +37,13 @@ def mmrv(
 
     MMRV = 1/N sum_i max_j |true_i - true_j| 1[(pred_i < pred_j) != (true_i < true_j)]
 
-    as in the paper; its code has > for <, which differs only where predictions tie.
+    as in the paper; its code has > for <, which differs only where predictions tie. NaN where a
+    value is.
     """
     apart = np.abs(_differences(true))
     is_wrong = (_differences(predicted) < -_TIE) != (_differences(true) < -_TIE)
-    return (apart * is_wrong).max(axis=-1).mean(axis=-1)
+    worst = (apart * is_wrong).max(axis=-1)
+    return np.where(np.isfinite(predicted), worst, np.nan).mean(axis=-1)
 
 
 def mean_absolute_error(
@@ -62,5 +64,7 @@ def _differences(values: Float[np.ndarray, "... p"]) -> Float[np.ndarray, "... p
 
 
 def _ranks(values: Float[np.ndarray, "... p"]) -> Float[np.ndarray, "... p"]:
+    """NaN where a value is."""
     apart = _differences(values)
-    return (apart > _TIE).sum(axis=-1) + 0.5 * (np.abs(apart) <= _TIE).sum(axis=-1)
+    ranks = (apart > _TIE).sum(axis=-1) + 0.5 * (np.abs(apart) <= _TIE).sum(axis=-1)
+    return np.where(np.isfinite(values), ranks, np.nan)

@@ -38,14 +38,16 @@ def play(
     num_steps: int,
     seeds: Sequence[int],
     name: str,
+    poses_are_read: bool = False,
 ) -> Played:
     """Act in a batch of worlds, one for each start; `name` of the policy stands in errors.
 
-    The seeds are those of the policy and of the world.
+    The seeds are those of the policy and of the world. The policy is told whether `read` knows
+    poses or reads them from pixels.
     """
     instructions = [start.scene.instruction for start in starts]
     acting = actors(policy, instructions, seeds, name=name)
-    seen = [_Memory(start.scene) for start in starts]
+    seen = [_Memory(start.scene, poses_are_read=poses_are_read) for start in starts]
 
     def act(frames: UInt8[np.ndarray, "b h w c"], poses: Poses) -> Float[np.ndarray, "b 7"]:
         pairs = enumerate(zip(acting, seen, strict=True))
@@ -104,10 +106,10 @@ def true_poses(world: MujocoWorld) -> Poses:
 
 
 class _Memory:
-    """Observations of one trial; a box that cannot be read keeps its last position."""
+    """Observations of one trial; a box that is not seen keeps its last position."""
 
-    def __init__(self, scene: SceneSpec) -> None:
-        self._instruction = scene.instruction
+    def __init__(self, scene: SceneSpec, *, poses_are_read: bool) -> None:
+        self._instruction, self._poses_are_read = scene.instruction, poses_are_read
         self._boxes = {
             box.color: np.array([*box.position, box.half_size[2]]) for box in scene.boxes
         }
@@ -123,6 +125,7 @@ class _Memory:
             instruction=self._instruction,
             agent_pos=pose,
             boxes=dict(self._boxes),
+            poses_are_read=self._poses_are_read,
         )
 
 

@@ -31,6 +31,8 @@ from genie_robo.sim.scene import CameraSpec, SceneSpec
 NUM_COLORS = 24
 """Number of colours to which an image is quantised."""
 MAX_FRAMES = 1500
+SEEN_PIXELS = 3
+"""A box is seen where at least so many pixels have its colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,13 @@ class PoseReader:
         if self.boxes is None:
             return np.full(video.shape[:3], len(PALETTE))
         return self.boxes.pixels(video)
+
+
+def read_seen(reader: PoseReader, video: UInt8[np.ndarray, "t h w c"]) -> Poses:
+    """Poses in every frame; a box is NaN where it is not seen, and not read where none is."""
+    poses, shown = reader.read(video), reader.box_pixels(video)
+    counts = np.stack([(shown == k).sum(axis=(1, 2)) for k in range(len(PALETTE))], axis=1)
+    return poses._replace(boxes=np.where(counts[..., None] < SEEN_PIXELS, np.nan, poses.boxes))
 
 
 class PoseReaders(NamedTuple):

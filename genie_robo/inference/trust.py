@@ -52,8 +52,8 @@ class Usual:
     spread: Float[np.ndarray, "t 3"]
     strangeness: Float[np.ndarray, " n"]
     """Of their frames, in rising order."""
-    least_trust: Float[np.ndarray, " m"]
-    """In the least trusted frame of each clip, in rising order."""
+    least_trust: Float[np.ndarray, "t m"]
+    """In the least trusted one of the first 1 .. t frames of each clip, in rising order of clips."""
 
     @classmethod
     def of(cls, signals: Float[np.ndarray, "b t 3"]) -> "Usual":
@@ -72,13 +72,13 @@ class Usual:
             median=median,
             spread=np.maximum(above - median, _SMALLEST),
             strangeness=np.zeros(0),
-            least_trust=np.zeros(0),
+            least_trust=np.zeros((len(median), 0)),
         )
         by_frame = list(enumerate(means.swapaxes(0, 1), start=1))
         strange = np.concatenate([usual.how_strange(rows, frame) for frame, rows in by_frame])
         usual = replace(usual, strangeness=np.sort(strange))
         trust = np.stack([usual.trust(rows, frame) for frame, rows in by_frame])
-        return replace(usual, least_trust=np.sort(trust.min(axis=0)))
+        return replace(usual, least_trust=np.sort(np.minimum.accumulate(trust), axis=1))
 
     @property
     def numbers(self) -> dict[str, list[Any]]:
@@ -96,7 +96,8 @@ class Usual:
         parts = {f.name: np.asarray(numbers[f.name], np.float64) for f in fields(cls)}
         by_frame = (max(1, len(np.atleast_1d(parts["median"]))), len(SIGNALS))
         is_right = parts["median"].shape == parts["spread"].shape == by_frame
-        if not is_right or parts["strangeness"].ndim != 1 or parts["least_trust"].ndim != 1:
+        is_right = is_right and parts["least_trust"].shape[:1] == by_frame[:1]
+        if not is_right or parts["strangeness"].ndim != 1 or parts["least_trust"].ndim != 2:
             raise ValueError("its numbers have other shapes")
         if not all(np.isfinite(p).all() for p in parts.values()) or parts["spread"].min() <= 0:
             raise ValueError("a number is not finite, or a spread is not positive")
@@ -119,15 +120,24 @@ class Usual:
         below = np.searchsorted(self.strangeness, self.how_strange(means, frame), side="left")
         return (count - below + 1) / (count + 1)
 
-    def trust_in_rollouts(self, least: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+    @property
+    def num_clips(self) -> int:
+        """How many validation clips there are."""
+        return self.least_trust.shape[1]
+
+    def trust_in_rollouts(self, trust: Float[np.ndarray, "b t"]) -> Float[np.ndarray, " b"]:
         """Share of validation clips whose least trusted frame is trusted at most as much.
 
+        Of the clips as many frames count as the rollouts have: the more frames, the lower the least
+        trust in them.
+
         Args:
-            least: Trust in the least trusted frame of each rollout.
+            trust: In every imagined frame of each rollout; beyond the frames of validation clips
+                all of theirs count.
         """
-        count = len(self.least_trust)
-        no_more = np.searchsorted(self.least_trust, least, side="right")
-        return (no_more + 1) / (count + 1)
+        usual = self.least_trust[min(trust.shape[1], len(self.least_trust)) - 1]
+        no_more = np.searchsorted(usual, trust.min(axis=1), side="right")
+        return (no_more + 1) / (len(usual) + 1)
 
 
 class WatchedWorld:

@@ -2,15 +2,17 @@ import io
 import json
 import re
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from genie_robo.cli import main
-from genie_robo.eval_suites.audit.checks import Outcomes, audit
+from genie_robo.eval_suites.audit.checks import audit
 from genie_robo.eval_suites.audit.claims import claims
 from genie_robo.eval_suites.audit.page import audit_figure, audit_json, audit_page
+from genie_robo.eval_suites.audit.trials import Outcomes, Trials
 from genie_robo.eval_suites.audit.trials_file import read_trials
 
 
@@ -131,6 +133,191 @@ def test_paired_trials_are_drawn_together():
     assert audit(apart).resolved < 1.0
 
 
+def of_tasks(table: Outcomes, tasks, **settings) -> Outcomes:
+    """The same trials in every task, from the same starts."""
+    count = len(tasks)
+    return Outcomes(
+        policy=[*table.policy] * count,
+        trial=[f"{task}/{trial}" for task in tasks for trial in table.trial],
+        predicted=np.tile(table.predicted, count),
+        true=np.tile(table.true, count),
+        **settings,
+    )
+
+
+def test_three_tasks_from_the_same_starts_are_no_new_starts(noisy):
+    one = audit(noisy)
+    three = audit(of_tasks(noisy, "abc", start=[*noisy.trial] * 3))
+    assert three.trials_of_policy == (72, 72)
+    assert three.starts_of_policy == one.starts_of_policy == (24, 24)
+    for name in ("pearson", "spearman", "mmrv"):
+        for kind in ("over_trials", "over_both"):
+            wanted = getattr(one.findings[name], kind)
+            assert getattr(three.findings[name], kind) == pytest.approx(wanted)
+    assert (three.resolved, three.retest) == pytest.approx((one.resolved, one.retest))
+    np.testing.assert_allclose(three.true_interval, one.true_interval)
+    assert any("72 trials per policy from 24 starts" in claim for claim in claims(three))
+    apart = audit(of_tasks(noisy, "abc"))
+    assert apart.starts_of_policy == (72, 72)
+    assert np.ptp(apart.true_interval, axis=0).mean() < 0.7 * np.ptp(one.true_interval, axis=0).mean()
+
+
+def test_paired_policies_stay_paired_without_one_of_their_trials():
+    hard = np.random.default_rng(0).random(16)
+    skill = np.linspace(0, 1, 12)[:, None]
+    paired = outcomes(skill + hard, np.broadcast_to(skill, (12, 16)))
+    fewer = paired.where([n != 5 for n in range(len(paired.trial))])
+    apart = replace(paired, trial=[f"{n}" for n in range(len(paired.trial))])
+    assert not audit(fewer).is_paired
+    lows = [audit(one).findings["pearson"].over_trials.low for one in (paired, fewer, apart)]
+    assert lows[0] == pytest.approx(1.0)
+    assert lows[1] > 0.99
+    assert lows[2] < 0.98
+
+
+def test_policies_without_common_starts_are_drawn_apart():
+    rows = [("p0", "a"), ("p0", "b"), ("p1", "b"), ("p1", "c"), ("p2", "d"), ("p2", "e")]
+    policy, trial = zip(*rows, strict=True)
+    values = np.array([1.0, 2, 3, 4, 5, 6])
+    trials = Trials.of(Outcomes(policy=policy, trial=trial, predicted=values, true=-values))
+    assert sorted(sorted(group.tolist()) for group in trials.groups) == [[0, 1, 2], [3, 4]]
+    drawn = trials.resample(np.random.default_rng(0))
+    first, second, third = drawn.predicted.T
+    assert set(third) == {5.0, 5.5, 6.0}
+    assert np.isnan(first).mean() == pytest.approx(1 / 27, abs=0.01)  # only c was drawn
+    known = set(zip(first[first < 9], second[first < 9], strict=True))
+    assert (2.0, 3.0) in known  # b three times
+    assert (1.0, 3.0) not in known  # b is shared: both have it or neither
+    np.testing.assert_array_equal(drawn.true, -drawn.predicted)
+
+
+def test_halves_hold_every_start_once():
+    values = np.random.default_rng(0).random((3, 6))
+    trials = Trials.of(of_tasks(outcomes(values, values), "ab", start=[f"{n}" for n in range(6)] * 6))
+    first, second = trials.halves(np.random.default_rng(1))
+    np.testing.assert_allclose((first + second) / 2, values.mean(axis=1))
+    known = {tuple(np.round(values[:, [*three]].mean(axis=1), 9)) for three in combinations(range(6), 3)}
+    assert tuple(np.round(first, 9)) in known
+
+
+def test_below_five_starts_there_is_no_interval_over_trials():
+    tables = [
+        of_tasks(
+            outcomes(values := drawn(np.linspace(0, 1, 8), num_trials=n), values),
+            "abc",
+            start=[f"{n}" for n in range(n)] * 24,
+        )
+        for n in (4, 5)
+    ]
+    few, enough = map(audit, tables)
+    for name in ("pearson", "spearman", "mmrv"):
+        assert few.findings[name].over_trials is None
+        assert few.findings[name].over_both is None
+        assert enough.findings[name].over_trials is not None
+    assert few.true_interval is None
+    assert few.findings["pearson"].over_policies is not None
+    assert any("There is no interval over trials" in claim for claim in claims(few))
+    assert not any("There is no interval over trials" in claim for claim in claims(enough))
+    assert len(audit_figure({"": few}).axes) == 1
+    assert json.loads(audit_json({"": few}))["all"]["true_interval"] is None
+
+
+def test_the_floor_of_a_blind_judge_has_an_interval(noisy):
+    rates = np.linspace(0.1, 0.9, 12)
+    order = np.random.default_rng(3).permutation(12)
+    blind = {
+        "same": noisy.predicted,
+        "mixed": np.repeat(rates[order], 24),
+        "nothing": np.zeros(len(noisy.true)),
+    }
+    found = audit(replace(noisy, blind=blind))
+    for name, finding in found.findings.items():
+        same, mixed = finding.beyond_blind["same"], finding.beyond_blind["mixed"]
+        assert same == (0.0, (0.0, 0.0))
+        assert mixed.value == pytest.approx(finding.value - finding.blind["mixed"])
+        low, high = mixed.over_both
+        assert low < mixed.value < high
+        assert (high < 0) if name == "mmrv" else (low > 0)
+    assert found.findings["pearson"].beyond_blind["nothing"] is None
+    said = claims(found)
+    assert any("does not show that pixels help beyond same: difference" in one for one in said)
+    assert not any("Pixels help beyond same" in one for one in said)
+    assert any("Pixels help beyond mixed: difference in pearson" in one for one in said)
+    assert not any("does not show that pixels help beyond mixed" in one for one in said)
+    assert not any("beyond nothing: difference in pearson" in one for one in said)
+    apart = found.findings["pearson"].beyond_blind["mixed"]
+    shown = "{:+.2f} [{:.2f}, {:.2f}]".format(apart.value, *apart.over_both)
+    assert any(shown in line for line in audit_page({"": found}))
+
+
+def test_a_floor_below_the_judge_by_chance_is_not_beaten():
+    """Both judges know half of the truth, so neither is shown to be better."""
+    rates = np.linspace(0.1, 0.9, 8)
+    noise = [np.random.default_rng(seed).normal(0, 0.25, 8) for seed in (1, 2)]
+    first, second = (np.repeat((rates + one)[:, None], 12, axis=1) for one in noise)
+    table = outcomes(first, drawn(rates, num_trials=12))
+    found = audit(replace(table, blind={"other": second.ravel()}))
+    apart = found.findings["pearson"].beyond_blind["other"]
+    assert apart.over_both.low < 0 < apart.over_both.high
+    assert any("does not show that pixels help beyond other" in claim for claim in claims(found))
+
+
+def plain_mmrv(predicted, true):
+    pairs = range(len(true))
+    worst = [
+        max(
+            abs(true[i] - true[j])
+            for j in pairs
+            if i == j or (predicted[i] < predicted[j]) != (true[i] < true[j])
+        )
+        for i in pairs
+    ]
+    return float(np.mean(worst))
+
+
+PLAIN = {
+    "pearson": lambda predicted, true: np.corrcoef(predicted, true)[0, 1],
+    "spearman": lambda predicted, true: stats.spearmanr(predicted, true).statistic,
+    "mmrv": plain_mmrv,
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_checks_over_policies_are_those_of_plain_loops(noisy, name):
+    found = audit(noisy, seed=4)
+    finding, plain = found.findings[name], PLAIN[name]
+    count = len(found.policies)
+    left = [np.delete(np.arange(count), k) for k in range(count)]
+    without = np.array([plain(found.predicted[rest], found.true[rest]) for rest in left])
+    most = int(np.abs(without - plain(found.predicted, found.true)).argmax())
+    assert finding.without_one.low == pytest.approx(without.min())
+    assert finding.without_one.high == pytest.approx(without.max())
+    assert finding.without_one.policy == found.policies[most]
+    chosen = np.random.default_rng(4).integers(count, size=(2000, count))
+    drawn_again = [plain(found.predicted[rows], found.true[rows]) for rows in chosen]
+    assert finding.over_policies == pytest.approx(np.percentile(drawn_again, [2.5, 97.5]))
+
+
+def test_fishers_interval_of_ranks_is_that_of_bonett_and_wright():
+    """Twelve policies, two neighbours swapped: r = 1 - 6 * 2 / (12 * 143)."""
+    true = np.arange(12.0)[:, None]
+    predicted = true.copy()
+    predicted[[3, 4]] = predicted[[4, 3]]
+    ranks = audit(outcomes(predicted, true)).findings["spearman"]
+    r = 1 - 12 / (12 * 143)
+    assert ranks.value == pytest.approx(r)
+    error = np.sqrt((1 + r**2 / 2) / 9)
+    wanted = np.tanh(np.arctanh(r) + np.array([-1, 1]) * stats.norm.ppf(0.975) * error)
+    assert ranks.fisher == pytest.approx(wanted, abs=1e-6)
+
+
+def test_levels_count_different_success():
+    found = audit(outcomes([[0, 1], [1, 0], [1, 1], [0, 0.3]], [[0, 0], [0, 0], [1, 1], [0, 1]]))
+    assert found.levels == (3, 3)  # predicted 0.5 twice, 1, 0.15; true 0 twice, 1, 0.5
+    thirds = audit(outcomes([[0.1, 0.2], [0.3, 0.0], [0.2, 0.1]], [[0], [1], [1]] * np.ones(2)))
+    assert thirds.levels == (1, 2)  # equal up to rounding
+
+
 def test_retest_is_the_correlation_of_halves():
     rates = np.array([0.2, 0.4, 0.6, 0.8])
     steady = np.repeat(rates[:, None], 8, axis=1)
@@ -233,6 +420,16 @@ def test_success_may_be_words(tmp_path):
     path = tmp_path / "trials.csv"
     path.write_text("\n".join(["policy,trial,predicted,true", *rows]))
     assert read_trials(path)[""].true.tolist() == [1, 0, 1, 0]
+
+
+def test_trials_of_one_name_share_their_start_unless_the_file_says_otherwise(tmp_path):
+    path = tmp_path / "trials.csv"
+    rows = [f"p{p},{n},{p / 4},1,{task},s{task}{n}" for p in range(4) for task in "ab" for n in (1, 2)]
+    path.write_text("\n".join(["policy,trial,predicted,true,task,begin", *rows]))
+    assert audit(read_trials(path)[""]).starts_of_policy == (2, 2)
+    path.write_text("\n".join(["policy,trial,predicted,true,task,start", *rows]))
+    assert audit(read_trials(path)[""]).starts_of_policy == (4, 4)
+    assert audit(read_trials(path)["a"]).starts_of_policy == (2, 2)
 
 
 def test_names_that_look_like_markup_stay_names(noisy):

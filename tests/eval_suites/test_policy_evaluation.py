@@ -22,7 +22,7 @@ from genie_robo.sim.mujoco_world import MujocoWorld
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluated")
-    return record_context(path, num_frames=11, num_episodes=5, num_steps=8)
+    return record_context(path, num_frames=11, num_episodes=7, num_steps=8)
 
 
 @pytest.fixture
@@ -92,13 +92,14 @@ def test_closed_loop_policies_act_on_what_the_world_shows(recorded):
 
 @pytest.mark.usefixtures("exact")
 def test_the_table_is_one_that_audit_reads(recorded, tmp_path):
-    result = judge(recorded, "mujoco", num_starts=3)
+    result = judge(recorded, "mujoco", policies=list(SCRIPTED)[:6], num_starts=5)
     pd.DataFrame(result.per_episode).to_csv(tmp_path / "per_episode.csv", index=False)
     tables = read_trials(tmp_path / "per_episode.csv")
     assert set(tables) == {"", "reach", "push"}
     found = audit(tables[""])
     assert found.is_paired
     assert found.findings["mmrv"].value == result.metrics["mmrv"].value
+    assert found.starts_of_policy == (5, 5)
     assert result.metrics["spearman"].ci95 == pytest.approx(found.findings["spearman"].over_both)
     for name in ("name", "motion"):
         known = result.metrics["pearson"].baselines[f"blind_{name}"]
@@ -107,6 +108,8 @@ def test_the_table_is_one_that_audit_reads(recorded, tmp_path):
 
 @pytest.mark.usefixtures("exact")
 def test_a_policy_of_the_users_is_judged_too(recorded, monkeypatch):
+    told = []
+
     class Still:
         def reset(self, instruction, seed):
             pass
@@ -114,12 +117,14 @@ def test_a_policy_of_the_users_is_judged_too(recorded, monkeypatch):
         def act(self, observation):
             assert observation.pixels.shape == (32, 32, 3)
             assert observation.instruction.split()[0] in ("reach", "push")
+            told.append(observation.poses_are_read)
             return [0, 0, 0, 0, 0, 0, 1]
 
     module = types.ModuleType("mine")
     module.Still = Still
     monkeypatch.setitem(sys.modules, "mine", module)
     result = judge(recorded, "mujoco", policy="mine:Still")
+    assert told == [False] * 40 + [True] * 40  # four trials of ten steps, MuJoCo first
     assert "mine:Still" in result.table.keys["policy"]
     assert any("mine:Still" in line for line in result.sections["Policies"])
 

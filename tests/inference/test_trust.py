@@ -158,13 +158,33 @@ def test_each_kind_of_actions_is_compared_with_its_own(world):
 
 
 def test_a_rollout_is_as_strange_as_its_strangest_frame():
-    usual = replace(Usual.of(np.zeros((4, 2, 3))), least_trust=np.array([0.2, 0.4, 0.6, 1.0]))
-    found = usual.trust_in_rollouts(np.array([1.0, 0.5, 0.4, 0.1]))
-    np.testing.assert_allclose(found, [1, 3 / 5, 3 / 5, 1 / 5])
+    by_frame = np.array([[0.5, 0.7, 0.8, 1.0], [0.2, 0.4, 0.6, 1.0]])
+    usual = replace(Usual.of(np.zeros((4, 2, 3))), least_trust=by_frame)
+    least = np.array([1.0, 0.5, 0.4, 0.1])
+    for trust in (
+        np.stack([least, np.ones(4)], axis=1),
+        np.stack([np.ones(4), least], axis=1),
+        np.stack([least] * 5, axis=1),  # beyond the clips' frames all of theirs count
+    ):
+        np.testing.assert_allclose(usual.trust_in_rollouts(trust), [1, 3 / 5, 3 / 5, 1 / 5])
     signals = np.zeros((2, 2, 3))
     signals[0, 1] = 9.0
     least = Usual.of(signals).least_trust
-    assert least[0] < least[1] == 1.0
+    assert least[0].tolist() == [1.0, 1.0]
+    assert least[1, 0] < least[1, 1] == 1.0
+
+
+def test_short_rollouts_are_compared_with_as_short_beginnings_of_clips():
+    """Clips from the same source are as usual as validation clips after any number of frames."""
+    rng = np.random.default_rng(0)
+    usual = Usual.of(rng.normal(size=(400, 15, 3)))
+    others = rng.normal(size=(400, 15, 3))
+    means = others.cumsum(axis=1) / np.arange(1, 16)[:, None]
+    trust = np.stack([usual.trust(means[:, t], t + 1) for t in range(15)], axis=1)
+    for num_frames in (1, 5, 15):
+        found = usual.trust_in_rollouts(trust[:, :num_frames])
+        assert (found < 0.05).mean() == pytest.approx(0.05, abs=0.03)
+        assert np.median(found) == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_is_usual_survives_a_file():
@@ -181,6 +201,8 @@ def test_what_is_usual_survives_a_file():
         {"median": [[1.0, 2.0, 3.0]]},
         {"spread": [[1.0, 0.0, 1.0]] * 3},
         {"strangeness": 3.0},
+        {"least_trust": [0.5, 1.0]},
+        {"least_trust": [[0.5, 1.0]] * 2},
         {"median": "x"},
     ],
 )

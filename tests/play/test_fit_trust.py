@@ -84,13 +84,22 @@ def test_without_a_dataset_only_what_is_kept_counts(own, count):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"format_version": 1, "kept": [1]}', '{"format_version": 1}', "9" * 100],
+    ["{", "[]", '{"format_version": 2, "kept": [1]}', '{"format_version": 2}', "9" * 100],
 )
 def test_a_damaged_file_is_named_and_nothing_is_claimed(own, caplog, content):
     own.folder.trust.write_text(content)
     assert isinstance(watch(own), GenieWorld)
     assert "trust.json cannot be read" in caplog.text
     assert "Delete the file" in caplog.text
+
+
+def test_what_an_earlier_version_kept_is_measured_anew(own, count):
+    watch(own)
+    stored = json.loads(own.folder.trust.read_text())
+    own.folder.trust.write_text(json.dumps(stored | {"format_version": 1}))
+    assert isinstance(watch(own), WatchedWorld)
+    assert json.loads(own.folder.trust.read_text()) == stored
+    assert count == [Codes] * 2
 
 
 def test_damaged_numbers_are_named(own, caplog):
