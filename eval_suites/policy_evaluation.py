@@ -134,10 +134,9 @@ class PolicyEvaluation:
         policies = self._find(names, context, starts)
         trials, arrays = self._try(context, policies, starts)
         table = _table(trials, names, min_trust=self.min_trust)
-        audits = _audits(table)
-        refusal = _refusal(table)
+        audits, refusals = _audits(table), _refusals(table)
         result = SuiteResult.of(
-            self._measurements(table, audits, refusal),
+            self._measurements(table, audits, refusals),
             seed=context.seed,
             headline=(
                 *UNITS,
@@ -146,14 +145,15 @@ class PolicyEvaluation:
                 *(f"pearson/{task}" for task in self.tasks),
             ),
             table=table,
-            notes=(f"{refusal}.",) if refusal else _sentences(audits[""]),
+            notes=_notes(audits[""], refusals),
         )
         sections = {"Policies": policies_table(audits[""])}
-        if refusal:  # success rates are kept, but nothing that ranks by them
+        if "" in refusals:  # success rates are kept, but nothing that ranks by them
             return replace(result, sections=sections, arrays=arrays)
         sections = {"Checks": findings_table(audits[""])} | sections
+        ranked = {task: found for task, found in audits.items() if task not in refusals}
         return replace(
-            result, figures={"policies": audit_figure(audits)}, sections=sections, arrays=arrays
+            result, figures={"policies": audit_figure(ranked)}, sections=sections, arrays=arrays
         )
 
     def _names(self) -> list[str]:
@@ -272,11 +272,11 @@ class PolicyEvaluation:
         return usual.trust_in_rollouts(dream.trust) if least_possible < self.min_trust else unknown
 
     def _measurements(
-        self, table: Table, audits: Mapping[str, Audit], refusal: str
+        self, table: Table, audits: Mapping[str, Audit], refusals: Mapping[str, str]
     ) -> dict[str, Measurement]:
         """Agreement over policies, of all trials, of each task and of the trusted trials.
 
-        With a refusal, ranks are undefined for this reason.
+        Where there is a refusal, ranks are undefined for this reason.
         """
         protocol = self._protocol()
         found: dict[str, Measurement] = {}
@@ -299,9 +299,11 @@ class PolicyEvaluation:
         if len(set(trusted.keys["policy"])) >= MIN_POLICIES:
             only = f"only {meaning}; {protocol}"
             found |= _agreement(trusted, _audit(trusted), "/trusted", only)
-        if refusal:
-            refused = [name for name in found if name.partition("/")[0] in STATISTICS]
-            found |= {name: replace(found[name], of=None, reason=refusal) for name in refused}
+        for name in found:
+            statistic, _, task = name.partition("/")
+            reason = refusals.get("") or refusals.get(task)
+            if reason and statistic in STATISTICS:
+                found[name] = replace(found[name], of=None, reason=reason)
         return found
 
     def _protocol(self) -> str:
@@ -320,20 +322,23 @@ class PolicyEvaluation:
         )
 
 
-def _refusal(table: Table) -> str:
-    """Why policies are not ranked; empty where they are."""
-    trusted = table.columns["trusted"]
-    share = trusted[np.isfinite(trusted)].mean() if np.isfinite(trusted).any() else 1.0
-    if share >= MOSTLY:
-        return ""
-    return (
-        f"Policies are not ranked: {1 - share:.0%} of the trials are stranger in imagination than "
-        "nearly all validation clips"
-    )
+def _refusals(table: Table) -> dict[str, str]:
+    """Why policies are not ranked over all trials, under "", and in single tasks."""
+    found = {}
+    for task, part in _parts(table).items():
+        trusted = part.columns["trusted"]
+        share = trusted[np.isfinite(trusted)].mean() if np.isfinite(trusted).any() else 1.0
+        if share < MOSTLY:
+            found[task] = (
+                f"Policies are not ranked{f' in {task}' if task else ''}: {1 - share:.0%} of the "
+                "trials are stranger in imagination than nearly all validation clips"
+            )
+    return found
 
 
-def _sentences(found: Audit) -> tuple[str, ...]:
-    return tuple(f"{claim}." for claim in claims(found))
+def _notes(found: Audit, refusals: Mapping[str, str]) -> tuple[str, ...]:
+    said = [refusals[""]] if "" in refusals else [*claims(found), *refusals.values()]
+    return tuple(f"{sentence}." for sentence in said)
 
 
 def _watched(context: EvalContext) -> World:
@@ -374,11 +379,15 @@ def _table(trials: Sequence[_Trial], names: Sequence[str], *, min_trust: float) 
     return table
 
 
-def _audits(table: Table) -> dict[str, Audit]:
-    """The audit of all trials under "", and those of each task."""
+def _parts(table: Table) -> dict[str, Table]:
+    """All trials under "", and those of each task where there are several."""
     tasks = list(dict.fromkeys(table.keys["task"]))
-    parts = {str(task): _audit(table.with_key("task", task)) for task in tasks}
-    return {"": _audit(table)} | (parts if len(tasks) > 1 else {})
+    parts = {str(task): table.with_key("task", task) for task in tasks}
+    return {"": table} | (parts if len(tasks) > 1 else {})
+
+
+def _audits(table: Table) -> dict[str, Audit]:
+    return {task: _audit(part) for task, part in _parts(table).items()}
 
 
 def _audit(table: Table) -> Audit:

@@ -17,11 +17,15 @@ from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.metrics.verdicts import auroc, share_terms
 from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds
-from genie_robo.eval_suites.statistics import notes_on_units, ratio_of_sums
+from genie_robo.eval_suites.statistics import (
+    MIN_EPISODES_FOR_INTERVAL,
+    notes_on_units,
+    ratio_of_sums,
+)
 from genie_robo.eval_suites.table import Measurement, Sums, Table, UnavailableError
 from genie_robo.eval_suites.watching import watch
 from genie_robo.inference.trust import WatchedWorld
-from genie_robo.inference.world import Prompt, robot_steps
+from genie_robo.inference.world import Prompt, RobotActions, robot_steps
 from genie_robo.progress import progress_bar
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.mujoco_world import MujocoWorld
@@ -32,6 +36,8 @@ from genie_robo.sim.tabletop import Tabletop
 from genie_robo.types import Episode
 
 GOOD = "recorded"
+MIN_TRUST = 0.05
+"""A rollout is distrusted if a smaller share of validation clips is as strange."""
 CAMERAS = {"camera_left": (0.75, -0.3, 0.6), "camera_above": (0.35, 0.35, 0.95)}
 """Where cameras stand that no episode was recorded with (m)."""
 BOX_COLORS = {
@@ -161,6 +167,10 @@ class Trust:
         for number, name in enumerate(("latent", "entropy", "prompt")):
             table.add(f"signal_{name}", signals[..., number].ravel())
         table.add("motion", moved.ravel())
+        usual, last = watched.usual[RobotActions], np.zeros(psnr.shape, bool)
+        last[:, -1] = 1 / (usual.num_clips + 1) < MIN_TRUST  # else too few clips to know
+        distrusted = usual.trust_in_rollouts(trust)[:, None] < MIN_TRUST
+        table.add("distrusted", np.where(last, distrusted, np.nan).ravel())
         return table
 
     def _measurements(self, table: Table, cases: Sequence[str]) -> dict[str, Measurement]:
@@ -184,13 +194,15 @@ class Trust:
             parts[f"/{case}"] = (table.where(rows), lost[rows], part)
         found = {
             f"auroc{suffix}": Measurement(
-                of=_auroc(part, -part.columns["trust"], is_lost),
+                of=None
+                if (reason := _few(part, is_lost))
+                else _auroc(part, -part.columns["trust"], is_lost),
                 unit="chance",
                 protocol=f"chance that a lost frame is trusted less than another one; {protocol}",
-                baselines={
-                    name: _auroc(part, values, is_lost) for name, values in predictors.items()
-                },
-                reason="all frames have left reality, or none",
+                baselines={}
+                if reason
+                else {name: _auroc(part, values, is_lost) for name, values in predictors.items()},
+                reason=reason,
             )
             for suffix, (part, is_lost, predictors) in parts.items()
         }
@@ -217,6 +229,16 @@ class Trust:
             )
             found[f"trust/{case}"] = Measurement(
                 of=part.mean(["trust"]), unit="share", protocol=f"mean trust; {protocol}"
+            )
+            is_known = np.isfinite(part.columns["distrusted"]).any()
+            found[f"distrusted/{case}"] = Measurement(
+                of=part.mean(["distrusted"]) if is_known else None,
+                unit="share",
+                protocol=(
+                    f"clips whose least trusted frame is stranger than that of {1 - MIN_TRUST:.0%} "
+                    f"of validation clips, {CASES[case]}; {protocol}"
+                ),
+                reason="there are too few validation clips",
             )
         return found
 
@@ -302,6 +324,15 @@ def _with_robot(prompt: Prompt, robot: str) -> Prompt:
 def _recording(prompt: Prompt) -> Episode:
     assert prompt.recording is not None
     return prompt.recording
+
+
+def _few(table: Table, is_lost: np.ndarray) -> str:
+    """Why frames cannot be told apart: lost or other ones are from too few episodes."""
+    for what, rows in (("left reality", is_lost), ("not left reality", ~is_lost)):
+        count = len(set(table.episode[rows]))
+        if count < MIN_EPISODES_FOR_INTERVAL:
+            return f"frames that have {what} are from {count} test episodes, which is too few"
+    return ""
 
 
 def _auroc(table: Table, score: np.ndarray, is_positive: np.ndarray) -> Sums:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import rerun as rr
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from genie_robo.types import action_names
 from genie_robo.viz.entities import (
@@ -14,6 +14,7 @@ from genie_robo.viz.entities import (
     DIFFERENCE,
     ENTROPY_MAP,
     GEOMS,
+    IMAGINED_ACTION,
     IMAGINED_CAMERA,
     IMAGINED_PATH,
     LATENT_CHANCE,
@@ -106,19 +107,10 @@ def log_truth(recording: rr.RecordingStream, view: RolloutView, *, root: str) ->
 
     Frame i and the actions that lead from frame i to frame i + 1 are logged at step i.
     """
-    times, action_times = _times(view)
+    times, _ = _times(view)
     if view.true_video is not None:
         log_video(recording, entity(root, TRUE_CAMERA), view.true_video, times)
-    if view.robot_actions is not None:
-        path = entity(root, ROBOT_ACTION)
-        log_groups(
-            recording,
-            path,
-            view.robot_actions,
-            action_times,
-            names=action_names(view.robot_actions.shape[1], view.joint_names),
-            mask=view.action_mask,
-        )
+    _log_actions(recording, view, view.robot_actions, root=root)
     if view.replay is not None:
         log_replay(recording, view.replay, times, root=root)
     elif view.read_path is not None:
@@ -139,17 +131,8 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
         log_latent_actions(recording, view.latent_actions, times, names=view.names, root=root)
     if view.code_chances is not None:
         log_chances(recording, view.code_chances, action_times, names=view.names, root=root)
-    if view.decoded_actions is not None:
-        path = entity(root, ROBOT_ACTION)
-        log_groups(
-            recording,
-            path,
-            view.decoded_actions,
-            action_times,
-            names=action_names(view.decoded_actions.shape[1], view.joint_names),
-            mask=view.action_mask,
-            is_decoded=True,
-        )
+    _log_actions(recording, view, view.decoded_actions, root=root, below=DECODED)
+    _log_actions(recording, view, view.imagined_actions, root=root, below=IMAGINED_ACTION)
     if view.read_path is not None:
         log_imagined_path(recording, view.read_path.positions, times, root=root)
     for path, curves in _errors(view).items():
@@ -161,6 +144,27 @@ def log_imagined(recording: rr.RecordingStream, view: RolloutView, *, root: str)
             control_hz=view.control_hz,
         )
     log_markdown(recording, entity(root, SUMMARY), view.summary)
+
+
+def _log_actions(
+    recording: rr.RecordingStream,
+    view: RolloutView,
+    actions: Float[np.ndarray, "t-1 a"] | None,
+    *,
+    root: str,
+    below: str = "",
+) -> None:
+    """Log robot actions, if there are any; `below` names those that are not the true ones."""
+    if actions is not None:
+        log_groups(
+            recording,
+            entity(root, ROBOT_ACTION),
+            actions,
+            _times(view)[1],
+            names=action_names(actions.shape[1], view.joint_names),
+            mask=view.action_mask,
+            below=below,
+        )
 
 
 def _errors(view: RolloutView) -> dict[str, Curves]:
@@ -274,7 +278,8 @@ def rollout_layout(view: RolloutView, *, root: str = "") -> RolloutLayout:
 
 def _limits(view: RolloutView) -> dict[str, tuple[float, float]]:
     """Ends of the value axes of curves, by entity."""
-    shown = [a for a in (view.robot_actions, view.decoded_actions) if a is not None]
+    every = (view.robot_actions, view.decoded_actions, view.imagined_actions)
+    shown = [actions for actions in every if actions is not None]
     limits = group_limits(np.concatenate(shown), ROBOT_ACTION) if shown else {}
     return limits | {
         path: axis_limits(np.concatenate([c[view.num_prompt_frames :] for c in curves.values()]))

@@ -63,6 +63,8 @@ class RolloutView:
     """In each frame, from 1 to 0; NaN where it is not known."""
     decoded_actions: Float[np.ndarray, "t-1 a"] | None = None
     """Mean robot actions of the latent actions; None without an action map."""
+    imagined_actions: Float[np.ndarray, "t-1 a"] | None = None
+    """What a policy did in imagination; None where the true actions were imagined."""
     read_path: ReadPath | None = None
     true_video: UInt8[np.ndarray, "t h w c"] | None = None
     robot_actions: Float[np.ndarray, "t-1 a"] | None = None
@@ -125,6 +127,7 @@ class RolloutView:
         return {
             "robot_actions": self.robot_actions,
             "decoded_actions": self.decoded_actions,
+            "imagined_actions": self.imagined_actions,
             "latent_actions": self.latent_actions,
             "code_chances": self.code_chances,
         }

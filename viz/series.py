@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from genie_robo.inference.code_names import Color, code_colors
 from genie_robo.types import ACTION_UNITS, GRIPPER, JOINTS, action_names
-from genie_robo.viz.entities import DECODED, LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
+from genie_robo.viz.entities import LATENT_ACTION, LATENT_CHANCE, LATENT_INDEX, entity
 from genie_robo.viz.recording import Times, log_columns, time_columns
 from genie_robo.viz.rollout_view import COPY_LAST, IMAGINED, TOKENIZER, TRUE_FRAMES
 
@@ -126,29 +126,29 @@ def log_groups(
     units: Sequence[str] | None = None,
     mask: Bool[np.ndarray, " a"] | None = None,
     interpolation: rr.components.InterpolationMode = HELD,
-    is_decoded: bool = False,
+    below: str = "",
 ) -> None:
     """Log a series for each dimension, grouped by unit below `path`; those outside `mask` are not.
 
-    Decoded robot actions get entities below the true ones, and paler colours.
+    Robot actions other than the true ones get entities of this name below those, and paler colours.
     """
     names = names or action_names(values.shape[1])
     for group in groups_of(values.shape[1]):
         shown = [d for d in group.dimensions if mask is None or mask[d]]
         if not shown:
             continue
-        labels = [f"{names[d]} {DECODED}" if is_decoded else names[d] for d in shown]
+        labels = [f"{names[d]} {below}" if below else names[d] for d in shown]
         colors = [group.colors[group.dimensions.index(d)] for d in shown]
         log_curves(
             recording,
-            f"{path}/{group.name}/{DECODED}" if is_decoded else f"{path}/{group.name}",
+            f"{path}/{group.name}/{below}" if below else f"{path}/{group.name}",
             values[:, shown],
             times,
             names=[
                 f"{label} ({units[d] if units else group.unit})"
                 for label, d in zip(labels, shown, strict=True)
             ],
-            colors=[_lighter(color) for color in colors] if is_decoded else colors,
+            colors=[_lighter(color) for color in colors] if below else colors,
             interpolation=interpolation,
         )
 

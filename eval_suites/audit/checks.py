@@ -12,7 +12,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from genie_robo.eval_suites.audit.trials import AT_ONCE, RESAMPLES, Means, Outcomes, Trials
 from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
@@ -26,7 +26,7 @@ EXACT_POLICIES = 8
 """Up to so many policies all orders are tried: 40,320."""
 SAMPLED_ORDERS = 20_000
 MIN_STARTS = 10
-"""With fewer starts of a policy, resamples of them have too few distinct values to compare pairs."""
+"""With fewer starts of a policy, resamples have too few distinct values to compare pairs."""
 MIN_DEFINED = 0.95
 """Share of resamples in which a statistic must be defined for an interval."""
 _Z = 1.959964
@@ -167,7 +167,10 @@ class _Samples(NamedTuple):
         is_enough = trials.num_starts.min() >= MIN_EPISODES_FOR_INTERVAL
         drawn = trials.resample(rng) if is_enough else None
         return cls(
-            whole, whole.of_policies(chosen), drawn, None if drawn is None else drawn.of_policies(chosen)
+            whole,
+            whole.of_policies(chosen),
+            drawn,
+            None if drawn is None else drawn.of_policies(chosen),
         )
 
 

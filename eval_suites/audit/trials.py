@@ -171,7 +171,9 @@ class Trials:
         count = weights @ self.counts
 
         def mean(sums: csr_array) -> Float[np.ndarray, "r p"]:
-            return np.divide(weights @ sums, count, out=np.full_like(count, np.nan), where=count > 0)
+            return np.divide(
+                weights @ sums, count, out=np.full_like(count, np.nan), where=count > 0
+            )
 
         blind = {name: mean(sums) for name, sums in self.blind.items()}
         return Means(mean(self.predicted), mean(self.true), blind)

@@ -16,16 +16,20 @@ def recordings_to_view(config: ViewConfig) -> list[Path]:
     """The recordings that a command line names, sorted by name; none for a trial, yet to be made.
 
     Raises:
-        UsageError: There is neither `run` nor `path`, or both.
+        UsageError: There is neither `run` nor `path`, or both, or a setting for trials without one.
         FileNotFoundError: The run, its recordings or its trials are missing.
         ValueError: A file is no recording, or one of a newer Rerun.
     """
     if bool(config.run) == bool(config.path):
         raise UsageError("view needs one of run=FOLDER and path=RECORDING_OR_FOLDER")
+    if config.results != TRIALS and not config.trial:
+        raise UsageError(
+            f"results={config.results} holds trials: give trial=POLICY/TASK/EPISODE too"
+        )
     if config.trial and not config.run:
         raise UsageError("trial=POLICY/TASK/EPISODE is one of a run: give run=FOLDER too")
     if config.trial:
-        _check_trials(RunFolder.at(config.run))
+        _check_trials(RunFolder.at(config.run), config.results)
         return []
     recordings = _of_run(RunFolder.at(config.run)) if config.run else _at(Path(config.path))
     for recording in recordings:
@@ -33,11 +37,16 @@ def recordings_to_view(config: ViewConfig) -> list[Path]:
     return recordings
 
 
-def _check_trials(run: RunFolder) -> None:
+def _check_trials(run: RunFolder, results: str) -> None:
     _check_run(run)
-    if not run.suite(TRIALS).is_dir():
-        evaluate = command_line("eval", write_setting("run", run.path), f"suite={TRIALS}")
-        raise FileNotFoundError(f"run {run.path} has no trials; make them with: {evaluate}")
+    if run.suite(results).is_dir():
+        return
+    known = sorted(folder.name for folder in run.suite("").glob(f"{TRIALS}*"))
+    others = f"there are those of results={', '.join(known)}; " if known else ""
+    evaluate = command_line("eval", write_setting("run", run.path), f"suite={TRIALS}")
+    raise FileNotFoundError(
+        f"run {run.path} has no trials in {run.suite(results)}; {others}make them with: {evaluate}"
+    )
 
 
 def _of_run(run: RunFolder) -> list[Path]:

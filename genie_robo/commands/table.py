@@ -294,9 +294,9 @@ _ROWS = (
             "MMRV with bootstrap intervals over policies, over trials and over both, Fisher's "
             "interval, a permutation test, the range when single policies are left out, judges "
             "that see no pixels, and sentences about what the table supports. Columns: policy, "
-            "trial, predicted, true; optional: task, and blind_NAME with the predictions of a "
-            "judge without pixels. Trials of different policies with one name share their start. "
-            "See docs/policies.md"
+            "trial, predicted, true; optional: task, start, and blind_NAME with the predictions of "
+            "a judge without pixels. Without start, trials of different policies and tasks with "
+            "one name share their start. See docs/policies.md"
         ),
         examples=(
             "genie-robo audit trials.csv",
@@ -406,6 +406,8 @@ _ROWS = (
             "genie-robo view run=runs/demo",
             "genie-robo view run=runs/demo serve=true port=9090",
             "genie-robo view run=runs/demo trial=expert/pick/EPISODE",
+            "genie-robo view run=runs/demo trial=expert/pick/EPISODE "
+            "results=policy_evaluation+mujoco_coded",
             "genie-robo view path=bridge_report/episodes.rrd",
         ),
     ),

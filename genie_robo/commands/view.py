@@ -25,7 +25,7 @@ def run(config: ViewConfig) -> None:
     """
     recordings = recordings_to_view(config)
     if config.trial:
-        recordings = [_record_trial(RunFolder.at(config.run), config.trial)]
+        recordings = [_record_trial(config)]
     for recording in recordings:
         check_recording(recording)
     console = Console(soft_wrap=True, highlight=False)
@@ -42,11 +42,11 @@ def run(config: ViewConfig) -> None:
             open_window(recordings)
 
 
-def _record_trial(run: RunFolder, name: str) -> Path:
+def _record_trial(config: ViewConfig) -> Path:
     # Imports torch and MuJoCo, which the viewer does not need.
     from genie_robo.trial_recording import record_trial
 
-    return record_trial(run, name)
+    return record_trial(RunFolder.at(config.run), config.trial, results=config.results)
 
 
 @contextlib.contextmanager

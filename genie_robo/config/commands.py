@@ -278,7 +278,9 @@ class ViewConfig:
     path: str = ""
     """A recording, or a folder of them, instead."""
     trial: str = ""
-    """Of the run's policy_evaluation: POLICY/TASK/EPISODE, imagination next to MuJoCo."""
+    """POLICY/TASK/EPISODE of suite=policy_evaluation, imagination next to MuJoCo."""
+    results: str = "policy_evaluation"
+    """Folder in RUN/eval with the trial, such as policy_evaluation+mujoco_coded."""
     serve: bool = False
     """Serve a web viewer instead of opening a window."""
     port: int = 9090

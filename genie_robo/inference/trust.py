@@ -53,7 +53,7 @@ class Usual:
     strangeness: Float[np.ndarray, " n"]
     """Of their frames, in rising order."""
     least_trust: Float[np.ndarray, "t m"]
-    """In the least trusted one of the first 1 .. t frames of each clip, in rising order of clips."""
+    """In the least trusted of the first 1 .. t frames of each clip, in rising order of clips."""
 
     @classmethod
     def of(cls, signals: Float[np.ndarray, "b t 3"]) -> "Usual":

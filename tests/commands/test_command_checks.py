@@ -88,6 +88,10 @@ AT_ONCE = {
         ("run=trained", "run trained has no recordings"),
         ("run=new trial=expert/pick/one", "there is no run folder new"),
         ("run=trained trial=expert/pick/one", "run trained has no trials"),
+        (
+            "run=trained trial=expert/pick/one results=policy_evaluation+mujoco",
+            "run trained has no trials in trained/eval/policy_evaluation+mujoco; make them with",
+        ),
         ("path=file", "file is not a Rerun recording"),
         ("path=rlds", "rlds holds a dataset and no recordings"),
         ("path=empty", "no recordings (*.rrd) in empty"),
@@ -179,6 +183,7 @@ WRONG_WORDS = {
         ("", "view needs one of run=FOLDER"),
         ("run=a path=b", "view needs one of run=FOLDER"),
         ("path=a trial=b", "trial=POLICY/TASK/EPISODE is one of a run"),
+        ("run=a results=b", "results=b holds trials: give trial=POLICY/TASK/EPISODE too"),
     ],
     "record": [("path=new robot=gone", "robot=gone is not known")],
 }

@@ -159,7 +159,9 @@ def test_three_tasks_from_the_same_starts_are_no_new_starts(noisy):
     assert any("72 trials per policy from 24 starts" in claim for claim in claims(three))
     apart = audit(of_tasks(noisy, "abc"))
     assert apart.starts_of_policy == (72, 72)
-    assert np.ptp(apart.true_interval, axis=0).mean() < 0.7 * np.ptp(one.true_interval, axis=0).mean()
+    assert (
+        np.ptp(apart.true_interval, axis=0).mean() < 0.7 * np.ptp(one.true_interval, axis=0).mean()
+    )
 
 
 def test_paired_policies_stay_paired_without_one_of_their_trials():
@@ -193,10 +195,14 @@ def test_policies_without_common_starts_are_drawn_apart():
 
 def test_halves_hold_every_start_once():
     values = np.random.default_rng(0).random((3, 6))
-    trials = Trials.of(of_tasks(outcomes(values, values), "ab", start=[f"{n}" for n in range(6)] * 6))
+    trials = Trials.of(
+        of_tasks(outcomes(values, values), "ab", start=[f"{n}" for n in range(6)] * 6)
+    )
     first, second = trials.halves(np.random.default_rng(1))
     np.testing.assert_allclose((first + second) / 2, values.mean(axis=1))
-    known = {tuple(np.round(values[:, [*three]].mean(axis=1), 9)) for three in combinations(range(6), 3)}
+    known = {
+        tuple(np.round(values[:, [*three]].mean(axis=1), 9)) for three in combinations(range(6), 3)
+    }
     assert tuple(np.round(first, 9)) in known
 
 
@@ -424,7 +430,9 @@ def test_success_may_be_words(tmp_path):
 
 def test_trials_of_one_name_share_their_start_unless_the_file_says_otherwise(tmp_path):
     path = tmp_path / "trials.csv"
-    rows = [f"p{p},{n},{p / 4},1,{task},s{task}{n}" for p in range(4) for task in "ab" for n in (1, 2)]
+    rows = [
+        f"p{p},{n},{p / 4},1,{task},s{task}{n}" for p in range(4) for task in "ab" for n in (1, 2)
+    ]
     path.write_text("\n".join(["policy,trial,predicted,true,task,begin", *rows]))
     assert audit(read_trials(path)[""]).starts_of_policy == (2, 2)
     path.write_text("\n".join(["policy,trial,predicted,true,task,start", *rows]))

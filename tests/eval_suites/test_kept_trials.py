@@ -1,9 +1,11 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from mujoco_fakes import TruePoseReader, record_context
 
+from genie_robo.cli import main
 from genie_robo.eval_suites import policy_evaluation
 from genie_robo.eval_suites.base import run_suite
 from genie_robo.eval_suites.plugs import plug
@@ -114,11 +116,68 @@ def test_a_trial_opens_as_a_recording(evaluated):
     path = record_trial(run, name)
     assert path.parent == run.rollouts
     assert path.stat().st_size > 10_000
+    assert path.name == f"policy_evaluation-expert-push-{result.table.episodes[0]}.rrd"
     view = trial_view(read_trial(run.suite(SUITE), name), name)
     np.testing.assert_array_equal(view.psnr["imagined"], view.psnr["copy_last"])
     assert view.read_path.error_mm["imagined"][0] == 0
     assert view.read_path.error_mm["imagined"][-1] > 20
     assert f"{view.read_path.error_mm['imagined'][-1]:.0f} mm apart" in view.summary
+
+
+def test_the_recording_holds_frames_and_actions_of_both_worlds(evaluated):
+    run, result = evaluated
+    names = [f"expert/push/{episode}" for episode in set(result.table.episodes)]
+    trials = {name: read_trial(run.suite(SUITE), name) for name in names}
+    name = max(
+        names, key=lambda n: np.abs(trials[n].imagined_actions - trials[n].true_actions).max()
+    )
+    trial, contents = trials[name], read_recording(record_trial(run, name))
+    for camera in ("imagined", "true"):
+        stored = contents[f"/trial/camera/{camera}:Image:buffer"].values
+        frames = np.array(stored, dtype=np.uint8).reshape(-1, 32, 32, 3)
+        np.testing.assert_array_equal(frames, getattr(trial, f"{camera}_video"))
+    assert (trial.imagined_video != trial.true_video).any()
+    for below, actions in (("", trial.true_actions), ("/imagined", trial.imagined_actions)):
+        key = f"/trial/robot_action/translation{below}:Scalars:scalars"
+        np.testing.assert_allclose(contents[key].values, actions[:, :3], rtol=1e-6)
+    assert (trial.imagined_actions != trial.true_actions).any()
+    labels = contents["/trial/robot_action/gripper/imagined:SeriesLines:names"].values[0]
+    assert labels == ["gripper imagined (1 = open)"]
+
+
+def test_trials_in_another_world_open_from_their_own_folder(evaluated, tmp_path):
+    run, result = evaluated
+    name = f"expert/push/{result.table.episodes[0]}"
+    other, folder = RunFolder(tmp_path), f"{SUITE}+copy_last"
+    shutil.copytree(run.suite(SUITE), other.suite(folder))
+    path = record_trial(other, name, results=folder)
+    assert path.name == f"policy_evaluation+copy_last-expert-push-{result.table.episodes[0]}.rrd"
+    with pytest.raises(FileNotFoundError, match="no trials of policy expert"):
+        record_trial(other, name)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The recordings that `view` opens in a window, which is none here."""
+    found = []
+    monkeypatch.setattr("genie_robo.commands.checks.check_display", lambda: None)
+    monkeypatch.setattr("genie_robo.commands.view.open_window", found.extend)
+    return found
+
+
+def test_the_command_opens_a_trial(evaluated, tmp_path, opened, capsys):
+    run, result = evaluated
+    folder = RunFolder(tmp_path)
+    shutil.copytree(run.suite(SUITE), folder.suite(f"{SUITE}+copy_last"))
+    trial = f"trial=expert/push/{result.table.episodes[0]}"
+    assert main(["view", f"run={tmp_path}", trial, f"results={SUITE}+copy_last"]) == 0
+    (path,) = opened
+    assert path.parent == folder.rollouts
+    assert path.exists()
+    assert path.name in capsys.readouterr().out
+    assert main(["view", f"run={tmp_path}", trial]) == 1
+    message = capsys.readouterr().err
+    assert "there are those of results=policy_evaluation+copy_last" in message
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from eval_fakes import FakeEncoder, ToyRobot, make_context
 from mujoco_fakes import TruePoseReader, record_context
+from small_genie import build_small_genie
 
 from genie_robo.eval_suites import policy_evaluation
 from genie_robo.eval_suites.audit.checks import audit
@@ -14,8 +15,11 @@ from genie_robo.eval_suites.audit.trials_file import read_trials
 from genie_robo.eval_suites.base import run_suite
 from genie_robo.eval_suites.plugs import plug
 from genie_robo.eval_suites.policy_evaluation import Mode, PolicyEvaluation
+from genie_robo.eval_suites.simulated.closed_loop import Played
 from genie_robo.eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
-from genie_robo.inference.world import Codes, HeldFrame
+from genie_robo.eval_suites.table import Table
+from genie_robo.inference.trust import Usual, WatchedWorld
+from genie_robo.inference.world import Codes, GenieWorld, HeldFrame, RobotActions
 from genie_robo.sim.mujoco_world import MujocoWorld
 
 
@@ -181,11 +185,21 @@ def doubted(monkeypatch):
 
 @pytest.mark.usefixtures("exact", "doubted")
 def test_distrusted_trials_are_left_out_of_numbers_of_their_own(recorded):
-    metrics = judge(recorded, "mujoco").metrics
+    result = judge(recorded, "mujoco")
+    metrics = result.metrics
     assert metrics["trusted"].value == 0.5
     assert metrics["pearson"].value == pytest.approx(1.0)
     assert metrics["pearson/trusted"].value == pytest.approx(1.0)
     assert "not stranger than 95% of validation clips" in metrics["pearson/trusted"].protocol
+    # Every second trial is distrusted: all those of push and none of reach.
+    assert metrics["pearson/reach"].value == pytest.approx(1.0)
+    for name in ("pearson/push", "spearman/push", "mmrv/push"):
+        assert metrics[name].value is None
+        assert "not ranked in push: 100% of the trials" in metrics[name].reason
+    assert metrics["absolute_error/push"].value == 0.0
+    assert "Policies are not ranked in push" in result.notes[-1]
+    panels = [axes.get_title() for axes in result.figures["policies"].axes]
+    assert [title.partition(":")[0] for title in panels] == ["all trials", "reach"]
 
 
 @pytest.mark.usefixtures("exact", "doubted")
@@ -201,6 +215,77 @@ def test_policies_are_not_ranked_where_most_trials_are_distrusted(recorded, monk
     assert metrics["absolute_error"].value == 0.0
     assert not result.figures
     assert list(result.sections) == ["Policies"]
+
+
+def played(trust):
+    """A policy's trials, of which only the trust in their frames is looked at."""
+    count, num_frames = np.shape(trust)
+    return Played(
+        np.zeros((count, num_frames + 1, 4, 4, 3), np.uint8),
+        np.zeros((count, num_frames, 7)),
+        [None] * count,
+        np.array(trust, float),
+    )
+
+
+@pytest.mark.parametrize("num_clips", [19, 20])
+def test_trust_in_a_trial_is_its_place_among_validation_clips(num_clips):
+    """Clips k = 1 .. n fall to a least trust of k / n in their second frame."""
+    by_frame = np.stack([np.ones(num_clips), np.arange(1, num_clips + 1) / num_clips])
+    usual = replace(Usual.of(np.zeros((num_clips, 2, 3))), least_trust=by_frame)
+    world = WatchedWorld(GenieWorld(build_small_genie()), {RobotActions: usual})
+    trust = [[1.0, 5 / num_clips], [0.001, 1.0], [1.0, 1.0]]
+    found = PolicyEvaluation()._trust(world, played(trust))
+    if num_clips < 20:  # of 19 clips one in twenty is not known
+        assert np.isnan(found).all()
+    else:
+        np.testing.assert_allclose(found, [6 / 21, 1 / 21, 1.0])
+    short = PolicyEvaluation()._trust(world, played([row[:1] for row in trust]))
+    if num_clips == 20:
+        np.testing.assert_allclose(short, [1.0, 1 / 21, 1.0])
+
+
+def test_other_worlds_trust_is_taken_as_it_is():
+    suite = PolicyEvaluation()
+    np.testing.assert_array_equal(suite._trust(HeldFrame(), played([[0.5, 0.2]])), [0.2])
+    unknown = played([[0.5, 0.2]])._replace(trust=None, poses=[None])
+    assert np.isnan(suite._trust(HeldFrame(), unknown)).all()
+
+
+def trials_table(success, *, tasks, num_starts) -> Table:
+    """Every task from every start, policies in turn: `success` of policy and start."""
+    rows = [
+        (f"e{start}", task, f"p{policy}", success[policy][start])
+        for task in tasks
+        for policy in range(len(success))
+        for start in range(num_starts)
+    ]
+    episodes, task, policy, values = zip(*rows, strict=True)
+    table = Table(episodes, unit="trial", task=task, policy=policy)
+    for name in ("predicted", "true", "blind_name", "blind_motion"):
+        table.add(name, np.array(values, float) ** (1 if name == "true" else 2))
+    return table
+
+
+def test_tasks_of_one_start_are_one_unit():
+    success = np.random.default_rng(0).random((6, 8))
+    one, three = (
+        policy_evaluation._audit(trials_table(success, tasks=tasks, num_starts=8))
+        for tasks in (["reach"], ["reach", "push", "pick"])
+    )
+    assert three.starts_of_policy == (8, 8)
+    for name in ("pearson", "spearman", "mmrv"):
+        wanted = one.findings[name].over_both
+        assert three.findings[name].over_both == pytest.approx(wanted)
+
+
+def test_three_starts_have_no_interval_however_many_tasks():
+    success = np.random.default_rng(0).random((6, 3))
+    table = trials_table(success, tasks=["reach", "push", "pick"], num_starts=3)
+    found = policy_evaluation._audit(table)
+    assert found.trials_of_policy == (9, 9)
+    assert found.findings["pearson"].value is not None
+    assert found.findings["pearson"].over_trials is found.findings["pearson"].over_both is None
 
 
 @pytest.mark.usefixtures("exact")

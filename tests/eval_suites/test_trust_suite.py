@@ -1,9 +1,11 @@
 from contextlib import closing
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from mujoco_fakes import record_context
+from small_genie import build_small_genie
 
 from genie_robo.eval_suites import trust
 from genie_robo.eval_suites.base import run_suite
@@ -11,7 +13,9 @@ from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.plugs import plug
 from genie_robo.eval_suites.rollouts import choose_clips
 from genie_robo.eval_suites.trust import CASES, ROBOTS, Trust
-from genie_robo.inference.world import HeldFrame
+from genie_robo.inference.settings import Sampler
+from genie_robo.inference.trust import Usual
+from genie_robo.inference.world import GenieWorld, HeldFrame, RobotActions
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.sim.restore import stored_scene
 from genie_robo.sim.scene import COLORS
@@ -25,6 +29,12 @@ def recorded(tmp_path_factory):
 
 class Knowing(HeldFrame):
     """A held frame whose trust falls with the size of the actions."""
+
+    usual: ClassVar = {
+        RobotActions: replace(
+            Usual.of(np.zeros((20, 1, 3))), least_trust=np.linspace(0.05, 1, 20)[None]
+        )
+    }
 
     def start(self, prompts, seeds):
         self.signals = []
@@ -49,6 +59,10 @@ def test_strange_clips_are_told_by_what_they_are_told_by(recorded, monkeypatch):
     assert metrics["auroc/strange"].baselines["signal_entropy"] == 0.5
     assert metrics["auroc/strange"].baselines["frame_number"] == 0.5
     assert metrics["trust/extreme"].value < metrics["trust/recorded"].value
+    trust = result.table.columns["trust"].reshape(2, 4, 6)
+    for case, least in zip(("recorded", "extreme"), trust.min(axis=2), strict=True):
+        # Of clips whose least trust is 0.05, 0.1 .. 1: fewer than one in twenty is as strange.
+        assert metrics[f"distrusted/{case}"].value == (least < 0.05).mean()
     assert set(result.figures) == {"trust"} == set(CAPTIONS["trust"])
 
 
@@ -113,6 +127,43 @@ def test_lost_frames_are_those_far_from_mujoco(recorded, monkeypatch):
     assert 0 < lost.mean() < 1
     share = result.metrics["lost/random"].value
     assert share == pytest.approx(result.table.with_key("case", "random").columns["lost"].mean())
+
+
+def test_lost_frames_of_few_episodes_have_no_auroc(recorded, monkeypatch):
+    psnr = measured(recorded, monkeypatch, cases=["recorded"]).table.columns["psnr"]
+    limit = float(np.median(psnr))
+    metrics = measured(recorded, monkeypatch, cases=["recorded"], lost_below_db=limit).metrics
+    assert metrics["auroc"].value is None
+    assert "are from 4 test episodes" in metrics["auroc/recorded"].reason
+    none = measured(recorded, monkeypatch, cases=["recorded"], lost_below_db=-1.0).metrics
+    assert "frames that have left reality are from 0 test" in none["auroc/recorded"].reason
+
+
+def test_a_genie_distrusts_what_its_action_map_never_saw(tmp_path):
+    """The map sends fast motions far away from all latents, and an untrained Genie shows nothing.
+
+    So the distance of latents tells extreme clips from recorded ones; the other signals do not.
+    """
+    genie = build_small_genie()
+
+    def to_latents(actions):
+        latents = np.zeros((len(actions), genie.latent_action.code_dim))
+        latents[:, 0] = 100 * np.linalg.norm(actions[:, :3], axis=1)
+        return latents
+
+    world = GenieWorld(genie, sampler=Sampler(num_steps=2), robot_map=lambda: to_latents)
+    context = record_context(tmp_path, num_frames=4, num_episodes=7, num_steps=16)
+    context = replace(context, world=world, to_latents=to_latents)
+    suite = Trust(num_clips=5, cases=["recorded", "extreme"])
+    result = run_suite(suite, context)
+    metrics, columns = result.metrics, result.table.columns
+    assert metrics["auroc/strange"].value > 0.9
+    assert metrics["auroc/strange"].baselines["signal_latent"] > 0.9
+    assert metrics["auroc/strange"].baselines["signal_prompt"] == pytest.approx(0.5)
+    assert metrics["distrusted/extreme"].value == 1.0
+    assert metrics["trust/extreme"].value < 0.1 < metrics["trust/recorded"].value
+    assert ((columns["trust"] > 0) & (columns["trust"] <= 1)).all()
+    assert len(result.table) == 2 * 5 * 3
 
 
 def test_a_world_that_is_no_genie_is_undefined_with_the_reason(recorded):

@@ -226,6 +226,7 @@ def test_root_that_is_no_path_is_an_error(make_view, tmp_path, root):
         ({"latent_actions": np.zeros(5, int)}, "latent_actions has 5 steps.*need 6"),
         ({"true_video": np.zeros((6, 16, 24, 3), np.uint8)}, "true_video has 6 steps.*need 7"),
         ({"decoded_actions": np.zeros((7, 7))}, "decoded_actions has 7 steps.*need 6"),
+        ({"imagined_actions": np.zeros((7, 7))}, "imagined_actions has 7 steps.*need 6"),
         ({"code_chances": np.zeros((7, 4))}, "code_chances has 7 steps.*need 6"),
         ({"code_names": ("0", "1")}, "code_names has 2 names for 4 codes"),
         ({"uncertainty": np.zeros(6)}, "uncertainty has 6 steps.*need 7"),

@@ -81,7 +81,10 @@ def test_mean_absolute_error_is_over_policies():
 
 @pytest.mark.parametrize("statistic", [pearson, spearman, mmrv])
 def test_a_policy_without_trials_leaves_no_number(statistic):
-    predicted, true = np.array([[0.1, np.nan, 0.5], [0.1, 0.3, 0.5]]), np.array([[0.2, 0.4, 0.6]] * 2)
+    predicted, true = (
+        np.array([[0.1, np.nan, 0.5], [0.1, 0.3, 0.5]]),
+        np.array([[0.2, 0.4, 0.6]] * 2),
+    )
     first, second = statistic(predicted, true)
     assert np.isnan(first)
     assert np.isfinite(second)
