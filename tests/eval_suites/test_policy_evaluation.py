@@ -198,7 +198,7 @@ def test_distrusted_trials_are_left_out_of_numbers_of_their_own(recorded):
         assert "not ranked in push: 100% of the trials" in metrics[name].reason
     assert metrics["absolute_error/push"].value == 0.0
     assert "Policies are not ranked in push" in result.notes[-1]
-    panels = [axes.get_title() for axes in result.figures["policies"].axes]
+    panels = [axes.get_title(loc="left") for axes in result.figures["policies"].axes]
     assert [title.partition(":")[0] for title in panels] == ["all trials", "reach"]
 
 

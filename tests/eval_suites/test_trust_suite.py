@@ -140,9 +140,10 @@ def test_lost_frames_of_few_episodes_have_no_auroc(recorded, monkeypatch):
 
 
 def test_a_genie_distrusts_what_its_action_map_never_saw(tmp_path):
-    """The map sends fast motions far away from all latents, and an untrained Genie shows nothing.
+    """The map sends fast motions far away from all latents, where an untrained Genie is lost.
 
-    So the distance of latents tells extreme clips from recorded ones; the other signals do not.
+    The distance of latents tells every frame of extreme clips from those of recorded ones, the
+    rebuilding error of the prompt, which they share, none.
     """
     genie = build_small_genie()
 
@@ -157,11 +158,11 @@ def test_a_genie_distrusts_what_its_action_map_never_saw(tmp_path):
     suite = Trust(num_clips=5, cases=["recorded", "extreme"])
     result = run_suite(suite, context)
     metrics, columns = result.metrics, result.table.columns
-    assert metrics["auroc/strange"].value > 0.9
-    assert metrics["auroc/strange"].baselines["signal_latent"] > 0.9
+    assert metrics["auroc/strange"].value > 0.8
+    assert metrics["auroc/strange"].baselines["signal_latent"] == 1.0
     assert metrics["auroc/strange"].baselines["signal_prompt"] == pytest.approx(0.5)
     assert metrics["distrusted/extreme"].value == 1.0
-    assert metrics["trust/extreme"].value < 0.1 < metrics["trust/recorded"].value
+    assert metrics["trust/extreme"].value < metrics["trust/recorded"].value
     assert ((columns["trust"] > 0) & (columns["trust"] <= 1)).all()
     assert len(result.table) == 2 * 5 * 3
 
