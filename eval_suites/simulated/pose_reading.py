@@ -32,7 +32,11 @@ NUM_COLORS = 24
 """Number of colours to which an image is quantised."""
 MAX_FRAMES = 1500
 SEEN_PIXELS = 3
-"""A box is seen where at least so many pixels have its colour."""
+"""A box is seen where at least so many pixels have its colour.
+
+In MuJoCo's frames of 64 x 64 a box has 54 (median); one in 170 visible ones has fewer than three,
+and so have 15 in 16 of the colours that no box there has, whose pixels are shades of other things.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
