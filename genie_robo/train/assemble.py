@@ -27,11 +27,10 @@ from genie_robo.run_folder import RunFolder
 from genie_robo.run_paths import to_stored
 from genie_robo.train.checkpoints import Checkpoints
 from genie_robo.train.engine import checkpoint_activations, compile_blocks, make_ranks
+from genie_robo.train.label_checks import check_labels, number_of_labels
 from genie_robo.train.labels import (
     ActionLabels,
-    check_labels,
     labelled_episodes,
-    number_of_labels,
     split_settings,
     training_episodes,
     validation_episodes,

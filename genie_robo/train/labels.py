@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from genie_robo.build import is_steered_by_robot
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.windows import split_episodes
-from genie_robo.train.settings import ALL_LABELS, Stage, TrainConfig
+from genie_robo.train.label_checks import number_of_labels
+from genie_robo.train.settings import TrainConfig
 from genie_robo.types import EpisodeBatch, Split
 
 _log = logging.getLogger(__name__)
@@ -89,22 +89,6 @@ def _known(batch: EpisodeBatch) -> Bool[Tensor, "b t a"]:
     return batch.action_mask[:, None] & ~batch.is_pad[:, 1:, None]
 
 
-def number_of_labels(config: TrainConfig) -> int | None:
-    """How many labelled transitions stage 3 may use; None for all.
-
-    Raises:
-        ValueError: `labels` is neither `all` nor a positive number.
-    """
-    if config.labels == ALL_LABELS:
-        return None
-    if not config.labels.isdecimal() or int(config.labels) < 1:
-        raise ValueError(
-            f"labels={config.labels}: stage=robot_control needs labelled transitions, a number "
-            f"above 0 or {ALL_LABELS}"
-        )
-    return int(config.labels)
-
-
 def labelled_episodes(config: TrainConfig, dataset: EpisodeDataset) -> tuple[int, ...]:
     """The first training episodes, as many as are labelled from the first to the last transition.
 
@@ -132,28 +116,3 @@ def split_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings of `split_episodes`."""
     names = ("val_fraction", "test_fraction", "fold")
     return {name: getattr(config.data, name) for name in names}
-
-
-def check_labels(stage: Stage, config: TrainConfig) -> None:
-    """Refuse labels that do not exist.
-
-    Raises:
-        ValueError: Robot actions are used in a mixture of datasets, or of a model that they steer
-            already, or their number is none.
-    """
-    by_robot = is_steered_by_robot(config.model)
-    if stage is Stage.robot_control:
-        number_of_labels(config)
-        if by_robot:
-            raise ValueError(
-                "stage=robot_control is for a dynamics that latent actions steer; with "
-                "model.dynamics.steered_by=robot_actions robot actions steer it already"
-            )
-    elif stage is Stage.tokenizer or not (by_robot or config.latent_action_labels.num_transitions):
-        return
-    if config.data.mix:
-        raise ValueError(
-            "stage=robot_control, model.dynamics.steered_by=robot_actions and "
-            "latent_action_labels.num_transitions need the scale of one dataset's actions, but "
-            f"data.mix has {len(config.data.mix)} more; train on one"
-        )

@@ -1,5 +1,6 @@
 """Training: stages, optimizer, engine."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,6 +9,10 @@ from genie_robo.models.settings import ModelConfig
 from genie_robo.settings import REQUIRED, Precision, bounded
 
 ALL_LABELS = "all"
+_MAX_STEPS = 2**40
+_MAX_RATE = 1e6
+_BELOW_1 = 0.999999
+"""The largest decay of a moving average: at 1 it would never change."""
 
 
 class Strategy(StrEnum):
@@ -71,18 +76,18 @@ class OptimConfig:
 
     method: Method = Method.adamw
     """adamw as in the paper, or muon for the matrices between embedding and output."""
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-4
+    learning_rate: float = bounded(1e-3, least=0, most=_MAX_RATE)
+    final_learning_rate: float = bounded(1e-4, least=0, most=_MAX_RATE)
     """Reached at the last step, unless the schedule is constant."""
     schedule: Schedule = Schedule.cosine
-    decay_fraction: float = 0.1
+    decay_fraction: float = bounded(0.1, least=0, most=1)
     """Share of the steps, at the end, over which schedule=wsd decays."""
-    warmup_steps: int = 50
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 1e-4
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.0
+    warmup_steps: int = bounded(50, least=0, most=_MAX_STEPS)
+    beta1: float = bounded(0.9, least=0, most=_BELOW_1)
+    beta2: float = bounded(0.95, least=0, most=_BELOW_1)
+    weight_decay: float = bounded(1e-4, least=0, most=_MAX_RATE)
+    max_grad_norm: float = bounded(1.0, least=0, most=math.inf)
+    ema_decay: float = bounded(0.0, least=0, most=_BELOW_1)
     """Decay of a moving average of the weights; validation and the saved model use the average. 0
     disables."""
 
@@ -91,12 +96,12 @@ class OptimConfig:
 class StepsConfig:
     """Length and batches of a training."""
 
-    num_steps: int = bounded(1000, least=0, most=2**40)
+    num_steps: int = bounded(1000, least=0, most=_MAX_STEPS)
     batch_size: int = bounded(16, least=1, most=2**20)
     """Windows in one optimizer step, over all processes and accumulated parts."""
-    validate_every: int = 100
+    validate_every: int = bounded(100, least=1, most=_MAX_STEPS)
     """Training steps between validations."""
-    validation_windows: int = 16
+    validation_windows: int = bounded(16, least=0, most=2**20)
     """Number of windows to validate on; 0 disables validation."""
     optim: OptimConfig = field(default_factory=OptimConfig)
 
@@ -116,7 +121,7 @@ class RobotControlConfig(StepsConfig):
     A regression from robot actions to latent actions comes first, then training.
     """
 
-    min_labels: int = bounded(1000, least=0, most=2**40)
+    min_labels: int = bounded(1000, least=0, most=_MAX_STEPS)
     """With fewer labels than this only the regression is fitted."""
 
 
@@ -150,9 +155,9 @@ def _muon(learning_rate: float, final_learning_rate: float) -> OptimConfig:
 class LatentActionLabelsConfig:
     """Robot actions in the loss of the latent action model, an ablation: by default none at all."""
 
-    num_transitions: int = 0
+    num_transitions: int = bounded(0, least=0, most=_MAX_STEPS)
     """Labelled transitions, taken in whole episodes."""
-    weight: float = 1.0
+    weight: float = bounded(1.0, least=0, most=1e6)
     """Weight of the label loss."""
 
 
@@ -163,7 +168,7 @@ class EngineConfig:
     device: str = "auto"
     """auto, cpu or cuda."""
     precision: Precision = Precision.auto
-    num_threads: int = 0
+    num_threads: int = bounded(0, least=0, most=2**16)
     """Threads of one process on a CPU; 0 takes all cores."""
     strategy: Strategy = Strategy.auto
     accumulate: int = 1
@@ -207,11 +212,11 @@ class TrainConfig:
     """Labelled transitions of training episodes for stage=robot_control: a number, or all."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: int = 0
-    log_every: int = 20
+    log_every: int = bounded(20, least=1, most=_MAX_STEPS)
     """Training steps between two lines in the log."""
-    save_every_s: float = 60.0
+    save_every_s: float = bounded(60.0, least=0, most=1e9)
     """Seconds between two checkpoints."""
-    num_checkpoints: int = 2
+    num_checkpoints: int = bounded(2, least=1, most=_MAX_STEPS)
     """Newest checkpoints to keep, besides the one with the lowest validation loss."""
     loggers: tuple[Logger, ...] = ()
     """tensorboard, wandb or both; log.jsonl is always written."""

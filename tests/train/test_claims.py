@@ -40,6 +40,12 @@ def with_path(config, path):
     return replace(config, data=replace(config.data, path=str(path)))
 
 
+def with_optim(config, **settings):
+    """Of the second stage, so that the first could be trained."""
+    optim = replace(config.world_model.optim, **settings)
+    return replace(config, world_model=replace(config.world_model, optim=optim))
+
+
 WRONG = {
     "no dataset": lambda c: with_path(c, "/nope"),
     "camera": lambda c: replace(c, data=replace(c.data, views=("wrist",))),
@@ -64,6 +70,11 @@ WRONG = {
     ),
     "no tokenizer": lambda c: replace(c, stage=Stage.world_model),
     "checkpoints": lambda c: replace(c, num_checkpoints=0),
+    "moving average": lambda c: with_optim(c, ema_decay=2.0),
+    "learning rate": lambda c: with_optim(c, learning_rate=-1.0),
+    "momentum": lambda c: with_optim(c, beta2=2.0),
+    "weight decay": lambda c: with_optim(c, weight_decay=-1.0),
+    "labels": lambda c: replace(c, stage=Stage.robot_control, labels="foo"),
 }
 
 
