@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.probes.data import collect
 from genie_robo.eval_suites.probes.imagined import read_motions, true_motions
 from genie_robo.eval_suites.probes.scores import Motion, main_motion
@@ -28,6 +27,7 @@ from genie_robo.eval_suites.rollouts import (
     random_codes,
     sampler_seeds,
 )
+from genie_robo.eval_suites.settings import ActionFollowingSettings
 from genie_robo.eval_suites.statistics import mean_r2, notes_on_units, r2_fraction
 from genie_robo.eval_suites.table import (
     Measurement,
@@ -38,7 +38,6 @@ from genie_robo.eval_suites.table import (
     undefined,
 )
 from genie_robo.inference.world import Latents, RobotActions, hold_last
-from genie_robo.settings import bounded
 
 REAL, LATENT, CONTINUOUS, ROBOT, CONTROL, RANDOM, COPY = (
     "real",
@@ -74,10 +73,9 @@ imagined frame blur looks like motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActionFollowing:
+class ActionFollowing(ActionFollowingSettings):
     """R2 of motion read from imagined frames, relative to that read from real frames."""
 
-    name: ClassVar[str] = "action_following"
     summary: ClassVar[str] = "whether the robot in imagined frames follows the actions"
     headline: ClassVar[Mapping[str, str]] = {
         f"ratio/{LATENT}": "ratio",
@@ -85,16 +83,6 @@ class ActionFollowing:
         f"ratio/{ROBOT}": "ratio",
         f"r2/{REAL}": "R2",
     }
-
-    num_clips: int = whole_number(48)
-    """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = whole_number(1)
-    horizon: int = whole_number(6)
-    max_episodes: int = whole_number(200)
-    """Validation episodes on which inverse dynamics is fitted."""
-    batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Fit inverse dynamics, imagine, read the motion from the frames."""

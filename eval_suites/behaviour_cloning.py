@@ -8,11 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.rollouts import frame_size
+from genie_robo.eval_suites.settings import BehaviourCloningSettings
 from genie_robo.eval_suites.simulated.cloned_policy import clone_actions, clone_codes
 from genie_robo.eval_suites.simulated.cloning_task import (
     Act,
@@ -21,7 +20,6 @@ from genie_robo.eval_suites.simulated.cloning_task import (
     goal_of,
     privileged,
 )
-from genie_robo.eval_suites.simulated.trials import TASKS
 from genie_robo.eval_suites.table import Interval, Measurement, Sums, Table, UnavailableError
 from genie_robo.inference.action_map import ActionDictionary
 from genie_robo.progress import progress_bar
@@ -47,29 +45,13 @@ class _Steps(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BehaviourCloning:
+class BehaviourCloning(BehaviourCloningSettings):
     """Success rate of a policy cloned from latent actions, by number of action labels."""
 
-    name: ClassVar[str] = "behaviour_cloning"
     summary: ClassVar[str] = (
         "whether a robot can learn a task from video, and how many labels it needs"
     )
     headline: ClassVar[Mapping[str, str]] = {"success": "share"}
-
-    task: str = "reach"
-    """reach, push or pick."""
-    num_demonstrations: int = whole_number(500)
-    labels: Sequence[int] = whole_number((10, 50, 200, 1000))
-    """Numbers of steps with a robot action, to which the dictionary is fitted."""
-    num_trials: int = whole_number(40)
-    max_steps: int = whole_number(20)
-    train_steps: int = whole_number(2500)
-    """Of the policy's network."""
-    renderer: Renderer = Renderer.auto
-
-    def __post_init__(self) -> None:
-        """Reject an unknown task."""
-        check_names([self.task], TASKS, setting="suite.behaviour_cloning.task")
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Record demonstrations, infer their codes, clone policies and try them."""

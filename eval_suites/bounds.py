@@ -1,10 +1,9 @@
-"""Settings of suites, checked before anything slow: ranges of numbers, names, prompts."""
+"""Settings of suites, checked before anything slow: ranges of numbers, names, prompts. No torch."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from genie_robo.eval_suites.rollouts import room_for
 from genie_robo.settings import bounded, check_numbers, take_names
 
 MOST = 10**9
@@ -43,6 +42,34 @@ def check_window(suite: Any, num_frames: int) -> None:
     if hasattr(suite, "horizon"):
         num_prompt_frames = getattr(suite, "num_prompt_frames", 1)
         room_for(suite.horizon, num_prompt_frames, num_frames=num_frames, name=suite.name)
+
+
+def room_for(horizon: int, num_prompt_frames: int, *, num_frames: int, name: str) -> int:
+    """Frames that the suite `name` can imagine in a model's window of `num_frames`.
+
+    Raises:
+        ValueError: The window has no room for a prompt frame and a frame to imagine.
+    """
+    room = min(horizon, num_frames - num_prompt_frames)
+    if num_prompt_frames < 1 or room < 1:
+        raise ValueError(
+            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
+            f"it needs one of each, and the model sees {num_frames} frames at once; change "
+            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
+        )
+    return room
+
+
+def check_labels(labels: Sequence[int], suite: str) -> None:
+    """Reject numbers of labels that are too small for a ridge.
+
+    Raises:
+        ValueError: One is below 2.
+    """
+    if any(n < 2 for n in labels):
+        raise ValueError(
+            f"suite.{suite}.labels={list(labels)} must be 2 or more each: a ridge is fitted to them"
+        )
 
 
 def check_names(names: Sequence[str], known: Collection[str], *, setting: str) -> None:

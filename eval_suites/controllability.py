@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import PSNR_CAP_DB, frame_psnr, motion
 from genie_robo.eval_suites.rollouts import (
     Clip,
@@ -20,6 +19,7 @@ from genie_robo.eval_suites.rollouts import (
     infer_codes,
     stable_seed,
 )
+from genie_robo.eval_suites.settings import ControllabilitySettings
 from genie_robo.eval_suites.statistics import notes_on_units
 from genie_robo.eval_suites.table import Measurement, Metric, Table
 
@@ -45,20 +45,10 @@ Branches = dict[str, Int[np.ndarray, "m r n"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Controllability:
+class Controllability(ControllabilitySettings):
     """Delta PSNR over the horizon under three laws of random latent actions."""
 
-    name: ClassVar[str] = "controllability"
     summary: ClassVar[str] = "how much the latent actions steer the imagined video"
-
-    num_clips: int = whole_number(12)
-    """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = whole_number(1)
-    horizon: int = whole_number(6)
-    """Imagined frames per rollout, limited by the model's window."""
-    headline_frame: int = whole_number(4)
-    num_draws: int = whole_number(5)
-    batch_size: int = whole_number(16)
 
     headline: ClassVar[Mapping[str, str]] = {
         **{f"delta_psnr/{law}/t4": "dB" for law in LAWS},

@@ -3,24 +3,22 @@
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.metrics.following import distance
 from genie_robo.eval_suites.metrics.verdicts import auroc, gap, gap_terms, share_terms
+from genie_robo.eval_suites.settings import CounterfactualSettings
 from genie_robo.eval_suites.simulated.closed_loop import follow, play, true_poses
 from genie_robo.eval_suites.simulated.pose_reading import fit_pose_readers
 from genie_robo.eval_suites.simulated.trials import (
     POSE_EPISODES,
-    TASKS,
     Start,
     choose_starts,
     solved,
@@ -73,30 +71,11 @@ class _Trial(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counterfactual:
+class Counterfactual(CounterfactualSettings):
     """Optimism, pessimism, AUROC and sensitivity under perturbed actions."""
 
-    name: ClassVar[str] = "counterfactual"
     summary: ClassVar[str] = "whether imagination predicts which actions would have failed"
     headline: ClassVar[Mapping[str, str]] = {name: unit for name, (unit, _) in MEANINGS.items()}
-
-    severities: Sequence[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 1.0])
-    """Shares of random motion in the actions; the first must be 0."""
-    num_episodes: int = whole_number(8)
-    """Test episodes from whose first frame trials start."""
-    tasks: Sequence[str] = field(default_factory=lambda: list(TASKS))
-    horizon: int = whole_number(15)
-    """Frames of a trial, limited by the model's window."""
-    renderer: Renderer = Renderer.auto
-
-    def __post_init__(self) -> None:
-        """Reject severities without the untouched actions, and unknown tasks."""
-        check_names(self.tasks, TASKS, setting="suite.counterfactual.tasks")
-        if not self.severities or self.severities[0] != 0.0:
-            raise ValueError(
-                f"suite.counterfactual.severities={list(self.severities)} must begin with 0, the "
-                "untouched actions that the others are compared with"
-            )
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Execute perturbed actions in MuJoCo and imagine them."""

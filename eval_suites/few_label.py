@@ -11,29 +11,26 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.probes.data import COMMANDED, ProbeData, collect_both
 from genie_robo.eval_suites.probes.figures import draw_label_curve
 from genie_robo.eval_suites.probes.label_efficiency import (
     CODES,
     ORACLE,
     SUPERVISED,
-    check_labels,
     decode,
     draw_labels,
     label_measurements,
 )
 from genie_robo.eval_suites.probes.scores import Motion, Probe, moving_dimensions, moving_joints
+from genie_robo.eval_suites.settings import LABELS, FewLabelSettings
 from genie_robo.eval_suites.statistics import notes_on_units
 from genie_robo.eval_suites.table import Measurement, Metric, Table, UnavailableError, undefined
 from genie_robo.progress import progress_bar
-from genie_robo.settings import bounded
 from genie_robo.sim.actions import ACTION_HIGH, ACTION_LOW
 from genie_robo.sim.restore import execute, restore, split_actions
 from genie_robo.types import END_EFFECTOR, GRIPPER, Episode
 
 STILL = "stand_still"
-LABELS = (10, 50, 200, 1000)
 FAST_REPLAYS = 4
 REPLAY_PROTOCOL = (
     "MuJoCo, restored at the first step of a test episode, executes the actions decoded with n "
@@ -44,32 +41,13 @@ REPLAY_PROTOCOL = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FewLabel:
+class FewLabel(FewLabelSettings):
     """R2 and MuJoCo replay error of decoded actions, by number of labels."""
 
-    name: ClassVar[str] = "few_label"
     summary: ClassVar[str] = "how many action labels turn latent actions into robot actions"
     headline: ClassVar[Mapping[str, str]] = {
         f"{what}/n{n}": unit for what, unit in (("r2", "R2"), ("replay_error", "m")) for n in LABELS
     }
-
-    labels: Sequence[int] = LABELS
-    """Numbers of labelled transitions."""
-    num_draws: int = whole_number(5)
-    """Draws of labels over which errors are averaged for R2; replay uses the first draw."""
-    max_episodes: int = whole_number(200)
-    """Maximum number of validation and of test episodes."""
-    num_replays: int = whole_number(12)
-    """Test episodes replayed in MuJoCo."""
-    replay_steps: int = whole_number(10)
-    """Transitions replayed from the first step of an episode."""
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m or rad) from the median that counts as motion of a dimension."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
-
-    def __post_init__(self) -> None:
-        """Reject invalid labels before the slow encoding."""
-        check_labels(self.labels, self.name)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Decode actions with few labels, score them, replay them in MuJoCo."""

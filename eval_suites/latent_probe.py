@@ -1,17 +1,16 @@
 """Do latent actions encode robot actions? A linear probe on held-out episodes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.probes.data import ACHIEVED, ProbeData, collect_both
 from genie_robo.eval_suites.probes.figures import name_codes, probe_figures
 from genie_robo.eval_suites.probes.gripper_events import gripper_measurement
-from genie_robo.eval_suites.probes.label_efficiency import check_labels, label_measurements
+from genie_robo.eval_suites.probes.label_efficiency import label_measurements
 from genie_robo.eval_suites.probes.metrics import (
     PROTOCOL,
     ProbeTable,
@@ -33,9 +32,9 @@ from genie_robo.eval_suites.probes.scores import (
 )
 from genie_robo.eval_suites.probes.utilisation import utilisation_measurements
 from genie_robo.eval_suites.rollouts import FAST_CLIPS
+from genie_robo.eval_suites.settings import LatentProbeSettings
 from genie_robo.eval_suites.statistics import FEW_EPISODES, notes_on_units
 from genie_robo.eval_suites.table import Measurement, Metric, Table, undefined
-from genie_robo.settings import bounded
 from genie_robo.types import END_EFFECTOR, GRIPPER, JOINTS, action_names, action_units
 
 HEADLINE = {
@@ -51,34 +50,11 @@ HEADLINE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentProbe:
+class LatentProbe(LatentProbeSettings):
     """R2 of robot motion predicted from latent actions, with a ceiling and baselines."""
 
-    name: ClassVar[str] = "latent_probe"
     summary: ClassVar[str] = "how well latent actions predict the robot's motion"
     headline: ClassVar[Mapping[str, str]] = HEADLINE
-
-    max_episodes: int = whole_number(500)
-    """Maximum number of validation and of test episodes."""
-    max_lag: int = whole_number(3, least=0)
-    """Largest shift of codes against motions, in either direction (transitions)."""
-    num_random_draws: int = whole_number(5)
-    num_components: int = whole_number(16)
-    """Most principal components of frame differences or flow given to a clustering baseline; how
-    many of 1, 2, 4, ... is chosen by cross-validation in the validation split."""
-    labels: Sequence[int] = (10, 50, 200, 1000)
-    """Labelled transitions for the label-efficiency curve."""
-    num_clips: int = whole_number(48)
-    """Prompts from which donors' latent actions are imagined."""
-    batch_size: int = whole_number(48)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m or rad; of joints in their stored unit) from the median that counts as motion."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
-    """Share of transitions in which a dimension must move to be probed."""
-
-    def __post_init__(self) -> None:
-        """Reject invalid labels before the slow encoding."""
-        check_labels(self.labels, self.name)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, probe every kind of motion."""

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult, why_unavailable
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.figures import heat_map
 from genie_robo.eval_suites.metrics.information import entropy, joint_counts, mutual_information
 from genie_robo.eval_suites.probes.data import ProbeData, collect_both
@@ -28,6 +27,7 @@ from genie_robo.eval_suites.probes.latent_algebra import (
 from genie_robo.eval_suites.probes.metrics import code_measurements
 from genie_robo.eval_suites.probes.scores import Probe, main_motion
 from genie_robo.eval_suites.rollouts import episode_limit
+from genie_robo.eval_suites.settings import LatentStructureSettings
 from genie_robo.eval_suites.statistics import notes_on_units
 from genie_robo.eval_suites.table import (
     FEWER_CODES,
@@ -39,7 +39,6 @@ from genie_robo.eval_suites.table import (
     Table,
     undefined,
 )
-from genie_robo.settings import bounded
 
 FAST_PAIRS = 60
 TRANSITION_PROTOCOL = (
@@ -49,10 +48,9 @@ TRANSITION_PROTOCOL = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentStructure:
+class LatentStructure(LatentStructureSettings):
     """Code use, reversal, composition, and gain over copying the frame."""
 
-    name: ClassVar[str] = "latent_structure"
     summary: ClassVar[str] = "whether latent actions are used, invert and add up as motions do"
     headline: ClassVar[Mapping[str, str]] = {
         "codes/perplexity": "codes",
@@ -62,18 +60,6 @@ class LatentStructure:
         "composition/h2": "R2",
         "gain_over_copying/changed_psnr": "dB",
     }
-
-    max_episodes: int = whole_number(200)
-    """Maximum number of validation and of test episodes."""
-    max_pairs: int = whole_number(400)
-    """Maximum number of test transitions whose two frames are swapped."""
-    horizons: Sequence[int] = whole_number((2, 4, 8))
-    """Numbers of successive transitions whose decoded motions are added up."""
-    num_clips: int = whole_number(24)
-    """Prompts after which one frame is imagined."""
-    batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes forwards and backwards."""

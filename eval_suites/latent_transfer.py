@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.figures import heat_map
 from genie_robo.eval_suites.metrics.regression import fit_standardiser
 from genie_robo.eval_suites.probes.code_meaning import (
@@ -30,6 +29,7 @@ from genie_robo.eval_suites.probes.imagined import (
     probed_clips,
 )
 from genie_robo.eval_suites.probes.scores import Probe, main_motion
+from genie_robo.eval_suites.settings import LatentTransferSettings
 from genie_robo.eval_suites.statistics import mean_r2, notes_on_units
 from genie_robo.eval_suites.table import (
     OTHER_CODES,
@@ -42,7 +42,6 @@ from genie_robo.eval_suites.table import (
     UnavailableError,
     undefined,
 )
-from genie_robo.settings import bounded
 
 ETA_PROTOCOL = (
     "share of the variance of the motion (each dimension in units of its spread) that lies between "
@@ -64,10 +63,9 @@ CODE_AGREEMENT, MOTION_R2 = "demo_transfer/code_agreement", "demo_transfer/motio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentTransfer:
+class LatentTransfer(LatentTransferSettings):
     """Eta squared, sign consistency and transfer of demonstrations to other episodes."""
 
-    name: ClassVar[str] = "latent_transfer"
     summary: ClassVar[str] = "whether a latent action means the same motion in other episodes"
     headline: ClassVar[Mapping[str, str]] = {
         "eta_squared": "share",
@@ -76,17 +74,6 @@ class LatentTransfer:
         CODE_AGREEMENT: "share",
         MOTION_R2: "R2",
     }
-
-    max_episodes: int = whole_number(200)
-    """Maximum number of validation and of test episodes."""
-    num_permutations: int = whole_number(1000)
-    num_clips: int = whole_number(24)
-    """Demonstrations, from as many test episodes as possible."""
-    horizon: int = whole_number(6)
-    batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m) that counts as motion."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Encode validation and test episodes, imagine demonstrations from other prompts."""

@@ -15,6 +15,7 @@ from sklearn.cluster import KMeans
 from genie_robo.eval_suites.base import EvalContext, LatentActionEncoder
 from genie_robo.eval_suites.encoders import ENCODERS
 from genie_robo.eval_suites.metrics.regression import fit_clusters
+from genie_robo.eval_suites.plug_names import GENIE
 from genie_robo.eval_suites.rollouts import episode_limit, read_episodes
 from genie_robo.eval_suites.table import UnavailableError
 from genie_robo.inference.error_feedback import ErrorFeedback
@@ -23,7 +24,6 @@ from genie_robo.inference.world import HeldFrame, World
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.types import XYZ
 
-GENIE = "genie"
 CENTROID_EPISODES = 60
 """Validation episodes whose motions are clustered."""
 
@@ -77,16 +77,6 @@ WORLDS: Mapping[str, Callable[[EvalContext], World]] = {
 """Worlds that need no training, by name."""
 _WORLDS = {GENIE: lambda context: context.world, **WORLDS}
 _ENCODERS = {GENIE: lambda context: context.encoder, **ENCODERS}
-
-
-def check_plugs(*, world_model: str, encoder: str) -> None:
-    """Reject an unknown name before anything slow.
-
-    Raises:
-        ValueError: No such name, module or class.
-    """
-    find_plug(world_model, _WORLDS, setting="world_model")
-    find_plug(encoder, _ENCODERS, setting="encoder")
 
 
 def plug(context: EvalContext, *, world_model: str = GENIE, encoder: str = GENIE) -> EvalContext:

@@ -4,28 +4,25 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites.audit.checks import STATISTICS, Audit, audit
 from genie_robo.eval_suites.audit.claims import claims
 from genie_robo.eval_suites.audit.page import audit_figure, findings_table, policies_table
 from genie_robo.eval_suites.audit.trials import Outcomes
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.rollouts import frame_size
+from genie_robo.eval_suites.settings import PANEL, Mode, PolicyEvaluationSettings
 from genie_robo.eval_suites.simulated.cloning_task import CloningTask
 from genie_robo.eval_suites.simulated.closed_loop import Played, follow, play, true_poses
 from genie_robo.eval_suites.simulated.kept_trials import arrays_of, file_of
 from genie_robo.eval_suites.simulated.panel import (
     CLONED,
-    PANEL,
     SCRIPTED,
     Cloning,
     cloned_policies,
@@ -38,7 +35,6 @@ from genie_robo.eval_suites.simulated.pose_reading import (
 )
 from genie_robo.eval_suites.simulated.trials import (
     POSE_EPISODES,
-    TASKS,
     Start,
     choose_starts,
     solved,
@@ -48,10 +44,9 @@ from genie_robo.eval_suites.table import Fixed, Measurement, Table, UnavailableE
 from genie_robo.eval_suites.watching import watch
 from genie_robo.inference.trust import WatchedWorld
 from genie_robo.inference.world import RobotActions, World
-from genie_robo.policy.find import check_policy, find_policy
+from genie_robo.policy.find import find_policy
 from genie_robo.policy.interface import Policy
 from genie_robo.progress import progress_bar
-from genie_robo.settings import bounded
 from genie_robo.sim.mujoco_world import MujocoWorld
 from genie_robo.types import XYZ
 
@@ -63,15 +58,6 @@ FAST_DEMONSTRATIONS, FAST_TRAIN_STEPS = 24, 40
 UNITS = {"pearson": "correlation", "spearman": "correlation", "mmrv": "success"}
 BLIND = ("name", "motion")
 """Judges that see no pixels: a guess from the policy's name, and the mean length of its motions."""
-
-
-class Mode(StrEnum):
-    """What policies see in imagination."""
-
-    closed_loop = "closed_loop"
-    """Imagined frames: every action depends on them."""
-    open_loop = "open_loop"
-    """MuJoCo's frames: the actions taken there are imagined."""
 
 
 class _Trial(NamedTuple):
@@ -91,39 +77,11 @@ class _Trial(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyEvaluation:
+class PolicyEvaluation(PolicyEvaluationSettings):
     """Success of policies in imagination, against MuJoCo, with an audit of their ranking."""
 
-    name: ClassVar[str] = "policy_evaluation"
     summary: ClassVar[str] = "whether policies do in imagination as they do in MuJoCo"
     headline: ClassVar[Mapping[str, str]] = UNITS | {"absolute_error": "success"}
-
-    policies: Sequence[str] = field(default_factory=lambda: list(PANEL))
-    """Names of the panel, your own as module:callable, or lerobot:FOLDER."""
-    policy: str = ""
-    """One more policy, your own: module:callable, or lerobot:FOLDER."""
-    mode: Mode = Mode.closed_loop
-    """Whether policies see imagined frames (closed_loop) or MuJoCo's (open_loop)."""
-    tasks: Sequence[str] = field(default_factory=lambda: list(TASKS))
-    num_starts: int = whole_number(16)
-    """Test episodes from whose first frame every policy tries every task."""
-    horizon: int = whole_number(15)
-    """Frames of a trial, limited by the model's window."""
-    min_trust: float = bounded(0.05, least=0.0, most=1.0)
-    """Trials are distrusted if a smaller share of validation clips is as strange."""
-    num_demonstrations: int = whole_number(300)
-    """Of scripted experts, over all tasks, that policies are cloned from."""
-    train_steps: int = whole_number(1500)
-    """Of the networks of cloned policies."""
-    renderer: Renderer = Renderer.auto
-    batch_size: int = whole_number(48)
-    """Trials that are imagined at once."""
-
-    def __post_init__(self) -> None:
-        """Reject unknown tasks and policies before the slow trials."""
-        check_names(self.tasks, TASKS, setting="suite.policy_evaluation.tasks")
-        for name in [*self.policies, self.policy] if self.policy else self.policies:
-            check_policy(name, known=PANEL)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Let every policy act in MuJoCo and in imagination."""

@@ -17,6 +17,7 @@ from genie_robo.eval_suites.base import (
     LatentActionEncoder,
     SequenceEncoder,
 )
+from genie_robo.eval_suites.bounds import room_for
 from genie_robo.eval_suites.table import Table, UnavailableError
 from genie_robo.inference.world import (
     Actions,
@@ -136,22 +137,6 @@ class Clip(NamedTuple):
 def clip_table(clips: Sequence[Clip]) -> Table:
     """A row for each clip."""
     return Table([c.window.episode_id for c in clips], start=[c.window.start for c in clips])
-
-
-def room_for(horizon: int, num_prompt_frames: int, *, num_frames: int, name: str) -> int:
-    """Frames that the suite `name` can imagine in a model's window of `num_frames`.
-
-    Raises:
-        ValueError: The window has no room for a prompt frame and a frame to imagine.
-    """
-    room = min(horizon, num_frames - num_prompt_frames)
-    if num_prompt_frames < 1 or room < 1:
-        raise ValueError(
-            f"suite.{name} has {num_prompt_frames} prompt frames and a horizon of {horizon}, but "
-            f"it needs one of each, and the model sees {num_frames} frames at once; change "
-            f"suite.{name}.num_prompt_frames or suite.{name}.horizon"
-        )
-    return room
 
 
 def choose_clips(

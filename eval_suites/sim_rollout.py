@@ -9,12 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
 
-from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import (
-    CHANGE_THRESHOLD,
     PSNR_CAP_DB,
     changed_pixels,
     changed_psnr,
@@ -35,6 +32,7 @@ from genie_robo.eval_suites.rollouts import (
     random_codes,
     sampler_seeds,
 )
+from genie_robo.eval_suites.settings import SimRolloutSettings
 from genie_robo.eval_suites.simulated.pose_reading import fit_pose_readers, shows_decoded
 from genie_robo.eval_suites.simulated.poses import (
     REBUILT_FRAMES,
@@ -107,10 +105,9 @@ ONE_MAP = "this world model has no second way from robot actions to what steers 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimRollout:
+class SimRollout(SimRolloutSettings):
     """PSNR and poses of imagined rollouts against MuJoCo, over the horizon."""
 
-    name: ClassVar[str] = "sim_rollout"
     summary: ClassVar[str] = "how far imagined rollouts are from MuJoCo's"
     headline: ClassVar[Mapping[str, str]] = {
         "tool_error": "mm",
@@ -122,17 +119,6 @@ class SimRollout:
         "psnr": "dB",
         "replay_psnr": "dB",
     }
-
-    num_clips: int = whole_number(24)
-    """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = whole_number(1)
-    horizon: int = whole_number(10)
-    """Imagined frames per rollout, limited by the model's window."""
-    change_threshold: int = whole_number(CHANGE_THRESHOLD, least=0)
-    """Grey levels of 255 by which a pixel must change to count as changed."""
-    renderer: Renderer = Renderer.auto
-    """Renderer of the recording: auto, egl, osmesa or raycast."""
-    batch_size: int = whole_number(16)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Replay in MuJoCo, imagine, compare."""

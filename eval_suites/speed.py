@@ -4,7 +4,7 @@ Reference implementations are measured by tests/benchmarks.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -14,8 +14,8 @@ import numpy as np
 from genie_robo.data.windows import WindowDataset
 from genie_robo.eval_suites.adapters import GenieTokenizer
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
+from genie_robo.eval_suites.settings import SpeedSettings
 from genie_robo.eval_suites.table import Metric
 from genie_robo.eval_suites.timing import (
     NUM_ROLLED_OUT,
@@ -57,41 +57,14 @@ NOTES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
+class Speed(SpeedSettings):
     """Speed with the run's episodes and models.
 
     Measured in fresh processes, except frames per second of the world model in use.
     """
 
-    name: ClassVar[str] = "speed"
     summary: ClassVar[str] = "how fast this machine reads windows, trains, imagines and records"
     headline: ClassVar[Mapping[str, str]] = HEADLINE
-
-    parts: Sequence[str] = ("reading", "training", "imagining", "recording")
-    """What to measure: some of reading, training, imagining and recording."""
-    batch_size: int = whole_number(8)
-    """Windows in a batch, read or trained on."""
-    num_batches: int = whole_number(12)
-    """Batches timed, after two warm-up batches."""
-    num_steps: int = whole_number(5)
-    """Training steps timed, after two warm-up steps."""
-    num_decoded: int = whole_number(3)
-    """Frames decoded with and without a cache, after one warm-up frame."""
-    num_imagined: int = whole_number(1000)
-    """Frames of the rollout in which memory growth is measured."""
-    num_recorded: int = whole_number(40, least=2)
-    """Maximum frames of the recorded episode."""
-    num_repeats: int = whole_number(9)
-    """Recordings timed, after the first one."""
-    writer: str = "genie_robo.viz.rollout"
-    """Module with RolloutView and write_rollouts."""
-
-    def __post_init__(self) -> None:
-        """Reject unknown parts."""
-        if not self.parts or set(self.parts) - set(PARTS):
-            raise ValueError(
-                f"suite.speed.parts must name some of {', '.join(PARTS)}; got {list(self.parts)}"
-            )
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Measure the selected parts, one after another.

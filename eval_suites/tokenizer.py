@@ -11,15 +11,14 @@ from scipy.ndimage import minimum_filter
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.image_metrics import (
-    CHANGE_THRESHOLD,
     changed_pixels,
     changed_psnr,
     frame_psnr,
     frame_ssim,
 )
 from genie_robo.eval_suites.rollouts import episode_limit, read_episodes
+from genie_robo.eval_suites.settings import TokenizerSettings
 from genie_robo.eval_suites.statistics import notes_on_units, perplexity
 from genie_robo.eval_suites.table import (
     FEWER_CODES,
@@ -66,10 +65,9 @@ class _Measured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerSuite:
+class TokenizerSuite(TokenizerSettings):
     """Reconstruction of test episodes, with copying the previous frame as a baseline."""
 
-    name: ClassVar[str] = "tokenizer"
     summary: ClassVar[str] = "how well the video tokenizer reconstructs frames"
     headline: ClassVar[Mapping[str, str]] = {
         "psnr": "dB",
@@ -79,11 +77,6 @@ class TokenizerSuite:
         "used_codes": "share",
         "flips/own_patch": "share",
     }
-
-    max_episodes: int = whole_number(200)
-    change_threshold: int = whole_number(CHANGE_THRESHOLD, least=0)
-    """Grey levels of 255 by which a pixel must change to count as changed."""
-    num_strip_frames: int = whole_number(8)
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Tokenize and decode test episodes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -10,13 +10,12 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from genie_robo.config.sim import Renderer
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import check_names, whole_number
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.metrics.verdicts import auroc, share_terms
 from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds
+from genie_robo.eval_suites.settings import TrustSettings
 from genie_robo.eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
     notes_on_units,
@@ -70,25 +69,11 @@ class _Clips(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class Trust(TrustSettings):
     """AUROC of trust for frames that are far from MuJoCo's, on usual and on strange clips."""
 
-    name: ClassVar[str] = "trust"
     summary: ClassVar[str] = "whether trust tells imagined frames that have left reality"
     headline: ClassVar[Mapping[str, str]] = {"auroc": "chance", "auroc/strange": "chance"}
-
-    num_clips: int = whole_number(24)
-    """Prompts, from as many test episodes as possible; each is used in every case."""
-    horizon: int = whole_number(15)
-    """Frames of a clip, limited by the model's window."""
-    lost_below_db: float = 17.0
-    """A frame has left reality if its PSNR against MuJoCo's is lower."""
-    cases: Sequence[str] = field(default_factory=lambda: list(CASES))
-    renderer: Renderer = Renderer.auto
-
-    def __post_init__(self) -> None:
-        """Reject unknown cases."""
-        check_names(self.cases, CASES, setting="suite.trust.cases")
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine every case under watch, and compare with MuJoCo."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +10,6 @@ from matplotlib.figure import Figure
 
 from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
-from genie_robo.eval_suites.bounds import whole_number
 from genie_robo.eval_suites.metrics.frechet import (
     Distance,
     frechet_distance,
@@ -27,19 +25,18 @@ from genie_robo.eval_suites.rollouts import (
     infer_codes,
     sampler_seeds,
 )
+from genie_robo.eval_suites.settings import VideoSettings
 from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, notes_on_units
 from genie_robo.eval_suites.table import LeftOut, Measurement, Metric, Table, undefined
 from genie_robo.eval_suites.uninformed import ABOUT, BLURRED, MEAN_FRAME, uninformed_videos
 from genie_robo.eval_suites.video_features import (
-    I3D_BYTES,
-    I3D_SHA256,
     Features,
-    check_weights,
     i3d_features,
     lpips_distance,
     random_conv_distance,
     random_video_features,
 )
+from genie_robo.eval_suites.weights_file import I3D_BYTES
 from genie_robo.inference.world import hold_last
 from genie_robo.video_files import equally_spaced
 
@@ -67,7 +64,7 @@ FrameMeasure = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " t"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoSuite:
+class VideoSuite(VideoSettings):
     """PSNR, SSIM and perceptual distance over the horizon; Fréchet distance and MMD of videos.
 
     Raises:
@@ -75,7 +72,6 @@ class VideoSuite:
         ValueError: A file of weights has another sha256 than expected.
     """
 
-    name: ClassVar[str] = "video"
     summary: ClassVar[str] = (
         "how far imagined video is from real video, by frame and as a distribution"
     )
@@ -88,24 +84,6 @@ class VideoSuite:
         f"mmd/{RANDOM_FEATURES}": "distance",
         "fvd": "FVD",
     }
-
-    num_clips: int = whole_number(64)
-    """Prompts, from as many test episodes as possible."""
-    num_prompt_frames: int = whole_number(1)
-    horizon: int = whole_number(15)
-    """Imagined frames per rollout, limited by the model's window."""
-    batch_size: int = whole_number(16)
-    i3d_path: str = ""
-    """Path of i3d_torchscript.pt (51,235,320 bytes), needed for FVD."""
-    lpips_path: str = ""
-    """Path of a TorchScript VGG16 with LPIPS features, needed for LPIPS."""
-    lpips_sha256: str = ""
-    """Expected sha256 of the file at `lpips_path`."""
-
-    def __post_init__(self) -> None:
-        """Reject wrong weights before the slow rollouts."""
-        self._i3d()
-        self._lpips()
 
     def evaluate(self, context: EvalContext) -> SuiteResult:
         """Imagine and compare with the true frames."""
@@ -140,21 +118,6 @@ class VideoSuite:
         )
         curves = _figure(result.metrics, list(measures), true.shape[1])
         return replace(result, figures={"horizon": curves, "strip": _strip(videos, true)})
-
-    def _i3d(self) -> Path | None:
-        if not self.i3d_path:
-            return None
-        return check_weights(self.i3d_path, sha256=I3D_SHA256, name="FVD")
-
-    def _lpips(self) -> Path | None:
-        if not self.lpips_path:
-            return None
-        if not self.lpips_sha256:
-            raise ValueError(
-                "suite.video.lpips_path needs suite.video.lpips_sha256: the sha256 of the file "
-                "that you trust to be LPIPS"
-            )
-        return check_weights(self.lpips_path, sha256=self.lpips_sha256, name="LPIPS")
 
     def _frame_measures(self) -> dict[str, FrameMeasure]:
         measures: dict[str, FrameMeasure] = {

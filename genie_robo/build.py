@@ -11,7 +11,7 @@ from genie_robo.data.settings import DataConfig, DatasetConfig, members
 from genie_robo.data.sources import action_dim
 from genie_robo.data.windows import MixedWindows, WindowDataset, split_episodes
 from genie_robo.models.dynamics import DynamicsModel
-from genie_robo.models.fsq import FiniteScalarQuantizer, levels_for
+from genie_robo.models.fsq import FiniteScalarQuantizer
 from genie_robo.models.genie import Genie
 from genie_robo.models.latent_action import LatentActionModel
 from genie_robo.models.latent_action_flow import FlowActionModel
@@ -28,7 +28,7 @@ from genie_robo.models.settings import (
     Target,
     TransformerConfig,
 )
-from genie_robo.models.sizes import check_head_dim
+from genie_robo.models.sizes import check_head_dim, levels_for
 from genie_robo.models.tokenizer import TOKENIZER_LAYOUTS, VideoTokenizer
 from genie_robo.models.transformer import Layout, STTransformer
 from genie_robo.settings import check_numbers

@@ -186,8 +186,10 @@ def _single(command: Command, overrides: Sequence[str], flags: set[str]) -> int:
 def _sweep(command: Command, overrides: Sequence[str]) -> int:
     from genie_robo.commands.sweep import run_sweep  # see _dispatch
 
-    failed = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
-    return FAILED if failed else OK
+    errors = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
+    if not errors:
+        return OK
+    return USAGE if all(isinstance(error, UsageError) for error in errors) else FAILED
 
 
 def _report(error: Exception) -> None:

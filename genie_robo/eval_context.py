@@ -10,7 +10,8 @@ from genie_robo.config import ActionMapConfig
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_suites.adapters import GenieEncoder, GenieTokenizer
 from genie_robo.eval_suites.base import EvalContext
-from genie_robo.eval_suites.plugs import GENIE, plug
+from genie_robo.eval_suites.plug_names import GENIE
+from genie_robo.eval_suites.plugs import plug
 from genie_robo.fit_action_map import fetch_action_map, fit_action_map
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.inference.settings import Sampler

@@ -12,21 +12,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from genie_robo.data.settings import ACTION_NAMES as ACTION_NAMES
+from genie_robo.data.settings import action_names as action_names
 
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
 XYZ, ROTATION, GRIPPER = slice(0, 3), slice(3, 6), ACTION_NAMES.index("gripper")
 """Indices of the tool's translation (m), its turn (rad) and the gripper in an action."""
 END_EFFECTOR, JOINTS = slice(0, len(ACTION_NAMES)), slice(len(ACTION_NAMES), None)
 """Indices of the end-effector action, and of further numbers, such as joint commands."""
-
-
-def action_names(action_dim: int, joint_names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the numbers of an action: those of the end effector, then those of the joints.
-
-    Joints without a name are joint0, joint1, ...
-    """
-    num_joints = action_dim - len(ACTION_NAMES)
-    return (*ACTION_NAMES, *(joint_names or (f"joint{j}" for j in range(num_joints))))
 
 
 def action_units(action_dim: int, joint_units: Sequence[str] = ()) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from genie_robo.data.settings import Resize
 from genie_robo.eval_context import eval_context, find_world
 from genie_robo.eval_suites.action_following import ActionFollowing
 from genie_robo.eval_suites.base import run_suite
-from genie_robo.eval_suites.plugs import check_plugs, plug
+from genie_robo.eval_suites.plug_names import check_plugs
+from genie_robo.eval_suites.plugs import plug
 from genie_robo.eval_suites.video import VideoSuite
 from genie_robo.imagine.rollout import imagine_rollouts
 from genie_robo.inference.world import World

@@ -104,13 +104,22 @@ def check_ports(port: int) -> None:
     Raises:
         ValueError: One of the two cannot be used.
     """
+    check_port_range(port)
     for number in (port, port + 1):
         _check_port(number, web_port=port)
 
 
+def check_port_range(port: int) -> None:
+    """Refuse a port without a next one.
+
+    Raises:
+        ValueError: It is out of range.
+    """
+    if not 1 <= port <= 65534:
+        raise ValueError(f"port={port} must be between 1 and 65534")
+
+
 def _check_port(number: int, *, web_port: int) -> None:
-    if not 1 <= number <= 65535:
-        raise ValueError(f"port={web_port} must be between 1 and 65534")
     with socket.socket() as probe:
         if probe.connect_ex((HOST, number)) == 0:
             data = "" if number == web_port else f", which port={web_port} needs for the data,"

@@ -5,11 +5,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from genie_robo.eval_suites.settings import CHANGE_THRESHOLD
+
 PSNR_CAP_DB = 100.0
 """PSNR of equal frames, so that means stay finite."""
-
-CHANGE_THRESHOLD = 10
-"""Grey levels of 255 by which a pixel must change to count as changed; above JPEG noise."""
 
 Video = UInt8[np.ndarray, "... h w c"] | Float[np.ndarray, "... h w c"]
 

@@ -19,18 +19,6 @@ PROTOCOL = (
 )
 
 
-def check_labels(labels: Sequence[int], suite: str) -> None:
-    """Reject numbers of labels that are too small for a ridge.
-
-    Raises:
-        ValueError: One is below 2.
-    """
-    if any(n < 2 for n in labels):
-        raise ValueError(
-            f"suite.{suite}.labels={list(labels)} must be 2 or more each: a ridge is fitted to them"
-        )
-
-
 def draw_labels(num_transitions: int, num_labels: int, *, draw: int, seed: int) -> np.ndarray:
     """Which transitions are labelled; in one draw, larger sets contain the smaller ones."""
     return np.random.default_rng([seed, draw]).permutation(num_transitions)[:num_labels]

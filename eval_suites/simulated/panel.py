@@ -142,27 +142,6 @@ CLONED = (
     "cloned_late",
     "cloned_wrong_task",
 )
-PANEL = (
-    "expert",
-    "expert_20",
-    "cloned",
-    "cloned_slow",
-    "cloned_third",
-    "expert_40",
-    "cloned_20",
-    "cloned_late",
-    "expert_60",
-    "cloned_tenth",
-    "cloned_colour_blind",
-    "cloned_40",
-    "cloned_short",
-    "empty_handed",
-    "cloned_wrong_task",
-    "random",
-    "wrong_way",
-    "idle",
-)
-"""Every policy, from good to bad as their names promise: the guess of a judge that sees nothing."""
 
 
 class Cloning(NamedTuple):

@@ -16,7 +16,6 @@ from genie_robo.sim.scene import DIRECTIONS, SceneSpec
 from genie_robo.sim.tabletop import LIFTED, PUSHED, REACHED
 from genie_robo.types import ACTION_NAMES
 
-TASKS = ("reach", "push", "pick")
 POSE_EPISODES = 60
 """Validation episodes that the pose reader is fitted to."""
 FAST_STARTS = 3

@@ -4,27 +4,43 @@ A wrong path is thus refused in a fraction of a second, and before anything is w
 here imports torch, Rerun or tensorflow_datasets.
 """
 
+import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import stat
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genie_robo import config as cfg
 from genie_robo.command_line import command_line, is_address, write_setting
 from genie_robo.commands.command import UsageError
 from genie_robo.commands.own_entries import name_problem
 from genie_robo.commands.recordings import recordings_to_view
+from genie_robo.commands.value_checks import (
+    check_actions,
+    check_device,
+    check_ranges,
+    check_suites,
+    check_training,
+    usage_errors,
+)
+from genie_robo.comparison.addresses import check_comparison
+from genie_robo.config.sim import check_robot
 from genie_robo.config_file import read_config
 from genie_robo.data.folders import find_dataset_folder
 from genie_robo.data.settings import members
+from genie_robo.eval_suites.plug_names import check_plugs
+from genie_robo.imagine.actions import check_one_truth
 from genie_robo.imagine.pictures import find_pictures, needs_no_dataset
-from genie_robo.models.sizes import check_sizes
+from genie_robo.play.address import free_port, served_names
 from genie_robo.run_folder import PARTS_OF_GENIE, RunFolder, require_weights
-from genie_robo.run_paths import require_datasets, used_data
-from genie_robo.settings import check_numbers
-from genie_robo.viz.viewer import check_display, check_ports, find_viewer
+from genie_robo.run_paths import is_other, require_datasets, used_data
+from genie_robo.viz.viewer import check_display, check_port_range, check_ports, find_viewer
+
+if TYPE_CHECKING:
+    from genie_robo.data.schema import Schema
 
 _NEEDS = {
     cfg.Stage.tokenizer: (),
@@ -39,7 +55,7 @@ _SELFCHECK = "selfcheck"
 
 def check_train(config: cfg.TrainConfig) -> None:
     """Numbers in range, sizes that fit, earlier stages trained, datasets with these columns."""
-    _check_training(config, config.stage)
+    check_training(config, config.stage)
     _check_is_no_file("run", config.run)
     _check_folders(config.data)
     for part in _NEEDS[config.stage]:
@@ -48,17 +64,30 @@ def check_train(config: cfg.TrainConfig) -> None:
 
 
 def check_demo(config: cfg.DemoConfig) -> None:
-    """Numbers in range, sizes that fit, and a robot to record or the user's own dataset."""
-    _check_training(config, cfg.Stage.all)
+    """Settings that every stage can use, and a robot to record or the user's own dataset."""
+    check_training(config, cfg.Stage.all)
+    _check_late_stages(config)
     _check_is_no_file("run", config.run)
     if needs_no_dataset(config.imagine):
-        find_pictures(config.imagine)
+        _check_pictures(config.imagine)
     path, recording = Path(config.data.path), Path(config.record.path)
     if path.resolve() == recording.resolve():
         _check_robot(config.record)
     else:
         _check_folders(config.data)
         _check_columns(config.data)
+
+
+def _check_late_stages(config: cfg.DemoConfig) -> None:
+    """Settings of evaluation, imagination and comparison, which come after the training."""
+    suites = {name: chosen for name, chosen in config.suite.items() if chosen is not None}
+    check_suites(suites, [config.world_model.num_frames])
+    check_actions(config.imagine, config.model, config.data)
+    check_device(config.imagine.device, setting="imagine.device")
+    with usage_errors():
+        check_plugs(world_model=config.imagine.world_model)
+    if config.comparison.folder:
+        _check_comparison(config.comparison)
 
 
 def check_record(config: cfg.RecordConfig) -> None:
@@ -68,34 +97,56 @@ def check_record(config: cfg.RecordConfig) -> None:
 
 
 def check_eval(config: cfg.EvalConfig) -> None:
-    """A suite, and the runs that it measures."""
+    """Suites with settings that they can use, and the runs that they measure."""
     if not config.suite:
         raise UsageError("eval needs a suite: give suite=NAME or suite=[NAME,NAME]")
-    _check_numbers(config)
+    check_ranges(config)
+    check_device(config.device)
+    check_suites(config.suite, [])
     if set(config.suite) == {_SELFCHECK}:
         return
-    _check_runs(runs_to_measure(config), config.data)
+    names = runs_to_measure(config)
+    with usage_errors():
+        check_plugs(world_model=config.world_model, encoder=config.encoder)
+    configs = [_check_run(name) for name in names]
+    check_suites(config.suite, [run.world_model.num_frames for run in configs])
+    _check_used_data(names, config.data)
 
 
 def check_imagine(config: cfg.ImagineConfig) -> None:
-    """The runs, and the pictures or episodes to begin with."""
+    """The actions, the runs, and the pictures or episodes to begin with."""
     names = runs_that_imagine(config)
-    _check_numbers(config)
+    check_ranges(config)
+    check_device(config.device)
+    with usage_errors():
+        check_plugs(world_model=config.world_model)
+        if len(names) > 1:
+            check_one_truth(config)
     if needs_no_dataset(config):
-        find_pictures(config)
-    _check_runs(names, config.data, opens_dataset=not needs_no_dataset(config))
+        _check_pictures(config)
+    for run in map(_check_run, names):
+        check_actions(config, run.model, used_data(run, config.data))
+    if not needs_no_dataset(config):
+        _check_used_data(names, config.data)
 
 
 def check_play(config: cfg.PlayConfig) -> None:
-    """Numbers in range, the run and its dataset."""
-    _check_numbers(config)
-    _check_runs([config.run], config.data)
+    """An address to serve, a world, the run and its dataset."""
+    check_ranges(config)
+    check_device(config.device)
+    with usage_errors():
+        served_names(config.host, config.allowed_hosts)
+        check_plugs(world_model=config.world_model)
+    _check_run(config.run)
+    _check_used_data([config.run], config.data)
+    if not plays_in_terminal(config):
+        free_port(config.host, config.port)
 
 
 def check_tokenize(config: cfg.TokenizeConfig) -> None:
     """The run, its tokenizer and its dataset."""
     _check_run(config.run, parts=("tokenizer",))
-    _check_used_data(config.run, config.data)
+    _check_used_data([config.run], config.data)
 
 
 def check_export(config: cfg.ExportConfig) -> None:
@@ -107,23 +158,37 @@ def check_export(config: cfg.ExportConfig) -> None:
 
 
 def check_inspect(config: cfg.InspectConfig) -> None:
-    """The dataset, and the places to write to."""
+    """The dataset, the columns that `data` names, and the places to write to."""
+    check_ranges(config)
+    if config.num_episodes < 0:
+        raise UsageError(f"num_episodes={config.num_episodes} must be 0 or more")
     data = inspected_data(config)
     check_written(config)
     _check_is_no_file("output", config.output)
     _check_folders(data)
+    if is_other(config.data):
+        _check_source(data)
 
 
 def check_convert(config: cfg.ConvertConfig) -> None:
-    """The dataset, and a place for the new folder."""
+    """The dataset and what is kept of it, and a place for the new folder."""
     output = Path(config.output)
     if output.exists():
         raise FileExistsError(f"{output} exists: give another output, or delete it")
+    from genie_robo.data.conversion_plan import check_output, choose_storage, plan_conversion
+
+    with usage_errors():
+        choose_storage(config.images, config.to)
     _check_dataset(config.data.path)
+    if (schema := _open_folder(config.data)) is not None:
+        with usage_errors():
+            check_output(output, schema.folder)
+            plan_conversion(schema, config.data.source, to=config.to, columns=config.columns)
 
 
 def check_compare(config: cfg.CompareConfig) -> None:
-    """The runs, and the folder to write to."""
+    """Addresses of numbers, the runs, and the folder to write to."""
+    _check_comparison(config)
     find_runs(config.runs)
     _check_is_no_file("folder", config.folder)
 
@@ -148,12 +213,29 @@ def check_report(config: cfg.ReportConfig) -> None:
 
 def check_view(config: cfg.ViewConfig) -> None:
     """The recordings, and a viewer with a place to show them."""
+    if config.serve:
+        with usage_errors():
+            check_port_range(config.port)
     recordings_to_view(config)
     find_viewer()
     if config.serve:
         check_ports(config.port)
     else:
         check_display()
+
+
+def plays_in_terminal(config: cfg.PlayConfig) -> bool:
+    """Whether `play` takes its keys from the terminal or a pipe, and serves no page."""
+    return config.ui is cfg.Interface.terminal or (config.ui is cfg.Interface.auto and _is_piped())
+
+
+def _is_piped() -> bool:
+    """Whether standard input is a pipe or a file, so that keys come from there."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # no standard input at all
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def runs_to_measure(config: cfg.EvalConfig) -> list[str]:
@@ -247,31 +329,23 @@ def check_written(config: cfg.InspectConfig) -> None:
         raise FileExistsError(f"{path} is there already: give overwrite=true, or another name")
 
 
-def _check_runs(
-    names: Sequence[str], data: cfg.DataConfig | None, *, opens_dataset: bool = True
-) -> None:
-    """Trained runs, and the datasets that they are used with."""
-    for name in names:
-        _check_run(name)
-    for name in names if opens_dataset else ():
-        _check_used_data(name, data)
-
-
-def _check_run(name: str, *, parts: Sequence[str] = PARTS_OF_GENIE) -> None:
-    """A run folder in which these parts are trained."""
+def _check_run(name: str, *, parts: Sequence[str] = PARTS_OF_GENIE) -> cfg.TrainConfig:
+    """A run folder in which these parts are trained; returns its settings."""
     run = RunFolder.at(name)
-    read_config(run, cfg.TrainConfig)
+    config = read_config(run, cfg.TrainConfig)
     for part in parts:
         require_weights(run, part)
+    return config
 
 
-def _check_used_data(name: str, given: cfg.DataConfig | None) -> None:
-    """The dataset that a run is used with: its own, or the given one."""
-    run = RunFolder.at(name)
-    data = replace(used_data(read_config(run, cfg.TrainConfig), given), mix={})
-    require_datasets(run, data)
-    _check_folders(data)
-    _check_columns(data)
+def _check_used_data(names: Sequence[str], given: cfg.DataConfig | None) -> None:
+    """The dataset that each run is used with: its own, or the given one."""
+    for name in names:
+        run = RunFolder.at(name)
+        data = replace(used_data(read_config(run, cfg.TrainConfig), given), mix={})
+        require_datasets(run, data)
+        _check_folders(data)
+        _check_columns(data)
 
 
 def _check_folders(data: cfg.DataConfig) -> None:
@@ -285,53 +359,51 @@ def _check_dataset(path: str) -> None:
         find_dataset_folder(Path(path))
 
 
-def _check_numbers(config: Any) -> None:
-    with _usage_errors():
-        check_numbers(config)
-
-
-def _check_training(config: cfg.TrainConfig | cfg.DemoConfig, stage: cfg.Stage) -> None:
-    """Numbers in range, a model that can be built, batches that can be divided."""
-    _check_numbers(config)
-    with _usage_errors():
-        check_sizes(config.model, (config.data.image_height, config.data.image_width))
-        for each in stage.trained:
-            config.engine.part_size(getattr(config, each).batch_size)
+def _check_is_no_file(setting: str, path: str) -> None:
+    if path and Path(path).is_file():
+        raise FileExistsError(f"{setting}={path} is a file; name a folder")
 
 
 def _check_columns(data: cfg.DataConfig) -> None:
     """What the source and the views name is in the datasets, except in those at an address."""
-    # These take a third of a second to import, which a wrong path need not wait for.
-    from genie_robo.data.metadata import open_folder
-    from genie_robo.data.sources import check_source
-
     for member in members(data).values():
-        if is_address(member.path):
-            continue
-        schema = open_folder(member.path, member.rlds_splits, member.shards)
-        source = schema.complete(member.source)
-        with _usage_errors():
-            check_source(source, schema.features)
-            for view in member.views:
-                schema.require_camera(view, source)
+        if (schema := _check_source(member)) is not None:
+            with usage_errors():
+                for view in member.views:
+                    schema.require_camera(view, schema.complete(member.source))
+
+
+def _check_source(data: cfg.DatasetFolder) -> "Schema | None":
+    """What the source names is in the dataset; returns its metadata, None at an address."""
+    from genie_robo.data.sources import check_source  # see _open_folder
+
+    schema = _open_folder(data)
+    if schema is not None:
+        with usage_errors():
+            check_source(schema.complete(data.source), schema.features)
+    return schema
+
+
+def _open_folder(data: cfg.DatasetFolder) -> "Schema | None":
+    """The metadata of a dataset; None at an address, which is looked at when it is opened."""
+    if is_address(data.path):
+        return None
+    # Takes a third of a second to import, which a wrong path need not wait for.
+    from genie_robo.data.metadata import open_folder
+
+    return open_folder(data.path, data.rlds_splits, data.shards)
 
 
 def _check_robot(config: cfg.RecordConfig) -> None:
-    from genie_robo.sim.scene import check_robot  # imports MuJoCo, which has its robots
-
-    with _usage_errors():
+    with usage_errors():
         check_robot(config.robot)
 
 
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """What this block refuses is a setting, so the command line is wrong."""
-    try:
-        yield
-    except (ValueError, KeyError) as error:
-        raise UsageError(error.args[0]) from error
+def _check_pictures(config: cfg.RolloutConfig) -> None:
+    with usage_errors():
+        find_pictures(config)
 
 
-def _check_is_no_file(setting: str, path: str) -> None:
-    if path and Path(path).is_file():
-        raise FileExistsError(f"{setting}={path} is a file; name a folder")
+def _check_comparison(config: cfg.CompareConfig | cfg.ComparisonConfig) -> None:
+    with usage_errors():
+        check_comparison(config.columns, config.horizontal, config.curve)

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from genie_robo.commands.checks import find_runs
 from genie_robo.commands.command import SweptRun
-from genie_robo.comparison.table import check_comparison, write_comparison
+from genie_robo.comparison.addresses import check_comparison
+from genie_robo.comparison.table import write_comparison
 from genie_robo.config import CompareConfig, ComparisonConfig, DemoConfig
 
 

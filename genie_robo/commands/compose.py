@@ -15,7 +15,6 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.utils import get_class
 from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -27,6 +26,7 @@ from omegaconf.errors import (
 from genie_robo.command_line import write_setting
 from genie_robo.commands.command import Command, UsageError
 from genie_robo.commands.settings import Setting, list_settings
+from genie_robo.commands.suite_settings import settings_class
 from genie_robo.commands.table import did_you_mean
 from genie_robo.commands.words import to_overrides, type_at
 from genie_robo.config_file import conf_dir
@@ -214,7 +214,7 @@ def _check_suites(suites: Mapping[str, Any]) -> None:
                 f"suite.{name}.{min(given)} belongs to a suite that is not chosen: give "
                 f"suite={name} as well, or leave it out"
             )
-        known = [field.name for field in fields(get_class(chosen["_target_"]))]
+        known = [field.name for field in fields(settings_class(chosen["_target_"]))]
         if unknown := sorted(given - set(known)):
             raise UsageError(
                 f"suite.{name} has no setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} "

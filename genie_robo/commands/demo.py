@@ -21,9 +21,10 @@ from genie_robo.data.folders import find_version_folder
 from genie_robo.data.settings import OWN_CAMERA
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_suites.bounds import check_window
-from genie_robo.eval_suites.plugs import GENIE, check_plugs
+from genie_robo.eval_suites.plug_names import check_plugs
+from genie_robo.imagine.actions import ROBOT, check_steering
 from genie_robo.imagine.pictures import needs_no_dataset
-from genie_robo.imagine.steering import ROBOT, check_steering
+from genie_robo.models.sizes import count_latent_actions
 from genie_robo.pipeline import Stage, read_settings, run_stages, stamps_of
 from genie_robo.report.write import write_report
 from genie_robo.run_folder import RunFolder, write_atomic
@@ -100,10 +101,10 @@ def _check_late_stages(config: cfg.DemoConfig) -> None:
     check_columns(config.comparison)
     for suite in evaluate.build_suites(_suites(config)):
         check_window(suite, config.world_model.num_frames)
-    check_plugs(world_model=config.imagine.world_model, encoder=GENIE)
+    check_plugs(world_model=config.imagine.world_model)
     check_steering(
         config.imagine,
-        num_codes=config.model.latent_action.quantizer.num_codes,
+        num_codes=count_latent_actions(config.model.latent_action),
         action_dim=action_dim(config.data.source),
         joint_names=config.data.source.action.joint_names,
     )

@@ -21,7 +21,8 @@ from genie_robo.eval_context import eval_context
 from genie_robo.eval_suites.base import EvalSuite, SuiteResult, run_suite
 from genie_robo.eval_suites.bounds import check_settings, check_window
 from genie_robo.eval_suites.comparing import compare
-from genie_robo.eval_suites.plugs import check_plugs, plug, plug_notes
+from genie_robo.eval_suites.plug_names import check_plugs
+from genie_robo.eval_suites.plugs import plug, plug_notes
 from genie_robo.eval_suites.results import format_value, write_result
 from genie_robo.eval_suites.selfcheck import ANSWERS, SelfCheck, check
 from genie_robo.eval_suites.table import Metric

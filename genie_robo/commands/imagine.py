@@ -12,6 +12,7 @@ from genie_robo.config import ImagineConfig
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_context import find_world
 from genie_robo.fit_trust import watch_run
+from genie_robo.imagine.actions import check_one_truth, check_steering, steers_by_robot
 from genie_robo.imagine.files import Branches, write_branches, write_comparison, write_episode
 from genie_robo.imagine.names import beside_others
 from genie_robo.imagine.pictures import needs_no_dataset
@@ -23,13 +24,7 @@ from genie_robo.imagine.rollout import (
     imagine_prompt,
     saved_readers,
 )
-from genie_robo.imagine.steering import (
-    Steering,
-    check_one_truth,
-    check_steering,
-    steer,
-    steers_by_robot,
-)
+from genie_robo.imagine.steering import Steering, steer
 from genie_robo.imagine.view import ImaginedEpisode, make_view
 from genie_robo.inference.world import Codes, GenieWorld, World
 from genie_robo.models.genie import Genie

@@ -38,10 +38,8 @@ def run(config: InspectConfig) -> None:
         FileNotFoundError: There is no dataset, or a shard is missing.
         FileExistsError: `write` names a file that is there, and overwrite is not set.
         KeyError: `data` names a key that is not there.
-        ValueError: A file is damaged, `data` or `write` does not fit, or num_episodes is negative.
+        ValueError: A file is damaged, or `data` or `write` does not fit.
     """
-    if config.num_episodes < 0:
-        raise ValueError(f"num_episodes={config.num_episodes} must be 0 or more")
     data = inspected_data(config)
     check_written(config)
     max_pixels = data.max_image_pixels

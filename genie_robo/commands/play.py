@@ -1,24 +1,22 @@
 """`genie-robo play`: a key picks an action, the next imagined frame appears."""
 
 import contextlib
-import os
-import stat
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from genie_robo.config import Interface, JointsMotion, PlayConfig
+from genie_robo.commands.checks import plays_in_terminal
+from genie_robo.config import JointsMotion, PlayConfig
 from genie_robo.eval_context import find_world
 from genie_robo.fit_action_map import find_action_map
 from genie_robo.fit_trust import watch_run
 from genie_robo.inference.action_map import ActionMap, steered_world
 from genie_robo.inference.world import Codes, GenieWorld, Prompt, RobotActions
-from genie_robo.play.access import served_names
+from genie_robo.play.address import free_port, served_names
 from genie_robo.play.game import Game
-from genie_robo.play.page import free_port, serve
+from genie_robo.play.page import serve
 from genie_robo.play.recording import write_session
 from genie_robo.play.session import make_session
 from genie_robo.play.terminal import play_in_terminal
@@ -36,7 +34,7 @@ def run(config: PlayConfig) -> None:
     )
     prompts = RunPrompts(trained.windows(Split.test), renderer=config.renderer)
     prompt = prompts.episode(config.episode).prompt
-    in_terminal = config.ui is Interface.terminal or (config.ui is Interface.auto and _is_piped())
+    in_terminal = plays_in_terminal(config)
     with contextlib.suppress(KeyboardInterrupt):
         port = 0 if in_terminal else free_port(config.host, config.port)
         names = served_names(config.host, config.allowed_hosts)
@@ -112,15 +110,6 @@ def describe_map(fitted: ActionMap | None, *, by_latents: bool) -> str:
         f"the action map names the right code for {report.accuracy.value:.0%} of held-out "
         f"steps, each alone; always naming the most frequent would for {report.majority:.0%}"
     )
-
-
-def _is_piped() -> bool:
-    """Whether standard input is a pipe or a file, so that keys come from there."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (AttributeError, OSError, ValueError):  # no standard input at all
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _announce(text: str) -> None:

@@ -26,17 +26,17 @@ def run_sweep(
     announce: Callable[[str], None],
     expected: tuple[type[Exception], ...],
     report: Callable[[Exception], None],
-) -> int:
-    """Run the command for every combination of values; returns how many of them failed.
+) -> list[Exception]:
+    """Run the command for every combination of values; returns the errors of those that failed.
 
     A combination that fails with one of the `expected` errors is reported, and the sweep
-    continues; a failure of `after_sweep` counts as one more.
+    continues; a failure of `after_sweep` is one more. Where every combination is refused, nothing
+    was started, and `after_sweep` is left out.
 
     Raises:
         UsageError: The overrides fit no combination.
     """
     name, overrides = prepare(command, words, is_sweep=True)
-    after_sweep = command.load_after_sweep()
     runs: list[SweptRun] = []
 
     def task(composed: Any) -> None:
@@ -55,14 +55,16 @@ def run_sweep(
             hydra.main(str(conf_dir()), name, version_base="1.3")(task)()
         except HydraException as error:
             raise UsageError(explain(error, command)) from error
-    num_failed = sum(swept.error is not None for swept in runs)
+    errors = [swept.error for swept in runs if swept.error is not None]
+    if len(errors) == len(runs) and all(isinstance(error, UsageError) for error in errors):
+        return errors
     try:
-        if after_sweep:
+        if after_sweep := command.load_after_sweep():
             after_sweep(runs)
     except expected as error:
         report(error)
-        num_failed += 1
-    return num_failed
+        errors.append(error)
+    return errors
 
 
 def _title() -> str:

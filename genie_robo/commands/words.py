@@ -11,11 +11,11 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
-from hydra.utils import get_class
 
 from genie_robo.command_line import is_list, is_quoted, quote_text, split_values
 from genie_robo.commands.command import UsageError
 from genie_robo.commands.settings import nested_dataclass
+from genie_robo.commands.suite_settings import settings_class
 from genie_robo.config_file import conf_dir
 from genie_robo.settings import StringOrList
 
@@ -56,12 +56,12 @@ def _to_override(word: str, config: type, *, is_sweep: bool) -> str:
 
 
 def _suite_class(path: str) -> type | None:
-    """The class of `suite.NAME.KEY`, which only a YAML file names."""
+    """The settings of `suite.NAME.KEY`, whose class only a YAML file names."""
     found = re.match(r"suite\.(\w+)\.", path)
     file = conf_dir() / "suite" / f"{found[1]}.yaml" if found else None
     if file is None or not file.exists():
         return None
-    return get_class(yaml.safe_load(file.read_text())["_target_"])
+    return settings_class(yaml.safe_load(file.read_text())["_target_"])
 
 
 def _reader(hint: Any) -> Callable[[str], str] | None:

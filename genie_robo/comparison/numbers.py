@@ -11,7 +11,6 @@
 """
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from genie_robo.build import build_genie, build_tokenizer
+from genie_robo.comparison.addresses import check_address
 from genie_robo.config_file import read_config
 from genie_robo.models.settings import Backend
 from genie_robo.pipeline import seconds_spent, stamps_of
@@ -31,10 +31,6 @@ from genie_robo.train.metrics import read_log
 from genie_robo.train.settings import StageConfig, TrainConfig
 
 MIB = 2**20
-_ADDRESS = re.compile(
-    r"eval/[^/]+/.+|log/(tokenizer|world_model|robot_control)/.+|seconds/[^/]+|windows/(tokenizer|world_model)"
-    r"|parameters/(tokenizer|latent_action|dynamics)|activations/tokenizer"
-)
 
 
 class Number(NamedTuple):
@@ -42,21 +38,6 @@ class Number(NamedTuple):
 
     value: float | None
     reason: str = ""
-
-
-def check_address(address: str) -> None:
-    """Refuse text that is not an address.
-
-    Raises:
-        ValueError: It names no kind of number, stage or part.
-    """
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError(
-            f"{address!r} is not the address of a number; write eval/SUITE/METRIC, "
-            "log/STAGE/NAME with tokenizer, world_model or robot_control, parameters/PART with "
-            "tokenizer, latent_action or dynamics, seconds/STAGE, windows/tokenizer, "
-            "windows/world_model or activations/tokenizer"
-        )
 
 
 def read_number(run: RunFolder, address: str) -> Number:

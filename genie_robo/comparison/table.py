@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from genie_robo.comparison.addresses import check_comparison
 from genie_robo.comparison.figure import column_against, columns_by_variant
-from genie_robo.comparison.numbers import Number, check_address, read_number
+from genie_robo.comparison.numbers import Number, read_number
 from genie_robo.run_folder import RunFolder, write_atomic
 
 STANDARD_COLUMNS = {
@@ -92,25 +93,6 @@ def write_comparison(
     write_atomic(folder / "comparison.csv", values.reset_index().to_csv(index=False))
     write_atomic(folder / "comparison.md", _page(folder.name, rows, shown, remarks))
     return folder / "comparison.md"
-
-
-def check_comparison(columns: Mapping[str, str], horizontal: str, curve: str) -> None:
-    """Refuse what cannot be compared, before anything is run.
-
-    Raises:
-        ValueError: An address that names nothing, or a title that is no column.
-    """
-    for address in columns.values():
-        check_address(address)
-    if horizontal and (horizontal not in columns or len(columns) < 2):
-        raise ValueError(
-            f"comparison.horizontal={horizontal!r} must be the title of one of at least two "
-            f"columns; there are: {', '.join(columns) or 'none'}"
-        )
-    if curve:
-        check_address(curve)
-        if not curve.startswith("log/"):
-            raise ValueError(f"comparison.curve={curve!r} must be logged: log/STAGE/NAME")
 
 
 def read_row(path: Path, columns: Mapping[str, str], *, failure: str = "") -> RunRow:

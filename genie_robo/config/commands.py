@@ -247,7 +247,7 @@ class PlayConfig:
     dataset, for example data=bridge_dataset."""
     other_dataset: bool = False
     """Accept other episodes at data.path than those that the run was trained on."""
-    episode: int = 0
+    episode: int = bounded(0, least=0, most=10**9)
     """Test episode whose first frame is the prompt."""
     ui: Interface = Interface.auto
     """page, terminal, or auto: the page unless keys come from a pipe."""
@@ -255,7 +255,7 @@ class PlayConfig:
     """Address that serves the page; any other than this one lets other machines play too."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which browsers may open the page, besides the address served and localhost."""
-    port: int = 8090
+    port: int = bounded(8090, least=0, most=65535)
     """0 takes any free one."""
     browser: bool = True
     """Open the page; its address is printed in any case."""

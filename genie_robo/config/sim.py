@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from genie_robo.settings import REQUIRED, take_names
 
+MENAGERIE_ROBOTS = ("wx250s", "google_robot")
+"""Robots that are read from the MuJoCo Menagerie."""
+
 
 class Renderer(StrEnum):
     """What draws MuJoCo frames; `raycast` needs no graphics library."""
@@ -94,3 +97,16 @@ class RecordConfig:
         if self.layout is RecordLayout.rt1:
             return RT1_IMAGE
         return self.image_size, self.image_size
+
+
+def check_robot(name: str) -> None:
+    """Refuse the name of a robot that is not known.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if name != "arm" and name not in MENAGERIE_ROBOTS:
+        raise ValueError(
+            f"robot={name} is not known; choose arm, which is built in, or one of "
+            f"{', '.join(MENAGERIE_ROBOTS)}, which are read from the MuJoCo Menagerie"
+        )

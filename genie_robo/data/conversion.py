@@ -16,7 +16,13 @@ import simplejpeg
 from jaxtyping import UInt8
 
 from genie_robo.atomic import replacing
-from genie_robo.data.conversion_plan import INSTRUCTION, ConversionPlan, plan_conversion
+from genie_robo.data.conversion_plan import (
+    INSTRUCTION,
+    ConversionPlan,
+    check_output,
+    choose_storage,
+    plan_conversion,
+)
 from genie_robo.data.dataset import EpisodeDataset, step_instructions
 from genie_robo.data.features import Feature
 from genie_robo.data.formats import index_folder
@@ -87,9 +93,9 @@ def convert_dataset(
         RuntimeError: What was written does not read like the original.
         ValueError: The dataset or a setting does not fit, or too many episodes are unreadable.
     """
-    storage = _check_storage(images, to)
+    storage = choose_storage(images, to)
     schema = open_folder(data.path, data.rlds_splits, data.shards)
-    _check_output(output, schema.folder)
+    check_output(output, schema.folder)
     plan = plan_conversion(schema, data.source, to=to, columns=columns)
     dataset = EpisodeDataset(
         index_folder(schema, plan.keys), plan.source, bad_episode_limit=data.bad_episode_limit
@@ -103,24 +109,6 @@ def convert_dataset(
             writer.finish()
         found = _compare(original, written, temporary, is_exact=storage.is_exact)
     return replace(found, folder=output)
-
-
-def _check_storage(images: ImageStorage, to: DatasetFormat) -> ImageStorage:
-    if images is ImageStorage.auto:
-        return ImageStorage.video if to is DatasetFormat.lerobot else ImageStorage.jpeg
-    if images.is_video and to is DatasetFormat.rlds:
-        raise ValueError(
-            f"images={images} is not possible in RLDS, which stores every image by itself; use "
-            f"images={ImageStorage.jpeg} or images={ImageStorage.lossless}"
-        )
-    return images
-
-
-def _check_output(output: Path, folder: Path) -> None:
-    if output.exists():
-        raise FileExistsError(f"{output} exists: give another output, or delete it")
-    if folder.resolve() in output.resolve().parents:
-        raise ValueError(f"output={output} is inside the dataset {folder}; give another folder")
 
 
 class _Camera(NamedTuple):

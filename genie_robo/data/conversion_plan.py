@@ -8,12 +8,13 @@ action.world_vector.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from genie_robo.data.features import Feature
 from genie_robo.data.lerobot_layout import BOOKKEEPING, TASK, TIMESTAMP, LeRobotSchema
 from genie_robo.data.schema import Schema
-from genie_robo.data.settings import DatasetFormat, Source
+from genie_robo.data.settings import DatasetFormat, ImageStorage, Source
 from genie_robo.data.sources import Part, check_source, source_keys
 
 INSTRUCTION = {DatasetFormat.rlds: "language_instruction", DatasetFormat.lerobot: TASK}
@@ -92,6 +93,35 @@ def plan_conversion(
         written=_written_source(source, names, to),
         left_out=tuple(key for key in schema.features if key not in is_read),
     )
+
+
+def choose_storage(images: ImageStorage, to: DatasetFormat) -> ImageStorage:
+    """How images are written; `auto` is what is usual in the format.
+
+    Raises:
+        ValueError: The format cannot hold such images.
+    """
+    if images is ImageStorage.auto:
+        return ImageStorage.video if to is DatasetFormat.lerobot else ImageStorage.jpeg
+    if images.is_video and to is DatasetFormat.rlds:
+        raise ValueError(
+            f"images={images} is not possible in RLDS, which stores every image by itself; use "
+            f"images={ImageStorage.jpeg} or images={ImageStorage.lossless}"
+        )
+    return images
+
+
+def check_output(output: Path, folder: Path) -> None:
+    """Refuse a place for the copy of the dataset in `folder` that is taken, or inside it.
+
+    Raises:
+        FileExistsError: There is something.
+        ValueError: It is inside the dataset.
+    """
+    if output.exists():
+        raise FileExistsError(f"{output} exists: give another output, or delete it")
+    if folder.resolve() in output.resolve().parents:
+        raise ValueError(f"output={output} is inside the dataset {folder}; give another folder")
 
 
 def _check_rate(source: Source, to: DatasetFormat) -> None:

@@ -1,5 +1,6 @@
 """Settings of the data: which dataset, and how its episodes become windows."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -381,3 +382,12 @@ class DataConfig(DatasetConfig):
 def members(config: DataConfig) -> dict[str, DatasetConfig]:
     """Every dataset of a mixture by name; the first one has no name."""
     return {"": config, **config.mix}
+
+
+def action_names(action_dim: int, joint_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the numbers of an action: those of the end effector, then those of the joints.
+
+    Joints without a name are joint0, joint1, ...
+    """
+    num_joints = action_dim - len(ACTION_NAMES)
+    return (*ACTION_NAMES, *(joint_names or (f"joint{j}" for j in range(num_joints))))

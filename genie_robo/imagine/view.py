@@ -12,9 +12,9 @@ from genie_robo.eval_suites.adapters import GenieEncoder, GenieTokenizer
 from genie_robo.eval_suites.base import Reconstruction
 from genie_robo.eval_suites.metrics.following import distance
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
-from genie_robo.eval_suites.plugs import GENIE
+from genie_robo.eval_suites.plug_names import GENIE
+from genie_robo.imagine.actions import ALONE, INFERRED, LATENTS, RANDOM, ROBOT
 from genie_robo.imagine.rollout import RolloutParts, Video
-from genie_robo.imagine.steering import ALONE, INFERRED, LATENTS, RANDOM, ROBOT
 from genie_robo.viz.rollout import RolloutView
 from genie_robo.viz.rollout_view import (
     COPY_LAST,

@@ -13,20 +13,6 @@ from torch import Tensor
 from genie_robo.models.quantizer import Quantized, Quantizer
 from genie_robo.models.settings import MAX_CODES
 
-LEVELS = {
-    2: (2,),
-    4: (2, 2),
-    8: (2, 2, 2),
-    16: (4, 4),
-    64: (8, 8),
-    256: (8, 6, 5),
-    1024: (8, 5, 5, 5),
-    4096: (7, 5, 5, 5, 5),
-    16384: (8, 8, 8, 6, 5),
-    65536: (8, 8, 8, 5, 5, 5),
-}
-"""Levels by approximate number of codes: from 256 on those of the paper's table 1."""
-
 
 class FiniteScalarQuantizer(Quantizer):
     """Rounds every dimension of an encoding, squashed by tanh, to one of a few levels.
@@ -79,17 +65,3 @@ class FiniteScalarQuantizer(Quantizer):
         codes = self.lookup(indices)
         straight_through = bounded + (codes - bounded).detach()
         return Quantized(straight_through, codes, indices, torch.zeros_like(bounded[..., 0]))
-
-
-def levels_for(num_codes: int) -> tuple[int, ...]:
-    """Levels for about `num_codes` codes.
-
-    Raises:
-        ValueError: There is no recommendation for that number.
-    """
-    if num_codes not in LEVELS:
-        raise ValueError(
-            f"quantizer.kind=fsq has no levels for quantizer.num_codes={num_codes}; take one of "
-            f"{', '.join(map(str, LEVELS))}, or give quantizer.levels, such as [8, 5, 5, 5]"
-        )
-    return LEVELS[num_codes]

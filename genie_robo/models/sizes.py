@@ -1,9 +1,31 @@
 """Sizes that fit each other: patches and the image, heads and attention. Imports no torch."""
 
-from genie_robo.models.settings import Backend, LatentActionInput, ModelConfig, PatchLayers
+import math
+
+from genie_robo.models.settings import (
+    Backend,
+    LatentActionConfig,
+    LatentActionInput,
+    ModelConfig,
+    PatchLayers,
+    QuantizerKind,
+)
 
 HEAD_DIM_MULTIPLE = 8
 """The kernels of xformers load 16 bytes at once: 8 numbers in bf16."""
+LEVELS = {
+    2: (2,),
+    4: (2, 2),
+    8: (2, 2, 2),
+    16: (4, 4),
+    64: (8, 8),
+    256: (8, 6, 5),
+    1024: (8, 5, 5, 5),
+    4096: (7, 5, 5, 5, 5),
+    16384: (8, 8, 8, 6, 5),
+    65536: (8, 8, 8, 5, 5, 5),
+}
+"""Levels by approximate number of codes: from 256 on those of the paper's table 1."""
 
 
 def check_sizes(model: ModelConfig, image_size: tuple[int, int]) -> None:
@@ -96,3 +118,30 @@ def check_head_dim(head_dim: int, backend: Backend) -> None:
         f"head_dim={head_dim} does not fit {reason}: it must be a multiple of {multiple} "
         f"({allowed}, ...). Change head_dim{elsewhere}"
     )
+
+
+def levels_for(num_codes: int) -> tuple[int, ...]:
+    """Levels for about `num_codes` codes.
+
+    Raises:
+        ValueError: There is no recommendation for that number.
+    """
+    if num_codes not in LEVELS:
+        raise ValueError(
+            f"quantizer.kind=fsq has no levels for quantizer.num_codes={num_codes}; take one of "
+            f"{', '.join(map(str, LEVELS))}, or give quantizer.levels, such as [8, 5, 5, 5]"
+        )
+    return LEVELS[num_codes]
+
+
+def count_latent_actions(config: LatentActionConfig) -> int:
+    """Latent actions are 0 .. this - 1.
+
+    Raises:
+        ValueError: No levels are known for the number of codes of an fsq grid.
+    """
+    quantizer = config.quantizer
+    num_codes = quantizer.num_codes
+    if quantizer.kind is QuantizerKind.fsq:
+        num_codes = math.prod(quantizer.levels or levels_for(num_codes))
+    return num_codes**config.codes_per_transition

@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
 from weakref import WeakKeyDictionary, WeakSet
 
 from nicegui import Client
@@ -12,7 +11,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _logger = logging.getLogger(__name__)
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_UPLOAD_BYTES = 20_000_000
 MAX_MESSAGE_BYTES = 65_536
 """Of one message on a socket, and of the body of any request but an upload."""
@@ -20,23 +18,7 @@ MULTIPART_BYTES = 10_000
 """Allowed around the image of an upload: boundaries and headers of its form."""
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 (recognised, not listened on)
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
-_NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f]*:[0-9a-f:.]+", re.IGNORECASE)
 _UPLOAD = re.compile(r"/_nicegui/client/([0-9a-f-]+)/upload/")
-
-
-def served_names(host: str, allowed_hosts: Sequence[str]) -> frozenset[str]:
-    """The names under which browsers may open a page that is served at an address.
-
-    Raises:
-        ValueError: An allowed host is no plain name or address.
-    """
-    for name in allowed_hosts:
-        if not _NAME.fullmatch(name):
-            raise ValueError(
-                f"allowed_hosts: {name!r} is no host name; give names or addresses without scheme, "
-                "port or *, as in allowed_hosts=[robot7.lan,10.0.0.5]"
-            )
-    return LOCAL_NAMES | {name.lower() for name in (host, *allowed_hosts)}
 
 
 class RateLimit:

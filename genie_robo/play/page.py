@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import gc
-import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,7 +13,8 @@ from starlette.responses import PlainTextResponse
 
 from genie_robo.data.images import png_bytes
 from genie_robo.inference.world import Codes, Prompt
-from genie_robo.play.access import LOCAL_NAMES, MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES, Access
+from genie_robo.play.access import MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES, Access
+from genie_robo.play.address import LOCAL_NAMES
 from genie_robo.play.controls import Controls
 from genie_robo.play.game import Action, Game, Key, code_keys, robot_keys
 from genie_robo.play.session import EXPECTED, Job, Session, Turns
@@ -365,23 +365,3 @@ def free_closed_pages() -> None:
     """Forget pages that no browser shows; the rest are closed by NiceGUI when their socket is."""
     Client.prune_instances(client_age_threshold=UNCONNECTED_S)
     gc.collect()  # their elements refer to each other
-
-
-def free_port(host: str, port: int) -> int:
-    """The port itself, or any free one for 0.
-
-    Raises:
-        ValueError: Something listens there already, or this machine has no such address.
-    """
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port={port} must be between 1 and 65535, or 0 for any free one")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as probe:
-            return probe.getsockname()[1]
-    except OSError as error:
-        reason = str(error.strerror).split(" (")[0]
-        raise ValueError(
-            f"cannot listen on port {port} of {host} ({reason}); stop what listens there, "
-            f"choose another with port=NUMBER, or take any free one with port=0"
-        ) from error

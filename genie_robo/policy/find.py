@@ -5,9 +5,8 @@ from pathlib import Path
 
 from genie_robo.inference.plugged import checked_plug, find_plug
 from genie_robo.policy.interface import Policy
-from genie_robo.policy.lerobot import LeRobotPolicy, check_folder
-
-LEROBOT = "lerobot"
+from genie_robo.policy.lerobot import LeRobotPolicy
+from genie_robo.policy.names import LEROBOT, no_policy
 
 
 def find_policy(name: str, *, known: Sequence[str] = ()) -> Policy:
@@ -23,23 +22,5 @@ def find_policy(name: str, *, known: Sequence[str] = ()) -> Policy:
     kind, _, place = name.partition(":")
     if kind == LEROBOT:
         return LeRobotPolicy(Path(place))
-    plug = find_plug(name, dict.fromkeys(known, _none), setting="policy")
+    plug = find_plug(name, dict.fromkeys(known, no_policy), setting="policy")
     return checked_plug(plug(None), Policy, name=name, methods="reset and act")
-
-
-def check_policy(name: str, *, known: Sequence[str] = ()) -> None:
-    """Refuse a name that `find_policy` could not find, without making the policy.
-
-    Raises:
-        ValueError: There is no such module or callable.
-        FileNotFoundError: There is no such folder of LeRobot.
-    """
-    kind, _, place = name.partition(":")
-    if kind == LEROBOT:
-        check_folder(Path(place))
-    elif name not in known:
-        find_plug(name, dict.fromkeys(known, _none), setting="policy")
-
-
-def _none(_: None) -> None:
-    """Stands for a name that is found elsewhere."""

@@ -16,22 +16,10 @@ from jaxtyping import Float
 from genie_robo.data.settings import Resize
 from genie_robo.data.transforms import resize_frame
 from genie_robo.policy.interface import Observation
+from genie_robo.policy.names import check_folder
 from genie_robo.sim.actions import ACTION_NAMES
 
 STATE, TASK = "observation.state", "task"
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder without a policy.
-
-    Raises:
-        FileNotFoundError: There is no such policy.
-    """
-    if not (folder / "config.json").exists():
-        raise FileNotFoundError(
-            f"{folder} holds no LeRobot policy: there is no {folder / 'config.json'}; name the "
-            "folder that its save_pretrained wrote"
-        )
 
 
 class LeRobotPolicy:

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.config.sim import check_robot
 from genie_robo.sim.robots import MENAGERIE, Robot, attach_arm, attach_menagerie
 from genie_robo.stored_files import parse_json
 
@@ -312,19 +313,6 @@ def build_model(scene: SceneSpec) -> tuple[mujoco.MjModel, Robot]:
 def _attach_robot(spec: mujoco.MjSpec, name: str) -> Robot:
     check_robot(name)
     return attach_menagerie(spec, MENAGERIE[name]) if name in MENAGERIE else attach_arm(spec)
-
-
-def check_robot(name: str) -> None:
-    """Refuse the name of a robot that is not known.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if name != "arm" and name not in MENAGERIE:
-        raise ValueError(
-            f"robot={name} is not known; choose arm, which is built in, or one of "
-            f"{', '.join(MENAGERIE)}, which are read from the MuJoCo Menagerie"
-        )
 
 
 def num_substeps(control_hz: float) -> int:

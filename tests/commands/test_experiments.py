@@ -15,7 +15,7 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.demo import demo_stages
 from genie_robo.commands.settings import list_settings
 from genie_robo.commands.table import load_command
-from genie_robo.comparison.table import check_comparison
+from genie_robo.comparison.addresses import check_comparison
 from genie_robo.config_file import conf_dir
 
 EXPERIMENTS = (

@@ -12,7 +12,8 @@ from genie_robo.eval_suites.encoders import ENCODERS
 from genie_robo.eval_suites.latent_probe import LatentProbe
 from genie_robo.eval_suites.latent_structure import LatentStructure
 from genie_robo.eval_suites.latent_transfer import LatentTransfer
-from genie_robo.eval_suites.plugs import WORLDS, check_plugs, plug, plug_notes
+from genie_robo.eval_suites.plug_names import check_plugs
+from genie_robo.eval_suites.plugs import WORLDS, plug, plug_notes
 from genie_robo.eval_suites.rollouts import frame_size
 from genie_robo.inference.world import HeldFrame, Prompt, code_steps, robot_steps, roll_out
 

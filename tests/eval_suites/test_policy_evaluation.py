@@ -15,8 +15,9 @@ from genie_robo.eval_suites.audit.trials_file import read_trials
 from genie_robo.eval_suites.base import run_suite
 from genie_robo.eval_suites.plugs import plug
 from genie_robo.eval_suites.policy_evaluation import Mode, PolicyEvaluation
+from genie_robo.eval_suites.settings import PANEL
 from genie_robo.eval_suites.simulated.closed_loop import Played
-from genie_robo.eval_suites.simulated.panel import CLONED, PANEL, SCRIPTED
+from genie_robo.eval_suites.simulated.panel import CLONED, SCRIPTED
 from genie_robo.eval_suites.table import Table
 from genie_robo.inference.trust import Usual, WatchedWorld
 from genie_robo.inference.world import Codes, GenieWorld, HeldFrame, RobotActions

@@ -11,10 +11,10 @@ from genie_robo.eval_suites.base import run_suite
 from genie_robo.eval_suites.captions import CAPTIONS
 from genie_robo.eval_suites.video import VideoSuite, halves
 from genie_robo.eval_suites.video_features import (
-    check_weights,
     random_conv_distance,
     random_video_features,
 )
+from genie_robo.eval_suites.weights_file import check_weights
 from genie_robo.inference.world import HeldFrame
 
 
@@ -112,7 +112,7 @@ def test_given_weights_give_the_famous_numbers(robot, tmp_path, monkeypatch):
     for path, network in zip(paths, (TinyI3d(), TinyLpips()), strict=True):
         torch.jit.script(network).save(path)
     shas = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    monkeypatch.setattr("genie_robo.eval_suites.video.I3D_SHA256", shas[0])
+    monkeypatch.setattr("genie_robo.eval_suites.settings.I3D_SHA256", shas[0])
     weights = {"i3d_path": str(paths[0]), "lpips_path": str(paths[1]), "lpips_sha256": shas[1]}
     metrics = measure(robot, **weights).metrics
     assert metrics["lpips"].value == 0.0

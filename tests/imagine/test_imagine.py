@@ -18,8 +18,8 @@ from genie_robo.commands.compose import compose_config, to_config
 from genie_robo.commands.table import COMMANDS
 from genie_robo.config import ImagineConfig
 from genie_robo.eval_suites.adapters import GenieEncoder
+from genie_robo.imagine.actions import check_steering
 from genie_robo.imagine.prompts import read_files
-from genie_robo.imagine.steering import check_steering
 from genie_robo.inference.action_map import ActionMap
 from genie_robo.run_folder import RunFolder
 from genie_robo.trained_run import open_run
@@ -270,12 +270,6 @@ def test_action_map_is_fitted_once_and_again_when_it_is_out_of_date(run, run_cli
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("actions=[0,1,8,1]",), "wants codes 0..7"),
-        (("actions=[0,1]",), "has 2 actions, but horizon=4"),
-        (("prompt=PHOTO", "actions=inferred"), "after an image there are none"),
-        (("prompt=PHOTO", "actions=robot"), "after an image there are none"),
-        (("prompt=PHOTO", "start=3"), "which cut episodes"),
-        (("prompt=[]",), "prompt=[] names no image"),
         (("prompt=nothing.png",), "prompt=nothing.png is not there"),
         (("horizon=50",), "has 10 frames, but 51 are needed"),
         (
@@ -290,6 +284,26 @@ def test_what_cannot_be_imagined_is_refused_in_one_line(run, run_cli, photo, wor
     assert outcome.status == cli.FAILED
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("actions=[0,1,8,1]",), "wants codes 0..7"),
+        (("actions=[0,1]",), "has 2 actions, but horizon=4"),
+        (("prompt=PHOTO", "actions=inferred"), "after an image there are none"),
+        (("prompt=PHOTO", "actions=robot"), "after an image there are none"),
+        (("prompt=PHOTO", "start=3"), "which cut episodes"),
+        (("prompt=[]",), "prompt=[] names no image"),
+    ],
+)
+def test_what_no_run_can_imagine_is_a_usage_error(run, run_cli, photo, words, message):
+    words = [word.replace("PHOTO", f"'{photo}'") for word in words]
+    outcome = run_cli("imagine", f"run={run.path}", *FAST, *words)
+    assert outcome.status == cli.USAGE
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

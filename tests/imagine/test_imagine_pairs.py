@@ -7,9 +7,9 @@ import pytest
 import rerun as rr
 
 from genie_robo.config import ImagineConfig
+from genie_robo.imagine.actions import check_one_truth
 from genie_robo.imagine.files import short_names
 from genie_robo.imagine.prompts import check_same_prompts
-from genie_robo.imagine.steering import check_one_truth
 from genie_robo.inference.world import Prompt
 from genie_robo.prompts import Clip
 from genie_robo.types import Episode

@@ -57,7 +57,7 @@ def test_no_recording_when_none_is_wanted(run_cli, folder, tmp_path):
 def test_negative_number_is_refused(run_cli, folder):
     outcome = run_cli("inspect", f"path={folder}", "num_episodes=-1")
     assert (outcome.status, outcome.err.strip()) == (
-        cli.FAILED,
+        cli.USAGE,
         "error: num_episodes=-1 must be 0 or more",
     )
 

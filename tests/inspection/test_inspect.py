@@ -106,12 +106,12 @@ def test_joints_only_cannot_be_proposed(inspect, tmp_path):
     [
         (
             ["data=bridge_dataset"],
-            cli.FAILED,
+            cli.USAGE,
             "wants observation/image_0, which this dataset does not",
         ),
         (["data=bridgedataset"], cli.USAGE, "Did you mean bridge_dataset or"),
         (["data=rlds"], cli.USAGE, "data.source.camera"),
-        (["data=rlds", "data.source.camera=action"], cli.FAILED, "not an encoded 8-bit colour"),
+        (["data=rlds", "data.source.camera=action"], cli.USAGE, "not an encoded 8-bit colour"),
     ],
 )
 def test_errors_are_one_paragraph(run_cli, tmp_path, words, status, message):

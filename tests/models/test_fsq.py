@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from genie_robo.build import build_quantizer
-from genie_robo.config import QuantizerConfig
-from genie_robo.models.fsq import LEVELS, FiniteScalarQuantizer, levels_for
+from genie_robo.build import build_genie, build_quantizer
+from genie_robo.config import QuantizerConfig, TrainConfig
+from genie_robo.models.fsq import FiniteScalarQuantizer
 from genie_robo.models.settings import QuantizerKind
+from genie_robo.models.sizes import LEVELS, count_latent_actions, levels_for
 from genie_robo.ranks import OneProcess
 
 GRIDS = [(2,), (2, 2, 2), (8, 5, 5, 5), (7, 3), (4, 4)]
@@ -111,3 +112,27 @@ def test_a_number_of_codes_without_levels_names_those_that_have():
 def test_levels_that_make_no_grid_are_refused(levels):
     with pytest.raises(ValueError, match=rf"levels=\[{', '.join(map(str, levels))}\] must"):
         FiniteScalarQuantizer(levels, reset_after=50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "codes_per_transition", "count"),
+    [
+        ({"kind": QuantizerKind.vq, "num_codes": 6}, 1, 6),
+        ({"kind": QuantizerKind.continuous, "num_codes": 4}, 2, 16),
+        ({"kind": QuantizerKind.fsq, "num_codes": 16}, 1, 16),
+        ({"kind": QuantizerKind.fsq, "levels": (3, 5)}, 1, 15),
+        ({"kind": QuantizerKind.fsq, "levels": (3, 2)}, 2, 36),
+    ],
+)
+def test_latent_actions_are_counted_as_the_model_has_them(settings, codes_per_transition, count):
+    config = TrainConfig()
+    quantizer = replace(config.model.latent_action.quantizer, **settings)
+    latent_action = replace(
+        config.model.latent_action, quantizer=quantizer, codes_per_transition=codes_per_transition
+    )
+    assert count_latent_actions(latent_action) == count
+    with torch.device("meta"):
+        built = build_genie(
+            replace(config, model=replace(config.model, latent_action=latent_action))
+        )
+    assert built.latent_action.num_codes == count

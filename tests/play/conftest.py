@@ -24,8 +24,9 @@ from genie_robo.config_file import write_config
 from genie_robo.inference.error_feedback import ErrorFeedback
 from genie_robo.inference.settings import Sampler
 from genie_robo.inference.world import GenieWorld
+from genie_robo.play.address import free_port
 from genie_robo.play.game import Game
-from genie_robo.play.page import free_port, serve
+from genie_robo.play.page import serve
 from genie_robo.prompts import RunPrompts
 from genie_robo.run_folder import RunFolder
 from genie_robo.sim.record import record_dataset

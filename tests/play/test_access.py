@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from genie_robo.play.access import MAX_MESSAGE_BYTES, Access, RateLimit, served_names
+from genie_robo.play.access import MAX_MESSAGE_BYTES, Access, RateLimit
+from genie_robo.play.address import served_names
 
 OWN = "127.0.0.1:8090"
 LOCAL = served_names("127.0.0.1", ())

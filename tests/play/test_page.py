@@ -16,8 +16,9 @@ from PIL import Image
 
 from genie_robo.inference.code_names import dictionary_names
 from genie_robo.inference.world import Codes, HeldFrame
+from genie_robo.play.address import free_port
 from genie_robo.play.game import Game
-from genie_robo.play.page import data_url, free_port, show_page
+from genie_robo.play.page import data_url, show_page
 from genie_robo.play.recording import write_session
 from genie_robo.play.session import Job, make_session
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from genie_robo.policy.find import check_policy, find_policy
+from genie_robo.policy.find import find_policy
 from genie_robo.policy.interface import Observation, actors
+from genie_robo.policy.names import check_policy
 
 SEEN = Observation(
     pixels=np.full((32, 32, 3), 255, np.uint8),
