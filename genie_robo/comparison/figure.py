@@ -3,12 +3,13 @@
 Tables have a row per run, indexed by variant, seed and run folder (`table.run_table`).
 """
 
+from collections.abc import Sequence
 from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from genie_robo.eval_suites.figures import BLUE, COLOURS, GREY, LINES, MARKERS, new_axes, owner
 from genie_robo.run_folder import RunFolder
@@ -74,9 +75,16 @@ def column_against(values: pd.DataFrame, horizontal: str, *, curve: str = "") ->
     if len(means):
         axes.plot(*means.to_numpy().T, "-", color=GREY, zorder=1, linewidth=1.5)
         axes.set_xscale("log")
+        _tick_values(axes, means[horizontal].unique())
     axes.set_xlabel(horizontal, fontsize=12)
     axes.set_ylabel(str(vertical), fontsize=12)
     return owner(axes)
+
+
+def _tick_values(axes: Axes, values: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis at these values, written out with thousands separators."""
+    axes.set_xticks(values, [f"{x:,.0f}" if x >= 1000 else f"{x:.4g}" for x in values])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_curves(axes: Axes, index: pd.Index, address: str, label: str) -> None:

@@ -12,8 +12,9 @@ from torch import nn
 
 from genie_robo import config as cfg
 from genie_robo.build import build_genie
+from genie_robo.comparison.addresses import check_address
 from genie_robo.comparison.figure import column_against, columns_by_variant
-from genie_robo.comparison.numbers import check_address, kept_bytes, read_number
+from genie_robo.comparison.numbers import kept_bytes, read_number
 from genie_robo.comparison.table import (
     Cell,
     cell_text,
@@ -281,6 +282,19 @@ def test_figure_against_a_column_is_logarithmic_and_beside_the_curves(make_run):
     assert [list(line.get_ydata()) for line in left.lines] == [[4.0, 2.0], [8.0, 4.0], [2.0, 1.0]]
     assert [list(line.get_ydata()) for line in right.lines[:3]] == [[2.0], [4.0], [1.0]]
     assert sorted(right.lines[3].get_ydata()) == [1.0, 3.0]
+
+
+def test_ticks_of_a_logarithmic_axis_are_the_values_as_they_are_read():
+    names = pd.MultiIndex.from_tuples(
+        [("a", 0, "a"), ("a", 1, "b"), ("b", 0, "c"), ("c", 0, "d")],
+        names=["variant", "seed", "run"],
+    )
+    numbers = {"loss": [1.0, 2.0, 3.0, None], "windows": [200.0, 300.0, 12000.0, 7.0]}
+    axes = column_against(pd.DataFrame(numbers, index=names), "windows").axes[0]
+    axes.figure.draw_without_rendering()
+    assert list(axes.get_xticks()) == [250.0, 12000.0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["250", "12,000"]
+    assert len(axes.get_xticks(minor=True)) == 0
 
 
 def test_comparison_is_written_and_links_its_files(make_run):
