@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from genie_robo.train.settings import robot_control_stage, tokenizer_stage, world_model_stage
-from tests.benchmarks.reference_curves import DOCS, SHOWN, collect, draw
+from tests.benchmarks.reference_curves import DOCS, SHOWN, collect, draw, starts_of
 
 
 @pytest.fixture
@@ -34,6 +34,51 @@ def test_a_panel_for_each_quantity_even_where_it_was_not_logged(runs, stage):
     figure = draw(collect(runs), stage)
     assert [panel.get_title() for panel in figure.axes] == list(SHOWN[stage])
     assert figure.get_figwidth() <= 12
+
+
+def table_of(**quantities):
+    """A table of one run: a number for every 20th step."""
+    return pd.DataFrame(
+        {"stage": "tokenizer", "quantity": name, "val": False, "step": 20 * (n + 1)}
+        | dict.fromkeys(("min", "mean", "max"), value)
+        for name, values in quantities.items()
+        for n, value in enumerate(values)
+    )
+
+
+def test_a_jump_where_codes_start_stays_one():
+    figure = draw(table_of(psnr=[20.0] * 10 + [15.0] * 10), "tokenizer", quantised_from=210)
+    panel = figure.axes[list(SHOWN["tokenizer"]).index("psnr")]
+    before, after, line = panel.lines
+    assert (list(before.get_xdata()), list(before.get_ydata())) == (
+        list(range(20, 220, 20)),
+        [20.0] * 10,
+    )
+    assert list(after.get_ydata()) == [15.0] * 10
+    assert set(line.get_xdata()) == {210}
+
+
+def test_lines_are_smooth_without_a_start_of_codes():
+    figure = draw(table_of(loss=[1.0, 1.0, 1.0, 6.0, 1.0, 1.0, 1.0]), "tokenizer")
+    (line,) = figure.axes[0].lines
+    assert list(line.get_ydata()) == pytest.approx([1, 9 / 4, 2, 2, 2, 9 / 4, 1])
+
+
+def test_what_is_0_throughout_has_no_panel():
+    figure = draw(table_of(loss=[1.0, 2.0], vq_loss=[0.0, 0.0]), "tokenizer")
+    shown = [panel.get_title() for panel in figure.axes if panel.get_visible()]
+    assert shown == [name for name in SHOWN["tokenizer"] if name != "vq_loss"]
+
+
+@pytest.mark.parametrize("experiment", ["default", "long"])
+def test_codes_start_where_the_settings_of_the_experiment_say(experiment):
+    starts = starts_of(experiment)
+    assert starts == {"tokenizer": 350, "world_model": 300}
+    stored = pd.read_csv(DOCS / "results" / f"curves_{experiment}.csv")
+    in_use = stored[stored["quantity"].str.endswith("perplexity")]
+    assert in_use.groupby("stage")["step"].min().to_dict() == {
+        stage: 20 * (start // 20 + 1) for stage, start in starts.items()
+    }
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "world_model"])

@@ -1,6 +1,7 @@
 """Losses of several runs of one experiment, as a table and figures: what is normal.
 
     python tests/benchmarks/reference_curves.py default runs/seed0 runs/seed1 runs/seed2
+    python tests/benchmarks/reference_curves.py default    # draws the stored table again
 
 For every stage the lowest, mean and highest value over the runs at each logged step are written to
 docs/results/curves_EXPERIMENT.csv, and drawn in docs/images/curves_EXPERIMENT_STAGE.png. A column
@@ -14,7 +15,16 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from genie_robo.commands.compose import compose_config, to_config
+from genie_robo.commands.demo import train_config
+from genie_robo.commands.table import load_command
+from genie_robo.eval_suites.figures import BLUE, ORANGE
+from genie_robo.report.training import quantising_starts, starts_by_stage
+from genie_robo.run_folder import RunFolder
+from genie_robo.train.settings import Stage
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = {
@@ -57,28 +67,26 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
     return grouped.agg(["min", "mean", "max"]).round(4).reset_index().astype({"step": int})
 
 
-def draw(table: pd.DataFrame, stage: str) -> Figure:
-    """A panel for each quantity: the range over runs, their mean, and validation as points."""
-    num_rows = math.ceil(len(SHOWN[stage]) / IN_A_ROW)
-    num_columns = math.ceil(len(SHOWN[stage]) / num_rows)
+def draw(table: pd.DataFrame, stage: str, *, quantised_from: int = 0) -> Figure:
+    """A panel for each quantity: the range over runs, their mean, and validation as points.
+
+    A line marks the step from which encodings have codes, where losses may jump. What was logged
+    as 0 alone has no panel.
+    """
+    of_stage = table[table["stage"] == stage]
+    shown = [name for name in SHOWN[stage] if not _is_zero(of_stage, name)]
+    num_rows = math.ceil(len(shown) / IN_A_ROW)
+    num_columns = math.ceil(len(shown) / num_rows)
     figure = Figure(figsize=(4 * num_columns, 2.8 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    of_stage = table[table["stage"] == stage]
-    in_use = of_stage[of_stage["quantity"].str.endswith("perplexity")]["step"]
-    for panel, name in zip(panels, SHOWN[stage], strict=True):
+    for panel in panels[len(shown) :]:
+        panel.set_visible(False)
+    for panel, name in zip(panels, shown, strict=False):
         own = of_stage[of_stage["quantity"] == name]
-        batches = own[~own["val"]].set_index("step")[["min", "mean", "max"]]
-        smooth = batches.rolling(SMOOTHED_OVER, min_periods=1, center=True).mean()
-        panel.fill_between(smooth.index, smooth["min"], smooth["max"], alpha=0.25, lw=0)
-        panel.plot(smooth.index, smooth["mean"], lw=1.2, label="batches, mean and range")
-        held_out = own[own["val"]]
-        spread = [held_out["mean"] - held_out["min"], held_out["max"] - held_out["mean"]]
-        if len(held_out):
-            panel.errorbar(
-                held_out["step"], held_out["mean"], yerr=spread, fmt="o", ms=3, label="validation"
-            )
-        if len(in_use) and in_use.min() > of_stage["step"].min():
-            panel.axvline(in_use.min(), color="grey", linestyle=":", label="codes start")
+        _draw_batches(panel, own[~own["val"]], quantised_from)
+        _draw_validation(panel, own[own["val"]])
+        if 0 < quantised_from < of_stage["step"].max():
+            panel.axvline(quantised_from, color="grey", linestyle=":", label="codes start")
         panel.set(title=name, xlabel="step")
         panel.grid(alpha=0.3)
     lines, names = panels[0].get_legend_handles_labels()
@@ -86,21 +94,59 @@ def draw(table: pd.DataFrame, stage: str) -> Figure:
     return figure
 
 
+def _is_zero(of_stage: pd.DataFrame, name: str) -> bool:
+    """Whether a quantity was logged, and never was anything but 0."""
+    own = of_stage[of_stage["quantity"] == name]
+    return len(own) > 0 and not own[["min", "max"]].to_numpy().any()
+
+
+def _draw_batches(panel: Axes, own: pd.DataFrame, quantised_from: int) -> None:
+    """Mean and range, averaged on either side of the step from which there are codes."""
+    batches = own.set_index("step")[["min", "mean", "max"]]
+    is_before = batches.index <= quantised_from
+    label = "batches, mean and range"
+    for part in filter(len, (batches[is_before], batches[~is_before])):
+        smooth = part.rolling(SMOOTHED_OVER, min_periods=1, center=True).mean()
+        panel.fill_between(smooth.index, smooth["min"], smooth["max"], alpha=0.25, lw=0, color=BLUE)
+        panel.plot(smooth.index, smooth["mean"], lw=1.2, color=BLUE, label=label)
+        label = ""
+
+
+def _draw_validation(panel: Axes, held_out: pd.DataFrame) -> None:
+    spread = [held_out["mean"] - held_out["min"], held_out["max"] - held_out["mean"]]
+    if len(held_out):
+        steps, means = held_out["step"], held_out["mean"]
+        panel.errorbar(steps, means, yerr=spread, fmt="o", ms=3, color=ORANGE, label="validation")
+
+
+def starts_of(experiment: str) -> dict[str, int]:
+    """The step from which encodings have codes, by stage, with the settings of an experiment."""
+    demo = load_command("demo")
+    config = to_config(demo, compose_config(demo, [f"experiment={experiment}"]))
+    return starts_by_stage(train_config(config, Stage.all))
+
+
 def main() -> None:
-    """Collect, store and draw."""
+    """Collect and store, unless no runs are given; draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment")
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--docs", type=Path, default=DOCS)
     options = parser.parse_args()
     mpl.use("agg")
-    table = collect(options.runs)
+    stored = options.docs / "results" / f"curves_{options.experiment}.csv"
     for folder in ("results", "images"):
         (options.docs / folder).mkdir(parents=True, exist_ok=True)
-    table.to_csv(options.docs / "results" / f"curves_{options.experiment}.csv", index=False)
+    if options.runs:
+        collect(options.runs).to_csv(stored, index=False)
+        starts = quantising_starts(RunFolder.at(options.runs[0]))
+    else:
+        starts = starts_of(options.experiment)
+    table = pd.read_csv(stored)
     for stage in table["stage"].unique():
         name = f"curves_{options.experiment}_{stage}.png"
-        draw(table, stage).savefig(options.docs / "images" / name, dpi=100)
+        figure = draw(table, stage, quantised_from=starts.get(stage, 0))
+        figure.savefig(options.docs / "images" / name, dpi=100)
 
 
 if __name__ == "__main__":
