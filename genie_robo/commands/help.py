@@ -36,7 +36,8 @@ def print_overview(console: Console) -> None:
     print_text(
         console,
         f"genie-robo {version('genie-robo')}: a Genie world model for robot data, trained on RLDS "
-        "without action labels, probed against the true actions, shown next to MuJoCo.",
+        "or LeRobot folders without action labels, probed against the true actions, shown next to "
+        "MuJoCo.",
     )
     _print_heading(console, "Usage")
     print_text(console, "genie-robo COMMAND [KEY=VALUE ...] [options]", indent=2)

@@ -164,7 +164,7 @@ _ROWS = (
     ),
     Command(
         name="train",
-        summary="train a Genie on an RLDS dataset, without action labels",
+        summary="train a Genie on an RLDS or LeRobot folder, without action labels",
         config=cfg.TrainConfig,
         run="genie_robo.commands.train:run",
         check="genie_robo.commands.checks:check_train",
