@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
@@ -176,3 +179,25 @@ def test_the_page_of_a_notebook_has_its_cells(generated, path):
     for cell in json.loads(path.read_text())["cells"]:
         assert "".join(cell["source"]) in page
     assert f"]({path.name})" in page
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    if not all(map(importlib.util.find_spec, ("material", "mkdocstrings_handlers"))):
+        pytest.skip(
+            "the theme or the Python reference is not installed: the extra docs brings them"
+        )
+    site = tmp_path / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    for page in ("index.html", "metrics/index.html", "reference/commands/demo/index.html"):
+        assert (site / page).stat().st_size > 10_000
+    assert "InferredActions" in (site / "reference/python/index.html").read_text()
