@@ -6,8 +6,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from genie_robo.train.settings import robot_control_stage, tokenizer_stage, world_model_stage
-from tests.benchmarks.reference_curves import DOCS, SHOWN, collect, draw, starts_of
+from genie_robo.config import DataConfig, Source
+from genie_robo.config_file import write_config
+from genie_robo.run_folder import RunFolder
+from genie_robo.train.settings import (
+    TrainConfig,
+    robot_control_stage,
+    tokenizer_stage,
+    world_model_stage,
+)
+from tests.benchmarks.reference_curves import CODES_START, DOCS, SHOWN, collect, draw
 
 
 @pytest.fixture
@@ -36,24 +44,26 @@ def test_a_panel_for_each_quantity_even_where_it_was_not_logged(runs, stage):
     assert figure.get_figwidth() <= 12
 
 
-def table_of(**quantities):
-    """A table of one run: a number for every 20th step."""
-    return pd.DataFrame(
-        {"stage": "tokenizer", "quantity": name, "val": False, "step": 20 * (n + 1)}
-        | dict.fromkeys(("min", "mean", "max"), value)
+def table_of(start=0, **quantities):
+    """A table of one run: a number for every 20th step, and where codes start."""
+    numbers = [
+        (name, 20 * (n + 1), value)
         for name, values in quantities.items()
         for n, value in enumerate(values)
+    ]
+    return pd.DataFrame(
+        {"stage": "tokenizer", "quantity": name, "val": False, "step": step}
+        | dict.fromkeys(("min", "mean", "max"), value)
+        for name, step, value in [*numbers, *([(CODES_START, start, start)] if start else [])]
     )
 
 
 def test_a_jump_where_codes_start_stays_one():
-    figure = draw(table_of(psnr=[20.0] * 10 + [15.0] * 10), "tokenizer", quantised_from=210)
+    figure = draw(table_of(start=210, psnr=[20.0] * 10 + [15.0] * 10), "tokenizer")
     panel = figure.axes[list(SHOWN["tokenizer"]).index("psnr")]
     before, after, line = panel.lines
-    assert (list(before.get_xdata()), list(before.get_ydata())) == (
-        list(range(20, 220, 20)),
-        [20.0] * 10,
-    )
+    assert list(before.get_xdata()) == list(range(20, 220, 20))
+    assert list(before.get_ydata()) == [20.0] * 10
     assert list(after.get_ydata()) == [15.0] * 10
     assert set(line.get_xdata()) == {210}
 
@@ -70,15 +80,25 @@ def test_what_is_0_throughout_has_no_panel():
     assert shown == [name for name in SHOWN["tokenizer"] if name != "vq_loss"]
 
 
-@pytest.mark.parametrize("experiment", ["default", "long"])
-def test_codes_start_where_the_settings_of_the_experiment_say(experiment):
-    starts = starts_of(experiment)
-    assert starts == {"tokenizer": 350, "world_model": 300}
-    stored = pd.read_csv(DOCS / "results" / f"curves_{experiment}.csv")
-    in_use = stored[stored["quantity"].str.endswith("perplexity")]
-    assert in_use.groupby("stage")["step"].min().to_dict() == {
-        stage: 20 * (start // 20 + 1) for stage, start in starts.items()
+def test_codes_start_where_the_settings_of_the_runs_say(runs):
+    data = DataConfig(path="dataset", source=Source(camera="image"))
+    write_config(RunFolder.at(runs[0]), TrainConfig(run=str(runs[0]), data=data))
+    table = collect(runs)
+    starts = table[table["quantity"] == CODES_START].set_index("stage")["step"].to_dict()
+    model = TrainConfig().model
+    assert starts == {
+        "tokenizer": model.tokenizer.quantizer.warmup_steps,
+        "world_model": model.latent_action.quantizer.warmup_steps,
     }
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("curves_*.csv")), ids=str)
+def test_the_first_step_with_codes_is_the_one_after_they_start(path):
+    stored = pd.read_csv(path)
+    in_use = stored[stored["quantity"].str.endswith("perplexity")].groupby("stage")["step"].min()
+    starts = stored[stored["quantity"] == CODES_START].set_index("stage")["step"]
+    assert ((starts < in_use) & (in_use <= starts + 20)).all()
+    assert set(starts.index) == {"tokenizer", "world_model"}
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "world_model"])

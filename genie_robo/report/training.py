@@ -51,12 +51,7 @@ def quantising_starts(run: RunFolder) -> dict[str, int]:
     """The step from which encodings have codes, by stage; 0 where they have from the beginning."""
     if not run.config.exists():
         return {}
-    return starts_by_stage(read_config(run, TrainConfig))
-
-
-def starts_by_stage(config: TrainConfig) -> dict[str, int]:
-    """The same of the settings of a training."""
-    model = shorten_warmups(config)
+    model = shorten_warmups(read_config(run, TrainConfig))
     found = {"tokenizer": model.tokenizer.quantizer, "world_model": model.latent_action.quantizer}
     return {
         stage: 0 if quantizer.kind is QuantizerKind.fsq else quantizer.warmup_steps

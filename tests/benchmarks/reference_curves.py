@@ -18,13 +18,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genie_robo.commands.compose import compose_config, to_config
-from genie_robo.commands.demo import train_config
-from genie_robo.commands.table import load_command
 from genie_robo.eval_suites.figures import BLUE, ORANGE
-from genie_robo.report.training import quantising_starts, starts_by_stage
+from genie_robo.report.training import quantising_starts
 from genie_robo.run_folder import RunFolder
-from genie_robo.train.settings import Stage
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = {
@@ -41,6 +37,8 @@ SHOWN = {
 }
 """Quantities of each stage, a panel for each; the loss of robot control is dynamics_loss."""
 IN_A_ROW = 3
+CODES_START = "codes start"
+"""A line of the table instead of a quantity: the step from which encodings have codes."""
 SMOOTHED_OVER = 5
 """Logged steps that a line of batches is averaged over."""
 
@@ -63,17 +61,24 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
     ]
     if not lines:
         raise FileNotFoundError(f"no stage was trained in {', '.join(map(str, runs))}")
+    lines += [
+        {"stage": stage, "quantity": CODES_START, "val": False, "step": start, "value": start}
+        for stage, start in quantising_starts(RunFolder.at(runs[0])).items()
+        if start
+    ]
     grouped = pd.DataFrame(lines).groupby(["stage", "quantity", "val", "step"], sort=False)["value"]
     return grouped.agg(["min", "mean", "max"]).round(4).reset_index().astype({"step": int})
 
 
-def draw(table: pd.DataFrame, stage: str, *, quantised_from: int = 0) -> Figure:
+def draw(table: pd.DataFrame, stage: str) -> Figure:
     """A panel for each quantity: the range over runs, their mean, and validation as points.
 
     A line marks the step from which encodings have codes, where losses may jump. What was logged
     as 0 alone has no panel.
     """
     of_stage = table[table["stage"] == stage]
+    starts = of_stage[of_stage["quantity"] == CODES_START]["step"]
+    quantised_from = int(starts.iloc[0]) if len(starts) else 0
     shown = [name for name in SHOWN[stage] if not _is_zero(of_stage, name)]
     num_rows = math.ceil(len(shown) / IN_A_ROW)
     num_columns = math.ceil(len(shown) / num_rows)
@@ -86,7 +91,7 @@ def draw(table: pd.DataFrame, stage: str, *, quantised_from: int = 0) -> Figure:
         _draw_batches(panel, own[~own["val"]], quantised_from)
         _draw_validation(panel, own[own["val"]])
         if 0 < quantised_from < of_stage["step"].max():
-            panel.axvline(quantised_from, color="grey", linestyle=":", label="codes start")
+            panel.axvline(quantised_from, color="grey", linestyle=":", label=CODES_START)
         panel.set(title=name, xlabel="step")
         panel.grid(alpha=0.3)
     lines, names = panels[0].get_legend_handles_labels()
@@ -119,13 +124,6 @@ def _draw_validation(panel: Axes, held_out: pd.DataFrame) -> None:
         panel.errorbar(steps, means, yerr=spread, fmt="o", ms=3, color=ORANGE, label="validation")
 
 
-def starts_of(experiment: str) -> dict[str, int]:
-    """The step from which encodings have codes, by stage, with the settings of an experiment."""
-    demo = load_command("demo")
-    config = to_config(demo, compose_config(demo, [f"experiment={experiment}"]))
-    return starts_by_stage(train_config(config, Stage.all))
-
-
 def main() -> None:
     """Collect and store, unless no runs are given; draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -139,14 +137,10 @@ def main() -> None:
         (options.docs / folder).mkdir(parents=True, exist_ok=True)
     if options.runs:
         collect(options.runs).to_csv(stored, index=False)
-        starts = quantising_starts(RunFolder.at(options.runs[0]))
-    else:
-        starts = starts_of(options.experiment)
     table = pd.read_csv(stored)
     for stage in table["stage"].unique():
         name = f"curves_{options.experiment}_{stage}.png"
-        figure = draw(table, stage, quantised_from=starts.get(stage, 0))
-        figure.savefig(options.docs / "images" / name, dpi=100)
+        draw(table, stage).savefig(options.docs / "images" / name, dpi=100)
 
 
 if __name__ == "__main__":
