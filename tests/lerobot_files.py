@@ -15,6 +15,7 @@ from PIL import Image
 from genie_robo.data.settings import ActionSource, JointsMotion, PoseSource, Source
 
 FPS = 10
+_CLOCK = 90_000
 CAMERA, STATE, ACTION = "observation.images.top", "observation.state", "action"
 JOINT_NAMES = ("shoulder", "elbow", "gripper")
 LEROBOT_SOURCE = Source(
@@ -70,21 +71,31 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def write_video(
-    path: Path, video: np.ndarray, *, codec="libx264rgb", gop=4, movflags="", **options
+    path: Path,
+    video: np.ndarray,
+    *,
+    codec="libx264rgb",
+    gop=4,
+    movflags="",
+    rate=FPS,
+    times=None,
+    **options,
 ) -> None:
-    """Write frames at FPS, by default without any loss."""
+    """Write frames at a rate, or at times in seconds, by default without any loss."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lossless = {"qp": "0", "preset": "ultrafast"} if codec == "libx264rgb" else {}
     flags = {"movflags": movflags} if movflags else {}
     with av.open(str(path), "w", format="mp4", options=flags) as container:
-        stream = container.add_stream(codec, rate=FPS, options=lossless | options)
+        stream = container.add_stream(codec, rate=rate, options=lossless | options)
         stream.height, stream.width = video.shape[1:3]
         stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv420p"
         stream.gop_size = gop
-        stream.time_base = Fraction(1, FPS)
-        for number, pixels in enumerate(video):
+        unit = Fraction(1, rate if times is None else _CLOCK)
+        stream.time_base = stream.codec_context.time_base = unit
+        places = range(len(video)) if times is None else (round(t * _CLOCK) for t in times)
+        for pixels, place in zip(video, places, strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts = number
+            frame.pts, frame.time_base = place, unit
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

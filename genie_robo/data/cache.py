@@ -27,8 +27,16 @@ _log = logging.getLogger(__name__)
 
 
 def digest(*parts: bytes) -> str:
-    """blake2b of byte strings, as 16 hexadecimal characters."""
-    return hashlib.blake2b(b"".join(parts), digest_size=_ID_BYTES).hexdigest()
+    """blake2b of byte strings one after the other, as 16 hexadecimal characters."""
+    return digest_all(parts)
+
+
+def digest_all(parts: Iterable[bytes]) -> str:
+    """The same of any number of parts, of which one is in memory at a time."""
+    state = hashlib.blake2b(digest_size=_ID_BYTES)
+    for part in parts:
+        state.update(part)
+    return state.hexdigest()
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, overload
@@ -21,8 +21,9 @@ from genie_robo.data.kinematics import open_urdf
 from genie_robo.data.records import Columns
 from genie_robo.data.schema import Schema
 from genie_robo.data.settings import Source
+from genie_robo.data.shards import COMPLETE
 from genie_robo.data.sources import action_dim
-from genie_robo.types import ACTION_NAMES, Episode, action_names, action_units
+from genie_robo.types import ACTION_NAMES, Episode, StoredImage, action_names, action_units
 
 _MIN_STEPS = 2
 """Fewest steps of an episode: one transition."""
@@ -86,7 +87,9 @@ class BadEpisodes:
         shown = [f"{name} ({reason})" for name, reason in list(self._reasons.items())[:_SHOWN]]
         more = f" and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
         advice = "repair the dataset, or raise the limit to go on without these episodes"
-        if len(self) == self._num_episodes:
+        if all(COMPLETE in reason for reason in self._reasons.values()):
+            advice = COMPLETE
+        elif len(self) == self._num_episodes:
             advice = (
                 f"no episode fits {self._features_file}: take it and the shards from one version "
                 "of the dataset, or name other columns with data.source"
@@ -116,6 +119,8 @@ class EpisodeDataset(Sequence[Episode]):
     """Content hashes."""
     lengths: Int[np.ndarray, " n"]
     """Steps per episode."""
+    gaps: tuple[tuple[int, ...], ...]
+    """Steps of every episode after which time is missing."""
     bad_episodes: BadEpisodes
     num_duplicates: int
     """Episodes left out because they equal an earlier one."""
@@ -154,6 +159,7 @@ class EpisodeDataset(Sequence[Episode]):
         self._report()
         self.episode_ids = tuple(entry.episode_id for entry in self._entries)
         self.lengths = np.array([entry.num_steps for entry in self._entries])
+        self.gaps = tuple(entry.gaps for entry in self._entries)
         settings = json.dumps(_reading(source)).encode()
         self.fingerprint = digest(*(name.encode() for name in self.episode_ids), settings)
 
@@ -276,18 +282,18 @@ def _to_episode(
 ) -> Episode:
     steps = columns.steps
     named = source.camera_keys
-    others = {
-        key: key
+    others = [
+        key
         for key, feature in sorted(index.features.items())
-        if feature.is_camera and key not in named.values() and key in steps
-    }
+        if feature.is_camera and key not in named.values()
+    ]
     actions, action_mask = to_robot_actions(steps, source)
     pose, pose_mask = to_pose(steps, source) or (None, np.zeros(len(ACTION_NAMES), bool))
     joints = to_joints(steps, source)
     measured = joints.measured if joints else None
     return Episode(
         episode_id=entry.episode_id,
-        images={name: tuple(steps[key]) for name, key in (named | others).items()},
+        images=_Images({name: tuple(steps[key]) for name, key in named.items()}, others, steps),
         bgr_cameras=frozenset(name for name, key in named.items() if key in source.bgr),
         robot_actions=actions,
         action_mask=action_mask,
@@ -303,6 +309,44 @@ def _to_episode(
         instruction=_first_instruction(steps, source),
         control_hz=source.control_hz,
     )
+
+
+class _Images(Mapping[str, tuple[StoredImage, ...]]):
+    """The stored images of an episode; those of cameras that no source names are read when asked.
+
+    It contains the cameras that can be read.
+    """
+
+    def __init__(
+        self,
+        named: Mapping[str, tuple[StoredImage, ...]],
+        others: Sequence[str],
+        steps: Mapping[str, np.ndarray],
+    ) -> None:
+        self._named = named
+        self._others = others
+        self._steps = steps
+
+    def __getitem__(self, name: str) -> tuple[StoredImage, ...]:
+        if name in self._named:
+            return self._named[name]
+        if name not in self:
+            raise KeyError(name)
+        return tuple(self._steps[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named or (name in self._others and name in self._steps)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._named
+        yield from (key for key in self._others if key in self._steps)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __reduce__(self) -> tuple[type[dict], tuple[dict[str, tuple[StoredImage, ...]]]]:
+        """Another process gets all of them."""
+        return dict, (dict(self),)
 
 
 def _first_instruction(steps: Mapping[str, np.ndarray], source: Source) -> str:

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from genie_robo.command_line import write_setting
-from genie_robo.data.shards import ShardFile
+from genie_robo.data.shards import COMPLETE, ShardFile
 
 _COUNT = re.compile(r"(?P<start>.+)-\d{5,}-of-(?P<total>\d{5,})(?P<end>.*)")
 _MOST_RANGES = 8
@@ -35,7 +35,7 @@ def check_shards(
         )
     is_one_split = len({shard.split for shard in shards}) == 1
     numbers = _numbers(there) if is_one_split else ""
-    raise FileNotFoundError(f"{found}; complete the download{numbers}{_advice(there)}")
+    raise FileNotFoundError(f"{found}; {COMPLETE}{numbers}{_advice(there)}")
 
 
 def _numbers(there: Sequence[ShardFile]) -> str:

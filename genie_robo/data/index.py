@@ -68,6 +68,8 @@ class RecordEntry:
     """Why the record cannot be read; empty when it can."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """Why columns in use cannot be used, by key: missing, not finite, no image and the like."""
+    gaps: tuple[int, ...] = ()
+    """Steps after which time is missing, where the format has times of steps."""
 
     @property
     def bad_keys(self) -> tuple[str, ...]:

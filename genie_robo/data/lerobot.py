@@ -21,6 +21,7 @@ from genie_robo.data.cache import (
 from genie_robo.data.dataset import EpisodeDataset
 from genie_robo.data.features import Feature
 from genie_robo.data.folders import LEROBOT_INFO, find_lerobot_folder
+from genie_robo.data.frame_match import match_frames
 from genie_robo.data.index import (
     SAVED,
     DatasetIndex,
@@ -36,7 +37,6 @@ from genie_robo.data.lerobot_layout import (
     TIMESTAMP,
     LeRobotSchema,
     StoredEpisode,
-    VideoPart,
     open_lerobot_schema,
 )
 from genie_robo.data.parquet import (
@@ -49,16 +49,20 @@ from genie_robo.data.parquet import (
 )
 from genie_robo.data.records import Columns, Steps
 from genie_robo.data.settings import Source
+from genie_robo.data.shards import COMPLETE
 from genie_robo.data.sources import check_source, source_keys
-from genie_robo.data.video import ScannedVideo, scan_video
 from genie_robo.progress import progress_bar
 from genie_robo.types import VideoFrame
 
-_INDEX_FORMAT = 1
+_INDEX_FORMAT = 2
 """Version of the cache; older index files are rebuilt."""
 _QUIET_BYTES = 200_000_000
 _NO_IDENTITY = (EPISODE_INDEX, TASK_INDEX, "index")
 """Numbers that change when datasets are merged or split: no part of an episode's identity."""
+_SAVED = (*SAVED, "gaps")
+_LONG_STEP = 1.75
+"""A step that takes more times the median is a gap: 2 where one row is missing, while times that
+jitter by less than half a period rarely take as much."""
 _TIME = Feature(kind="tensor", dtype="float64", shape=())
 _NUMBER = Feature(kind="tensor", dtype="int64", shape=())
 
@@ -73,6 +77,8 @@ class LeRobotIndex(DatasetIndex):
     jitter_s: Mapping[str, float] = field(default_factory=dict)
     """By camera in a video, how far its frames are at most from the times of their steps; under
     `timestamp`, how far these are from steps of equal length."""
+    step_s: float = 0.0
+    """Seconds from a step to the next, the median of all episodes; 0 where it is not known."""
 
     def name(self, entry: RecordEntry) -> str:
         """An episode's id and place, for messages."""
@@ -137,14 +143,16 @@ def build_lerobot_index(schema: LeRobotSchema, *, keys: Sequence[str] = ()) -> L
     found = _load(file, stamp, schema)
     if found is None:
         found = _scan(schema, keys)
-        rows = [[getattr(entry, name) for name in SAVED] for entry in found.entries]
-        if not write_stamped(file, stamp, {"episodes": rows, "jitter_s": found.jitter_s}):
+        rows = [[getattr(entry, name) for name in _SAVED] for entry in found.entries]
+        content = {"episodes": rows, "jitter_s": found.jitter_s, "step_s": found.step_s}
+        if not write_stamped(file, stamp, content):
             warn_not_kept(schema.folder, file)
     return LeRobotIndex(
         schema=schema,
         entries=found.entries,
         fingerprint=digest(*(entry.episode_id.encode() for entry in found.entries)),
         jitter_s=found.jitter_s,
+        step_s=found.step_s,
     )
 
 
@@ -153,63 +161,94 @@ class _Scan(NamedTuple):
 
     entries: tuple[RecordEntry, ...]
     jitter_s: dict[str, float]
+    step_s: float
 
 
-class _Matched(NamedTuple):
-    """The frames of a video that belong to the steps of an episode."""
+class _Times(NamedTuple):
+    """When the steps of an episode are."""
 
-    digests: str
-    """Their hashes, joined."""
-    jitter_s: float
+    values_s: Float[np.ndarray, " t"]
+    """Empty where they cannot be read."""
     problem: str
-    """Why a step has no frame; empty when all have one."""
+    """Why no frame of a video can be found by them; empty when it can."""
+
+    @property
+    def step_s(self) -> float:
+        """The median of the time from a step to the next; 0 where it is not known."""
+        return float(np.median(np.diff(self.values_s))) if self._is_usable else 0.0
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Steps after which time is missing."""
+        if not self._is_usable:
+            return ()
+        return tuple(np.flatnonzero(np.diff(self.values_s) > _LONG_STEP * self.step_s).tolist())
+
+    def jitter_s(self, *, period_s: float) -> float:
+        """How far the steps are at most from steps of equal length."""
+        if self.problem:
+            return 0.0
+        grid = self.values_s[0] + np.arange(len(self.values_s)) * period_s
+        return float(np.abs(self.values_s - grid).max())
+
+    @property
+    def _is_usable(self) -> bool:
+        return not self.problem and len(self.values_s) > 1
+
+
+class _Examined(NamedTuple):
+    """What is known of an episode."""
+
+    entry: RecordEntry
+    jitter_s: Mapping[str, float]
+    step_s: float = 0.0
 
 
 def _scan(schema: LeRobotSchema, keys: Sequence[str]) -> _Scan:
-    entries, jitter_s = [], dict[str, float]()
+    found, jitter_s = [], dict[str, float]()
     title, total = f"index {schema.name}", len(schema.episodes)
     is_large = schema.num_bytes >= _QUIET_BYTES
     with progress_bar(title, total=total, unit="episodes", visible=is_large) as advance:
         for stored in schema.episodes.values():
-            entry, found = _examine(schema, stored, keys)
-            entries.append(entry)
-            for key, jitter in found.items():
+            found.append(_examine(schema, stored, keys))
+            for key, jitter in found[-1].jitter_s.items():
                 jitter_s[key] = max(jitter, jitter_s.get(key, 0.0))
             advance()
-    return _Scan(tuple(entries), jitter_s)
+    known = [one.step_s for one in found if one.step_s]
+    step_s = float(np.median(known)) if known else 0.0
+    return _Scan(tuple(one.entry for one in found), jitter_s, step_s)
 
 
-def _examine(
-    schema: LeRobotSchema, stored: StoredEpisode, keys: Sequence[str]
-) -> tuple[RecordEntry, dict[str, float]]:
-    """Identity and problems of an episode, and the jitter of its times."""
+def _examine(schema: LeRobotSchema, stored: StoredEpisode, keys: Sequence[str]) -> _Examined:
+    """Identity and problems of an episode, and its times."""
     place: dict[str, Any] = {"shard": stored.table, "number": stored.number}
     start = stop = 0
     try:
         open_table(stored.table)  # says what is wrong with a file that is missing
         start, stop = _rows(stored)
-        identity, times = _identity(schema, stored, start, stop)
+        identity, times = _identity(schema, stored, start, stop), _times(stored, start, stop)
     except ValueError as error:
         place |= {"offset": start, "length": stop - start, "num_steps": 0}
         unknown = digest(f"{stored.table.name} {stored.number}".encode())
-        return RecordEntry(**place, episode_id=unknown, problem=str(error)), {}
+        return _Examined(RecordEntry(**place, episode_id=unknown, problem=str(error)), {})
     place |= {"offset": start, "length": stop - start, "num_steps": stop - start}
+    period_s = 1 / schema.fps
     matched = {
-        key: _match(part, times, period_s=1 / schema.fps) for key, part in stored.videos.items()
+        key: match_frames(part, times.values_s, period_s=period_s)
+        for key, part in stored.videos.items()
     }
     parts = [identity, *(matched[key].digests for key in sorted(matched))]
-    entry = RecordEntry(**place, episode_id=digest("\n".join(parts).encode()))
+    entry = RecordEntry(**place, episode_id=digest("\n".join(parts).encode()), gaps=times.gaps)
     try:
         _, faults = check_columns(_steps(schema, entry), schema.features, keys)
     except ValueError as error:
-        return replace(entry, problem=str(error)), {}
-    faults |= {k: found.problem for k, found in matched.items() if k in keys and found.problem}
-    jitter = {key: found.jitter_s for key, found in matched.items() if not found.problem}
-    grid = times[0] + np.arange(len(times)) / schema.fps
-    return replace(entry, faults=faults), {
-        TIMESTAMP: float(np.abs(times - grid).max()),
-        **jitter,
-    }
+        return _Examined(replace(entry, problem=str(error)), {})
+    reasons = {key: times.problem or found.problem for key, found in matched.items()}
+    faults |= {key: reason for key, reason in reasons.items() if key in keys and reason}
+    jitter = {key: found.jitter_s for key, found in matched.items() if not reasons[key]}
+    if not times.problem:
+        jitter[TIMESTAMP] = times.jitter_s(period_s=period_s)
+    return _Examined(replace(entry, faults=faults), jitter, times.step_s)
 
 
 def _rows(stored: StoredEpisode) -> tuple[int, int]:
@@ -237,51 +276,29 @@ def _episode_numbers(file: Path, mtime_ns: int) -> Int[np.ndarray, " n"]:
     return to_numbers(column, _NUMBER)
 
 
-def _identity(
-    schema: LeRobotSchema, stored: StoredEpisode, start: int, stop: int
-) -> tuple[str, Float[np.ndarray, " t"]]:
-    """A hash of all that the rows hold, and the times of the steps in seconds."""
+def _identity(schema: LeRobotSchema, stored: StoredEpisode, start: int, stop: int) -> str:
+    """A hash of all that the rows hold. One column is in memory at a time."""
     table = open_table(stored.table)
     names = sorted(name for name in table.columns if name not in _NO_IDENTITY)
-    rows = table.read(table.columns, start, stop)
-    if TIMESTAMP not in names:
-        raise ValueError(f"{stored.table.name} has no column {TIMESTAMP}")
-    times = to_numbers(rows[TIMESTAMP], _TIME)
-    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
-        raise ValueError("the times of its steps are not finite or do not ascend")
-    parts = [f"{name}={column_digest(rows[name])}" for name in names]
-    tasks = digest(*(len(task).to_bytes(8) + task for task in _tasks(schema, stored, rows)))
-    return "\n".join([*parts, tasks]), times
+    columns = (table.read([name], start, stop)[name] for name in names)
+    parts = [f"{name}={column_digest(column)}" for name, column in zip(names, columns, strict=True)]
+    tasks = _tasks(schema, stored, start, stop)
+    return "\n".join([*parts, digest(*(len(task).to_bytes(8) + task for task in tasks))])
 
 
-def _match(part: VideoPart, times: Float[np.ndarray, " t"], *, period_s: float) -> _Matched:
-    """Find the frame of every step: the first one less than half a period from its time."""
+def _times(stored: StoredEpisode, start: int, stop: int) -> _Times:
+    """The times of the steps. They are needed for frames of videos alone."""
+    table, unknown = open_table(stored.table), np.zeros(0)
+    if TIMESTAMP not in table.columns:
+        return _Times(unknown, f"cannot be used: {stored.table.name} has no column {TIMESTAMP}")
     try:
-        video = _scanned(part.file, part.file.stat().st_mtime_ns)
-    except OSError:
-        return _Matched("", 0.0, f"is missing: there is no {part.file.name}")
+        values_s = to_numbers(table.read([TIMESTAMP], start, stop)[TIMESTAMP], _TIME)
     except ValueError as error:
-        return _Matched("", 0.0, f"cannot be read: {error}")
-    wanted = part.start_s + times
-    found = np.searchsorted(video.times_s, wanted - period_s / 2)
-    distances = np.abs(np.append(video.times_s, np.inf)[found] - wanted)
-    absent = np.flatnonzero(distances > period_s / 2)
-    good = np.delete(found, absent)
-    digests = "".join(video.digests[i] for i in np.unique(good))
-    if not len(absent):
-        return _Matched(digests, float(distances.max()), "")
-    reason = (
-        f"has no frame for {len(absent)} of {len(times)} steps, the first at "
-        f"{wanted[absent[0]]:.3f} s of {part.file.name}, which has {len(video.times_s)} frames"
-    )
-    return _Matched(digests, 0.0, f"{reason}: {video.problem}" if video.problem else reason)
-
-
-@lru_cache(maxsize=16)
-def _scanned(file: Path, mtime_ns: int) -> ScannedVideo:
-    """Scanned videos; of v3.0, where a file has many episodes, each is read once."""
-    del mtime_ns
-    return scan_video(file)
+        return _Times(unknown, f"cannot be used: {TIMESTAMP} {error}")
+    if not np.isfinite(values_s).all() or (np.diff(values_s) <= 0).any():
+        why = "cannot be used: the times of its steps are not finite or do not increase"
+        return _Times(values_s, why)
+    return _Times(values_s, "")
 
 
 class _StoredColumns:
@@ -291,6 +308,7 @@ class _StoredColumns:
         self._schema = schema
         self._entry = entry
         self._stored = schema.episodes[entry.number]
+        self._span = (entry.offset, entry.offset + entry.length)
         self._rows: Any = None
         """All columns but images, once one of them is asked for."""
 
@@ -298,15 +316,24 @@ class _StoredColumns:
         """One column, see `Steps`."""
         feature = self._schema.features[key]
         if feature.encoding == "video":
-            times = to_numbers(self._column(TIMESTAMP), _TIME)
-            part, tolerance_s = self._stored.videos[key], 0.5 / self._schema.fps
-            return _video_frames(part, times, tolerance_s=tolerance_s)
+            return self._video_frames(key)
         if key == TASK and TASK not in open_table(self._entry.shard).columns:
-            return to_objects(_tasks(self._schema, self._stored, self._small_columns()))
+            return to_objects(_tasks(self._schema, self._stored, *self._span))
         if feature.kind == "image":
             return to_images(self._read([key])[key])
         column = self._column(key)
         return to_texts(column) if feature.kind == "text" else to_numbers(column, feature)
+
+    def _video_frames(self, key: str) -> np.ndarray:
+        """The place of every step's frame, which a decoder takes as the index has found it."""
+        part = self._stored.videos.get(key)
+        if part is None:
+            raise ValueError("is missing: meta/episodes does not say where its videos are")
+        if not part.file.exists():
+            raise ValueError(f"is missing: there is no {part.file.name}; {COMPLETE}")
+        times_s, tolerance_s = to_numbers(self._column(TIMESTAMP), _TIME), 0.5 / self._schema.fps
+        wanted = (part.start_s + times_s).tolist()
+        return to_objects([VideoFrame(part.file, time_s, tolerance_s) for time_s in wanted])
 
     def _column(self, key: str) -> Any:
         rows = self._small_columns()
@@ -323,29 +350,19 @@ class _StoredColumns:
         return self._rows
 
     def _read(self, names: Sequence[str]) -> Any:
-        start = self._entry.offset
-        return open_table(self._entry.shard).read(names, start, start + self._entry.length)
+        return open_table(self._entry.shard).read(names, *self._span)
 
 
 def _steps(schema: LeRobotSchema, entry: RecordEntry) -> Steps:
     return Steps(schema.features, entry.num_steps, _StoredColumns(schema, entry).decode)
 
 
-def _video_frames(
-    part: VideoPart, times: Float[np.ndarray, " t"], *, tolerance_s: float
-) -> np.ndarray:
-    """The place of every step's frame."""
-    if not part.file.exists():
-        raise ValueError(f"is missing: there is no {part.file.name}")
-    wanted = (part.start_s + times).tolist()
-    return to_objects([VideoFrame(part.file, time_s, tolerance_s) for time_s in wanted])
-
-
-def _tasks(schema: LeRobotSchema, stored: StoredEpisode, rows: Any) -> list[bytes]:
+def _tasks(schema: LeRobotSchema, stored: StoredEpisode, start: int, stop: int) -> list[bytes]:
     """The task of every row."""
-    if TASK_INDEX not in rows.column_names:
-        return [stored.task.encode()] * rows.num_rows
-    numbers = to_numbers(rows[TASK_INDEX], _NUMBER)
+    table = open_table(stored.table)
+    if TASK_INDEX not in table.columns:
+        return [stored.task.encode()] * (stop - start)
+    numbers = to_numbers(table.read([TASK_INDEX], start, stop)[TASK_INDEX], _NUMBER)
     return [schema.tasks.get(int(number), stored.task).encode() for number in numbers]
 
 
@@ -372,10 +389,11 @@ def _load(file: Path, stamp: str, schema: LeRobotSchema) -> _Scan | None:
             return None
         entries = tuple(_entry(row, schema) for row in content["episodes"])
         jitter = {str(key): float(value) for key, value in content["jitter_s"].items()}
+        step_s = float(content["step_s"])
     except (OSError, *NOT_CACHED) as error:
         _log.debug("no usable index in %s: %s", file, error)
         return None
-    return _Scan(entries, jitter) if len(entries) == len(schema.episodes) else None
+    return _Scan(entries, jitter, step_s) if len(entries) == len(schema.episodes) else None
 
 
 def _entry(row: Sequence[Any], schema: LeRobotSchema) -> RecordEntry:
@@ -384,7 +402,8 @@ def _entry(row: Sequence[Any], schema: LeRobotSchema) -> RecordEntry:
     Raises:
         ValueError: What the cache says of it cannot be true.
     """
-    values = dict(zip(SAVED, row, strict=True))
+    values = dict(zip(_SAVED, row, strict=True))
+    values["gaps"] = tuple(values["gaps"])
     entry = RecordEntry(shard=schema.episodes[values["number"]].table, **values)
     if not is_plausible(entry):
         raise ValueError(f"the cached episode {entry.number} is damaged")

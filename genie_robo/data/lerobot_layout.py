@@ -6,8 +6,9 @@ lead out of the folder.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from genie_robo.data.folders import LEROBOT_INFO
 from genie_robo.data.parquet import open_table
 from genie_robo.data.schema import Schema, inside_folder, read_object, total_bytes
 from genie_robo.data.settings import Source
-from genie_robo.data.shards import ShardFile
+from genie_robo.data.shards import COMPLETE, ShardFile
 from genie_robo.data.sources import with_names
 from genie_robo.stored_files import parse_json, read_bytes
 
@@ -32,6 +33,7 @@ _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _IMAGES = ("image", "video")
 _NUMBERS = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|bool)")
 _MAX_FPS = 10_000
+_START, _STOP = "from_timestamp", "to_timestamp"
 _TEXT = Feature(kind="text", dtype="string", shape=())
 
 
@@ -41,6 +43,8 @@ class VideoPart(NamedTuple):
     file: Path
     start_s: float
     """Time of the episode's first step in the file."""
+    stop_s: float = math.inf
+    """Time of the next episode's first step; infinite where that is not stored."""
 
 
 class StoredEpisode(NamedTuple):
@@ -143,7 +147,7 @@ class _Info:
         file = self._folder / "meta/tasks.jsonl"
         if not file.exists():
             return {}
-        return {_count(row, "task_index"): str(row.get("task", "")) for row in _json_lines(file)}
+        return {_count(row, TASK_INDEX): _task(row.get(TASK)) for row in _json_lines(file)}
 
     def _episodes_v2(self) -> Iterator[StoredEpisode]:
         size = int(self._number(self._content, "chunks_size", default=1000))
@@ -158,7 +162,7 @@ class _Info:
                     key: VideoPart(self._path("video_path", place | {"video_key": key}), 0.0)
                     for key in self._video_keys()
                 },
-                task=str(tasks[0]) if isinstance(tasks, list) and tasks else "",
+                task=_task(tasks[0]) if isinstance(tasks, list) and tasks else "",
             )
 
     def _episodes_v3(self) -> Iterator[StoredEpisode]:
@@ -166,34 +170,43 @@ class _Info:
         if not files:
             raise FileNotFoundError(
                 f"{self._folder} has no meta/episodes/*/*.parquet, which lists its episodes; "
-                "complete the download"
+                f"{COMPLETE}"
             )
         wanted = [EPISODE_INDEX, "length", "data/chunk_index", "data/file_index"]
-        for key in self._video_keys():
-            names = ("chunk_index", "file_index", "from_timestamp")
-            wanted += [f"videos/{key}/{name}" for name in names]
         for file in files:
             table = open_table(file)
-            optional = [name for name in ("tasks",) if name in table.columns]
-            for row in table.read([*wanted, *optional]).to_pylist():
-                yield self._episode_v3(row)
+            keys = [key for key in self._video_keys() if set(_columns(key)) <= set(table.columns)]
+            optional = ["tasks", *(f"videos/{key}/{_STOP}" for key in keys)]
+            columns = [*wanted, *chain.from_iterable(map(_columns, keys))]
+            columns += [name for name in optional if name in table.columns]
+            for row in table.read(columns).to_pylist():
+                yield self._episode_v3(row, keys)
 
-    def _episode_v3(self, row: Mapping[str, Any]) -> StoredEpisode:
-        videos = {}
-        for key in self._video_keys():
-            place = _place(row, f"videos/{key}") | {"video_key": key}
-            start_s = row[f"videos/{key}/from_timestamp"]
-            if not isinstance(start_s, float) or not 0 <= start_s < float("inf"):
-                raise ValueError(f"an episode in meta/episodes starts at {start_s!r} s of {key}")
-            videos[key] = VideoPart(self._path("video_path", place), start_s)
+    def _episode_v3(self, row: Mapping[str, Any], keys: Sequence[str]) -> StoredEpisode:
+        """An episode with the cameras that its list describes; the others are missing."""
         tasks = row.get("tasks") or [""]
         return StoredEpisode(
             number=_count(row, EPISODE_INDEX),
             num_steps=_count(row, "length"),
             table=self._path("data_path", _place(row, "data")),
-            videos=videos,
-            task=str(tasks[0]),
+            videos={key: self._video_part(row, key) for key in keys},
+            task=_task(tasks[0]),
         )
+
+    def _video_part(self, row: Mapping[str, Any], key: str) -> VideoPart:
+        """The place of an episode in the videos of a camera.
+
+        Raises:
+            ValueError: Its file or its times are no numbers.
+        """
+        place = _place(row, f"videos/{key}") | {"video_key": key}
+        start_s, stop_s = row[f"videos/{key}/{_START}"], row.get(f"videos/{key}/{_STOP}")
+        if not _is_time(start_s):
+            raise ValueError(f"an episode in meta/episodes starts at {start_s!r} s of {key}")
+        if stop_s is not None and not _is_time(stop_s):
+            raise ValueError(f"an episode in meta/episodes stops at {stop_s!r} s of {key}")
+        stop_s = math.inf if stop_s is None else float(stop_s)
+        return VideoPart(self._path("video_path", place), float(start_s), stop_s)
 
     def _tasks_v3(self) -> dict[int, str]:
         """Tasks are the index of a table of pandas, or a column of it."""
@@ -204,7 +217,7 @@ class _Info:
         names = [name for name in table.columns if name != TASK_INDEX]
         name = TASK if TASK in names or not names else names[-1]
         rows = table.read([TASK_INDEX, name]).to_pylist()
-        return {_count(row, TASK_INDEX): str(row[name] or "") for row in rows}
+        return {_count(row, TASK_INDEX): _task(row[name] or None) for row in rows}
 
     def _video_keys(self) -> list[str]:
         described = self._described.items()
@@ -304,7 +317,7 @@ def _json_lines(file: Path) -> Iterator[Mapping[str, Any]]:
         ValueError: It is damaged or too large.
     """
     if not file.exists():
-        raise FileNotFoundError(f"{file} is missing; complete the download")
+        raise FileNotFoundError(f"{file} is missing; {COMPLETE}")
     for number, line in enumerate(read_bytes(file, max_bytes=_MAX_BYTES).splitlines(), 1):
         if not line.strip():
             continue
@@ -317,8 +330,24 @@ def _json_lines(file: Path) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
+def _columns(key: str) -> list[str]:
+    """What the list of episodes of v3.0 says of a camera in videos, without which it is missing."""
+    return [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", _START)]
+
+
 def _place(row: Mapping[str, Any], prefix: str) -> dict[str, int | str]:
     return {name: _count(row, f"{prefix}/{name}") for name in ("chunk_index", "file_index")}
+
+
+def _task(text: Any) -> str:
+    """A task; empty where none is stored."""
+    return "" if text is None else str(text)
+
+
+def _is_time(value: Any) -> bool:
+    """Whether it is a number of seconds in a file."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf
 
 
 def _count(row: Mapping[str, Any], name: str) -> int:

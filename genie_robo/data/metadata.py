@@ -26,6 +26,11 @@ def open_folder(path: Path | str, rlds_splits: Sequence[str] = (), shards: str =
     folder = find_lerobot_folder(path) if path.is_dir() else None
     if folder is None:
         return open_schema(path, rlds_splits, shards)
+    if shards:
+        raise ValueError(
+            f"data.shards={shards} numbers the shards of RLDS, but {folder} is a LeRobot dataset, "
+            "whose episodes are read from the files that meta/ lists; leave it out"
+        )
     if rlds_splits:
         raise ValueError(
             f"data.rlds_splits={', '.join(rlds_splits)} names splits of RLDS, but {folder} is a "

@@ -1,7 +1,8 @@
 """Rows of Parquet files within limits of memory."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genie_robo.data.cache import digest
+from genie_robo.data.cache import digest, digest_all
 from genie_robo.data.features import MAX_COLUMN_BYTES, Feature
-from genie_robo.data.shards import check_downloaded
+from genie_robo.data.shards import COMPLETE, check_downloaded
 
 _MAX_ROWS = 2**24
 """Of a file: a week at 30 Hz."""
@@ -45,7 +46,8 @@ class Table:
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{file.name} cannot be opened: {_reason(error)}") from error
         self._name = file.name
-        self._last: tuple[Any, pa.Table] | None = None
+        self._kept: OrderedDict[tuple[int, str], pa.ChunkedArray] = OrderedDict()
+        """Columns of row groups, those used last at the end: one of v3.0 can hold many episodes."""
         self.columns: Sequence[str] = self._file.schema_arrow.names
         groups = range(self._file.metadata.num_row_groups)
         sizes = [self._file.metadata.row_group(group).num_rows for group in groups]
@@ -74,21 +76,35 @@ class Table:
             for group in range(len(self._ends) - 1)
             if self._ends[group] < stop and self._ends[group + 1] > start
         ]
-        first = int(self._ends[groups[0]]) if groups else 0
-        return self._read_groups(groups, names).slice(start - first, stop - start)
-
-    def _read_groups(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
-        """Whole row groups; those read last are kept: of v3.0, one can hold many episodes."""
-        key = (tuple(groups), tuple(names))
-        if self._last and self._last[0] == key:
-            return self._last[1]
+        if not groups:
+            return self._file.schema_arrow.empty_table().select(names)
         self._check_bytes(groups, names)
-        try:
-            found = self._file.read_row_groups(groups, columns=names, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise ValueError(f"{self._name} is damaged: {_reason(error)}") from error
-        self._last = (key, found) if found.nbytes <= _MAX_KEPT_BYTES else None
-        return found
+        first = int(self._ends[groups[0]])
+        parts = [self._read_group(group, names) for group in groups]
+        return pa.concat_tables(parts).slice(start - first, stop - start)
+
+    def _read_group(self, group: int, names: Sequence[str]) -> pa.Table:
+        """Some columns of a whole row group, which stay in memory as long as there is room."""
+        known = {name: self._kept.pop((group, name), None) for name in names}
+        unknown = [name for name, column in known.items() if column is None]
+        if unknown:
+            try:
+                found = self._file.read_row_groups([group], columns=unknown, use_threads=False)
+            except (OSError, pa.ArrowException) as error:
+                raise ValueError(f"{self._name} is damaged: {_reason(error)}") from error
+            known |= {name: found[name] for name in unknown}
+        columns = {name: column for name, column in known.items() if column is not None}
+        self._keep({(group, name): column for name, column in columns.items()})
+        return pa.table(columns)
+
+    def _keep(self, columns: Mapping[tuple[int, str], pa.ChunkedArray]) -> None:
+        """Keep columns that were just used, and let go of those used longest ago."""
+        small = {key: column for key, column in columns.items() if column.nbytes <= _MAX_KEPT_BYTES}
+        self._kept.update(small)
+        total = sum(column.nbytes for column in self._kept.values())
+        while total > _MAX_KEPT_BYTES:
+            _, column = self._kept.popitem(last=False)
+            total -= column.nbytes
 
     def _check_bytes(self, groups: Sequence[int], names: Sequence[str]) -> None:
         """Refuse columns whose metadata announces too much."""
@@ -96,12 +112,17 @@ class Table:
         for group in map(self._file.metadata.row_group, groups):
             chunks = (group.column(number) for number in range(group.num_columns))
             for chunk in chunks:
-                if chunk.path_in_schema.split(".")[0] in names or chunk.path_in_schema in names:
+                if any(_is_part(chunk.path_in_schema, name) for name in names):
                     total += max(chunk.total_uncompressed_size, chunk.num_values)
         if total > _MAX_BYTES:
             raise ValueError(
                 f"{self._name} has {total} bytes in {', '.join(names)}, above {_MAX_BYTES}"
             )
+
+
+def _is_part(path: str, name: str) -> bool:
+    """Whether what is stored at a path belongs to a column; names of columns have dots too."""
+    return path == name or path.startswith(f"{name}.")
 
 
 def open_table(file: Path) -> Table:
@@ -113,7 +134,7 @@ def open_table(file: Path) -> Table:
     try:
         return _cached_table(file, file.stat().st_mtime_ns, os.getpid(), get_ident())
     except OSError as error:
-        raise ValueError(f"{file.name} is missing; complete the download") from error
+        raise ValueError(f"{file.name} is missing; {COMPLETE}") from error
 
 
 @lru_cache(maxsize=_MAX_OPEN_FILES)
@@ -149,15 +170,21 @@ def column_digest(column: pa.ChunkedArray) -> str:
 
     Nothing is checked: the column may not be in use.
     """
+    if _holds_images(column.type) or column.null_count:
+        return digest_all(_texts_of_values(column))
     values: Any = column.combine_chunks()
-    if _holds_images(values.type):
-        values = values.field("bytes")
-    elif not values.null_count:
-        with suppress(ValueError):
-            values = _flat(column)
+    with suppress(ValueError):
+        values = _flat(column)
     if pa.types.is_primitive(values.type) and not values.null_count:
         return digest(str(values.type).encode(), values.to_numpy(zero_copy_only=False).tobytes())
-    return digest(*(repr(value).encode() for value in values.to_pylist()))
+    return digest_all(repr(value.as_py()).encode() for value in values)
+
+
+def _texts_of_values(column: pa.ChunkedArray) -> Iterator[bytes]:
+    """What Python writes for every value, one after the other: images of an episode are large."""
+    for chunk in column.chunks:
+        values: Any = chunk.field("bytes") if _holds_images(chunk.type) else chunk
+        yield from (repr(value.as_py()).encode() for value in values)
 
 
 def to_texts(column: pa.ChunkedArray) -> np.ndarray:

@@ -15,6 +15,8 @@ from array_record.python.array_record_module import ArrayRecordReader
 from genie_robo.stored_files import check_regular
 
 TFRECORD, ARRAY_RECORD = "tfrecord", "array_record"
+COMPLETE = "complete the download"
+"""Advice about a file that is not there."""
 
 _LFS_MAGIC = b"version https://git-lfs"
 _HEADER = struct.Struct("<QI")
@@ -71,7 +73,7 @@ def check_downloaded(file: Path) -> None:
         ValueError: It is empty, a pointer, or no regular file.
     """
     if not file.exists():
-        raise FileNotFoundError(f"{file} is missing; complete the download")
+        raise FileNotFoundError(f"{file} is missing; {COMPLETE}")
     check_regular(file)
     if file.stat().st_size == 0:
         raise ValueError(f"{file} has zero bytes: its download failed; download it again")

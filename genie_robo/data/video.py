@@ -1,8 +1,10 @@
 """Frames of MP4 files by their time: a search for the keyframe before, then decoding forward."""
 
+import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame as DecodedFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from genie_robo.data.cache import digest
 from genie_robo.data.images import check_size
@@ -32,6 +35,8 @@ _MAX_OPEN_VIDEOS = 32
 _MAX_FRAMES = 2**24
 _NEAR_FRAMES = 4
 """Decoding up to so many frames takes no longer than a search for a keyframe."""
+_EXACT = 1e-3
+"""A frame that is this share of the tolerance away is nearest: the next one is not decoded."""
 
 
 class ScannedVideo(NamedTuple):
@@ -42,6 +47,15 @@ class ScannedVideo(NamedTuple):
     """Hashes of their compressed bytes."""
     problem: str
     """Why the file could not be read to its end; empty when it could."""
+
+    def nearest(self, wanted_s: Float[np.ndarray, " t"]) -> Int[np.ndarray, " t"]:
+        """The number of the frame nearest to each time, of two equally near ones the first."""
+        after = np.clip(np.searchsorted(self.times_s, wanted_s), 1, max(1, len(self.times_s) - 1))
+        before = after - 1
+        if len(self.times_s) < 2:
+            return before
+        is_before = wanted_s - self.times_s[before] <= self.times_s[after] - wanted_s
+        return np.where(is_before, before, after)
 
 
 def decode_video(
@@ -83,7 +97,8 @@ def scan_video(file: Path) -> ScannedVideo:
                 if packet.is_corrupt:
                     problem = "it is cut inside a frame"
                     break
-                packets.append((float(packet.pts * packet.time_base), digest(bytes(packet))))
+                time_s = _seconds(packet.pts, packet.time_base)
+                packets.append((time_s, digest(bytes(packet))))
                 if len(packets) > _MAX_FRAMES:
                     raise ValueError(f"{file.name} has more than {_MAX_FRAMES} frames")
         except FFmpegError as error:
@@ -106,50 +121,59 @@ class _OpenVideo:
         context.options = {"max_pixels": str(max_pixels)}
         context.thread_count = 1
         assert self._stream.time_base is not None
-        self._seconds = float(self._stream.time_base)
-        """Of one unit of the file's time."""
+        self._unit = self._stream.time_base
+        """Seconds in one unit of the file's time."""
         entries = self._stream.index_entries
         self._keyframes = [entry.timestamp for entry in entries if entry.is_keyframe]
         self._to_rgb = VideoReformatter()
         self._frames = self._decoded()
-        self._last: DecodedFrame | None = None
-        """The frame that was decoded last; None before the first and after an error."""
+        self._last: tuple[DecodedFrame, ...] = ()
+        """The frame decoded last, and the one before it; none at first and after an error."""
         self.num_decoded = 0
 
     def frame_at(self, time_s: float, *, tolerance_s: float) -> UInt8[np.ndarray, "h w c"]:
-        """The first frame that is at most `tolerance_s` before or after a time."""
-        frame, self._last = self._last, None
+        """The frame nearest to a time, of two equally near the first; `tolerance_s` away at most.
+
+        Raises:
+            ValueError: There is none, or the file is damaged.
+        """
+        last, self._last = self._last, ()
         try:
-            if frame is None or self._is_search_shorter(frame, time_s, tolerance_s):
-                frame = self._search(time_s, tolerance_s)
-            while self._time(frame) < time_s - tolerance_s:
-                frame = next(self._frames)
+            if not last or self._is_search_shorter(last, time_s, tolerance_s):
+                last = (self._search(time_s, tolerance_s),)
+            while self._time(last[-1]) < time_s - _EXACT * tolerance_s:
+                following = next(self._frames, None)
+                if following is None:
+                    break
+                last = (last[-1], following)
         except (FFmpegError, StopIteration) as error:
             reason = _reason(error)
             raise ValueError(
                 f"{self._file.name} ends or fails before {time_s:.3f} s: {reason}"
             ) from error
-        self._last = frame
-        if self._time(frame) > time_s + tolerance_s:
+        self._last = last
+        frame = min(last, key=lambda near: abs(self._time(near) - time_s))
+        if abs(self._time(frame) - time_s) > tolerance_s:
             raise ValueError(f"{self._file.name} has no frame at {time_s:.3f} s")
         # One converter for all frames: making one takes longer than a small frame.
         return self._to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
-    def _is_search_shorter(self, frame: DecodedFrame, time_s: float, tolerance_s: float) -> bool:
-        """Whether the wanted frame is behind this one, or behind a keyframe that is not near."""
-        now = self._time(frame)
-        if now > time_s + tolerance_s:
+    def _is_search_shorter(
+        self, last: tuple[DecodedFrame, ...], time_s: float, tolerance_s: float
+    ) -> bool:
+        """Whether a time is before these frames, or behind a keyframe that is not near."""
+        if time_s < self._time(last[0]) - _EXACT * tolerance_s:
             return True
-        near = now + 2 * _NEAR_FRAMES * tolerance_s
-        seconds = self._seconds
-        return bisect_right(self._keyframes, near / seconds) < bisect_right(
-            self._keyframes, time_s / seconds
+        near = self._time(last[-1]) + 2 * _NEAR_FRAMES * tolerance_s
+        return bisect_right(self._keyframes, near / self._unit) < bisect_right(
+            self._keyframes, time_s / self._unit
         )
 
     def _search(self, time_s: float, tolerance_s: float) -> DecodedFrame:
         """Decode the keyframe before a time; the first one where the search misses it."""
-        frame = self._decode_from(round(time_s / self._seconds))
-        if frame.key_frame and self._time(frame) <= time_s + tolerance_s:
+        latest_s = time_s + _EXACT * tolerance_s
+        frame = self._decode_from(math.floor(latest_s / self._unit))
+        if frame.key_frame and self._time(frame) <= latest_s:
             return frame
         return self._decode_from(min(self._keyframes, default=0))
 
@@ -166,7 +190,7 @@ class _OpenVideo:
 
     def _time(self, frame: DecodedFrame) -> float:
         assert frame.pts is not None
-        return frame.pts * self._seconds
+        return _seconds(frame.pts, self._unit)
 
 
 def _opened(file: Path, max_pixels: int) -> _OpenVideo:
@@ -204,12 +228,23 @@ def _open(file: Path) -> tuple[InputContainer, VideoStream]:
     except (OSError, FFmpegError) as error:
         raise ValueError(f"it cannot be opened: {_reason(error)}") from error
     streams = container.streams.video
-    codec = streams[0].codec_context.name if streams else ""
+    codec = _codec(streams[0]) if streams else ""
     if _DECODERS.get(codec, codec) not in _CODECS:
         container.close()
         found = f"a video of the codec {codec}" if streams else "no video"
         raise ValueError(f"{file.name} has {found}; genie_robo reads {', '.join(_CODECS)}")
     return container, streams[0]
+
+
+def _codec(stream: VideoStream) -> str:
+    """The name of a stream's decoder, which PyAV does not have for every codec."""
+    context: CodecContext | None = stream.codec_context
+    return context.name if context else "unknown"
+
+
+def _seconds(time: int, unit: Fraction) -> float:
+    """A time of the file; exact before it is rounded, so that a scan and a decoder agree."""
+    return float(time * unit)
 
 
 def _reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
@@ -64,7 +65,8 @@ class WindowDataset:
     """All windows of some episodes, decoded on demand.
 
     A window starts at any step s and has the frames s, s + stride, ... of one camera; an episode
-    that is too short gives one window whose last frame repeats. Whole decoded episodes are cached
+    that is too short gives one window whose last frame repeats. No window has a gap inside, where
+    the times of steps jump; an episode with gaps is as several. Whole decoded episodes are cached
     until `cache_mb` is full and never evicted: windows come in random order, so eviction would not
     raise the hit rate. Other episodes decode only the frames of the window.
     """
@@ -117,6 +119,14 @@ class WindowDataset:
         self._is_bgr = keys.get(self.camera, camera) in dataset.source.bgr
         reach = (num_frames - 1) * frame_stride
         counts = np.maximum(dataset.lengths[list(episodes)] - reach, 1)
+        self._starts = {
+            e: _starts_between(gaps, int(dataset.lengths[i]), reach=reach)
+            for e, i in enumerate(episodes)
+            if (gaps := dataset.gaps[i])
+        }
+        """By episode with gaps, where its windows start; those of the others start anywhere."""
+        for e, starts in self._starts.items():
+            counts[e] = len(starts)
         self._ends = np.cumsum(counts)
         self._cache = _EpisodeCache(cache_mb * 1_000_000)
 
@@ -133,11 +143,13 @@ class WindowDataset:
         if not 0 <= k < len(self):
             raise IndexError(f"window {k} of {len(self)}")
         first = int(np.searchsorted(self._ends, k, side="right"))
-        start = k - (int(self._ends[first - 1]) if first else 0)
+        place = k - (int(self._ends[first - 1]) if first else 0)
         for shift in range(len(self.episodes)):
             e = (first + shift) % len(self.episodes)
+            number = place if shift == 0 else 0
+            start = int(self._starts[e][number]) if e in self._starts else number
             try:
-                return self._window(e, start if shift == 0 else 0, self.num_frames)
+                return self._window(e, start, self.num_frames, stop=self._stop(e, start))
             except BadEpisodeError as error:
                 self.dataset.skip(self.episodes[e], error.reason)
         raise ValueError(f"none of the {len(self.episodes)} episodes of this split can be read")
@@ -154,7 +166,8 @@ class WindowDataset:
             self.frame_stride,
             self.camera,
         )
-        return digest(repr(settings).encode())
+        gaps = {e: self.dataset.gaps[self.episodes[e]] for e in self._starts}
+        return digest(repr((*settings, gaps) if gaps else settings).encode())
 
     def order(self, seed: int) -> EpochOrder:
         """The order in which to draw windows."""
@@ -163,17 +176,27 @@ class WindowDataset:
     def whole_episode(self, e: int) -> Window:
         """All frames of the e-th of `episodes`, every `frame_stride` steps, as one window.
 
+        Gaps are inside.
+
         Raises:
             BadEpisodeError: The episode cannot be read.
         """
         length = int(self.dataset.lengths[self.episodes[e]])
-        return self._window(e, 0, (length - 1) // self.frame_stride + 1)
+        return self._window(e, 0, (length - 1) // self.frame_stride + 1, stop=length)
 
-    def _window(self, e: int, start: int, num_frames: int) -> Window:
-        """Frames start, start + stride, ... of the e-th episode, padded to `num_frames`."""
-        length = int(self.dataset.lengths[self.episodes[e]])
+    def _stop(self, e: int, start: int) -> int:
+        """The step behind the part without a gap that a step is in."""
+        i = self.episodes[e]
+        ends = (gap + 1 for gap in self.dataset.gaps[i] if gap >= start)
+        return next(ends, int(self.dataset.lengths[i]))
+
+    def _window(self, e: int, start: int, num_frames: int, *, stop: int) -> Window:
+        """Frames start, start + stride, ... of the e-th episode, padded to `num_frames`.
+
+        The last real frame is before the step `stop`.
+        """
         steps = start + self.frame_stride * np.arange(num_frames)
-        is_pad = steps >= length
+        is_pad = steps >= stop
         last = int(steps[~is_pad][-1])
         video, labels = self._read(e, np.where(is_pad, last, steps))
         composed = labels.composed(start, last, stride=self.frame_stride)
@@ -227,6 +250,26 @@ class WindowDataset:
         except ValueError as error:
             name = self.dataset.name(self.episodes[e])
             raise BadEpisodeError(name, str(error)) from error
+
+
+def _starts_between(gaps: Sequence[int], length: int, *, reach: int) -> Int[np.ndarray, " n"]:
+    """Where windows of an episode with gaps start, such that none of its frames is behind one.
+
+    The longest part gives one window whose last frame repeats, where all parts are too short.
+
+    Args:
+        gaps: Steps after which time is missing, ascending.
+        length: Steps of the episode.
+        reach: Steps from the first frame of a window to its last one.
+    """
+    edges = [0, *(gap + 1 for gap in gaps), length]
+    parts = list(pairwise(edges))
+    starts = [np.arange(start, stop - reach) for start, stop in parts]
+    found = np.concatenate(starts)
+    if len(found):
+        return found
+    longest = max(parts, key=lambda part: part[1] - part[0])
+    return np.array([longest[0]])
 
 
 def overlapping_chunks(
