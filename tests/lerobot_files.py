@@ -17,6 +17,9 @@ from genie_robo.data.settings import ActionSource, JointsMotion, PoseSource, Sou
 FPS = 10
 _CLOCK = 90_000
 CAMERA, STATE, ACTION = "observation.images.top", "observation.state", "action"
+WRIST = "observation.images.wrist"
+_LEAD = 3
+"""Frames of no episode before those of the wrist camera, in each file of v3.0."""
 JOINT_NAMES = ("shoulder", "elbow", "gripper")
 LEROBOT_SOURCE = Source(
     camera=CAMERA,
@@ -50,6 +53,13 @@ class Demo(NamedTuple):
     task: str
     times: np.ndarray | None = None
     """Seconds; by default those of FPS."""
+    wrist: np.ndarray | None = None
+    """Frames of a second camera."""
+
+    @property
+    def cameras(self) -> dict[str, np.ndarray]:
+        """Frames by key."""
+        return {CAMERA: self.video} | ({} if self.wrist is None else {WRIST: self.wrist})
 
 
 def make_demo(num_steps: int = 8, *, seed: int = 0, size: tuple[int, int] = (16, 16), times=None):
@@ -100,9 +110,22 @@ def write_video(
         container.mux(stream.encode())
 
 
-def write_info(root: Path, version: str, *, images: str, size=(16, 16), paths=None, **changes):
-    """Write meta/info.json; `images` is the dtype of the camera."""
+def with_wrist(demo: Demo) -> Demo:
+    """The same with a second camera, whose frames are the first one's in negative and smaller."""
+    return demo._replace(wrist=255 - demo.video[:, ::2, ::2])
+
+
+def write_info(root: Path, version: str, *, images: str, demo: Demo, paths=None, **changes):
+    """Write meta/info.json; `images` is the dtype of the cameras."""
     names = {"names": [list(JOINT_NAMES)]}
+    cameras = {
+        key: {
+            "dtype": images,
+            "shape": [*video.shape[1:3], 3],
+            "names": ["height", "width", "channels"],
+        }
+        for key, video in demo.cameras.items()
+    }
     info = {
         "codebase_version": version,
         "robot_type": "arm",
@@ -113,11 +136,7 @@ def write_info(root: Path, version: str, *, images: str, size=(16, 16), paths=No
         "features": {
             STATE: {"dtype": "float32", "shape": [3], **names},
             ACTION: {"dtype": "float32", "shape": [3], **names},
-            CAMERA: {
-                "dtype": images,
-                "shape": [*size, 3],
-                "names": ["height", "width", "channels"],
-            },
+            **cameras,
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
             "frame_index": {"dtype": "int64", "shape": [1], "names": None},
             "episode_index": {"dtype": "int64", "shape": [1], "names": None},
@@ -143,11 +162,10 @@ def rows_of(demo: Demo, number: int, tasks: list[str], *, images: str, first: in
         "task_index": pa.array(np.full(count, tasks.index(demo.task))),
     }
     if images == "image":
-        stored = [
-            {"bytes": encode_png(frame), "path": f"{t}.png"} for t, frame in enumerate(demo.video)
-        ]
         kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-        columns[CAMERA] = pa.array(stored, kind)
+        for key, video in demo.cameras.items():
+            stored = [{"bytes": encode_png(f), "path": f"{t}.png"} for t, f in enumerate(video)]
+            columns[key] = pa.array(stored, kind)
     return pa.table(columns)
 
 
@@ -156,7 +174,7 @@ def write_v2(
 ):
     """Write one table and one video per episode."""
     tasks = _tasks(demos)
-    write_info(root, version, images=images, size=demos[0].video.shape[1:3], **info)
+    write_info(root, version, images=images, demo=demos[0], **info)
     lines = [json.dumps({"task_index": i, "task": task}) for i, task in enumerate(tasks)]
     (root / "meta/tasks.jsonl").write_text("\n".join(lines))
     lines = [
@@ -168,7 +186,8 @@ def write_v2(
         table = rows_of(demo, number, tasks, images=images)
         write_table(v2_table(root, number), table)
         if images == "video":
-            write_video(v2_video(root, number), demo.video)
+            for key, video in demo.cameras.items():
+                write_video(v2_video(root, number, key), video)
     return root
 
 
@@ -176,14 +195,14 @@ def v2_table(root: Path, number: int) -> Path:
     return root / f"data/chunk-000/episode_{number:06d}.parquet"
 
 
-def v2_video(root: Path, number: int) -> Path:
-    return root / f"videos/chunk-000/{CAMERA}/episode_{number:06d}.mp4"
+def v2_video(root: Path, number: int, key: str = CAMERA) -> Path:
+    return root / f"videos/chunk-000/{key}/episode_{number:06d}.mp4"
 
 
 def write_v3(root: Path, demos: list[Demo], *, images="video", gop=4, **info) -> Path:
-    """Write all episodes into one table and one video."""
+    """Write all episodes into one table and one video; a wrist camera into a video for each two."""
     tasks = _tasks(demos)
-    write_info(root, "v3.0", images=images, size=demos[0].video.shape[1:3], **info)
+    write_info(root, "v3.0", images=images, demo=demos[0], **info)
     frame = pa.table({"task_index": np.arange(len(tasks)), "__index_level_0__": tasks})
     write_table(root / "meta/tasks.parquet", frame)
     starts = np.cumsum([0, *(len(demo.video) for demo in demos)])
@@ -200,14 +219,28 @@ def write_v3(root: Path, demos: list[Demo], *, images="video", gop=4, **info) ->
         "stats/action/mean": pa.array([[0.0]] * len(demos)),
     }
     if images == "video":
-        video = np.concatenate([demo.video for demo in demos])
-        write_video(root / f"videos/{CAMERA}/chunk-000/file-000.mp4", video, gop=gop)
-        for name in ("chunk_index", "file_index"):
-            episodes[f"videos/{CAMERA}/{name}"] = np.zeros(len(demos), int)
-        episodes[f"videos/{CAMERA}/from_timestamp"] = starts[:-1] / FPS
-        episodes[f"videos/{CAMERA}/to_timestamp"] = starts[1:] / FPS
+        episodes |= _v3_video(root, CAMERA, [demo.video for demo in demos], gop=gop)
+        if demos[0].wrist is not None:
+            wrist = [demo.wrist for demo in demos]
+            episodes |= _v3_video(root, WRIST, wrist, gop=gop, per_file=2, lead=_LEAD)
     write_table(root / "meta/episodes/chunk-000/file-000.parquet", pa.table(episodes))
     return root
+
+
+def _v3_video(root: Path, key: str, videos, *, gop: int, per_file=1000, lead=0) -> dict:
+    """Write one camera; returns what the list of episodes says of it."""
+    files = np.arange(len(videos)) // per_file
+    lengths = np.array([len(video) for video in videos])
+    stops = np.array(
+        [lead + lengths[: i + 1][files[: i + 1] == n].sum() for i, n in enumerate(files)]
+    )
+    for number in np.unique(files):
+        shown = [video for video, n in zip(videos, files, strict=True) if n == number]
+        frames = np.concatenate([np.zeros_like(shown[0][:1]).repeat(lead, axis=0), *shown])
+        write_video(root / f"videos/{key}/chunk-000/file-{number:03d}.mp4", frames, gop=gop)
+    found = {"chunk_index": np.zeros(len(videos), int), "file_index": files}
+    found |= {"from_timestamp": (stops - lengths) / FPS, "to_timestamp": stops / FPS}
+    return {f"videos/{key}/{name}": values for name, values in found.items()}
 
 
 def write_table(path: Path, table: pa.Table, *, row_group_size: int | None = None) -> None:

@@ -344,6 +344,10 @@ class _Images(Mapping[str, tuple[StoredImage, ...]]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __bool__(self) -> bool:
+        """`primary` is always there; to count the others would read them."""
+        return True
+
     def __reduce__(self) -> tuple[type[dict], tuple[dict[str, tuple[StoredImage, ...]]]]:
         """Another process gets all of them."""
         return dict, (dict(self),)

@@ -4,10 +4,12 @@ All of it is data: names of files are templates in info.json, filled in here and
 lead out of the folder.
 """
 
+import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +37,8 @@ _NUMBERS = re.compile(r"(float(16|32|64)|u?int(8|16|32|64)|bool)")
 _MAX_FPS = 10_000
 _START, _STOP = "from_timestamp", "to_timestamp"
 _TEXT = Feature(kind="text", dtype="string", shape=())
+
+_log = logging.getLogger(__name__)
 
 
 class VideoPart(NamedTuple):
@@ -70,6 +74,8 @@ class LeRobotSchema(Schema):
     """By episode_index, in ascending order."""
     tasks: Mapping[int, str] = field(repr=False)
     """By task_index."""
+    list_problem: str = ""
+    """How the list of episodes differs from what info.json says of it; empty when it does not."""
 
     def complete(self, source: Source) -> Source:
         """The source with the dataset's rate and names of joints, where it says nothing."""
@@ -97,6 +103,8 @@ def open_lerobot_schema(folder: Path) -> LeRobotSchema:
     for found in episodes.values():
         tables[found.table] = tables.get(found.table, 0) + 1
     shards = [ShardFile(file, "train", i, n) for i, (file, n) in enumerate(tables.items())]
+    if problem := info.list_problem(episodes.values()):
+        _warn_once(f"{folder}: {problem}")
     return LeRobotSchema(
         folder=folder,
         name=folder.resolve().name,
@@ -107,7 +115,14 @@ def open_lerobot_schema(folder: Path) -> LeRobotSchema:
         fps=info.fps,
         episodes=episodes,
         tasks=info.tasks(),
+        list_problem=problem,
     )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning; a folder is opened many times."""
+    _log.warning("%s", message)
 
 
 class _Info:
@@ -134,6 +149,19 @@ class _Info:
         found = {key: _feature(content) for key, content in self._described.items()}
         return dict(
             sorted(({TASK: Feature(kind="text", dtype="string", shape=())} | found).items())
+        )
+
+    def list_problem(self, listed: Iterable[StoredEpisode]) -> str:
+        """How the episodes that are listed differ from the totals of info.json, if they do."""
+        lengths = [episode.num_steps for episode in listed]
+        found = {"total_episodes": len(lengths), "total_frames": sum(lengths)}
+        said = {name: self._content.get(name) for name in found}
+        if all(type(n) is not int or n == found[name] for name, n in said.items()):
+            return ""
+        return (
+            f"meta/ lists {found['total_episodes']} episodes of {found['total_frames']} steps, but "
+            f"{LEROBOT_INFO} says {said['total_episodes']} of {said['total_frames']}; is a file "
+            f"that lists episodes missing or cut? Then {COMPLETE}"
         )
 
     def episodes(self) -> Iterator[StoredEpisode]:
