@@ -293,7 +293,9 @@ def _to_episode(
     measured = joints.measured if joints else None
     return Episode(
         episode_id=entry.episode_id,
-        images=_Images({name: tuple(steps[key]) for name, key in named.items()}, others, steps),
+        images=EpisodeImages(
+            {name: tuple(steps[key]) for name, key in named.items()}, others, steps
+        ),
         bgr_cameras=frozenset(name for name, key in named.items() if key in source.bgr),
         robot_actions=actions,
         action_mask=action_mask,
@@ -311,7 +313,7 @@ def _to_episode(
     )
 
 
-class _Images(Mapping[str, tuple[StoredImage, ...]]):
+class EpisodeImages(Mapping[str, tuple[StoredImage, ...]]):
     """The stored images of an episode; those of cameras that no source names are read when asked.
 
     It contains the cameras that can be read.
@@ -343,10 +345,6 @@ class _Images(Mapping[str, tuple[StoredImage, ...]]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-    def __bool__(self) -> bool:
-        """`primary` is always there; to count the others would read them."""
-        return True
 
     def __reduce__(self) -> tuple[type[dict], tuple[dict[str, tuple[StoredImage, ...]]]]:
         """Another process gets all of them."""

@@ -88,10 +88,6 @@ class Steps(Mapping[str, np.ndarray]):
         """Number of columns that can be read."""
         return sum(1 for _ in self)
 
-    def __bool__(self) -> bool:
-        """Whether there is one; the others are not read for it."""
-        return any(True for _ in self)
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
