@@ -149,7 +149,9 @@ class EvalContext:
     other_untrained: tuple[LatentActionEncoder, ...] = ()
     """More draws of fresh weights: the baseline is the mean over all draws."""
     action_is_achieved: bool = False
-    """True when the stored actions are the achieved motion, not the commanded one."""
+    """True when the actions are the achieved motion, not the commanded one."""
+    action_is_pose_change: bool = False
+    """True when they are changes of measured poses, which `data.source.action.lag` does not shift."""
     action_lag: int = 0
     """Steps by which the stored commands are shifted (`data.source.action.lag`)."""
     fit_split: Split = Split.val

@@ -222,7 +222,8 @@ def _lag_note(best: Metric, name: str, context: EvalContext) -> str:
         f"The codes predict {name} best at lag {best.value:+.0f}{interval}, that of a {side} "
         "transition: R2 of aligned codes is lower than it could be. "
     )
-    if target == ACHIEVED and not context.action_is_achieved:
+    is_stored = context.action_is_achieved and not context.action_is_pose_change
+    if target == ACHIEVED and not is_stored:
         return note + (
             "Images and measured poses are stored so far apart, which no setting changes: look at "
             "the times at which both were taken."

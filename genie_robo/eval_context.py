@@ -7,6 +7,7 @@ import torch
 
 from genie_robo.build import build_genie
 from genie_robo.config import ActionMapConfig
+from genie_robo.data.settings import Motion
 from genie_robo.data.sources import action_dim
 from genie_robo.eval_suites.adapters import GenieEncoder, GenieTokenizer
 from genie_robo.eval_suites.base import EvalContext
@@ -94,6 +95,7 @@ def eval_context(
         test=trained.windows(Split.test),
         num_frames=genie.num_frames,
         action_is_achieved=trained.dataset.source.is_achieved,
+        action_is_pose_change=trained.dataset.source.action.motion is Motion.pose_change,
         action_lag=trained.dataset.source.action.lag,
         fit_split=fit_on,
         seed=seed,

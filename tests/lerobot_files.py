@@ -117,7 +117,15 @@ def with_wrist(demo: Demo) -> Demo:
 
 def write_info(root: Path, version: str, *, images: str, demo: Demo, paths=None, **changes):
     """Write meta/info.json; `images` is the dtype of the cameras."""
-    names = {"names": [list(JOINT_NAMES)]}
+    widths = {STATE: demo.state.shape[1], ACTION: demo.action.shape[1]}
+    numbers = {
+        key: {
+            "dtype": "float32",
+            "shape": [width],
+            "names": [list(JOINT_NAMES)] if width == len(JOINT_NAMES) else None,
+        }
+        for key, width in widths.items()
+    }
     cameras = {
         key: {
             "dtype": images,
@@ -134,8 +142,7 @@ def write_info(root: Path, version: str, *, images: str, demo: Demo, paths=None,
         "splits": {"train": "0:100"},
         **(paths or (V3_PATHS if version == "v3.0" else V2_PATHS)),
         "features": {
-            STATE: {"dtype": "float32", "shape": [3], **names},
-            ACTION: {"dtype": "float32", "shape": [3], **names},
+            **numbers,
             **cameras,
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
             "frame_index": {"dtype": "int64", "shape": [1], "names": None},
@@ -153,7 +160,7 @@ def rows_of(demo: Demo, number: int, tasks: list[str], *, images: str, first: in
     count = len(demo.video)
     times = np.arange(count) / FPS if demo.times is None else demo.times
     columns = {
-        STATE: pa.array(demo.state.tolist(), pa.list_(pa.float32(), 3)),
+        STATE: pa.array(demo.state.tolist(), pa.list_(pa.float32(), demo.state.shape[1])),
         ACTION: pa.array(demo.action.tolist(), pa.list_(pa.float32())),
         "timestamp": pa.array(times.astype(np.float32)),
         "frame_index": pa.array(np.arange(count)),

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from genie_robo.run_folder import RunFolder
 
 OK, FAILED, NOT_OURS = 0, 1, 66
-_DATASET_FILES = ("features.json", "dataset_info.json")
+_RLDS_FILES = ("features.json", "dataset_info.json")
+_LEROBOT_FILE = "meta/info.json"
 _SEARCH_DEPTH = 2
 _STEM = re.compile(r"(?<=.)\.[^.]*$")
 """The suffix that Rerun drops when it names an application after a file."""
@@ -77,13 +78,19 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_dataset(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _DATASET_FILES)
+    is_rlds = all((folder / name).is_file() for name in _RLDS_FILES)
+    return is_rlds or (folder / _LEROBOT_FILE).is_file()
 
 
 def _datasets_below(folder: Path) -> list[Path]:
-    depths = ("/".join(["*"] * depth + [_DATASET_FILES[0]]) for depth in range(_SEARCH_DEPTH + 1))
-    files = (file for pattern in depths for file in sorted(folder.glob(pattern)))
-    return [file.parent for file in files if _is_dataset(file.parent)]
+    """The datasets at a folder or at most two levels below."""
+    found = (
+        file.parents[name.count("/")]
+        for depth in range(_SEARCH_DEPTH + 1)
+        for name in (_RLDS_FILES[0], _LEROBOT_FILE)
+        for file in sorted(folder.glob("*/" * depth + name))
+    )
+    return [dataset for dataset in found if _is_dataset(dataset)]
 
 
 def _application_of(path: Path) -> str:

@@ -77,6 +77,11 @@ class LeRobotSchema(Schema):
     list_problem: str = ""
     """How the list of episodes differs from what info.json says of it; empty when it does not."""
 
+    @property
+    def data_choice(self) -> str:
+        """`data=lerobot`."""
+        return "lerobot"
+
     def complete(self, source: Source) -> Source:
         """The source with the dataset's rate and names of joints, where it says nothing."""
         named = with_names(source, self.features)

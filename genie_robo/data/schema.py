@@ -42,6 +42,11 @@ class Schema:
     """Where the files come from, when `folder` is in the cache."""
 
     @property
+    def data_choice(self) -> str:
+        """The file in conf/data/ that reads any folder of this format: `data=rlds`."""
+        return "rlds"
+
+    @property
     def place(self) -> str:
         """The folder or its address, for people."""
         return self.remote.name if self.remote else str(self.folder)

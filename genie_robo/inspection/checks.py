@@ -8,9 +8,10 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
+from genie_robo.data.folders import LEROBOT_INFO
 from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.lerobot import LeRobotIndex
-from genie_robo.data.lerobot_layout import TIMESTAMP
+from genie_robo.data.lerobot_layout import TIMESTAMP, LeRobotSchema
 from genie_robo.data.settings import Source
 from genie_robo.data.sources import action_dim
 from genie_robo.data.statistics import ActionStatistics
@@ -35,6 +36,8 @@ _ROUNDING = 1e-6
 """A dimension that varies by less, in m or rad, is constant."""
 _FIRST_ZERO_SHARE = 0.1
 """The first action may be all zero in this share of the episodes."""
+_RATE_TOLERANCE = 0.02
+"""Relative difference of two rates that is rounding: 12.5 Hz stored as 12 is more."""
 _NAMED = 5
 """Idle episodes that are named."""
 
@@ -105,16 +108,51 @@ def check_records(index: DatasetIndex) -> Iterator[Finding]:
         )
 
 
+def check_list(index: DatasetIndex) -> Iterator[Finding]:
+    """A list of episodes that is not as long as the folder says."""
+    schema = index.schema
+    if isinstance(schema, LeRobotSchema) and schema.list_problem:
+        yield Finding("episode_list", schema.list_problem)
+
+
 def check_times(index: DatasetIndex) -> Iterator[Finding]:
-    """How far the times of steps and of video frames differ, in a format that stores both."""
+    """Times of steps and of video frames against `fps`, in a format that stores all three."""
     if not isinstance(index, LeRobotIndex):
         return
-    period_ms = 1000 / index.schema.fps
+    fps, period_ms = index.schema.fps, 1000 / index.schema.fps
+    is_other = is_other_rate(index.step_s, fps)
+    if is_other:
+        yield Finding(
+            "rate",
+            f"timestamps advance by {index.step_s:.4g} s a step, which is {1 / index.step_s:.4g} "
+            f"Hz, but {LEROBOT_INFO} says fps={fps:g}: give data.source.control_hz",
+        )
+    yield from _check_gaps(index)
     for key, jitter_s in sorted(index.jitter_s.items()):
         what = f"frames of {key} are up to {1000 * jitter_s:.2g} ms from the times of their steps"
+        is_uneven = False
         if key == TIMESTAMP:
-            what = f"times of steps are up to {1000 * jitter_s:.2g} ms from {index.schema.fps:g} Hz"
-        yield Finding("times", f"{what} (a step has {period_ms:.3g} ms)")
+            is_uneven = jitter_s > 0.5 / fps and not is_other
+            what = f"times of steps are up to {1000 * jitter_s:.2g} ms from {fps:g} Hz"
+        kind = "uneven_times" if is_uneven else "times"
+        yield Finding(kind, f"{what} (a step has {period_ms:.3g} ms)")
+
+
+def is_other_rate(step_s: float, fps: float) -> bool:
+    """Whether the time from a step to the next, where it is known, is not that of `fps`."""
+    return step_s > 0 and abs(step_s * fps - 1) > _RATE_TOLERANCE
+
+
+def _check_gaps(index: LeRobotIndex) -> Iterator[Finding]:
+    """Episodes in which time is missing."""
+    gaps = [len(entry.gaps) for entry in index.entries if entry.gaps]
+    if gaps:
+        yield Finding(
+            "gaps",
+            f"timestamps jump {sum(gaps)} times in {len(gaps)} of {len(index.entries)} episodes: "
+            "no window of a training has a jump inside, but whole episodes, which evaluations "
+            "read, do",
+        )
 
 
 def check_cameras(cameras: Sequence[CameraFacts]) -> Iterator[Finding]:

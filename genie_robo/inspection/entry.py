@@ -26,7 +26,7 @@ def entry_text(found: Inspection) -> str:
         raise ValueError(
             f"there are no settings to write for {found.facts.folder}: "
             f"{'; '.join(missing) or 'its columns are not known'}. Give them on the command line "
-            "(data=rlds data.source.camera=KEY ...) and write again"
+            f"(data={found.index.schema.data_choice} data.source.camera=KEY ...) and write again"
         )
     settings: dict[str, Any] = {"path": _absolute(found.facts.folder)}
     settings |= _differences(plain(found.data), plain(DataConfig()))

@@ -1,5 +1,6 @@
 """What `genie-robo inspect` reads from a dataset: actions, cameras and small columns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from genie_robo.data.index import DatasetIndex, RecordEntry
 from genie_robo.data.joints import to_joints
 from genie_robo.data.records import Steps
 from genie_robo.data.settings import MAX_IMAGE_PIXELS, Source
-from genie_robo.data.sources import Part, action_parts
+from genie_robo.data.sources import MAX_JOINTS, Part, action_parts
 from genie_robo.data.transforms import check_images, decode_frames
 from genie_robo.types import ACTION_NAMES, StoredImage
 from genie_robo.video_files import spread
@@ -24,7 +25,8 @@ _CAMERA_IMAGES, _LEAST_FRAMES = 300, 3
 _CAMERA_SIZE = (16, 16)
 """Large enough to see whether they are black."""
 _MAX_COLUMN_SIZE = 64
-"""Longer vectors are embeddings or images."""
+"""Longer vectors are embeddings or images, where they are not named like actions or states."""
+_ROBOT = re.compile(r"action|.*state")
 
 Rows = Float[np.ndarray, "_ _"]
 """A column in the steps of several episodes, one episode below the other."""
@@ -151,7 +153,7 @@ def small_keys(index: DatasetIndex) -> list[str]:
         if feature.holds_numbers
         and not feature.why_unreadable
         and feature.dtype.startswith(("float", "int"))
-        and 0 < (feature.size or 0) <= _MAX_COLUMN_SIZE
+        and 0 < (feature.size or 0) <= (MAX_JOINTS if _ROBOT.match(key) else _MAX_COLUMN_SIZE)
     ]
 
 

@@ -26,6 +26,7 @@ from genie_robo.inspection.checks import (
     check_cameras,
     check_episodes,
     check_kinematics,
+    check_list,
     check_records,
     check_times,
     names_of,
@@ -207,7 +208,8 @@ def inspect_dataset(
     seen = look_at(index, source)
     statistics = _statistics(index, source) if source and readable(index) else None
     motion = compare_motion(seen, source)
-    findings = [*check_records(index), *_check_own_file(index), *check_cameras(cameras)]
+    findings = [*check_list(index), *check_records(index), *_check_own_file(index)]
+    findings += check_cameras(cameras)
     findings += check_episodes(seen, has_flags=not isinstance(schema, LeRobotSchema))
     findings += [*check_times(index), *check_motion(motion, source), *_not_read(index, source)]
     findings += check_kinematics(source)
@@ -327,12 +329,13 @@ def _choose_reading(schema: Schema, given: Source | None, fits: Sequence[str]) -
     """The given source, else the file of the dataset's own name, else a proposal."""
     name = schema.name
     if given is not None:
-        return _Reading(given, "data= says", source_words(given, known_sources()))
+        words = source_words(given, known_sources(), base=schema.data_choice)
+        return _Reading(given, "data= says", words)
     if name in fits:
         return _Reading(known_sources()[name], f"data={name} says", f"data={name}")
     index = index_folder(schema)
     if not readable(index):
-        return _Reading(None, "", "data=rlds data.source.camera=KEY")
+        return _Reading(None, "", f"data={schema.data_choice} data.source.camera=KEY")
     sample, cameras = sample_columns(index), camera_facts(index)
     if isinstance(schema, LeRobotSchema):
         proposal, source = propose_lerobot(schema, sample, cameras)

@@ -309,8 +309,12 @@ def _joint_commands(key: str, match: PoseMatch, sample: Sample) -> Iterator[Prop
     count = match.part.stop
     for name in ("translation", "rotation"):
         yield ProposedPart(f"action.{name}", "", LIKELY, f"{key} are joint commands")
-    motion = "target" if match.motion == "target" else "delta"
+    is_velocity, rate = velocity_rate(key, match, find_rate(sample))
+    motion = "velocity" if is_velocity else "target" if match.motion == "target" else "delta"
     why = f"{match.part} moves with it ({match.correlation:.2f})"
+    if is_velocity and rate:
+        confidence = LIKELY if rate.is_measured else GUESS
+        yield ProposedPart("control_hz", f"{rate.hz:g}", confidence, rate.why)
     yield ProposedPart("action.joints", f"{key}[0:{count}]", LIKELY, why)
     yield ProposedPart("action.joints_motion", motion, LIKELY, why)
     yield ProposedPart("pose.joints", str(match.part), LIKELY, why)

@@ -54,12 +54,16 @@ def velocity_rate(key: str, match: PoseMatch | None, rate: Rate | None) -> tuple
     if match is None or match.motion != "delta":
         return is_named and match is None, rate
     if rate:
-        is_equal = abs(match.slope / rate.hz - 1) < _NEAR and rate.hz >= _LEAST_HZ
-        return is_named or is_equal, rate
+        return is_named or is_per_second(match.slope, rate.hz), rate
     if is_named:
         why = f"{key} is {match.slope:.3g} times the motion of a step"
         return True, Rate(float(f"{match.slope:.2g}"), why, is_measured=False)
     return False, None
+
+
+def is_per_second(slope: float, hz: float) -> bool:
+    """Whether commands are as many times the motion of a step as there are steps in a second."""
+    return abs(slope / hz - 1) < _NEAR and hz >= _LEAST_HZ
 
 
 def check_rate(source: Source) -> Iterator[Finding]:

@@ -173,7 +173,7 @@ def test_codes_of_another_transition_are_said_in_a_note(robot, oracle):
     assert not any("lag" in note for note in probe_achieved(robot, oracle).notes)
 
 
-def lags_of(robot, *, stride=1, action_lag=0, **bounds):
+def lags_of(robot, *, stride=1, action_lag=0, changes=None, **bounds):
     """The notes on best lags, given as (value, low, high) by target."""
     metrics = {
         f"{target}/xyz/best_lag": Metric(
@@ -184,7 +184,8 @@ def lags_of(robot, *, stride=1, action_lag=0, **bounds):
     motions = {f"{target}/xyz": Motion(target, (0, 1, 2)) for target in bounds}
     test = ToyEpisodes(robot, range(2), frame_stride=stride)
     encoder = FakeEncoder(NUM_CODES, random_codes)
-    context = make_context(robot, encoder=encoder, test=test, action_lag=action_lag)
+    changes = {"action_lag": action_lag} | (changes or {})
+    context = make_context(robot, encoder=encoder, test=test, **changes)
     return _lag_notes(metrics, motions, context)
 
 
@@ -200,6 +201,18 @@ def test_a_lag_that_is_surely_not_zero_is_said_with_what_mends_it(robot):
     assert "data.source.action.lag=-8 reads" in strided[0]
     assert "a transition is 6 steps, so its neighbours may fit better" in strided[0]
     assert strided[1] == "Commands are read 2 steps early (data.source.action.lag=-2)."
+
+
+def test_changes_of_measured_poses_have_no_lag_to_set(robot):
+    achieved = {"action_is_achieved": True}
+    (note,) = lags_of(robot, achieved=(1, 1, 1), changes=achieved)
+    assert "data.source.action.lag=-1 reads" in note
+    changes = achieved | {"action_is_pose_change": True}
+    (note,) = lags_of(robot, achieved=(1, 1, 1), changes=changes)
+    assert "which no setting changes" in note
+    assert "action.lag" not in note
+    (note,) = lags_of(robot, commanded=(1, 1, 1), changes=changes)  # joints, which are commands
+    assert "data.source.action.lag=-1 reads" in note
 
 
 def lag_totals(*r2):
