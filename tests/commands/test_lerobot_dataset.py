@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from joint_episodes import stored, write_joints
 from lerobot_files import CAMERA, Demo, make_demo, write_v2, write_v3
 
@@ -97,7 +98,16 @@ def test_a_mixture_with_rlds(tmp_path):
     small = ["tokenizer.num_steps=2", "world_model.num_steps=2", "model=tiny"]
     run = RunFolder(tmp_path / "run")
     assert cli.main(["train", f"run={run.path}", *words, *small]) == cli.OK
-    assert run.config.exists()
+    config = yaml.safe_load(run.config.read_text())["data"]
+    assert (config["path"], config["mix"]["rlds"]["path"]) == (str(folder), str(rlds))
+    assert config["mix"]["rlds"]["source"]["action"]["joints"] == "action[0:9]"
+    found = json.loads(run.provenance.read_text())
+    assert found["joint_names"] == ["shoulder", "elbow", "gripper_2"]
+    for sides in (found["episodes"], found["mixed"]["rlds"]["episodes"]):
+        assert {side: len(ids) for side, ids in sides.items()} == {"train": 4, "val": 1, "test": 1}
+        assert len({name for ids in sides.values() for name in ids}) == 6
+    trained = load(run.path)
+    assert trained.action_names[7:] == ("shoulder", "elbow", "gripper_2")
 
 
 def _quoted(words):

@@ -76,6 +76,18 @@ def test_a_dataset_folder_shows_episodes(tmp_path, levels, open_path):
     assert open_path(folder / "features.json", opened.name) == (OK, b""), "while the folder is read"
 
 
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_a_lerobot_folder_shows_episodes(tmp_path, levels, open_path):
+    folder = tmp_path / "lerobot" / "arms" / "demos"
+    info = _touch(folder / "meta" / "info.json")
+    table = _touch(folder / "data" / "chunk-000" / "file-000.parquet")
+    opened = [folder, *folder.parents][levels]
+    assert open_path(opened, opened.name) == (OK, b"demos")
+    for file in (info, table):
+        assert open_path(file, opened.name) == (OK, b""), "while the folder is read"
+    assert open_path(table, "file-000") == (OK, b"demos")
+
+
 @pytest.mark.parametrize(
     ("name", "application"),
     [("features.json", "features"), ("t-train.tfrecord-00000-of-00001", "t-train")],
