@@ -227,6 +227,19 @@ def test_velocities_are_told_by_the_rate_of_the_timestamps(tmp_path):
     assert facts["motion"]["ratio"] == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize(("factor", "motion"), [(10.0, "velocity"), (1.0, "delta")])
+def test_velocities_of_joints_are_told_by_the_rate_too(tmp_path, factor, motion):
+    episodes = []
+    for seed in SEEDS:
+        arrays = renamed(arm(seed), "joint_positions", "cartesian_position")
+        joints = arrays["joint_positions"]
+        arrays["action"][:-1, :7] = factor * np.diff(joints, axis=0)
+        episodes.append(arrays)
+    source = composed(look(write(tmp_path, stamped(episodes)))["words"])
+    assert (source.action.joints, source.action.joints_motion) == ("action[0:7]", motion)
+    assert source.control_hz == (10.0 if motion == "velocity" else 0.0)
+
+
 def test_deltas_with_timestamps_stay_deltas(tmp_path):
     episodes = stamped([moving(seed, key="tcp_pose", hz=1.0) for seed in SEEDS])
     facts = look(write(tmp_path, episodes))
