@@ -19,6 +19,7 @@ _STYLE = """
 .key .q-btn__content { text-transform: none; }
 .key kbd { margin-left: .5em; padding: 0 .4em; border: 1px solid #0003; border-radius: 3px;
   font-size: .8em; opacity: .7; }
+.q-header .key kbd { border-color: #fff8; color: #fff; opacity: 1; }
 .pad { position: relative; width: 9rem; height: 9rem; border: 1px solid #0006; border-radius: 8px;
   touch-action: none; cursor: crosshair;
   background: linear-gradient(#0002, #0002) 50% / 1px 100% no-repeat,
@@ -109,9 +110,9 @@ class Controls:
         game = self._session.game
         return RobotActions in game.world.takes and bool(game.action_mask[XYZ].any())
 
-    def draw_button(self, key: Key) -> None:
+    def draw_button(self, key: Key, *, color: str = "primary") -> None:
         """A button that acts as its key does."""
-        button = ui.button().props("outline dense no-caps").classes("key px-2")
+        button = ui.button(color=color).props("outline dense no-caps").classes("key px-2")
         with button.mark(f"key-{key.name}"):
             ui.label(key.label)
             if key.key not in ("", key.name):

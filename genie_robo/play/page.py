@@ -88,6 +88,10 @@ class Page:
             ui.label(self._session.title).classes("max-w-full truncate")
             ui.label("one game, shared by all open tabs").classes("text-sm")
             ui.space()
+            # Not with the other keys, of which on phones all have to be on the first screen.
+            with ui.row().classes("gap-2 flex-nowrap"):
+                for key in self._session.own_keys():
+                    self._controls.draw_button(key, color="white")
             self._status = ui.badge().classes("status px-3 py-1 text-sm")
             self._status.props["role"] = "status"
 
@@ -115,7 +119,6 @@ class Page:
     def _draw_keys(self) -> None:
         game = self._session.game
         with ui.grid().classes("w-full grid-cols-1 sm:grid-cols-[6rem_1fr] gap-y-2 items-center"):
-            self._draw_row("session", self._session.own_keys())
             self._draw_row("robot", robot_keys(game), note=self._session.note)
             self._draw_row("latent action", code_keys(game))
             if self._controls.can_steer:
@@ -126,7 +129,7 @@ class Page:
         if not keys:
             return
         ui.label(name).classes("text-sm opacity-70")
-        with ui.row().classes("items-center gap-2 max-h-32 overflow-auto p-1"):
+        with ui.row().classes("items-center gap-2 max-h-36 overflow-auto p-1"):
             for key in keys:
                 self._controls.draw_button(key)
             if note:

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -108,16 +109,34 @@ def test_a_key_changes_the_image_and_undo_changes_it_back(run, browser):
     assert "Traceback" not in err
 
 
+class EightCodes(EasyMap):
+    """The corners of a cube: eight codes, whose names have three axes, as `5 -x+y-z`."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        return np.ones(8, int)
+
+    def mean(self, latent_actions: np.ndarray) -> np.ndarray:
+        actions = np.zeros((len(latent_actions), 7))
+        for axis in range(3):
+            actions[:, axis] = 0.02 - 0.04 * (latent_actions >> axis & 1)
+        return actions
+
+
 @pytest.fixture(scope="module")
-def steered(prompts, trained):
+def steered(prompts, trained, request):
     """The address of a page in this process, and its game, which robot actions steer."""
+    meanings = getattr(request, "param", EasyMap)()
     world = GenieWorld(trained.genie, sampler=SAMPLER, robot_map=lambda: EasyMap().feedback)
     prompt = prompts.episode(0).prompt
 
     def make():
-        return Game(world, prompt, num_codes=5, meanings=EasyMap())
+        return Game(world, prompt, num_codes=len(meanings.counts), meanings=meanings)
 
-    session = make_session(make, prompts=prompts, record=lambda _: None, title="runs/mine")
+    note = "the action map explains 68% of the latents of held-out steps (R2, 200 labels)"
+    session = make_session(
+        make, prompts=prompts, record=lambda _: None, title="runs/mine", note=note
+    )
     with served(session) as address:
         yield address, session.game
 
@@ -139,13 +158,17 @@ def names(game):
     return [action.name for action in game.actions]
 
 
+BOTH_MAPS = pytest.mark.parametrize("steered", [EasyMap, EightCodes], indirect=True)
+
+
+@BOTH_MAPS
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_button_is_on_screen_and_everything_has_a_text(steered, browser, width):
-    address, _ = steered
+    address, game = steered
     open_at(browser, address, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     shown = browser.find_elements(By.CSS_SELECTOR, ".key, .pad, .lift, img, .trust, .status")
-    assert len(shown) > 5 + 7 + 3 + 2
+    assert len(shown) > game.num_codes + 7 + 3 + 2
     for element in shown:
         place = element.rect
         assert place["width"] > 0
@@ -155,14 +178,22 @@ def test_every_button_is_on_screen_and_everything_has_a_text(steered, browser, w
     assert all(image.get_attribute("alt") for image in images)
     assert browser.execute_script("return document.documentElement.lang").startswith("en")
     labels = [key.text.split("\n")[0] for key in browser.find_elements(By.CSS_SELECTOR, ".key")]
-    assert set(dictionary_names(EasyMap())) <= set(labels)
+    assert set(game.code_names) <= set(labels)
 
 
+def test_the_names_of_codes_are_those_of_the_action_map():
+    assert dictionary_names(EasyMap()) == ("0 -x", "1 -x", "2 still", "3 +x", "4 +x")
+    assert dictionary_names(EightCodes())[5] == "5 -x+y-z"
+
+
+@BOTH_MAPS
 @pytest.mark.parametrize("width", [1280, 390])
 def test_frames_and_keys_are_on_the_first_screen(steered, browser, width):
-    open_at(browser, steered[0], width)
+    address, game = steered
+    open_at(browser, address, width)
     shown = ".key, img.imagined, img.true"
-    assert len(browser.find_elements(By.CSS_SELECTOR, shown)) == 5 + 7 + 3 + 2
+    num_shown = len(browser.find_elements(By.CSS_SELECTOR, shown))
+    assert num_shown == game.num_codes + 7 + 3 + 2
     assert browser.execute_script(UNSEEN, shown, SEEN_HEIGHT[width]) == []
 
 
