@@ -1,6 +1,7 @@
 """Enum members by name, for callers in Python, and the names that a command line may give."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from genie_robo.commands.command import UsageError
 from genie_robo.commands.compose import compose_config
 from genie_robo.commands.table import load_command
-from genie_robo.settings import take_names
+from genie_robo.config import TrainConfig
+from genie_robo.settings import check_numbers, take_names
 
 
 class Colour(StrEnum):
@@ -48,3 +50,48 @@ def test_an_unknown_name_is_refused_with_those_that_are_known():
 def test_a_command_line_lists_the_names_as_well(setting, name, known):
     with pytest.raises(UsageError, match=rf"{setting}={name} does not fit: .*\[{known}"):
         compose_config(load_command("train"), ["run=r", "data.path=d", f"{setting}={name}"])
+
+
+def replaced(config, path, value):
+    """The settings with another value at a dotted path."""
+    name, _, rest = path.partition(".")
+    return replace(
+        config, **{name: replaced(getattr(config, name), rest, value) if rest else value}
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("tokenizer.optim.ema_decay", 1.0),
+        ("tokenizer.optim.learning_rate", -1.0),
+        ("world_model.optim.final_learning_rate", -0.1),
+        ("tokenizer.optim.beta1", 1.0),
+        ("tokenizer.optim.beta2", 2.0),
+        ("tokenizer.optim.decay_fraction", 1.5),
+        ("tokenizer.optim.weight_decay", -1.0),
+        ("tokenizer.optim.max_grad_norm", -1.0),
+        ("tokenizer.optim.max_grad_norm", math.nan),
+        ("tokenizer.optim.warmup_steps", -1),
+        ("tokenizer.validation_windows", -1),
+        ("world_model.validate_every", 0),
+        ("robot_control.validate_every", 0),
+        ("robot_control.min_labels", -1),
+        ("latent_action_labels.num_transitions", -1),
+        ("latent_action_labels.weight", -1.0),
+        ("engine.num_threads", -1),
+        ("log_every", 0),
+        ("save_every_s", -1.0),
+        ("num_checkpoints", 0),
+    ],
+)
+def test_a_number_that_no_training_can_have_is_refused(path, value):
+    with pytest.raises(ValueError, match=rf"^{path}={value} must be from "):
+        check_numbers(replaced(TrainConfig(), path, value))
+
+
+def test_the_smallest_and_the_largest_numbers_of_a_training_are_taken():
+    config = replaced(TrainConfig(), "tokenizer.optim.ema_decay", 0.9999)
+    for path in ("learning_rate", "weight_decay", "warmup_steps", "beta1", "decay_fraction"):
+        config = replaced(config, f"tokenizer.optim.{path}", 0)
+    check_numbers(replaced(config, "tokenizer.optim.max_grad_norm", math.inf))
