@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from genie_robo.models.rotary import rotate
 from genie_robo.models.settings import Backend
-from genie_robo.models.transformer import FullBlock, SpatialBlock, STBlock, STTransformer, rotate
+from genie_robo.models.transformer import FullBlock, SpatialBlock, STBlock, STTransformer
 
 BACKENDS = [Backend.sdpa, Backend.matmul]
 LAYOUTS = ["space_time", "space", "space_then_full", "full_then_space"]
