@@ -18,6 +18,7 @@ from genie_robo.models.latent_action_flow import FlowActionModel
 from genie_robo.models.latent_action_pixels import FrameActionModel
 from genie_robo.models.latent_action_tokens import TokenActionModel
 from genie_robo.models.quantizer import Quantizer, VectorQuantizer
+from genie_robo.models.rotary import Grid
 from genie_robo.models.settings import (
     Backend,
     LatentActionInput,
@@ -165,7 +166,11 @@ def build_dynamics(
         latent_dim=0 if is_steered_by_robot(model) else latent_action.code_dim,
         robot_dim=robot_dim,
         actions=model.actions,
-        transformer=build_transformer(model.dynamics.transformer, model.attention),
+        transformer=build_transformer(
+            model.dynamics.transformer,
+            model.attention,
+            grid=tokenizer.grid if model.dynamics.relative_places else None,
+        ),
         copies=model.dynamics.copies,
         clean_past=model.dynamics.clean_past,
     )
@@ -177,9 +182,12 @@ def is_steered_by_robot(model: ModelConfig) -> bool:
 
 
 def build_transformer(
-    config: TransformerConfig, backend: Backend, layout: Layout = "space_time"
+    config: TransformerConfig,
+    backend: Backend,
+    layout: Layout = "space_time",
+    grid: Grid | None = None,
 ) -> STTransformer:
-    """A stack of blocks, by default space-time ones.
+    """A stack of blocks, by default space-time ones, with relative places for those on a `grid`.
 
     Raises:
         ValueError: Attention cannot be computed with this head dimension.
@@ -193,6 +201,7 @@ def build_transformer(
         ff_multiplier=config.ff_multiplier,
         layout=layout,
         backend=backend,
+        grid=grid,
     )
 
 

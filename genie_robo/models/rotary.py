@@ -1,52 +1,95 @@
-"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864)."""
+"""Rotary position embedding (Su et al. 2021, arXiv 2104.09864, eq. 34).
 
+Queries and keys are turned by angles that are linear in their position, so that attention depends
+on distances only: of frames in time, of patches in rows and columns.
+"""
+
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from genie_robo.models.attention import past_then_next
 
+Grid = tuple[int, int]
+"""Rows and columns of the patches of a frame."""
 
-def rotate(x: Float[Tensor, "*n t e"], *, first: int, num_past: int = 0) -> Float[Tensor, "*n t e"]:
-    """Rotary position embedding of frames first, first + 1, ... (Su et al. 2021, eq. 34).
+FRAMES_BASE = 100.0
+PLACES_BASE = 10.0
+"""The slowest pair turns almost this many times as slowly as the fastest, by 1 per position."""
 
-    Attention then depends on the distance of two frames only. With `num_past` the frames are those
-    of `past_then_next`.
+
+def rotate_frames(
+    x: Float[Tensor, "*n t e"], *, first: int, num_past: int = 0
+) -> Float[Tensor, "*n t e"]:
+    """Turn by the time of frames first, first + 1, ...
+
+    With `num_past` the frames are those of `past_then_next`.
     """
     num_frames, head_dim = x.shape[-2:]
-    of = (first, num_frames, head_dim, num_past, x.device, x.dtype)
+    return _rotate(x, _frame_angles, first, num_frames, num_past, head_dim)
+
+
+def rotate_places(x: Float[Tensor, "*n s e"], grid: Grid) -> Float[Tensor, "*n s e"]:
+    """Turn half of the pairs by the row of a patch, half by its column.
+
+    Source: Heo et al. 2024 (arXiv 2403.13298), "axial frequencies". The patches lie row after row
+    at the end; what comes before them, such as an action token, is not turned.
+    """
+    return _rotate(x, _place_angles, *grid, *x.shape[-2:])
+
+
+Angles = Callable[..., Float[Tensor, "t pairs"]]
+
+
+def _rotate(x: Float[Tensor, "*n t e"], angles: Angles, *of: int) -> Float[Tensor, "*n t e"]:
     if torch.compiler.is_compiling():
-        return _turn(x, *_rotary_table(*of))
-    table = _kept_table(*of)
+        return _turn(x, *_table(angles, x.device, x.dtype, *of))
+    table = _kept_table(angles, x.device, x.dtype, *of)
     return _Rotation.apply(x, *table) if torch.is_grad_enabled() else _turn(x, *table)
 
 
 @lru_cache(maxsize=64)
 def _kept_table(*of: Any) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
     with torch.inference_mode(mode=False):  # kept tensors may be used by training later
-        return _rotary_table(*of)
+        return _table(*of)
 
 
-def _rotary_table(
-    first: int,
-    num_frames: int,
-    head_dim: int,
-    num_past: int,
-    device: torch.device,
-    dtype: torch.dtype,
+def _table(
+    angles: Angles, device: torch.device, dtype: torch.dtype, *of: int
 ) -> tuple[Float[Tensor, "t e"], Float[Tensor, "t e"]]:
-    """Cosines and sines of the frames' angles; the sines are negative in the first half."""
-    half = head_dim // 2
-    frequency = 100.0 ** (-torch.arange(half, device=device) / half)
+    """Cosines and sines of angles; the sines are negative in the first half."""
+    angle = angles(device, *of)
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def _frame_angles(
+    device: torch.device, first: int, num_frames: int, num_past: int, head_dim: int
+) -> Float[Tensor, "t pairs"]:
     frames = torch.arange(first, first + num_frames, device=device)
     if num_past:
         frames = past_then_next(num_past, device)
-    angle = frames[:, None] * frequency
-    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
-    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+    return frames[:, None] * _frequencies(head_dim // 2, FRAMES_BASE, device)
+
+
+def _place_angles(
+    device: torch.device, num_rows: int, num_columns: int, num_places: int, head_dim: int
+) -> Float[Tensor, "s pairs"]:
+    num_pairs = head_dim // 2
+    frequency = _frequencies(num_pairs // 2, PLACES_BASE, device)
+    place = torch.arange(num_rows * num_columns, device=device)[:, None]
+    turned = torch.cat([place // num_columns * frequency, place % num_columns * frequency], dim=-1)
+    unturned = (0, num_pairs - turned.shape[1], num_places - len(place), 0)
+    return F.pad(turned, unturned)
+
+
+def _frequencies(num_pairs: int, base: float, device: torch.device) -> Float[Tensor, " pairs"]:
+    return base ** (-torch.arange(num_pairs, device=device) / num_pairs)
 
 
 class _Rotation(torch.autograd.Function):

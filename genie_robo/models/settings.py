@@ -258,6 +258,9 @@ class DynamicsConfig:
     clean_past: bool = True
     """Training shows earlier frames unmasked, as imagination does. False masks them too, as in the
     paper; a step then costs a quarter less."""
+    relative_places: bool = True
+    """Attention within a frame depends on how many rows and columns patches lie apart. Not in the
+    paper."""
     starts_from_codes: bool = True
     """Tokens with similar codes begin with similar embeddings and logits. Not in the paper."""
 

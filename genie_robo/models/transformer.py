@@ -8,6 +8,7 @@ the parameters of the missing attention, so that equal settings give equally man
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genie_robo.models.attention import Attention, all_but_the_past, later_frames
 from genie_robo.models.cache import BlockCache, KVCache, Places
-from genie_robo.models.rotary import rotate
+from genie_robo.models.rotary import Grid, rotate_frames, rotate_places
 from genie_robo.models.settings import Backend
 
 Layout = Literal["space_time", "space", "space_then_full", "full_then_space"]
@@ -26,9 +27,17 @@ class STBlock(nn.Module):
     """Attention over the patches of a frame, then over the past of a patch, then feed-forward."""
 
     def __init__(
-        self, *, dim: int, num_heads: int, head_dim: int, ff_multiplier: float, backend: Backend
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        head_dim: int,
+        ff_multiplier: float,
+        backend: Backend,
+        grid: Grid | None = None,
     ) -> None:
         super().__init__()
+        self.grid = grid
         self.spatial_norm = nn.LayerNorm(dim)
         self.spatial = Attention(dim=dim, num_heads=num_heads, head_dim=head_dim, backend=backend)
         self.temporal_norm = nn.LayerNorm(dim)
@@ -49,7 +58,7 @@ class STBlock(nn.Module):
 
         With `num_past` the frames are those of `past_then_next`; `drops_past` gives the latter.
         """
-        x = _at(x, places, dim=2) + _attend_frame(self.spatial, self.spatial_norm(x), places)
+        x = _at(x, places, dim=2) + self._attend_space(x, places)
         if num_past:
             first = num_past if drops_past else 0
             x = x[:, first:] + self._attend_past(self.temporal_norm(x), num_past, first)
@@ -59,8 +68,13 @@ class STBlock(nn.Module):
 
     def remember(self, x: Float[Tensor, "b t s d"], cache: BlockCache) -> None:
         """Write frames to the cache without computing an output."""
-        x = x + _attend_frame(self.spatial, self.spatial_norm(x))
+        x = x + self._attend_space(x)
         _project_frames(self.temporal, self.temporal_norm(x), cache)
+
+    def _attend_space(
+        self, x: Float[Tensor, "b t s d"], places: Places | None = None
+    ) -> Float[Tensor, "b t r d"]:
+        return _attend_frame(self.spatial, self.spatial_norm(x), places, self.grid)
 
     def _attend_time(
         self, x: Float[Tensor, "b t r d"], cache: BlockCache | None, places: Places | None
@@ -156,9 +170,27 @@ class STTransformer(nn.Module):
         ff_multiplier: float = 4.0,
         layout: Layout = "space_time",
         backend: Backend = Backend.auto,
+        grid: Grid | None = None,
     ) -> None:
+        """Make the blocks.
+
+        Args:
+            num_blocks: Blocks in the stack.
+            dim: Width of the residual stream.
+            num_heads: Heads; times `head_dim` they need not equal `dim`.
+            head_dim: Width of a head.
+            ff_multiplier: Hidden width of the feed-forward, in units of `dim`.
+            layout: Which blocks there are.
+            backend: How attention is computed.
+            grid: With the rows and columns of patches, attention within a frame depends on how far
+                these lie apart. Only for space-time blocks.
+        """
         super().__init__()
         self.dim = dim
+        turning: dict[str, Any] = {} if grid is None else {"grid": grid}
+        if grid is not None:
+            # Among the weights, so that those of a stack without it do not load into this one.
+            self.register_buffer("grid", torch.tensor(grid))
         self.blocks = nn.ModuleList(
             block(
                 dim=dim,
@@ -166,6 +198,7 @@ class STTransformer(nn.Module):
                 head_dim=head_dim,
                 ff_multiplier=ff_multiplier,
                 backend=backend,
+                **turning,
             )
             for block in _lay_out(layout, num_blocks)
         )
@@ -254,10 +287,15 @@ def _at(x: Float[Tensor, "..."], places: Places | None, *, dim: int) -> Float[Te
 
 
 def _attend_frame(
-    attention: Attention, x: Float[Tensor, "b t s d"], places: Places | None = None
+    attention: Attention,
+    x: Float[Tensor, "b t s d"],
+    places: Places | None = None,
+    grid: Grid | None = None,
 ) -> Float[Tensor, "b t r d"]:
     """Attention of the patches of a frame, or of those at `places`, to all of the frame."""
     queries_keys, value = attention.project(x, along="patches")
+    if grid is not None:
+        queries_keys = rotate_places(queries_keys, grid)
     query, key = queries_keys.unbind()
     attended = attention.attend(_at(query, places, dim=3), key, value)
     return attention.to_out(rearrange(attended, "b t heads s e -> b t s (heads e)"))
@@ -281,7 +319,7 @@ def _project_frames(
     """
     queries_keys, value = attention.project(x, along="frames")
     first = cache.num_seen if cache else 0
-    query, key = rotate(queries_keys, first=first, num_past=num_past).unbind()
+    query, key = rotate_frames(queries_keys, first=first, num_past=num_past).unbind()
     if cache and places is not None:
         key, value = cache.read_at(places, key, value)
     elif cache:

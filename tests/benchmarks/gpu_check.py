@@ -77,6 +77,7 @@ class Options:
         return {
             "clean_past": default.clean_past and not self.is_paper,
             "copies": default.copies and not self.is_paper,
+            "relative_places": default.relative_places and not self.is_paper,
         }
 
     @property

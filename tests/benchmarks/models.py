@@ -1,5 +1,6 @@
 """Models of the sizes whose speed docs/results.md states."""
 
+import math
 from dataclasses import dataclass
 
 from genie_robo.models.dynamics import DynamicsModel
@@ -28,10 +29,13 @@ class DynamicsSize:
     """As in DynamicsConfig; without, the past is masked as in the paper, and in the plain model."""
     copies: bool = False
     """As in DynamicsConfig; not in the paper."""
+    relative_places: bool = False
+    """As in DynamicsConfig, for square frames; not in the paper."""
 
 
 def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> DynamicsModel:
     """Untrained: what a step costs does not depend on what the model knows."""
+    side = math.isqrt(size.tokens_per_frame)
     return DynamicsModel(
         num_tokens=NUM_TOKENS,
         tokens_per_frame=size.tokens_per_frame,
@@ -43,6 +47,7 @@ def build_dynamics(size: DynamicsSize, *, backend: Backend = Backend.auto) -> Dy
             num_heads=size.num_heads,
             head_dim=size.dim // size.num_heads,
             backend=backend,
+            grid=(side, side) if size.relative_places else None,
         ),
         copies=size.copies,
         clean_past=size.clean_past,

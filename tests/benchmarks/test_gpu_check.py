@@ -77,9 +77,9 @@ def test_the_page_is_written_without_a_measurement(tmp_path):
 
 def test_the_dynamics_is_the_default_unless_the_paper_is_asked_for(tmp_path):
     ours = Options(device="cpu", is_tiny=True, is_paper=False, out=tmp_path)
-    assert ours.dynamics == {"clean_past": True, "copies": True}
+    assert ours.dynamics == {"clean_past": True, "copies": True, "relative_places": True}
     paper = Options(device="cpu", is_tiny=False, is_paper=True, out=tmp_path)
-    assert paper.dynamics == {"clean_past": False, "copies": False}
+    assert paper.dynamics == {"clean_past": False, "copies": False, "relative_places": False}
     commands = gpu_check.commands(paper)
     assert "model.dynamics.clean_past=false" in commands["100 steps"]
     assert "--paper" in commands["training"]

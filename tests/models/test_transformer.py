@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genie_robo.models.rotary import rotate
+from genie_robo.models.rotary import rotate_frames, rotate_places
 from genie_robo.models.settings import Backend
 from genie_robo.models.transformer import FullBlock, SpatialBlock, STBlock, STTransformer
 
@@ -114,12 +114,62 @@ def test_spatial_attention_mixes_patches_of_a_frame():
 def test_rotary_attention_depends_on_frame_distance_only():
     query, key = torch.randn(1, 1, 1, 1, 1, 8), torch.randn(1, 1, 1, 1, 1, 8)
 
-    near = (rotate(query, first=5) * rotate(key, first=3)).sum()
-    far = (rotate(query, first=105) * rotate(key, first=103)).sum()
-    other = (rotate(query, first=5) * rotate(key, first=4)).sum()
+    near = (rotate_frames(query, first=5) * rotate_frames(key, first=3)).sum()
+    far = (rotate_frames(query, first=105) * rotate_frames(key, first=103)).sum()
+    other = (rotate_frames(query, first=5) * rotate_frames(key, first=4)).sum()
 
     torch.testing.assert_close(near, far, atol=1e-4, rtol=1e-4)
     assert abs(near - other) > 1e-3
+
+
+def test_rotary_attention_within_a_frame_depends_on_rows_and_columns_between_patches():
+    query, key = torch.randn(2, 12)
+    grid, everywhere = (4, 5), torch.ones(20, 1)
+    turned = rotate_places(everywhere * query, grid) @ rotate_places(everywhere * key, grid).T
+    row, column = torch.arange(20) // 5, torch.arange(20) % 5
+    apart = torch.stack([row[:, None] - row, column[:, None] - column], dim=-1)
+
+    found = {}
+    for offset, product in zip(apart.flatten(0, 1).tolist(), turned.flatten(), strict=True):
+        found.setdefault(tuple(offset), []).append(product)
+
+    products = torch.stack([torch.stack(same).mean() for same in found.values()])
+    assert max(torch.stack(same).std(correction=0) for same in found.values()) < 1e-5
+    assert len(found) == 7 * 9
+    assert torch.pdist(products[:, None]).min() > 1e-5
+    torch.testing.assert_close(turned.diag(), (query @ key).expand(20), atol=1e-5, rtol=0)
+
+
+def test_only_the_patches_at_the_end_are_turned_by_their_place():
+    x = torch.randn(2, 1 + 6, 8)
+
+    turned = rotate_places(x, (2, 3))
+
+    assert torch.equal(
+        turned[:, :2], x[:, :2]
+    )  # the action token, and the patch at row 0, column 0
+    torch.testing.assert_close(turned[:, 1:], rotate_places(x[:, 1:], (2, 3)))
+    assert (turned[:, 2:] != x[:, 2:]).any(-1).all()
+
+
+def test_with_relative_places_a_moved_picture_gives_a_moved_output():
+    frame = torch.zeros(1, 1, 4, 4, 20)
+    frame[:, :, 0, 1], frame[:, :, 1, 3] = torch.randn(2, 20)
+    moved, turned = frame.roll(2, dims=2), frame.transpose(2, 3)
+    model = stack(num_blocks=1, grid=(4, 4))
+
+    before, after, other = (
+        model(x.flatten(2, 3)).unflatten(2, (4, 4)) for x in (frame, moved, turned)
+    )
+
+    torch.testing.assert_close(after[:, :, 2, 1], before[:, :, 0, 1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(after[:, :, 3, 3], before[:, :, 1, 3], atol=1e-6, rtol=0)
+    assert (other[:, :, 1, 0] - before[:, :, 0, 1]).abs().max() > 1e-4
+
+
+def test_weights_of_absolute_places_do_not_load_into_relative_ones():
+    with pytest.raises(RuntimeError, match="grid"):
+        stack(grid=(4, 4)).load_state_dict(stack().state_dict())
 
 
 def test_projections_may_be_rectangular():
