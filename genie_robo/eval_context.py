@@ -39,7 +39,7 @@ def eval_context(
 
     Args:
         trained: The run.
-        sampler: How frames are decoded; by default in two steps.
+        sampler: How frames are decoded; by default in one step.
         num_labels: Labelled steps of the action map, which is fitted at first use.
         fit_on: Episodes that probes and baselines are fitted on.
         seed: Seed of everything random.

@@ -99,7 +99,7 @@ class LoadedGenie:
             model: The networks.
             action_map: Latent to robot actions and back, for models not steered by robot actions.
             usual: What validation clips look like with this sampler, for each kind of actions.
-            sampler: How frames are decoded; by default in two steps.
+            sampler: How frames are decoded; by default in one step.
         """
         self.model, self.action_map = model.eval(), action_map
         self.usual, self.sampler = dict(usual or {}), sampler or Sampler()

@@ -22,7 +22,7 @@ def load(path: str | Path, *, device: str = "auto", sampler: Sampler | None = No
     Args:
         path: What `genie-robo export` wrote, or the folder of a finished run.
         device: auto, cpu or cuda.
-        sampler: How frames are decoded; by default in two steps.
+        sampler: How frames are decoded; by default in one step.
 
     Raises:
         FileNotFoundError: It is neither, a file is missing, or training has not finished.

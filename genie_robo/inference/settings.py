@@ -17,12 +17,12 @@ class Order(StrEnum):
 class Sampler:
     """How MaskGIT decodes one frame.
 
-    The paper samples 25 steps at temperature 2 in random order. Two steps at 0.25 imagine small
-    robot videos as well as four (docs/LOG.md). One draws the tokens of a frame independently of
-    each other: as good for the demo, but not for its larger preset.
+    The paper samples 25 steps at temperature 2 in random order. One step at 0.25, which draws the
+    tokens of a frame independently of each other, imagines the demo's videos as well as two or four
+    (docs/LOG.md). A dynamics that was trained with masked earlier frames may need more.
     """
 
-    num_steps: int = 2
+    num_steps: int = 1
     temperature: float = 0.25
     """Divides the logits; 0 always takes the most likely token."""
     order: Order = Order.random
