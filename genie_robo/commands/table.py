@@ -62,7 +62,7 @@ _ROWS = (
             "without action labels, measures how well the latent actions match the robot's "
             "actions, imagines test episodes next to MuJoCo, and writes a report. Finished stages "
             "are skipped, interrupted ones resume, and a run folder of another configuration is "
-            "refused. experiment=default takes about 25 minutes on two CPU cores, "
+            "refused. experiment=default takes about 20 minutes on two CPU cores, "
             "experiment=long less than three hours, experiment=smoke a few minutes. "
             "data=NAME data.path=FOLDER trains on your own dataset and records nothing. With -m, "
             "the experiments ablation_tokenizer, ablation_latent_action, ablation_objects, "
