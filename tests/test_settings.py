@@ -92,6 +92,7 @@ def test_a_number_that_no_training_can_have_is_refused(path, value):
 
 def test_the_smallest_and_the_largest_numbers_of_a_training_are_taken():
     config = replaced(TrainConfig(), "tokenizer.optim.ema_decay", 0.9999)
-    for path in ("learning_rate", "weight_decay", "warmup_steps", "beta1", "decay_fraction"):
-        config = replaced(config, f"tokenizer.optim.{path}", 0)
+    for path in ("learning_rate", "weight_decay", "beta1", "decay_fraction"):
+        config = replaced(config, f"tokenizer.optim.{path}", 0.0)
+    config = replaced(config, "tokenizer.optim.warmup_steps", 0)
     check_numbers(replaced(config, "tokenizer.optim.max_grad_norm", math.inf))

@@ -3,6 +3,7 @@
 Not in `genie_robo.sim`, whose import loads MuJoCo and Gymnasium, which would slow down help pages.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,14 +100,14 @@ class RecordConfig:
         return self.image_size, self.image_size
 
 
-def check_robot(name: str) -> None:
+def check_robot(name: str, menagerie: Collection[str] = MENAGERIE_ROBOTS) -> None:
     """Refuse the name of a robot that is not known.
 
     Raises:
         ValueError: It is not.
     """
-    if name != "arm" and name not in MENAGERIE_ROBOTS:
+    if name != "arm" and name not in menagerie:
         raise ValueError(
             f"robot={name} is not known; choose arm, which is built in, or one of "
-            f"{', '.join(MENAGERIE_ROBOTS)}, which are read from the MuJoCo Menagerie"
+            f"{', '.join(menagerie)}, which are read from the MuJoCo Menagerie"
         )

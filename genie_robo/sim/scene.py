@@ -311,7 +311,7 @@ def build_model(scene: SceneSpec) -> tuple[mujoco.MjModel, Robot]:
 
 
 def _attach_robot(spec: mujoco.MjSpec, name: str) -> Robot:
-    check_robot(name)
+    check_robot(name, MENAGERIE)
     return attach_menagerie(spec, MENAGERIE[name]) if name in MENAGERIE else attach_arm(spec)
 
 

@@ -82,7 +82,7 @@ def test_names_decoded_actions_and_uncertainty_are_shown(mapped):
     assert view.decoded_actions[:, 0].tolist() == [0.04, 0.0]
     assert view.uncertainty.tolist() == [moment.uncertainty for moment in game.moments]
     assert view.uncertainty[0] == 0 < view.uncertainty[1]
-    assert "Sampler: 1 step, temperature 0.25, random order, top_k 0, guidance 1." in view.summary
+    assert "Sampler: 2 steps, temperature 0.25, random order, top_k 0, guidance 1." in view.summary
 
 
 def test_there_must_be_something_to_record(make, tmp_path):
