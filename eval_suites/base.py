@@ -151,7 +151,7 @@ class EvalContext:
     action_is_achieved: bool = False
     """True when the actions are the achieved motion, not the commanded one."""
     action_is_pose_change: bool = False
-    """True when they are changes of measured poses, which `data.source.action.lag` does not shift."""
+    """True when they are changes of measured poses, which no `data.source.action.lag` shifts."""
     action_lag: int = 0
     """Steps by which the stored commands are shifted (`data.source.action.lag`)."""
     fit_split: Split = Split.val
