@@ -75,7 +75,7 @@ def column_against(values: pd.DataFrame, horizontal: str, *, curve: str = "") ->
     if len(means):
         axes.plot(*means.to_numpy().T, "-", color=GREY, zorder=1, linewidth=1.5)
         axes.set_xscale("log")
-        _tick_values(axes, means[horizontal].unique())
+        _tick_values(axes, sorted(set(means[horizontal].tolist())))
     axes.set_xlabel(horizontal, fontsize=12)
     axes.set_ylabel(str(vertical), fontsize=12)
     return owner(axes)
