@@ -187,7 +187,7 @@ def _sweep(command: Command, overrides: Sequence[str]) -> int:
     from genie_robo.commands.sweep import run_sweep  # see _dispatch
 
     errors = run_sweep(command, overrides, announce=_say, expected=EXPECTED, report=_report)
-    if not errors:
+    if all(error is None for error in errors):
         return OK
     return USAGE if all(isinstance(error, UsageError) for error in errors) else FAILED
 

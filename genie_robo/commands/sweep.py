@@ -26,8 +26,8 @@ def run_sweep(
     announce: Callable[[str], None],
     expected: tuple[type[Exception], ...],
     report: Callable[[Exception], None],
-) -> list[Exception]:
-    """Run the command for every combination of values; returns the errors of those that failed.
+) -> list[Exception | None]:
+    """Run the command for every combination of values; returns their errors, None where they ran.
 
     A combination that fails with one of the `expected` errors is reported, and the sweep
     continues; a failure of `after_sweep` is one more. Where every combination is refused, nothing
@@ -55,8 +55,8 @@ def run_sweep(
             hydra.main(str(conf_dir()), name, version_base="1.3")(task)()
         except HydraException as error:
             raise UsageError(explain(error, command)) from error
-    errors = [swept.error for swept in runs if swept.error is not None]
-    if len(errors) == len(runs) and all(isinstance(error, UsageError) for error in errors):
+    errors = [swept.error for swept in runs]
+    if all(isinstance(error, UsageError) for error in errors):
         return errors
     try:
         if after_sweep := command.load_after_sweep():

@@ -292,6 +292,20 @@ def test_sweep_over_folders_with_any_name(run_cli, cart, tmp_path, monkeypatch):
     assert "sweep 1: path=é=# count=2" in outcome.err
 
 
+@pytest.mark.parametrize(("counts", "status"), [("1,2", cli.FAILED), ("1,3", cli.USAGE)])
+def test_a_sweep_is_a_usage_error_where_every_combination_is(run_cli, cart, counts, status):
+    done = []
+
+    def run(config):
+        if config.count % 2:
+            raise UsageError("odd")
+        done.append(config.count)
+
+    cart(run)
+    assert run_cli("cart", "-m", "path=a", f"count={counts}").status == status
+    assert done == ([2] if status == cli.FAILED else [])
+
+
 def test_sweep_reports_a_failure_and_goes_on(run_cli, cart):
     done = []
 
