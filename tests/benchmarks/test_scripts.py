@@ -61,7 +61,7 @@ def test_the_check_of_a_gpu_runs_in_full_at_toy_size_on_a_cpu(tmp_path):
         assert row["logits"] < row["allowed"]["logits"] < 0.06
         assert row["gradients"] < row["allowed"]["gradients"] < 0.11
     assert all(row["TFLOP/s"] > 0 for row in found["training"]["found"].values())
-    assert found["environment"]["found"]["dynamics"].count("=true") == 2
+    assert found["environment"]["found"]["dynamics"].count("=true") == 3
     rates = [row["frames per second"] for row in found["imagining"]["found"].values()]
     assert len(rates) == 3
     assert min(rates) > 0

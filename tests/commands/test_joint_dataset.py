@@ -41,7 +41,7 @@ def test_inspected_trained_probed_and_imagined(tmp_path, capfd):
     assert found["achieved/joints/r2"]["value"] is not None
 
     actions = np.full((2, 9), 0.1).tolist()
-    assert cli.main(["imagine", f"run={run.path}", f"actions={actions}", "horizon=2"]) == 1
+    assert cli.main(["imagine", f"run={run.path}", f"actions={actions}", "horizon=2"]) == cli.USAGE
     assert "dx dy dz" in capfd.readouterr().err
     zeros = np.zeros((2, 7))
     wide = np.concatenate([zeros, actions], axis=1).tolist()
