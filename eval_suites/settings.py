@@ -62,7 +62,31 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActionFollowingSettings:
+class _MotionSettings:
+    """Which dimensions of a motion are probed."""
+
+    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
+    """Distance (m or rad; of joints in their stored unit) from the median that counts as motion."""
+    min_share: float = bounded(0.1, least=0.0, most=1.0)
+    """Share of transitions in which a dimension must move to be probed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LabelSettings(_MotionSettings):
+    """How many labels are used."""
+
+    name: ClassVar[str]
+
+    labels: Sequence[int] = LABELS
+    """Numbers of labelled transitions in the label-efficiency curve."""
+
+    def __post_init__(self) -> None:
+        """Reject invalid labels before the slow encoding."""
+        check_labels(self.labels, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionFollowingSettings(_MotionSettings):
     """Settings of the suite `action_following`."""
 
     name: ClassVar[str] = "action_following"
@@ -74,8 +98,6 @@ class ActionFollowingSettings:
     max_episodes: int = whole_number(200)
     """Validation episodes on which inverse dynamics is fitted."""
     batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +164,11 @@ class CounterfactualSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FewLabelSettings:
+class FewLabelSettings(_LabelSettings):
     """Settings of the suite `few_label`."""
 
     name: ClassVar[str] = "few_label"
 
-    labels: Sequence[int] = LABELS
-    """Numbers of labelled transitions."""
     num_draws: int = whole_number(5)
     """Draws of labels over which errors are averaged for R2; replay uses the first draw."""
     max_episodes: int = whole_number(200)
@@ -157,17 +177,10 @@ class FewLabelSettings:
     """Test episodes replayed in MuJoCo."""
     replay_steps: int = whole_number(10)
     """Transitions replayed from the first step of an episode."""
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m or rad) from the median that counts as motion of a dimension."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
-
-    def __post_init__(self) -> None:
-        """Reject invalid labels before the slow encoding."""
-        check_labels(self.labels, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentProbeSettings:
+class LatentProbeSettings(_LabelSettings):
     """Settings of the suite `latent_probe`."""
 
     name: ClassVar[str] = "latent_probe"
@@ -180,23 +193,13 @@ class LatentProbeSettings:
     num_components: int = whole_number(16)
     """Most principal components of frame differences or flow given to a clustering baseline; how
     many of 1, 2, 4, ... is chosen by cross-validation in the validation split."""
-    labels: Sequence[int] = LABELS
-    """Labelled transitions for the label-efficiency curve."""
     num_clips: int = whole_number(48)
     """Prompts from which donors' latent actions are imagined."""
     batch_size: int = whole_number(48)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m or rad; of joints in their stored unit) from the median that counts as motion."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
-    """Share of transitions in which a dimension must move to be probed."""
-
-    def __post_init__(self) -> None:
-        """Reject invalid labels before the slow encoding."""
-        check_labels(self.labels, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentStructureSettings:
+class LatentStructureSettings(_MotionSettings):
     """Settings of the suite `latent_structure`."""
 
     name: ClassVar[str] = "latent_structure"
@@ -210,12 +213,10 @@ class LatentStructureSettings:
     num_clips: int = whole_number(24)
     """Prompts after which one frame is imagined."""
     batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentTransferSettings:
+class LatentTransferSettings(_MotionSettings):
     """Settings of the suite `latent_transfer`."""
 
     name: ClassVar[str] = "latent_transfer"
@@ -227,9 +228,6 @@ class LatentTransferSettings:
     """Demonstrations, from as many test episodes as possible."""
     horizon: int = whole_number(6)
     batch_size: int = whole_number(16)
-    min_move: float = bounded(1e-3, least=0.0, most=1000.0)
-    """Distance (m) that counts as motion."""
-    min_share: float = bounded(0.1, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,9 +90,27 @@ def test_a_number_that_no_training_can_have_is_refused(path, value):
         check_numbers(replaced(TrainConfig(), path, value))
 
 
-def test_the_smallest_and_the_largest_numbers_of_a_training_are_taken():
-    config = replaced(TrainConfig(), "tokenizer.optim.ema_decay", 0.9999)
-    for path in ("learning_rate", "weight_decay", "beta1", "decay_fraction"):
-        config = replaced(config, f"tokenizer.optim.{path}", 0.0)
-    config = replaced(config, "tokenizer.optim.warmup_steps", 0)
-    check_numbers(replaced(config, "tokenizer.optim.max_grad_norm", math.inf))
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("weight_decay", 0.0),
+        ("beta1", 0.0),
+        ("decay_fraction", 0.0),
+        ("decay_fraction", 1.0),
+        ("warmup_steps", 0),
+        ("ema_decay", 0.9999),
+        ("max_grad_norm", math.inf),
+    ],
+)
+def test_the_limits_of_a_number_of_a_training_are_taken(path, value):
+    assert refusal(replaced(TrainConfig(), f"tokenizer.optim.{path}", value)) == ""
+
+
+def refusal(config):
+    """What is said against the numbers of a configuration; empty if nothing is."""
+    try:
+        check_numbers(config)
+    except ValueError as error:
+        return str(error)
+    return ""
