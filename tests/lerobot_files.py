@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ FPS = 10
 _CLOCK = 90_000
 CAMERA, STATE, ACTION = "observation.images.top", "observation.state", "action"
 WRIST = "observation.images.wrist"
+V3_VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
+V3_EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 _LEAD = 3
 """Frames of no episode before those of the wrist camera, in each file of v3.0."""
 JOINT_NAMES = ("shoulder", "elbow", "gripper")
@@ -33,6 +36,7 @@ LEROBOT_SOURCE = Source(
     pose=PoseSource(joints="observation.state[0:3]"),
     instruction=("task",),
 )
+BOTH_CAMERAS = replace(LEROBOT_SOURCE, cameras={"wrist": WRIST})
 V2_PATHS = {
     "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
     "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",

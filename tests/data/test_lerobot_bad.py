@@ -14,6 +14,8 @@ from lerobot_files import (
     CAMERA,
     FPS,
     LEROBOT_SOURCE,
+    V3_EPISODES,
+    V3_VIDEO,
     make_demo,
     v2_table,
     v2_video,
@@ -29,8 +31,6 @@ from genie_robo.data.lerobot_layout import open_lerobot_schema
 from genie_robo.data.windows import WindowDataset
 
 DEMOS = [make_demo(8 + i, seed=i) for i in range(3)]
-V3_VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
-V3_EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from json_edits import change_json
 from lerobot_files import (
+    BOTH_CAMERAS,
     CAMERA,
     LEROBOT_SOURCE,
+    V3_EPISODES,
     WRIST,
     make_demo,
     v2_table,
@@ -27,8 +28,6 @@ from genie_robo.data.lerobot import LeRobotDataset
 from genie_robo.data.metadata import open_folder
 
 DEMOS = [with_wrist(make_demo(8 + i, seed=i)) for i in range(4)]
-BOTH = replace(LEROBOT_SOURCE, cameras={"wrist": WRIST})
-V3_EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 
 
 def warnings_of(caplog):
@@ -84,7 +83,7 @@ def test_a_camera_that_the_list_of_episodes_lacks(tmp_path):
     dataset = LeRobotDataset(folder, LEROBOT_SOURCE)
     assert (len(dataset), set(dataset[0].images)) == (4, {"primary"})
     with pytest.raises(ValueError, match=f"{WRIST} is missing: meta/episodes does not say where"):
-        LeRobotDataset(folder, BOTH)
+        LeRobotDataset(folder, BOTH_CAMERAS)
 
 
 def test_whole_seconds_may_be_stored_as_integers(tmp_path):
@@ -129,7 +128,7 @@ def test_a_codec_without_a_decoder(tmp_path):
         file.write_bytes(data.replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
     assert len(LeRobotDataset(folder, LEROBOT_SOURCE)) == 4
     with pytest.raises(ValueError, match=r"wrist cannot be read: .* a video of the codec unknown"):
-        LeRobotDataset(folder, BOTH)
+        LeRobotDataset(folder, BOTH_CAMERAS)
 
 
 @pytest.mark.parametrize("with_index", [True, False])

@@ -11,6 +11,8 @@ from lerobot_files import (
     CAMERA,
     FPS,
     LEROBOT_SOURCE,
+    V3_EPISODES,
+    V3_VIDEO,
     make_demo,
     v2_table,
     v2_video,
@@ -25,9 +27,6 @@ from genie_robo.data.lerobot import LeRobotDataset
 from genie_robo.data.transforms import decode_frames
 from genie_robo.data.video import ScannedVideo
 from genie_robo.types import VideoFrame
-
-V3_VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
-V3_EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 
 
 def frames(dataset: EpisodeDataset, i: int = 0) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lerobot_files import (
+    BOTH_CAMERAS,
     FPS,
     LEROBOT_SOURCE,
     WRIST,
@@ -26,7 +27,6 @@ from genie_robo.data.windows import split_episodes
 from genie_robo.types import Split
 
 DEMOS = [with_wrist(make_demo(8 + i, seed=i)) for i in range(7)]
-BOTH = replace(LEROBOT_SOURCE, cameras={"wrist": WRIST})
 KINDS = {
     "v2.1 video": lambda root: write_v2(root, DEMOS),
     "v2.1 image": lambda root: write_v2(root, DEMOS, images="image"),
@@ -42,14 +42,14 @@ def demo_of(dataset: LeRobotDataset, episode_id: str) -> Demo:
 
 def config(folder, **changes) -> DataConfig:
     size = {"image_height": 16, "image_width": 16}
-    return DataConfig(path=str(folder), **({"source": BOTH} | size | changes))
+    return DataConfig(path=str(folder), **({"source": BOTH_CAMERAS} | size | changes))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("wrist", ["wrist", WRIST])
 def test_two_cameras_give_windows_of_their_own(tmp_path, kind, wrist):
     """One by its name, or by its key where no source names it; its files are cut in other ways."""
-    source = BOTH if wrist == "wrist" else LEROBOT_SOURCE
+    source = BOTH_CAMERAS if wrist == "wrist" else LEROBOT_SOURCE
     data = config(KINDS[kind](tmp_path), views=("primary", wrist), source=source)
     datasets = build_datasets(data)
     windows = build_training_windows(data, datasets, num_frames=4)
@@ -69,7 +69,7 @@ def test_two_cameras_give_windows_of_their_own(tmp_path, kind, wrist):
 @pytest.mark.parametrize("kind", KINDS)
 def test_splits_and_statistics(tmp_path, kind):
     data = config(KINDS[kind](tmp_path))
-    dataset = LeRobotDataset(tmp_path, BOTH)
+    dataset = LeRobotDataset(tmp_path, BOTH_CAMERAS)
     fractions = {"val_fraction": data.val_fraction, "test_fraction": data.test_fraction}
     split = split_episodes(dataset.episode_ids, **fractions)
     assert {side.value: len(found) for side, found in split.items()} == {
