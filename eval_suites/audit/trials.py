@@ -120,12 +120,12 @@ class Trials:
 
     @property
     def num_trials(self) -> Float[np.ndarray, " p"]:
-        """Of each policy."""
+        """Trials of each policy."""
         return self.counts.sum(axis=0)
 
     @property
     def num_starts(self) -> Int[np.ndarray, " p"]:
-        """Of each policy."""
+        """Different starts of each policy."""
         return np.diff(self.counts.tocsc().indptr)
 
     @property

@@ -42,8 +42,8 @@ def play(
 ) -> Played:
     """Act in a batch of worlds, one for each start; `name` of the policy stands in errors.
 
-    The seeds are those of the policy and of the world. The policy is told whether `read` knows
-    poses or reads them from pixels.
+    The seeds are those of the policy and of the world. `poses_are_read` is passed on to the policy:
+    whether `read` reads poses from pixels, or gives MuJoCo's state.
     """
     instructions = [start.scene.instruction for start in starts]
     acting = actors(policy, instructions, seeds, name=name)

@@ -1,4 +1,4 @@
-"""What is wrong with a value by itself, or beside the settings of a run: always a usage error.
+"""Checks of settings by themselves, or against those of a run: what fails is a usage error.
 
 Nothing here imports torch, or looks at a dataset.
 """
@@ -24,7 +24,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """What this block refuses is a setting, so the command line is wrong."""
+    """Errors of this block are about settings: the command line is wrong, with status 2."""
     try:
         yield
     except (ValueError, KeyError) as error:

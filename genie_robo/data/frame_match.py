@@ -79,7 +79,7 @@ def _absence(
 
 
 def _shift(part: VideoPart, wanted_s: Float[np.ndarray, " t"], found: Int[np.ndarray, " t"]) -> str:
-    """As many frames as steps, of which the times make another assignment than their order."""
+    """The reason where frames and steps are as many, but two steps are nearest to one frame."""
     step = int(np.argmin(np.diff(found)))
     return (
         f"has as many frames as steps, but by their times the steps {step} and {step + 1}, at "

@@ -20,7 +20,10 @@ Grid = tuple[int, int]
 
 FRAMES_BASE = 100.0
 PLACES_BASE = 10.0
-"""The slowest pair turns almost this many times as slowly as the fastest, by 1 per position."""
+"""Pair i of n turns by base^(-i/n) rad per position (theta of the paper)."""
+
+Angles = Callable[..., Float[Tensor, "t pairs"]]
+"""Angles (rad) of the positions, from a device and integers."""
 
 
 def rotate_frames(
@@ -41,9 +44,6 @@ def rotate_places(x: Float[Tensor, "*n s e"], grid: Grid) -> Float[Tensor, "*n s
     at the end; what comes before them, such as an action token, is not turned.
     """
     return _rotate(x, _place_angles, *grid, *x.shape[-2:])
-
-
-Angles = Callable[..., Float[Tensor, "t pairs"]]
 
 
 def _rotate(x: Float[Tensor, "*n t e"], angles: Angles, *of: int) -> Float[Tensor, "*n t e"]:
@@ -71,6 +71,7 @@ def _table(
 def _frame_angles(
     device: torch.device, first: int, num_frames: int, num_past: int, head_dim: int
 ) -> Float[Tensor, "t pairs"]:
+    """Of frames in time."""
     frames = torch.arange(first, first + num_frames, device=device)
     if num_past:
         frames = past_then_next(num_past, device)
@@ -80,6 +81,7 @@ def _frame_angles(
 def _place_angles(
     device: torch.device, num_rows: int, num_columns: int, num_places: int, head_dim: int
 ) -> Float[Tensor, "s pairs"]:
+    """Of rows in the first half of the pairs, of columns in the second; 0 before the patches."""
     num_pairs = head_dim // 2
     frequency = _frequencies(num_pairs // 2, PLACES_BASE, device)
     place = torch.arange(num_rows * num_columns, device=device)[:, None]
