@@ -20,7 +20,8 @@ def warp(
     b, _, height, width, _ = frames.shape
     y, x = ((torch.arange(n, device=flow.device) * 2 + 1) / n - 1 for n in (height, width))
     here = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    halves = flow.flatten(0, 1) * 2 / torch.tensor([width, height], device=flow.device)
+    right, down = (flow.flatten(0, 1) * 2).unbind(-1)
+    halves = torch.stack([right / width, down / height], dim=-1)
     images = rearrange(frames.float(), "b t h w c -> (b t) c h w")
     moved = F.grid_sample(images, here + halves, padding_mode="border", align_corners=False)
     return rearrange(moved, "(b t) c h w -> b t h w c", b=b)

@@ -90,7 +90,7 @@ class TokenizerStage(nn.Module):
         return {
             "frames": valid.sum().double(),
             "weights": (inputs["weights"].mean((2, 3, 4)) * valid).sum().double(),
-            "pixels": pixels.new_tensor(pixels.numel(), dtype=torch.float64),
+            "pixels": pixels.new_full((), pixels.numel(), dtype=torch.float64),
             "sum": pixels.sum(dtype=torch.float64),
             "squares": pixels.square().sum(dtype=torch.float64),
         }

@@ -50,3 +50,17 @@ def test_blocking_copies_to_a_device_are_found():
         values.to("meta")
         torch.empty(4, device="meta").copy_(values)
     assert waits.found == ["_to_copy", "copy_"]
+
+
+def test_numbers_copied_to_a_device_are_found():
+    values = torch.arange(4.0)
+    with Waits() as waits:
+        torch.tensor([1.0, 2.0])
+        values.new_full((), 3.0)
+        torch.arange(4, device=values.device)
+    assert waits.found == []
+    with Waits() as waits:
+        torch.tensor([1.0], device=values.device)
+        torch.as_tensor([1.0], device=values.device)
+        values.new_tensor(3.0)
+    assert waits.found == ["tensor", "as_tensor", "new_tensor"]
