@@ -57,12 +57,16 @@ class LeRobotPolicy:
         policy = object.__new__(LeRobotPolicy)
         vars(policy).update(vars(self))
         policy._policy = _independent(self._policy)
+        policy._before, policy._after = copy.deepcopy((self._before, self._after))
         return policy
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode; what is sampled in it depends on the seed."""
         self._seed = seed
         self._policy.reset()
+        for processor in (self._before, self._after):
+            if hasattr(processor, "reset"):  # its steps may remember the episode
+                processor.reset()
 
     @torch.no_grad()
     def act(self, observation: Observation) -> Float[np.ndarray, " 7"]:

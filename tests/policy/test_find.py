@@ -200,6 +200,39 @@ def test_state_that_reset_changes_in_place_is_not_shared(lerobot, tmp_path, monk
     assert policy._policy.ensembler.count == 0
 
 
+class Smoother:
+    """A processor that remembers the episode, as steps of lerobot's pipelines may."""
+
+    def __init__(self):
+        self.last = None
+
+    def reset(self):
+        self.last = None
+
+    def __call__(self, action):
+        self.last = action if self.last is None else (self.last + action) / 2
+        return self.last
+
+
+def test_state_of_processors_is_not_shared(lerobot, tmp_path, monkeypatch):
+    factory, smoother = sys.modules["lerobot.policies.factory"], Smoother()
+    monkeypatch.setattr(
+        factory, "make_pre_post_processors", lambda *given, **how: (lambda batch: batch, smoother)
+    )
+    monkeypatch.setattr(StandIn, "select_action", lambda self, batch: batch["observation.state"])
+    policy = find_policy(f"lerobot:{tmp_path}")
+    for _ in range(2):  # a second trial begins anew
+        batch = actors(policy, ["a", "b"], [1, 2], name="it")
+        for first, second, expected in ((0.004, -0.004, 0.004), (0.0, 0.0, 0.002)):
+            given = [replace(SEEN, agent_pos=np.full(7, n)) for n in (first, second)]
+            found = [actor.act(seen)[0] for actor, seen in zip(batch, given, strict=True)]
+            np.testing.assert_allclose(found, [expected, -expected], atol=1e-7)
+    policy.reset("a", 1)
+    assert policy.act(replace(SEEN, agent_pos=np.full(7, 0.5)))[0] == 0.5
+    policy.reset("a", 1)
+    assert policy.act(replace(SEEN, agent_pos=np.full(7, 0.25)))[0] == 0.25
+
+
 def test_a_lerobot_policy_of_another_robot_is_refused(lerobot, tmp_path):
     lerobot.action_feature = feature(14)
     with pytest.raises(ValueError, match=r"action of the policy .* has the shape \(14,\)"):
