@@ -14,7 +14,7 @@ from genie_robo.eval_suites import figures
 from genie_robo.eval_suites.base import EvalContext, SuiteResult
 from genie_robo.eval_suites.metrics.image_metrics import frame_psnr
 from genie_robo.eval_suites.metrics.verdicts import auroc, share_terms
-from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds
+from genie_robo.eval_suites.rollouts import Clip, choose_clips, sampler_seeds, stable_seed
 from genie_robo.eval_suites.settings import TrustSettings
 from genie_robo.eval_suites.statistics import (
     MIN_EPISODES_FOR_INTERVAL,
@@ -83,13 +83,12 @@ class Trust(TrustSettings):
         clips = choose_clips(
             context, num_clips=self.num_clips, horizon=self.horizon, name=self.name
         )
-        rng = np.random.default_rng(context.seed)
         tables = []
         cases, left_out = self._possible(clips[0].prompt)
         total = len(cases) * len(clips)
         with progress_bar(f"{self.name}: imagine", total=total, unit="clips") as advance:
             for case in cases:
-                some = _case(case, clips, rng)
+                some = _case(case, clips, context.seed)
                 tables.append(self._measure(case, some, clips, watched, context.seed))
                 advance(len(clips))
         table = Table.concatenate(tables)
@@ -228,41 +227,39 @@ class Trust(TrustSettings):
         return found
 
 
-def _case(case: str, clips: Sequence[Clip], rng: np.random.Generator) -> _Clips:
-    """The clips of a case."""
+def _case(case: str, clips: Sequence[Clip], seed: int) -> _Clips:
+    """The clips of a case; what is drawn depends on the seed and the clip alone."""
     prompts = [clip.prompt for clip in clips]
     actions = np.stack([clip.robot_actions for clip in clips])
-    make: Mapping[str, Callable[[], _Clips]] = {
-        GOOD: lambda: _Clips(prompts, actions),
-        "random": lambda: _Clips(prompts, _random(actions, rng)),
-        "extreme": lambda: _Clips(prompts, _extreme(actions, rng)),
-    }
-    if case in make:
-        return make[case]()
     if case in ROBOTS:
         return _Clips([_with_robot(prompt, ROBOTS[case]) for prompt in prompts], actions)
-    return _Clips([_in_scene(prompt, _SCENES[case]) for prompt in prompts], actions)
+    if case in _SCENES:
+        return _Clips([_in_scene(prompt, _SCENES[case]) for prompt in prompts], actions)
+    if case in _ACTIONS:
+        for clip, own in zip(clips, actions, strict=True):
+            drawn = stable_seed(case, seed, clip.window.episode_id, clip.window.start)
+            own[:, :6] = _ACTIONS[case](len(own), np.random.default_rng(drawn))
+    return _Clips(prompts, actions)
 
 
-def _random(
-    actions: Float[np.ndarray, "b n a"], rng: np.random.Generator
-) -> Float[np.ndarray, "b n a"]:
-    """Motions anywhere in the bounds, the gripper as recorded."""
-    drawn = actions.copy()
-    drawn[..., :6] = rng.uniform(ACTION_LOW[:6], ACTION_HIGH[:6], (*actions.shape[:2], 6))
-    return drawn
+def _random(num_steps: int, rng: np.random.Generator) -> Float[np.ndarray, "n 6"]:
+    """Motions anywhere in the bounds."""
+    return rng.uniform(ACTION_LOW[:6], ACTION_HIGH[:6], (num_steps, 6))
 
 
-def _extreme(
-    actions: Float[np.ndarray, "b n a"], rng: np.random.Generator
-) -> Float[np.ndarray, "b n a"]:
+def _extreme(num_steps: int, rng: np.random.Generator) -> Float[np.ndarray, "n 6"]:
     """The fastest motion in one direction with the fastest turn."""
-    drawn = np.zeros_like(actions)
-    direction = rng.normal(size=(len(actions), 1, 3))
-    drawn[..., :3] = direction / np.abs(direction).max(axis=-1, keepdims=True) * ACTION_HIGH[:3]
-    drawn[..., 5] = ACTION_HIGH[5] * rng.choice([-1, 1], size=(len(actions), 1))
-    drawn[..., 6:] = actions[..., 6:]
-    return drawn
+    direction, motion = rng.normal(size=3), np.zeros((num_steps, 6))
+    motion[:, :3] = direction / np.abs(direction).max() * ACTION_HIGH[:3]
+    motion[:, 5] = ACTION_HIGH[5] * rng.choice([-1, 1])
+    return motion
+
+
+_ACTIONS: Mapping[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+    "random": _random,
+    "extreme": _extreme,
+}
+"""Motions of a clip, the gripper as recorded."""
 
 
 def _in_scene(prompt: Prompt, change: Callable[[SceneSpec], SceneSpec]) -> Prompt:

@@ -122,7 +122,9 @@ def _read(trained: TrainedRun) -> dict[str, Any]:
     """What is kept; nothing of another version."""
     try:
         stored = read_json(trained.folder.trust)
-        return dict(stored["kept"]) if stored["format_version"] == FORMAT_VERSION else {}
+        if stored["format_version"] != FORMAT_VERSION:
+            return {}
+        return {name: dict(entry) for name, entry in dict(stored["kept"]).items()}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(trained, error) from error
 

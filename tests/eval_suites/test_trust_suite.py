@@ -80,6 +80,17 @@ def test_every_case_has_a_row_for_every_frame(recorded, monkeypatch):
         assert min(seen) > 15  # its own picture is the prompt, so the first frames are close
 
 
+@pytest.mark.parametrize("case", ["random", "extreme"])
+def test_what_is_drawn_depends_on_the_clip_alone(recorded, case):
+    clips = choose_clips(recorded, num_clips=3, horizon=6, name="trust")
+    drawn = trust._case(case, clips, seed=0).robot_actions
+    np.testing.assert_array_equal(trust._case(case, clips[::-1], seed=0).robot_actions, drawn[::-1])
+    assert (trust._case(case, clips, seed=1).robot_actions[..., :3] != drawn[..., :3]).all()
+    recorded_actions = np.stack([clip.robot_actions for clip in clips])
+    np.testing.assert_array_equal(drawn[..., 6:], recorded_actions[..., 6:])
+    assert (drawn[..., :3] != recorded_actions[..., :3]).all()
+
+
 @pytest.mark.parametrize("case", ["scene_boxes", "scene_table"])
 def test_foreign_scenes_differ_in_their_colours_alone(recorded, case):
     context = plug(recorded, world_model="copy_last")

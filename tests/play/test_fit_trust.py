@@ -84,7 +84,14 @@ def test_without_a_dataset_only_what_is_kept_counts(own, count):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"format_version": 2, "kept": [1]}', '{"format_version": 2}', "9" * 100],
+    [
+        "{",
+        "[]",
+        '{"format_version": 2, "kept": [1]}',
+        '{"format_version": 2, "kept": {"dynamics/codes": [1]}}',
+        '{"format_version": 2}',
+        "9" * 100,
+    ],
 )
 def test_a_damaged_file_is_named_and_nothing_is_claimed(own, caplog, content):
     own.folder.trust.write_text(content)
