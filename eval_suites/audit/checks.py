@@ -12,7 +12,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from genie_robo.eval_suites.audit.trials import AT_ONCE, RESAMPLES, Means, Outcomes, Trials
 from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
@@ -22,9 +22,12 @@ Statistic = Callable[[Float[np.ndarray, "... p"], Float[np.ndarray, "... p"]], n
 STATISTICS: Mapping[str, Statistic] = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
 BETTER = {"pearson": 1, "spearman": 1, "mmrv": -1}
 """Whether more of it is better."""
+LEAST, MOST = {"pearson": -1.0, "spearman": -1.0, "mmrv": 0.0}, {"pearson": 1.0, "spearman": 1.0}
 EXACT_POLICIES = 8
 """Up to so many policies all orders are tried: 40,320."""
 SAMPLED_ORDERS = 20_000
+MOST_COMPARISONS = 100_000_000
+"""Of pairs of policies over all sampled orders: with more than 70 policies fewer are sampled."""
 MIN_STARTS = 10
 """With fewer starts of a policy, resamples have too few distinct values to compare pairs."""
 MIN_DEFINED = 0.95
@@ -63,11 +66,14 @@ class Finding:
 
     value: float | None
     over_policies: Interval | None
-    """Bootstrap: other policies of the same kind might have been tried."""
+    """Other policies of the same kind might have been tried: bootstrap; MMRV by jackknife, as a
+    policy that is drawn twice is ordered rightly with itself."""
     over_trials: Interval | None
-    """Bootstrap: other starts might have been drawn. None below five starts of a policy."""
+    """Other starts might have been drawn: jackknife, as noise lowers a correlation, and resamples
+    hold it twice. None below five starts of a policy."""
     over_both: Interval | None
-    """None below five starts of a policy."""
+    """Bootstrap of policies and starts; MMRV by both jackknives. None below five starts of a
+    policy."""
     fisher: Interval | None
     """Normal interval of atanh r; correlations only."""
     p_value: float | None
@@ -99,10 +105,10 @@ class Audit:
     is_paired: bool
     """Whether all policies have as many trials from each start."""
     findings: Mapping[str, Finding]
-    absolute_error: float
-    """Mean over policies of |predicted - true| success."""
-    bias: float
-    """Mean predicted minus mean true success."""
+    absolute_error: float | None
+    """Mean over policies of |predicted - true| success; None where a value is not in 0..1."""
+    bias: float | None
+    """Mean predicted minus mean true success; None as above."""
     levels: tuple[int, int]
     """Different values of predicted and of true success among policies."""
     resolved: float | None
@@ -129,6 +135,8 @@ def audit(outcomes: Outcomes, *, seed: int = 0) -> Audit:
     samples = _Samples.of(trials, rng)
     predicted, true = samples.whole.predicted[0], samples.whole.true[0]
     starts, resampled = trials.num_starts, samples.over_starts
+    values = np.concatenate([outcomes.predicted, outcomes.true])
+    is_success = values.min() >= 0 and values.max() <= 1
     return Audit(
         policies=trials.policies,
         predicted=predicted,
@@ -139,8 +147,8 @@ def audit(outcomes: Outcomes, *, seed: int = 0) -> Audit:
         starts_of_policy=(int(starts.min()), int(starts.max())),
         is_paired=trials.is_paired,
         findings={name: _find(trials.policies, samples, name, rng) for name in STATISTICS},
-        absolute_error=float(mean_absolute_error(predicted, true)),
-        bias=float((predicted - true).mean()),
+        absolute_error=float(mean_absolute_error(predicted, true)) if is_success else None,
+        bias=float((predicted - true).mean()) if is_success else None,
         levels=(_num_levels(predicted), _num_levels(true)),
         resolved=None
         if resampled is None or starts.min() < MIN_STARTS
@@ -156,21 +164,28 @@ class _Samples(NamedTuple):
     """One row: of all policies and trials."""
     over_policies: Means
     """Policies drawn with replacement."""
+    without_policy: Means
+    """Each policy left out."""
     over_starts: Means | None
     """Starts drawn with replacement; None with too few of them."""
     over_both: Means | None
+    without_start: tuple[Means, Int[np.ndarray, " r"]] | None
+    """Each start left out, and its group."""
 
     @classmethod
     def of(cls, trials: Trials, rng: np.random.Generator) -> "_Samples":
         whole, count = trials.means(), len(trials.policies)
         chosen = rng.integers(count, size=(RESAMPLES, count))
+        rest = np.array([np.delete(np.arange(count), left_out) for left_out in range(count)])
         is_enough = trials.num_starts.min() >= MIN_EPISODES_FOR_INTERVAL
         drawn = trials.resample(rng) if is_enough else None
         return cls(
             whole,
             whole.of_policies(chosen),
+            whole.of_policies(rest),
             drawn,
             None if drawn is None else drawn.of_policies(chosen),
+            trials.without_each() if is_enough else None,
         )
 
 
@@ -181,15 +196,17 @@ def _find(
     predicted, true = samples.whole.predicted[0], samples.whole.true[0]
     value = _defined(statistic(predicted, true))
     p_value, is_exact = _permutation(statistic, better, predicted, true, rng)
+    without_policy = _evaluate(statistic, samples.without_policy)
+    over_policies, over_trials, over_both = _intervals(name, value, samples, without_policy)
     return Finding(
         value=value,
-        over_policies=_interval(statistic, samples.over_policies),
-        over_trials=_interval(statistic, samples.over_starts),
-        over_both=_interval(statistic, samples.over_both),
+        over_policies=over_policies,
+        over_trials=over_trials,
+        over_both=over_both,
         fisher=_fisher(value, len(true), ranks=name == "spearman") if better > 0 else None,
         p_value=None if value is None else p_value,
         is_exact=is_exact,
-        without_one=_without_one(statistic, policies, predicted, true),
+        without_one=_without_one(policies, value, without_policy),
         blind={
             judge: _defined(statistic(means[0], true))
             for judge, means in samples.whole.blind.items()
@@ -200,14 +217,55 @@ def _find(
     )
 
 
-def _interval(statistic: Statistic, means: Means | None) -> Interval | None:
-    return None if means is None else _percentiles(statistic(means.predicted, means.true))
+def _evaluate(statistic: Statistic, means: Means) -> Float[np.ndarray, " r"]:
+    """The statistic of each row; some rows at a time, as pairs of policies are compared."""
+    count, width = means.predicted.shape
+    true = np.broadcast_to(means.true, means.predicted.shape)
+    rows = np.array_split(np.arange(count), max(1, count * width**2 // AT_ONCE))
+    return np.concatenate([statistic(means.predicted[some], true[some]) for some in rows])
+
+
+def _intervals(
+    name: str, value: float | None, samples: _Samples, without_policy: Float[np.ndarray, " p"]
+) -> tuple[Interval | None, Interval | None, Interval | None]:
+    """Over policies, over trials and over both; what they cover is in docs/policies.md."""
+    statistic = STATISTICS[name]
+    policies, starts = _squared_error(without_policy), None
+    if samples.without_start is not None:
+        means, groups = samples.without_start
+        values = _evaluate(statistic, means)
+        starts = sum(_squared_error(values[groups == group]) for group in np.unique(groups))
+    over_trials = _normal(name, value, starts)
+    if name == "mmrv":
+        both = None if starts is None else policies + starts
+        return _normal(name, value, policies), over_trials, _normal(name, value, both)
+    return (
+        _percentiles(_evaluate(statistic, samples.over_policies)),
+        over_trials,
+        None
+        if samples.over_both is None
+        else _percentiles(_evaluate(statistic, samples.over_both)),
+    )
+
+
+def _squared_error(without_each: Float[np.ndarray, " n"]) -> float:
+    """Of a statistic, from its values without each unit (jackknife); NaN where one is."""
+    count = len(without_each)
+    return float((count - 1) / count * np.square(without_each - without_each.mean()).sum())
+
+
+def _normal(name: str, value: float | None, squared_error: float | None) -> Interval | None:
+    """The normal interval, within the values that the statistic can have."""
+    if value is None or squared_error is None or not np.isfinite(squared_error):
+        return None
+    half = _Z * math.sqrt(squared_error)
+    return Interval(max(value - half, LEAST[name]), min(value + half, MOST.get(name, math.inf)))
 
 
 def _beyond_blind(statistic: Statistic, samples: _Samples, judge: str) -> Difference | None:
     def apart(means: Means) -> Float[np.ndarray, " r"]:
-        blind = statistic(means.blind[judge], means.true)
-        return statistic(means.predicted, means.true) - blind
+        blind = _evaluate(statistic, means._replace(predicted=means.blind[judge]))
+        return _evaluate(statistic, means) - blind
 
     value, both = _defined(apart(samples.whole)[0]), samples.over_both
     if value is None:
@@ -250,36 +308,33 @@ def _permutation(
     """
     count = len(predicted)
     is_exact = count <= EXACT_POLICIES
+    num_orders = min(SAMPLED_ORDERS, MOST_COMPARISONS // count**2 + RESAMPLES)
     orders = (
         np.array(list(permutations(range(count))))
         if is_exact
-        else rng.permuted(np.tile(np.arange(count), (SAMPLED_ORDERS, 1)), axis=1)
+        else rng.permuted(np.tile(np.arange(count), (num_orders, 1)), axis=1)
     )
     observed = better * statistic(predicted, true)
-    # Statistics compare all pairs of policies: some orders at a time, to bound memory.
-    blocks = np.array_split(orders, max(1, orders.size * count // AT_ONCE))
-    null = [better * statistic(predicted[b], np.broadcast_to(true, b.shape)) for b in blocks]
-    as_good = np.sum(np.concatenate(null) >= observed - 1e-12)
+    null = better * _evaluate(statistic, Means(predicted[orders], true[None], {}))
+    as_good = np.sum(null >= observed - 1e-12)
     if is_exact:
         return float(as_good / len(orders)), True
     return float((as_good + 1) / (len(orders) + 1)), False
 
 
 def _without_one(
-    statistic: Statistic,
-    policies: Sequence[str],
-    predicted: Float[np.ndarray, " p"],
-    true: Float[np.ndarray, " p"],
+    policies: Sequence[str], whole: float | None, without_policy: Float[np.ndarray, " p"]
 ) -> WithoutOne | None:
-    count = len(predicted)
-    rest = np.array([np.delete(np.arange(count), left_out) for left_out in range(count)])
-    values = statistic(predicted[rest], true[rest])
-    whole = statistic(predicted, true)
-    if not np.isfinite(values).all() or not np.isfinite(whole):
+    if whole is None or not np.isfinite(without_policy).all():
         return None
-    change = np.abs(values - whole)
+    change = np.abs(without_policy - whole)
     most = int(change.argmax())
-    return WithoutOne(float(values.min()), float(values.max()), policies[most], float(change[most]))
+    return WithoutOne(
+        float(without_policy.min()),
+        float(without_policy.max()),
+        policies[most],
+        float(change[most]),
+    )
 
 
 def _num_levels(values: Float[np.ndarray, " p"]) -> int:
@@ -294,7 +349,12 @@ def _ends(means: Float[np.ndarray, "r p"]) -> Float[np.ndarray, "2 p"]:
 def _resolved(true: Float[np.ndarray, "r p"]) -> float:
     """Share of pairs of policies whose difference is on one side of zero in 95 % of resamples."""
     first, second = np.triu_indices(true.shape[1], 1)
-    low, high = _ends(true[:, first] - true[:, second])
+    some = max(1, AT_ONCE // len(true))  # pairs at a time, to bound memory
+    ends = [
+        _ends(true[:, first[n : n + some]] - true[:, second[n : n + some]])
+        for n in range(0, len(first), some)
+    ]
+    low, high = np.concatenate(ends, axis=1)
     return float(((low > 0) | (high < 0)).mean())
 
 

@@ -94,11 +94,14 @@ def _differences(apart: Mapping[str, Difference]) -> str:
 
 
 def _about_policies(found: Audit) -> Iterator[str]:
-    direction = "too high" if found.bias >= 0 else "too low"
-    yield (
-        f"The success of a policy is predicted with a mean error of {found.absolute_error:.2f}, on "
-        f"average {abs(found.bias):.2f} {direction}"
-    )
+    if found.absolute_error is None or found.bias is None:
+        yield "Some values are no success between 0 and 1, so their mean error says nothing"
+    else:
+        direction = "too high" if found.bias >= 0 else "too low"
+        yield (
+            f"The success of a policy is predicted with a mean error of {found.absolute_error:.2f},"
+            f" on average {abs(found.bias):.2f} {direction}"
+        )
     loss = found.findings["mmrv"].value
     if loss is not None:
         yield (

@@ -16,6 +16,8 @@ from scipy.sparse.csgraph import connected_components
 RESAMPLES = 2_000
 AT_ONCE = 4_000_000
 """Numbers that are held at once, to bound memory."""
+MOST_BLOCKS = 200
+"""More starts than this are left out several at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +77,12 @@ class Means(NamedTuple):
     true: Float[np.ndarray, "r p"]
     blind: Mapping[str, Float[np.ndarray, "r p"]]
 
-    def of_policies(self, chosen: Int[np.ndarray, "q p"]) -> "Means":
+    def of_policies(self, chosen: Int[np.ndarray, "q n"]) -> "Means":
         """The means of these policies in each resample, or in the only one."""
 
-        def take(means: Float[np.ndarray, "r p"]) -> Float[np.ndarray, "q p"]:
-            return np.take_along_axis(np.broadcast_to(means, chosen.shape), chosen, axis=1)
+        def take(means: Float[np.ndarray, "r p"]) -> Float[np.ndarray, "q n"]:
+            rows = np.broadcast_to(means, (len(chosen), means.shape[1]))
+            return np.take_along_axis(rows, chosen, axis=1)
 
         blind = {name: take(means) for name, means in self.blind.items()}
         return Means(take(self.predicted), take(self.true), blind)
@@ -145,12 +148,24 @@ class Trials:
         """Over starts drawn with replacement, some resamples at a time to bound memory."""
         at_once = max(1, AT_ONCE // self.counts.shape[0])
         sizes = [min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once)]
-        parts = [self._weighted(self._draw(rng, size)) for size in sizes]
-        return Means(
-            np.concatenate([part.predicted for part in parts]),
-            np.concatenate([part.true for part in parts]),
-            {name: np.concatenate([part.blind[name] for part in parts]) for name in self.blind},
-        )
+        return self._joined([self._weighted(self._draw(rng, size)) for size in sizes])
+
+    def without_each(self) -> tuple[Means, Int[np.ndarray, " r"]]:
+        """Over all starts but one, or but a block of many, and the group of what is left out."""
+        left_out = [
+            (number, block)
+            for number, group in enumerate(self.groups)
+            for block in np.array_split(group, min(len(group), MOST_BLOCKS))
+        ]
+        at_once = max(1, AT_ONCE // self.counts.shape[0])
+        parts = []
+        for first in range(0, len(left_out), at_once):
+            some = left_out[first : first + at_once]
+            weights = np.ones((len(some), self.counts.shape[0]))
+            for row, (_, block) in zip(weights, some, strict=True):
+                row[block] = 0.0
+            parts.append(self._weighted(weights))
+        return self._joined(parts), np.array([number for number, _ in left_out])
 
     def halves(self, rng: np.random.Generator) -> Float[np.ndarray, "2 p"]:
         """Mean true success of each policy on two random halves of the starts."""
@@ -158,6 +173,13 @@ class Trials:
         for group in self.groups:
             first[rng.permutation(group)[: -(-len(group) // 2)]] = 1.0
         return self._weighted(np.stack([first, 1 - first])).true
+
+    def _joined(self, parts: Sequence[Means]) -> Means:
+        return Means(
+            np.concatenate([part.predicted for part in parts]),
+            np.concatenate([part.true for part in parts]),
+            {name: np.concatenate([part.blind[name] for part in parts]) for name in self.blind},
+        )
 
     def _draw(self, rng: np.random.Generator, size: int) -> Float[np.ndarray, "r s"]:
         """How often each start is drawn: each group as many times as it has starts."""

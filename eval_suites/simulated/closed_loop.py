@@ -106,7 +106,7 @@ def true_poses(world: MujocoWorld) -> Poses:
 
 
 class _Memory:
-    """Observations of one trial; a box that is not seen keeps its last position."""
+    """Observations of one trial; a box that is not seen stays where it was, at first truly."""
 
     def __init__(self, scene: SceneSpec, *, poses_are_read: bool) -> None:
         self._instruction, self._poses_are_read = scene.instruction, poses_are_read

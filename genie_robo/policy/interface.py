@@ -37,7 +37,7 @@ class Observation:
     known."""
     boxes: Mapping[str, Float[np.ndarray, " 3"]] = field(default_factory=dict)
     """Centres of the boxes by colour (m), known as `agent_pos` is. One that is not seen in an
-    imagined picture stays where it was last."""
+    imagined picture stays where it was last, at first where MuJoCo has it."""
     poses_are_read: bool = False
     """Whether `agent_pos` and `boxes` are read from the picture, with the errors of that; False
     where they are MuJoCo's state."""
