@@ -76,7 +76,7 @@ STAGES = (
                 ("dynamics_accuracy", "val_dynamics_accuracy"),
             ),
             (
-                "latent actions: in use (perplexity) orange, dead teal, restarted red",
+                "latent actions: in use orange, dead teal, restarted red",
                 ("lam_perplexity", "lam_dead_codes", "lam_code_resets"),
             ),
         ),

@@ -62,9 +62,9 @@ MODEL_COLORS = (ORANGE, BLUE, GREEN, PINK, TEAL, VIOLET, RED)
 """One per model, repeated when there are more."""
 _ERRORS = {
     PSNR: "PSNR (dB)",
-    POSE_ERROR: "tool error (mm)",
-    UNCERTAINTY: "uncertainty (nats)",
-    TRUST: "trust (1 = usual)",
+    POSE_ERROR: "tool (mm)",
+    UNCERTAINTY: "uncertainty",
+    TRUST: "trust",
 }
 """Quality of the imagined frames over the horizon, with titles."""
 _WITHOUT_BASELINE = (UNCERTAINTY, TRUST)

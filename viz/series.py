@@ -24,8 +24,9 @@ LINE_WIDTH = 2.0
 """Of curves, in points on the screen."""
 HELD = rr.components.InterpolationMode.StepAfter
 LINEAR = rr.components.InterpolationMode.Linear
-MOST_TICKS, AXIS_MARGIN = 6, 0.05
-"""Ticks that fit a plot, and the space above and below them as a share of the axis."""
+MOST_INTERVALS, AXIS_MARGIN = 4, 0.05
+"""Of ticks on a value axis: with more the viewer leaves out their numbers where plots are as low as
+in a laptop's window. And the space above and below them as a share of the axis."""
 SMALLEST_CHANCE = 0.02
 """A code whose probability never reaches this gets no curve."""
 HORIZON_STYLES = {
@@ -94,7 +95,7 @@ def axis_limits(values: Float[np.ndarray, "..."]) -> tuple[float, float]:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     span = high - low or abs(low) or 1.0
     tick = 10.0 ** np.floor(np.log10(span))
-    if span > MOST_TICKS * tick:
+    if np.ceil(high / tick) - np.floor(low / tick) > MOST_INTERVALS:
         tick *= 10
     low, high = tick * np.floor(low / tick), tick * np.ceil(high / tick)
     if low == high:

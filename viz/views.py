@@ -84,13 +84,16 @@ def group_plots(
 ) -> dict[str, rrb.TimeSeriesView]:
     """A plot for each unit, by group: translation, rotation, gripper, joints.
 
-    Colours are named in the titles, because a legend would cover half of the curves.
+    Colours are named in the titles, because a legend would cover half of the curves. The gripper's
+    curve is 1 where it is open.
     """
     is_change = path == ROBOT_ACTION
     titles = {
-        group.name: f"{prefix}{group.colored.format('d' * is_change) or group.name} ({group.unit})"
+        group.name: f"{prefix}{group.colored.format('d' * is_change)} ({group.unit})"
         for group in GROUPS
+        if group.colored
     }
+    titles["gripper"] = f"{prefix}gripper open"
     titles[JOINT_GROUP] = f"{prefix}{JOINT_GROUP} ({JOINT_UNIT})"
     return {
         name: plot(root, f"{path}/{name}", title, limits=limits.get(f"{path}/{name}"))

@@ -8,8 +8,8 @@ import rerun.blueprint as rrb
 
 from genie_robo.viz.viewer import find_viewer
 
-WINDOW_PX, LETTER_PX = 1280, 8
-"""Width of a laptop's window, and of a letter of a title."""
+WINDOW_PX, LETTER_PX, BUTTONS_PX = 1280, 7, 105
+"""Width of a laptop's window, of a letter of a title, and of the icon and buttons beside it."""
 
 
 def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:
@@ -20,12 +20,12 @@ def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:
     return [view for child in container.contents for view in views_of(child)]
 
 
-def titles_that_are_cut(blueprint: rrb.Blueprint) -> list[str]:
-    """Titles that are longer than their view is wide, in a window of 1280 pixels."""
+def titles_that_are_cut(blueprint: rrb.Blueprint, *, beside_px: int = BUTTONS_PX) -> list[str]:
+    """Titles that are longer than their view has room for, in a window of 1280 pixels."""
     return [
         f"{view.name}: {len(str(view.name))} letters in {width_px:.0f} px"
         for view, width_px in _widths(blueprint.root_container, WINDOW_PX)
-        if len(str(view.name)) * LETTER_PX > width_px
+        if len(str(view.name)) * LETTER_PX + beside_px > width_px
     ]
 
 

@@ -204,14 +204,18 @@ def test_eye_has_the_whole_robot_in_view(make_view):
         ((-0.08, 0.09), (-0.11, 0.11)),
         ((12.0, 27.0), (9.0, 31.0)),
         ((14.0, 23.0), (9.0, 31.0)),
-        ((-0.3, 0.3), (-0.33, 0.33)),
+        ((-0.3, 0.3), (-1.1, 1.1)),
+        ((0.25, 0.8), (-0.05, 1.05)),
+        ((0.25, 0.6), (0.18, 0.62)),
         ((0.0, 0.0), (-1.1, 1.1)),
         ((25.0, 25.0), (19.5, 30.5)),
-        ((np.nan, 3.0, 7.5), (2.75, 8.25)),
+        ((np.nan, 3.0, 7.5), (-0.5, 10.5)),
+        ((3.2, 6.5), (2.8, 7.2)),
         ((np.nan,), (-0.05, 1.05)),
     ],
 )
-def test_a_value_axis_has_two_ticks_or_more(values, expected):
+def test_a_value_axis_has_two_to_five_ticks(values, expected):
+    """More would have no numbers in a plot of 130 pixels, in which each needs 25."""
     assert axis_limits(np.array(values)) == pytest.approx(expected)
 
 
