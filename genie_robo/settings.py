@@ -9,6 +9,9 @@ from typing import Annotated, Any
 REQUIRED: Any = "???"
 """Hydra refuses to start while a field still has this value."""
 
+_FAR = 100_000
+"""Upper bounds above this are far from what anybody sets."""
+
 STRING_OR_LIST = "str|list of str"
 StringOrList = Annotated[Any, STRING_OR_LIST]
 """A string or [STRING,STRING], which OmegaConf has no type for."""
@@ -47,6 +50,11 @@ def bounded(default: Any, *, least: float | int, most: float | int) -> Any:
     return field(default=default, metadata={"range": (least, most)})
 
 
+def seed_field() -> Any:
+    """A field with a seed that every random generator takes."""
+    return bounded(0, least=0, most=2**63 - 1)
+
+
 def check_numbers(settings: Any, section: str = "") -> None:
     """Check every number of nested settings against the bounds of its field.
 
@@ -55,7 +63,14 @@ def check_numbers(settings: Any, section: str = "") -> None:
     """
     for path, value, (least, most) in _numbers(settings, section):
         if not least <= value <= most:
-            raise ValueError(f"{path}={value} must be from {least:g} to {most:g}")
+            raise ValueError(f"{path}={value} must be {_range(value, least, most)}")
+
+
+def _range(value: Any, least: Any, most: Any) -> str:
+    """What a value that is out of range must be; a bound that is far away says nothing."""
+    if most <= _FAR:
+        return f"from {least:g} to {most:g}"
+    return f"at most {most:g}" if value > most else f"at least {least:g}"
 
 
 def _numbers(settings: Any, section: str) -> Iterator[tuple[str, Any, Any]]:

@@ -113,7 +113,7 @@ def test_numbers_out_of_range_are_named(tmp_path, path, value):
         section = section[each]
     section[name] = value
     run.config.write_text(yaml.safe_dump(stored))
-    with pytest.raises(ValueError, match=rf"{path}={value} must be from .* to "):
+    with pytest.raises(ValueError, match=rf"{path}={value} must be (from .* to|at least) "):
         read_config(run, TrainConfig)
 
 

@@ -21,6 +21,7 @@ from genie_robo.commands.recordings import recordings_to_view
 from genie_robo.commands.value_checks import (
     check_actions,
     check_device,
+    check_live,
     check_ranges,
     check_suites,
     check_training,
@@ -56,6 +57,7 @@ _SELFCHECK = "selfcheck"
 def check_train(config: cfg.TrainConfig) -> None:
     """Numbers in range, sizes that fit, earlier stages trained, datasets with these columns."""
     check_training(config, config.stage)
+    check_live(config)
     _check_is_no_file("run", config.run)
     _check_folders(config.data)
     for part in _NEEDS[config.stage]:
@@ -91,7 +93,8 @@ def _check_late_stages(config: cfg.DemoConfig) -> None:
 
 
 def check_record(config: cfg.RecordConfig) -> None:
-    """A place for the folder, and a robot."""
+    """Numbers in range, a place for the folder, and a robot."""
+    check_ranges(config)
     _check_is_no_file("path", config.path)
     _check_robot(config)
 
@@ -195,6 +198,7 @@ def check_compare(config: cfg.CompareConfig) -> None:
 
 def check_audit(config: cfg.AuditConfig) -> None:
     """The table, and the folder to write to."""
+    check_ranges(config)
     if not Path(config.table).is_file():
         raise FileNotFoundError(f"table={config.table} is no file; give a CSV file of trials")
     _check_is_no_file("output", config.output)
@@ -357,6 +361,8 @@ def _check_dataset(path: str) -> None:
     """A folder that holds a dataset; addresses are looked at when they are opened."""
     if not is_address(path):
         find_dataset_folder(Path(path))
+    elif not path.rstrip("/").partition("://")[2]:
+        raise UsageError(f"data.path={path} names no server: give https://SERVER/FOLDER")
 
 
 def _check_is_no_file(setting: str, path: str) -> None:

@@ -16,6 +16,7 @@ from genie_robo.imagine.actions import check_steering
 from genie_robo.models.sizes import check_sizes, count_latent_actions
 from genie_robo.settings import check_numbers
 from genie_robo.train.label_checks import check_labels, number_of_labels
+from genie_robo.train.settings import check_loggers
 
 _NO_LABELS = "0"
 """Value of `labels` with which no robot control is trained."""
@@ -51,15 +52,43 @@ def check_device(name: str, *, setting: str = "device") -> None:
 
 def check_training(config: cfg.TrainConfig | cfg.DemoConfig, stage: cfg.Stage) -> None:
     """Numbers in range, a model that can be built, batches that can be divided, known labels."""
+    if not config.run:
+        raise UsageError("run= is empty: name a folder to train in")
     check_ranges(config)
     check_device(config.engine.device, setting="engine.device")
     with usage_errors():
+        _check_transitions(config, stage)
         check_sizes(config.model, (config.data.image_height, config.data.image_width))
         if config.labels != _NO_LABELS:
             number_of_labels(config)
         for each in stage.trained:
             check_labels(each, config)
             config.engine.part_size(getattr(config, each).batch_size)
+
+
+def _check_transitions(config: cfg.TrainConfig | cfg.DemoConfig, stage: cfg.Stage) -> None:
+    """Windows of a latent action have a frame before and after it."""
+    for each in stage.trained:
+        num_frames = config.world_model.num_frames
+        if each is not cfg.Stage.tokenizer and num_frames < 2:
+            raise ValueError(
+                f"world_model.num_frames={num_frames} must be at least 2: latent actions lead from "
+                "a frame to the next"
+            )
+
+
+def check_live(config: cfg.TrainConfig) -> None:
+    """An address that a viewer can have, and loggers that are installed.
+
+    Raises:
+        ImportError: A logger is not installed.
+        UsageError: The address is not HOST:PORT.
+    """
+    from genie_robo.viz.live import check_address  # imports numpy
+
+    with usage_errors():
+        check_address(config.viewer)
+    check_loggers(config.loggers)
 
 
 def check_suites(suites: Mapping[str, Any], windows: Sequence[int]) -> None:

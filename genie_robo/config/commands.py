@@ -8,7 +8,7 @@ from genie_robo.config.sim import RecordConfig, Renderer
 from genie_robo.data.settings import DataConfig, DatasetFolder, DatasetFormat, ImageStorage
 from genie_robo.inference.settings import ActionMapConfig, Sampler
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED, StringOrList, bounded, take_names
+from genie_robo.settings import REQUIRED, StringOrList, bounded, seed_field, take_names
 from genie_robo.train.settings import (
     ALL_LABELS,
     EngineConfig,
@@ -57,7 +57,7 @@ class EvalConfig:
     sampler: Sampler = field(default_factory=Sampler)
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     device: str = "auto"
-    seed: int = 0
+    seed: int = seed_field()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class RolloutConfig:
     output: str | None = None
     """Where the recording of several runs goes; null is runs/comparison."""
     device: str = "auto"
-    seed: int = 0
+    seed: int = seed_field()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +266,7 @@ class PlayConfig:
     action_map: ActionMapConfig = field(default_factory=ActionMapConfig)
     renderer: Renderer = Renderer.auto
     device: str = "auto"
-    seed: int = 0
+    seed: int = seed_field()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,7 +302,7 @@ class AuditConfig:
     """CSV file with a row for each trial and the columns policy, trial, predicted and true."""
     output: str = ""
     """Folder for audit.md, audit.json and audit.png; empty prints only."""
-    seed: int = 0
+    seed: int = seed_field()
     """Of resamples and sampled orders."""
 
 
@@ -357,5 +357,5 @@ class DemoConfig:
     sampler: Sampler = field(default_factory=Sampler)
     imagine: RolloutConfig = field(default_factory=RolloutConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
-    seed: int = 0
+    seed: int = seed_field()
     """Of every stage."""

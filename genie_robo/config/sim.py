@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from genie_robo.settings import REQUIRED, take_names
+from genie_robo.settings import REQUIRED, bounded, seed_field, take_names
 
 MENAGERIE_ROBOTS = ("wx250s", "google_robot")
 """Robots that are read from the MuJoCo Menagerie."""
@@ -42,11 +42,11 @@ class RecordConfig:
 
     path: str = REQUIRED
     """Dataset folder to write; an existing one is kept when it was made by the same settings."""
-    num_episodes: int = 240
-    num_steps: int = 40
+    num_episodes: int = bounded(240, least=1, most=10**9)
+    num_steps: int = bounded(40, least=2, most=10**6)
     """Steps per episode."""
-    control_hz: float = 3.0
-    image_size: int = 64
+    control_hz: float = bounded(3.0, least=0.1, most=1000.0)
+    image_size: int = bounded(64, least=8, most=4096)
     """Height and width, unless layout=rt1, whose images have one size."""
     layout: RecordLayout = RecordLayout.tabletop
     """tabletop, or rt1: the columns, the rate and the image size of fractal20220817_data, to be
@@ -55,14 +55,14 @@ class RecordConfig:
     """arm is built in; google_robot and wx250s are found below MENAGERIE_ROOT, or in the package
     mujoco-menagerie."""
     renderer: Renderer = Renderer.auto
-    pick: float = 1.0
+    pick: float = bounded(1.0, least=0.0, most=1e9)
     """Share of pick episodes, relative to push, random and play."""
-    push: float = 1.0
-    random: float = 1.0
-    play: float = 1.0
+    push: float = bounded(1.0, least=0.0, most=1e9)
+    random: float = bounded(1.0, least=0.0, most=1e9)
+    play: float = bounded(1.0, least=0.0, most=1e9)
     """Boxes are pushed, carried, dragged, dropped and missed, with turns of the wrist."""
-    seed: int = 0
-    num_workers: int = 0
+    seed: int = seed_field()
+    num_workers: int = bounded(0, least=0, most=1024)
     """Processes; 0 takes one per core. The dataset does not depend on it."""
 
     def __post_init__(self) -> None:

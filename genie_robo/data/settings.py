@@ -215,7 +215,7 @@ class Source:
     """Keys of the language instruction; the first that is not empty is used."""
     sim_state: str = ""
     """Key of the MuJoCo state, only in recorded simulation."""
-    control_hz: float = 0.0
+    control_hz: float = bounded(0.0, least=0.0, most=1e6)
     """Steps per second, 0 when unknown or to be taken from a LeRobot folder."""
     unmapped: str = ""
     """Why its actions cannot be read; such a dataset is refused."""
@@ -303,7 +303,7 @@ class DatasetFolder:
     shards: str = ""
     """Numbers of the shards to read, of each RLDS split, from 0, such as 0-63,70; empty takes all.
     Names the shards of a partial download that are there."""
-    bad_episode_limit: float = 0.01
+    bad_episode_limit: float = bounded(0.01, least=0.0, most=1.0)
     """Share of unreadable episodes above which a run stops."""
     max_image_pixels: int = MAX_IMAGE_PIXELS
     """Pixels of the largest image that is read, with sides up to twice the root of this (64
@@ -322,11 +322,11 @@ class DatasetConfig(DatasetFolder):
 
     views: tuple[str, ...] = ("primary",)
     """Cameras to train on, by name; each gives separate windows. Evaluation takes the first."""
-    frame_stride: int = 1
+    frame_stride: int = bounded(1, least=1, most=10**6)
     """Take every n-th step; actions in between are composed."""
-    target_hz: float = 0.0
+    target_hz: float = bounded(0.0, least=0.0, most=1e6)
     """Frames per second; sets frame_stride from source.control_hz. 0 leaves frame_stride as is."""
-    weight: float = 0.0
+    weight: float = bounded(0.0, least=0.0, most=1e9)
     """Share of training windows relative to the other datasets of a mixture; when no dataset has
     one, all windows are equally likely."""
 
@@ -364,7 +364,7 @@ class DataConfig(DatasetConfig):
     fold: int = 0
     """Fold of cross-validation: 0, 1, 2, ... have disjoint test episodes; one that would share
     some with an earlier fold is refused."""
-    cache_mb: int = 512
+    cache_mb: int = bounded(512, least=0, most=10**9)
     """Decoded frames kept in memory."""
 
     def __post_init__(self) -> None:

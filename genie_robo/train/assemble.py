@@ -44,7 +44,7 @@ from genie_robo.train.live import (
     world_model_outputs,
 )
 from genie_robo.train.loop import Loop
-from genie_robo.train.metrics import CodebookWatch, check_loggers, open_logs
+from genie_robo.train.metrics import CodebookWatch, open_logs
 from genie_robo.train.optim import (
     WeightAverage,
     build_optimizers,
@@ -58,7 +58,13 @@ from genie_robo.train.robot_control import (
     read_labels,
     start_from,
 )
-from genie_robo.train.settings import Stage, StageConfig, StepsConfig, TrainConfig
+from genie_robo.train.settings import (
+    Stage,
+    StageConfig,
+    StepsConfig,
+    TrainConfig,
+    check_loggers,
+)
 from genie_robo.train.stages import TokenizerStage, WorldModelStage
 from genie_robo.train.step import TrainStep, Validation, fixed_batches
 from genie_robo.types import Split

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -16,7 +15,7 @@ from genie_robo.disk_space import explaining_no_space
 from genie_robo.models.quantizer import CodeUse
 from genie_robo.run_folder import RunFolder, write_atomic
 from genie_robo.stored_files import parse_json, read_bytes
-from genie_robo.train.settings import Logger
+from genie_robo.train.settings import Logger, check_loggers
 
 _MEMORY = 50
 """Steps over which use is averaged, and between two warnings."""
@@ -67,7 +66,7 @@ class TensorBoardLog:
     """Scalars for TensorBoard, in an event file next to the JSON lines."""
 
     def __init__(self, folder: Path, *, resume_at: int) -> None:
-        package = _import("tensorboardX", Logger.tensorboard)
+        package = import_module(Logger.tensorboard.package)
         self._writer = package.SummaryWriter(str(folder), purge_step=resume_at + 1)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -85,7 +84,7 @@ class WandbLog:
     """Numbers for Weights & Biases; WANDB_MODE=offline keeps them on this machine."""
 
     def __init__(self, folder: Path, *, name: str, settings: Mapping[str, Any]) -> None:
-        package = _import("wandb", Logger.wandb)
+        package = import_module(Logger.wandb.package)
         folder.mkdir(parents=True, exist_ok=True)
         place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
         self._run = package.init(
@@ -120,6 +119,7 @@ def open_logs(
     Raises:
         ImportError: The package of a logger is not installed.
     """
+    check_loggers(loggers)
     logs: list[MetricsLog] = [JsonLinesLog(run.log(stage), resume_at=resume_at)]
     folder = run.log(stage).parent
     for logger in loggers:
@@ -158,28 +158,6 @@ def _parse_line(text: bytes) -> dict[str, float | int | None] | None:
         and all(value is None or isinstance(value, int | float) for value in line.values())
     )
     return line if is_good else None
-
-
-def check_loggers(loggers: Sequence[Logger]) -> None:
-    """Check that the packages of the loggers can be imported.
-
-    Raises:
-        ImportError: One is not installed.
-    """
-    packages = {Logger.tensorboard: "tensorboardX", Logger.wandb: "wandb"}
-    for logger in loggers:
-        _import(packages[logger], logger)
-
-
-def _import(package: str, logger: Logger) -> ModuleType:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"loggers=[{logger}] needs the package {package}, which is not installed; "
-            f"`pip install 'genie-robo[{logger}]'`, or leave it out: RUN/STAGE/log.jsonl is "
-            "written anyway"
-        ) from error
 
 
 class CodebookWatch:

@@ -1,12 +1,15 @@
 """Training: stages, optimizer, engine."""
 
 import math
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 
 from genie_robo.data.settings import DataConfig
 from genie_robo.models.settings import ModelConfig
-from genie_robo.settings import REQUIRED, Precision, bounded
+from genie_robo.settings import REQUIRED, Precision, bounded, seed_field
 
 ALL_LABELS = "all"
 _MAX_STEPS = 2**40
@@ -38,6 +41,26 @@ class Logger(StrEnum):
 
     tensorboard = "tensorboard"
     wandb = "wandb"
+
+    @property
+    def package(self) -> str:
+        """The Python package that writes it."""
+        return "tensorboardX" if self is Logger.tensorboard else self.value
+
+
+def check_loggers(loggers: Sequence[Logger]) -> None:
+    """Refuse loggers that cannot write.
+
+    Raises:
+        ImportError: The package of one is not installed.
+    """
+    for logger in loggers:
+        if sys.modules.get(logger.package) is None and find_spec(logger.package) is None:
+            raise ImportError(
+                f"loggers=[{logger}] needs the package {logger.package}, which is not installed; "
+                f"`pip install 'genie-robo[{logger}]'`, or leave it out: RUN/STAGE/log.jsonl is "
+                "written anyway"
+            )
 
 
 class Method(StrEnum):
@@ -211,7 +234,7 @@ class TrainConfig:
     labels: str = ALL_LABELS
     """Labelled transitions of training episodes for stage=robot_control: a number, or all."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    seed: int = 0
+    seed: int = seed_field()
     log_every: int = bounded(20, least=1, most=_MAX_STEPS)
     """Training steps between two lines in the log."""
     save_every_s: float = bounded(60.0, least=0, most=1e9)

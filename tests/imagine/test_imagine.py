@@ -310,7 +310,7 @@ def test_what_no_run_can_imagine_is_a_usage_error(run, run_cli, photo, words, me
     ("word", "message"),
     [
         ("sampler.guidance=-1", "sampler.guidance=-1.0 at least 0"),
-        ("action_map.num_labels=0", "action_map.num_labels=0 must be from 1"),
+        ("action_map.num_labels=0", "action_map.num_labels=0 must be at least 1"),
     ],
 )
 def test_a_setting_out_of_range_is_a_usage_error(run_cli, word, message):
