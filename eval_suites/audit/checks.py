@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from genie_robo.eval_suites.audit.trials import AT_ONCE, RESAMPLES, Means, Outcomes, Trials
 from genie_robo.eval_suites.metrics.ranking import mean_absolute_error, mmrv, pearson, spearman
-from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL
+from genie_robo.eval_suites.statistics import MIN_EPISODES_FOR_INTERVAL, normal_interval
 
 Statistic = Callable[[Float[np.ndarray, "... p"], Float[np.ndarray, "... p"]], np.ndarray]
 STATISTICS: Mapping[str, Statistic] = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
@@ -229,37 +229,32 @@ def _intervals(
     name: str, value: float | None, samples: _Samples, without_policy: Float[np.ndarray, " p"]
 ) -> tuple[Interval | None, Interval | None, Interval | None]:
     """Over policies, over trials and over both; what they cover is in docs/policies.md."""
-    statistic = STATISTICS[name]
-    policies, starts = _squared_error(without_policy), None
+    statistic, starts = STATISTICS[name], None
     if samples.without_start is not None:
-        means, groups = samples.without_start
+        means, group = samples.without_start
         values = _evaluate(statistic, means)
-        starts = sum(_squared_error(values[groups == group]) for group in np.unique(groups))
-    over_trials = _normal(name, value, starts)
+        starts = [values[group == each] for each in np.unique(group)]
+    over_trials = _jackknife(name, value, starts)
     if name == "mmrv":
+        policies = [without_policy]
         both = None if starts is None else policies + starts
-        return _normal(name, value, policies), over_trials, _normal(name, value, both)
-    return (
-        _percentiles(_evaluate(statistic, samples.over_policies)),
-        over_trials,
-        None
-        if samples.over_both is None
-        else _percentiles(_evaluate(statistic, samples.over_both)),
+        return _jackknife(name, value, policies), over_trials, _jackknife(name, value, both)
+    resampled = (
+        None if means is None else _percentiles(_evaluate(statistic, means))
+        for means in (samples.over_policies, samples.over_both)
     )
+    over_policies, over_both = resampled
+    return over_policies, over_trials, over_both
 
 
-def _squared_error(without_each: Float[np.ndarray, " n"]) -> float:
-    """Of a statistic, from its values without each unit (jackknife); NaN where one is."""
-    count = len(without_each)
-    return float((count - 1) / count * np.square(without_each - without_each.mean()).sum())
-
-
-def _normal(name: str, value: float | None, squared_error: float | None) -> Interval | None:
-    """The normal interval, within the values that the statistic can have."""
-    if value is None or squared_error is None or not np.isfinite(squared_error):
+def _jackknife(
+    name: str, value: float | None, left: Sequence[Float[np.ndarray, " _"]] | None
+) -> Interval | None:
+    """Within the values that the statistic can have; None where one of `left` is undefined."""
+    if value is None or left is None or not all(np.isfinite(side).all() for side in left):
         return None
-    half = _Z * math.sqrt(squared_error)
-    return Interval(max(value - half, LEAST[name]), min(value + half, MOST.get(name, math.inf)))
+    low, high = normal_interval(value, left)
+    return Interval(max(low, LEAST[name]), min(high, MOST.get(name, math.inf)))
 
 
 def _beyond_blind(statistic: Statistic, samples: _Samples, judge: str) -> Difference | None:
