@@ -136,7 +136,9 @@ def test_a_simulated_episode_is_recorded_with_its_scene(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"num_steps": 0}, {"batch_size": -1}, {"num_recorded": 1}])
 def test_numbers_that_are_too_small(wrong):
-    with pytest.raises(ValueError, match=rf"suite.speed.{next(iter(wrong))}=.* must be at least [12]"):
+    with pytest.raises(
+        ValueError, match=rf"suite.speed.{next(iter(wrong))}=.* must be at least [12]"
+    ):
         check_settings(replace(TINY, **wrong))
 
 
