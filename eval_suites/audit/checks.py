@@ -22,12 +22,13 @@ Statistic = Callable[[Float[np.ndarray, "... p"], Float[np.ndarray, "... p"]], n
 STATISTICS: Mapping[str, Statistic] = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
 BETTER = {"pearson": 1, "spearman": 1, "mmrv": -1}
 """Whether more of it is better."""
-LEAST, MOST = {"pearson": -1.0, "spearman": -1.0, "mmrv": 0.0}, {"pearson": 1.0, "spearman": 1.0}
+RANGE = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "mmrv": (0.0, math.inf)}
+"""Of the values of each statistic: its normal interval ends there."""
 EXACT_POLICIES = 8
 """Up to so many policies all orders are tried: 40,320."""
 SAMPLED_ORDERS = 20_000
 MOST_COMPARISONS = 100_000_000
-"""Of pairs of policies over all sampled orders: with more than 70 policies fewer are sampled."""
+"""Comparisons of two policies over all sampled orders: above 70 policies fewer are sampled."""
 MIN_STARTS = 10
 """With fewer starts of a policy, resamples have too few distinct values to compare pairs."""
 MIN_DEFINED = 0.95
@@ -254,7 +255,8 @@ def _jackknife(
     if value is None or left is None or not all(np.isfinite(side).all() for side in left):
         return None
     low, high = normal_interval(value, left)
-    return Interval(max(low, LEAST[name]), min(high, MOST.get(name, math.inf)))
+    least, most = RANGE[name]
+    return Interval(max(low, least), min(high, most))
 
 
 def _beyond_blind(statistic: Statistic, samples: _Samples, judge: str) -> Difference | None:

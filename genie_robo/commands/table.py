@@ -63,7 +63,7 @@ _ROWS = (
             "actions, imagines test episodes next to MuJoCo, and writes a report. Finished stages "
             "are skipped, interrupted ones resume, and a run folder of another configuration is "
             "refused. experiment=default takes about 20 minutes on two CPU cores, "
-            "experiment=long less than three hours, experiment=smoke a few minutes. "
+            "experiment=long about three hours, experiment=smoke a few minutes. "
             "data=NAME data.path=FOLDER trains on your own dataset and records nothing. With -m, "
             "the experiments ablation_tokenizer, ablation_latent_action, ablation_objects, "
             "scaling_model and scaling_batch run all their variants and end with one table and one "

@@ -9,7 +9,7 @@ import rerun.blueprint as rrb
 from genie_robo.viz.viewer import find_viewer
 
 WINDOW_PX, LETTER_PX, BUTTONS_PX = 1280, 7, 105
-"""Width of a laptop's window, of a letter of a title, and of the icon and buttons beside it."""
+"""Widths of the window, of a letter, and of the icon and buttons of a title bar."""
 
 
 def views_of(part: rrb.Blueprint | rrb.Container | rrb.View) -> list[rrb.View]:
